@@ -1,0 +1,63 @@
+// Compaction on the CPU: count each frame's changed cells, then write each frame's indices.
+#include <algorithm>
+#include <tuple>
+
+#include "gate.h"
+#include "torch.h"
+
+namespace patchgate {
+namespace {
+
+constexpr int64_t kFrameGrain = 16;
+
+int64_t changed_cells(const uint8_t* kind, int64_t cells) {
+  return std::count(kind, kind + cells, kChanged);
+}
+
+// Writes the flat indices of one frame's changed cells into [begin, end) of the buffer.
+void write_indices(const uint8_t* kind, int64_t frame, int64_t cells, int64_t* index,
+                   int64_t begin, int64_t end) {
+  for (int64_t n = 0; n < cells && begin < end; ++n)
+    if (kind[frame * cells + n] == kChanged) index[begin++] = frame * cells + n;
+}
+
+}  // namespace
+
+std::tuple<Tensor, Tensor, Tensor> compact(const Tensor& kind_, int64_t capacity) {
+  STD_TORCH_CHECK(kind_.dim() >= 2, "compact: kind must be [..., h, w], got ", kind_.dim(),
+                  " dimensions");
+  STD_TORCH_CHECK(kind_.scalar_type() == ScalarType::Byte, "compact: kind must be uint8");
+  STD_TORCH_CHECK(capacity >= 0 && capacity <= INT32_MAX, "compact: capacity ", capacity,
+                  " must be 0..2^31-1");
+  const Tensor kind = torch::stable::contiguous(kind_);
+  const int64_t cells = kind.size(kind.dim() - 2) * kind.size(kind.dim() - 1);
+  int64_t frames = 1;
+  for (int64_t d = 0; d + 2 < kind.dim(); ++d) frames *= kind.size(d);
+  const auto* kinds = const_data<uint8_t>(kind);
+
+  std::vector<int64_t> starts(frames + 1);
+  torch::stable::parallel_for(0, frames, kFrameGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      starts[t + 1] = changed_cells(kinds + t * cells, cells);
+  });
+  for (int64_t t = 0; t < frames; ++t) starts[t + 1] += starts[t];
+
+  const Tensor index = empty_like_device(kind, {capacity}, ScalarType::Long);
+  const Tensor cu_seqlens = empty_like_device(kind, {frames + 1}, ScalarType::Int);
+  const Tensor count = empty_like_device(kind, {1}, ScalarType::Long);
+  *data<int64_t>(count) = starts[frames];
+  for (int64_t t = 0; t <= frames; ++t)
+    data<int32_t>(cu_seqlens)[t] = static_cast<int32_t>(std::min(starts[t], capacity));
+  auto* out = data<int64_t>(index);
+  torch::stable::parallel_for(0, frames, kFrameGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      write_indices(kinds, t, cells, out, std::min(starts[t], capacity),
+                    std::min(starts[t + 1], capacity));
+  });
+  std::fill(out + std::min(starts[frames], capacity), out + capacity, -1);
+  return {index, cu_seqlens, count};
+}
+
+}  // namespace patchgate
+
+STABLE_TORCH_LIBRARY_IMPL(patchgate, CPU, m) { m.impl("compact", TORCH_BOX(&patchgate::compact)); }

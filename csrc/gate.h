@@ -1,0 +1,137 @@
+// The motion gate's arithmetic for one cell, the same code on the CPU and on CUDA. docs/gate.md
+// states the rules in words; python/patchgate/reference/gate.py is the definition.
+#pragma once
+
+#include "portable.h"
+
+namespace patchgate {
+
+enum Kind : uint8_t { kStatic = 0, kMoved = 1, kChanged = 2 };
+enum OnMotion : int64_t { kEncode = 0, kCamera = 1, kReuse = 2 };
+
+constexpr int32_t kAlways = INT32_MAX;    // a limit that every cost passes
+constexpr int32_t kUntested = INT32_MAX;  // the cost of a vector that was not tried
+constexpr int kQuartiles = 15;            // frames that the adaptive limit looks back
+
+struct Vector {
+  int dy, dx;
+};
+
+struct Match {
+  int32_t objective;
+  Vector vector;
+};
+
+PG_HOST_DEVICE int magnitude(Vector v) {
+  return (v.dy < 0 ? -v.dy : v.dy) + (v.dx < 0 ? -v.dx : v.dx);
+}
+
+PG_HOST_DEVICE bool operator==(Vector a, Vector b) { return a.dy == b.dy && a.dx == b.dx; }
+
+// Ties: least |dy| + |dx|, then (dy, dx) in raster order.
+PG_HOST_DEVICE bool precedes(Vector a, Vector b) {
+  if (magnitude(a) != magnitude(b)) return magnitude(a) < magnitude(b);
+  return a.dy != b.dy ? a.dy < b.dy : a.dx < b.dx;
+}
+
+PG_HOST_DEVICE bool better(Match a, Match b) {
+  return a.objective != b.objective ? a.objective < b.objective : precedes(a.vector, b.vector);
+}
+
+// What a vector costs in the search, in units of SAD: keeps noise from inventing motion.
+PG_HOST_DEVICE int32_t vector_price(int cell, Vector v) {
+  return ((cell * cell) >> 4) * magnitude(v);
+}
+
+// A vector the search may use: not (0, 0), in reach, its block wholly inside the picture.
+PG_HOST_DEVICE bool is_candidate(Vector v, int radius, int y, int x, int cell, int height,
+                                 int width) {
+  const bool in_reach = v.dy >= -radius && v.dy <= radius && v.dx >= -radius && v.dx <= radius;
+  const int top = y + v.dy, left = x + v.dx;
+  return in_reach && magnitude(v) > 0 && top >= 0 && left >= 0 && top + cell <= height &&
+         left + cell <= width;
+}
+
+PG_HOST_DEVICE int32_t absolute_difference(uint8_t a, uint8_t b) { return a > b ? a - b : b - a; }
+
+// Sum of absolute differences of two size x size blocks.
+PG_HOST_DEVICE int32_t block_sad(const uint8_t* a, const uint8_t* b, int64_t stride_a,
+                                 int64_t stride_b, int size) {
+  int32_t sum = 0;
+  for (int y = 0; y < size; ++y)
+    for (int x = 0; x < size; ++x)
+      sum += absolute_difference(a[y * stride_a + x], b[y * stride_b + x]);
+  return sum;
+}
+
+// Largest sub-block SAD of one plane of a cell: one changed letter must not be averaged away.
+PG_HOST_DEVICE int32_t plane_cost(const uint8_t* a, const uint8_t* b, int64_t stride_a,
+                                  int64_t stride_b, int cell, int sub_block) {
+  int32_t cost = 0;
+  for (int y = 0; y < cell; y += sub_block)
+    for (int x = 0; x < cell; x += sub_block) {
+      const int32_t sad = block_sad(a + y * stride_a + x, b + y * stride_b + x, stride_a, stride_b,
+                                    sub_block);
+      cost = sad > cost ? sad : cost;
+    }
+  return cost;
+}
+
+// Sum of absolute horizontal and vertical neighbour differences inside a cell.
+PG_HOST_DEVICE int32_t cell_texture(const uint8_t* a, int64_t stride, int cell) {
+  int32_t sum = 0;
+  for (int y = 0; y < cell; ++y)
+    for (int x = 0; x < cell; ++x) {
+      const uint8_t* p = a + y * stride + x;
+      if (x + 1 < cell) sum += absolute_difference(p[0], p[1]);
+      if (y + 1 < cell) sum += absolute_difference(p[0], p[stride]);
+    }
+  return sum;
+}
+
+// floor(limit * factor) in one IEEE double product, so that every back end rounds alike.
+PG_HOST_DEVICE int32_t scaled_limit(int32_t limit, double factor) {
+  if (limit == kAlways) return kAlways;
+  const double scaled = factor > 1e300 ? 1e300 : limit * factor;
+  return factor > 1e300 || scaled >= kAlways ? kAlways : static_cast<int32_t>(scaled);
+}
+
+// noise="adaptive": 3/2 of the median quartile, between the limit and twice the limit.
+PG_HOST_DEVICE int32_t adaptive_limit(int32_t median, int32_t limit) {
+  const int64_t wanted = int64_t{3} * median / 2;
+  const int64_t most = int64_t{2} * limit;
+  const int64_t clipped = wanted < limit ? limit : wanted > most ? most : wanted;
+  return static_cast<int32_t>(clipped);
+}
+
+// The id with the most pixels in a cell, ties to the smallest. Few distinct ids live in one cell;
+// those beyond the table are counted by going over the cell again.
+PG_HOST_DEVICE int32_t plurality(const int32_t* ids, int64_t stride, int cell) {
+  constexpr int kTable = 8;
+  int32_t seen[kTable];
+  int count[kTable], distinct = 0;
+  for (int y = 0; y < cell; ++y)
+    for (int x = 0; x < cell; ++x) {
+      const int32_t id = ids[y * stride + x];
+      int i = 0;
+      while (i < distinct && seen[i] != id) ++i;
+      if (i == kTable) continue;
+      if (i == distinct) seen[distinct] = id, count[distinct++] = 0;
+      ++count[i];
+    }
+  int32_t best = ids[0];
+  int most = 0;
+  for (int i = 0; i < distinct; ++i)
+    if (count[i] > most || (count[i] == most && seen[i] < best)) most = count[i], best = seen[i];
+  if (distinct < kTable) return best;
+  for (int i = 0; i < cell * cell; ++i) {  // exact also where the table overflowed
+    const int32_t id = ids[i / cell * stride + i % cell];
+    int votes = 0;
+    for (int y = 0; y < cell; ++y)
+      for (int x = 0; x < cell; ++x) votes += ids[y * stride + x] == id;
+    if (votes > most || (votes == most && id < best)) most = votes, best = id;
+  }
+  return best;
+}
+
+}  // namespace patchgate

@@ -1,0 +1,37 @@
+// Every op's schema: the table of contents. One op has one basename in every folder: <op>.h is the
+// arithmetic, cpu/<op>.cpp and cuda/<op>.cu (or kernels/<op>.py) the loops around it,
+// reference.py its definition in plain torch.
+//
+// Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels,
+// h w cells, N = h * w, K tokens, D features.
+#include "torch.h"
+
+STABLE_TORCH_LIBRARY(patchgate, m) {
+  // Frame grid. y [T, H', W'], cb cr [T, H'', W''] u8, or u16 with the value in the low bits; one
+  // tap table [out, 1 + taps] int32 per plane kind and direction (first sample or -1, weights).
+  // -> [T, 3, H, W] u8, full range.
+  m.def(
+      "frame_grid(Tensor y, Tensor cb, Tensor cr, Tensor luma_x, Tensor luma_y, Tensor chroma_x, "
+      "Tensor chroma_y, bool full_range, int bit_depth) -> Tensor");
+
+  // Motion gate. planes [S, T, f, C, H, W] u8; the stream state is updated in place:
+  // picture [S, f, C, H, W] u8, ids [S, H, W] int32, source [S, h, w] int64,
+  // clock [S, 2] int64 (frames seen, tokens emitted), births [S, max_age or 0] int64,
+  // quartiles [S, 15] int32; threshold_map [h, w] float64.
+  // -> kind [S, T, h, w] u8, motion [S, T, h, w, 2] int8, cost [S, T, h, w] int32,
+  //    source [S, T, h, w] int64, is_key [S, T] bool, limit [S, T] int32.
+  m.def(
+      "gate(Tensor planes, Tensor(a!) picture, Tensor(b!) ids, Tensor(c!) source, "
+      "Tensor(d!) clock, Tensor(e!) births, Tensor(f!) quartiles, Tensor? threshold_map, "
+      "int cell, int sub_block, int limit, int texture, int search_radius, int on_motion, "
+      "int cut, float hysteresis, bool adaptive) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+
+  // Compact. kind [..., h, w] u8 -> index [capacity] int64 (flat cell index, -1 past the end),
+  // cu_seqlens [frames + 1] int32 (clamped to the capacity), count [1] int64 (all changed cells:
+  // more than the capacity means overflow).
+  m.def("compact(Tensor kind, SymInt capacity) -> (Tensor, Tensor, Tensor)");
+
+  // Expand. features [K, D], source [...] int64 -> [..., D].
+  m.def("expand(Tensor features, Tensor source) -> Tensor");
+}

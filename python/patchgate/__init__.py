@@ -1,0 +1,26 @@
+"""patchgate: every frame becomes vision tokens; only the patches that changed are paid for."""
+
+from patchgate import _ops as _ops  # loads the native library and registers the ops
+from patchgate import reference
+from patchgate._host import build_info
+from patchgate.decode import Colour, FrameBatch, Video, open_video
+from patchgate.gate import Gate, GateResult
+from patchgate.tokenize import TokenChunk, tokenize
+from patchgate.tokens import TokenLayout, TokenShape, VideoTokens
+
+__all__ = [
+    "Colour",
+    "FrameBatch",
+    "Gate",
+    "GateResult",
+    "TokenChunk",
+    "TokenLayout",
+    "TokenShape",
+    "Video",
+    "VideoTokens",
+    "build_info",
+    "open_video",
+    "reference",
+    "tokenize",
+]
+__version__ = build_info()["version"]

@@ -1,0 +1,49 @@
+"""Checks at the public edge: what was expected, and what came."""
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+
+def checked_number(name: str, value: Any, low: float, high: float, unit: str) -> float:
+    """A finite number in ``[low, high]``."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    if math.isnan(value) or not low <= value <= high:
+        raise ValueError(f"{name}: expected {low:g}..{high:g} {unit}, got {value!r}")
+    return float(value)
+
+
+def checked_count(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """A whole number in ``[low, high]``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}: expected a whole number, got {value!r}")
+    if value < low or (high is not None and value > high):
+        reach = f"at least {low}" if high is None else f"{low}..{high}"
+        raise ValueError(f"{name}: expected {reach}, got {value!r}")
+    return int(value)
+
+
+def checked_size(name: str, size: Any, multiple: int) -> tuple[int, int]:
+    """``(H, W)`` in pixels, or one number for both, in whole cells of ``multiple`` pixels."""
+    pair = (size, size) if isinstance(size, Integral) else tuple(size)
+    if len(pair) != 2:
+        raise ValueError(f"{name}: expected (H, W), got {size!r}")
+    height, width = (checked_count(name, side, 1) for side in pair)
+    if height % multiple or width % multiple:
+        raise ValueError(
+            f"{name}: {height} x {width} pixels do not divide into cells of {multiple} "
+            f"(patch * merge); the nearest size that does is "
+            f"{max(1, round(height / multiple)) * multiple} x "
+            f"{max(1, round(width / multiple)) * multiple}"
+        )
+    return height, width
+
+
+def checked_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
+    """One of ``choices``."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value

@@ -1,0 +1,100 @@
+"""Loads the native library and completes its ops: fake kernels, autograd.
+
+The schemas are in ``csrc/ops.cpp``; everything that registers something in Python is here.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_LIBRARY = Path(__file__).with_name("_C.so")
+if not _LIBRARY.exists():
+    raise ImportError(
+        f"patchgate's native library is missing ({_LIBRARY.name} beside {Path(__file__).parent}). "
+        "Build it: pip install --no-build-isolation -e ."
+    )
+torch.ops.load_library(_LIBRARY)
+
+frame_grid = torch.ops.patchgate.frame_grid.default
+gate = torch.ops.patchgate.gate.default
+compact = torch.ops.patchgate.compact.default
+expand = torch.ops.patchgate.expand.default
+
+
+@torch.library.register_fake("patchgate::frame_grid")
+def _frame_grid_fake(
+    y: Tensor,  # [T, H', W']
+    cb: Tensor,  # [T, H'', W'']
+    cr: Tensor,  # [T, H'', W'']
+    luma_x: Tensor,  # [W, 1 + taps]
+    luma_y: Tensor,  # [H, 1 + taps]
+    chroma_x: Tensor,  # [W, 1 + taps]
+    chroma_y: Tensor,  # [H, 1 + taps]
+    full_range: bool,
+    bit_depth: int,
+) -> Tensor:
+    return y.new_empty((y.shape[0], 3, luma_y.shape[0], luma_x.shape[0]), dtype=torch.uint8)
+
+
+@torch.library.register_fake("patchgate::gate")
+def _gate_fake(
+    planes: Tensor,  # [S, T, f, C, H, W]
+    picture: Tensor,
+    ids: Tensor,
+    source: Tensor,  # [S, h, w]
+    clock: Tensor,
+    births: Tensor,
+    quartiles: Tensor,
+    threshold_map: Tensor | None,
+    cell: int,
+    sub_block: int,
+    limit: int,
+    texture: int,
+    search_radius: int,
+    on_motion: int,
+    cut: int,
+    hysteresis: float,
+    adaptive: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    frames = planes.shape[:2]
+    cells = (*frames, *source.shape[1:])
+    return (
+        planes.new_empty(cells),
+        planes.new_empty((*cells, 2), dtype=torch.int8),
+        planes.new_empty(cells, dtype=torch.int32),
+        planes.new_empty(cells, dtype=torch.int64),
+        planes.new_empty(frames, dtype=torch.bool),
+        planes.new_empty(frames, dtype=torch.int32),
+    )
+
+
+@torch.library.register_fake("patchgate::compact")
+def _compact_fake(kind: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
+    frames = kind.shape[:-2].numel()
+    return (
+        kind.new_empty((capacity,), dtype=torch.int64),
+        kind.new_empty((frames + 1,), dtype=torch.int32),
+        kind.new_empty((1,), dtype=torch.int64),
+    )
+
+
+@torch.library.register_fake("patchgate::expand")
+def _expand_fake(features: Tensor, source: Tensor) -> Tensor:
+    return features.new_empty((*source.shape, features.shape[1]))
+
+
+def _expand_setup(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    features, source = inputs
+    ctx.tokens = features.shape[0]
+    ctx.save_for_backward(source)
+
+
+def _expand_backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
+    (source,) = ctx.saved_tensors
+    # A token that stands for many cells gathers the gradients of all of them.
+    out = grad.new_zeros((ctx.tokens, grad.shape[-1]))
+    return out.index_add(0, source.flatten(), grad.reshape(-1, grad.shape[-1])), None
+
+
+torch.library.register_autograd("patchgate::expand", _expand_backward, setup_context=_expand_setup)

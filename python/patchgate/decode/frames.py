@@ -1,0 +1,147 @@
+"""What every decoder back end gives: batches of native YUV planes, with time and colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Matrix = Literal["bt601", "bt709", "bt2020"]
+_MATRICES = ("bt601", "bt709", "bt2020")
+
+
+class DecodeWarning(UserWarning):
+    """Something in the video is damaged, missing or odd; decoding went on without it."""
+
+
+class DecodeError(ValueError):
+    """Damage met with `errors="raise"`."""
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How Y, Cb and Cr become RGB. Untagged streams count as BT.601, limited (as in FFmpeg)."""
+
+    matrix: Matrix = "bt601"
+    full_range: bool = False
+    bit_depth: int = 8
+
+    def __post_init__(self) -> None:
+        if self.matrix not in _MATRICES:
+            raise ValueError(f"Colour.matrix must be one of {_MATRICES}, got {self.matrix!r}")
+        if not 8 <= self.bit_depth <= 16:
+            raise ValueError(f"Colour.bit_depth must be 8 to 16, got {self.bit_depth}")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the planes: uint8, or uint16 with the value in the low bits."""
+        return torch.uint8 if self.bit_depth == 8 else torch.uint16
+
+
+@dataclass
+class Problems:
+    """What was wrong with a video, counted while it is iterated.
+
+    `size_changes` and `format_changes` hold (pts_seconds, what the picture became), in the stored
+    picture's terms: (width, height) before rotation, and FFmpeg's pixel format name.
+    `repaired_timestamps` counts frames with no or a backward time stamp, whose time was computed.
+    """
+
+    corrupt_packets: int = 0
+    corrupt_frames: int = 0
+    repaired_timestamps: int = 0
+    truncated: bool = False
+    size_changes: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
+    format_changes: list[tuple[float, str]] = field(default_factory=list)
+
+    def damage(self) -> list[str]:
+        """One phrase for each kind of damage; empty where the video was whole."""
+        said = []
+        if self.truncated:
+            said.append("the file is truncated: it ends before its own header says, and every "
+                        "frame up to there was given")
+        if self.corrupt_packets:
+            said.append(f"{self.corrupt_packets} corrupt packet(s) reported or skipped")
+        if self.corrupt_frames:
+            said.append(f"{self.corrupt_frames} damaged frame(s) kept")
+        if self.repaired_timestamps:
+            said.append(f"{self.repaired_timestamps} missing or backward time stamp(s), computed "
+                        "from the frame before")
+        return said
+
+
+@dataclass(eq=False, repr=False)
+class FrameBatch:
+    """`T` consecutive frames of one size and format, as native YUV planes.
+
+    planes: Y `[T, H, W]`, Cb and Cr `[T, Hc, Wc]`; contiguous; uint8, or uint16 with the value in
+        the low `colour.bit_depth` bits. `Hc Wc` are the stream's own (4:2:0: half, rounded up);
+        gray video has mid-grey chroma `[T, 1, 1]`.
+    pts_seconds: float64 `[T]`, the container's clock, unshifted.
+    duration_seconds: float64 `[T]`, time to the next frame of the video.
+    key_frame: bool `[T]`, True where the stream could be entered, or None if unknown.
+
+    ValueError where these do not fit together. Names follow torchcodec's FrameBatch.
+    """
+
+    planes: tuple[Tensor, Tensor, Tensor]
+    pts_seconds: Tensor
+    duration_seconds: Tensor
+    colour: Colour
+    key_frame: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        _check_planes(self.planes, self.colour)
+        for name in ("pts_seconds", "duration_seconds"):
+            _check_times(name, getattr(self, name), len(self))
+        if self.key_frame is not None and self.key_frame.shape != (len(self),):
+            raise ValueError(f"FrameBatch.key_frame must have shape [{len(self)}], one entry per "
+                             f"frame, got {list(self.key_frame.shape)}")
+
+    def __len__(self) -> int:
+        return self.planes[0].shape[0]
+
+    @property
+    def height(self) -> int:
+        """Of the luma plane, in pixels."""
+        return self.planes[0].shape[1]
+
+    @property
+    def width(self) -> int:
+        """Of the luma plane, in pixels."""
+        return self.planes[0].shape[2]
+
+    def __repr__(self) -> str:
+        y, cb, cr = (list(plane.shape) for plane in self.planes)
+        times = self.pts_seconds
+        span = f"{times[0]:.3f}..{times[-1]:.3f} s" if len(self) else "no frames"
+        kind = str(self.planes[0].dtype).removeprefix("torch.")
+        device = self.planes[0].device
+        return f"FrameBatch(Y={y}, Cb={cb}, Cr={cr}, {kind}, {device}, {span}, {self.colour})"
+
+
+def _check_planes(planes: tuple[Tensor, ...], colour: Colour) -> None:
+    if len(planes) != 3:
+        raise ValueError(f"FrameBatch.planes must be (Y, Cb, Cr), got {len(planes)} planes; gray "
+                         "video takes mid-grey chroma planes [T, 1, 1]")
+    for name, plane in zip(("Y", "Cb", "Cr"), planes, strict=True):
+        if plane.ndim != 3:
+            raise ValueError(f"plane {name} must be [T, H, W], got shape {list(plane.shape)}")
+        if plane.dtype != colour.dtype:
+            raise ValueError(f"plane {name} must be {colour.dtype} for {colour.bit_depth}-bit "
+                             f"video, got {plane.dtype}; convert it or correct colour.bit_depth")
+        if not plane.is_contiguous():
+            raise ValueError(f"plane {name} must be contiguous; call .contiguous() on it")
+    y, cb, cr = planes
+    fits = (len(y) == len(cb) and cb.shape[1] <= y.shape[1] and cb.shape[2] <= y.shape[2])
+    if cb.shape != cr.shape or not fits:
+        raise ValueError("Cb and Cr must have one shape, as many frames as Y and no more pixels, "
+                         f"got Y {list(y.shape)}, Cb {list(cb.shape)}, Cr {list(cr.shape)}")
+
+
+def _check_times(name: str, times: Tensor, frames: int) -> None:
+    if times.dtype != torch.float64 or times.shape != (frames,):
+        raise ValueError(f"FrameBatch.{name} must be float64 [{frames}], one entry per frame, got "
+                         f"{times.dtype} {list(times.shape)}")

@@ -1,0 +1,229 @@
+"""The CPU reader: PyAV's demuxer and decoder, seeking, and what was wrong on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from typing import Literal
+
+import av
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from .frames import DecodeError, Problems
+from .source import Source, open_container, video_stream
+from .timeline import Clock
+
+Frame = av.VideoFrame
+Packets = Iterator["Packet[VideoStream]"]
+Errors = Literal["warn", "ignore", "raise"]
+
+_DEMUX_FAILURES = 8  # in a row, before the rest of a file is given up
+_MICROSECONDS = 1_000_000  # a container's clock
+
+
+class PyAVReader:
+    """One pass over one video stream; `frames()` once, then `close()`.
+
+    Attributes: `first` (the first frame), `problems`, `clock`. ValueError where the source holds no
+    video or not one frame that decodes.
+    """
+
+    def __init__(self, source: Source, *, threads: int, errors: Errors) -> None:
+        self.source, self._threads, self._errors = source, threads, errors
+        self.problems = Problems()
+        self._open()
+        try:
+            self.clock = _clock(self.stream)
+            self.first = self._probe()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        self._forget()
+        self.container = open_container(self.source)
+        try:
+            self.stream = video_stream(self.container, self.source.name)
+        except BaseException:
+            self.container.close()
+            raise
+        self.stream.codec_context.thread_count = self._threads
+        self.stream.thread_type = "AUTO"  # frame threads where the codec has them, else slices
+
+    def _forget(self) -> None:
+        """Count anew (in the same object: Video shows it): what was read so far is read again."""
+        vars(self.problems).update(vars(Problems()))
+        self._shown: tuple[float, float] | None = None  # first stamp, latest end (seconds) so far
+        self._count = 0  # frames with a stamp so far
+
+    def close(self) -> None:
+        """Free the decoder and its threads. Again is fine; the user's file object stays open."""
+        self.container.close()
+        if hasattr(self, "stream"):
+            del self.stream
+        self._decoded: Iterator[Frame] = iter(())
+
+    def __del__(self) -> None:
+        if hasattr(self, "container"):
+            self.close()
+
+    def _probe(self) -> Frame:
+        """The first frame: only it knows rotation, colour and whether the video decodes at all."""
+        self._decoded = self._decode_all(self._packets())
+        first = next(self._decoded, None)
+        if first is None:
+            bad = self.problems.corrupt_packets
+            why = f"{bad} damaged packet(s), no other" if bad else "its video stream is empty"
+            raise ValueError(f"{self.source.name} holds no frame that can be decoded: {why}; "
+                             "record or fetch it again")
+        return first
+
+    def frames(self, *, start: float | None = None) -> Iterator[Frame]:
+        """Decoded frames as presented, from the first or any frame at or before `start` seconds.
+
+        Yields nothing that a decode from the beginning would not have given, bit for bit.
+        """
+        if start is not None and self.source.seekable and start > self._seconds(self.first.pts):
+            self._decoded = self._frames_from(start)
+        else:
+            self._decoded = chain([self.first], self._decoded)
+        yield from self._decoded
+        self._judge_end()
+
+    def _frames_from(self, start: float) -> Iterator[Frame]:
+        for back in (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0):
+            if start - back <= self._seconds(self.first.pts):
+                break
+            packets = self._seek(start - back)
+            if packets is None:
+                break
+            key = next((p for p in packets if p.is_keyframe and p.size), None)
+            if key is None or key.pts is None or self._seconds(key.pts) > start:
+                continue
+            frames = self._decode_all(chain([key], packets))
+            first = next(_from(frames, key.pts), None)
+            if first is not None and self._seconds(first.pts) <= start:
+                return chain([first], _from(frames, key.pts))
+        return self._from_beginning()
+
+    def _seek(self, seconds: float) -> Packets | None:
+        """Packets from about `seconds` on; None where the container cannot seek."""
+        self._forget()
+        self._decoded = iter(())
+        try:
+            self.container.seek(int(seconds / self.clock.tick), stream=self.stream)
+        except av.FFmpegError:
+            return None
+        return self._packets()
+
+    def _from_beginning(self) -> Iterator[Frame]:
+        self.container.close()
+        self._open()
+        return self._decode_all(self._packets())
+
+    def _seconds(self, pts: int | None) -> float:
+        return float("inf") if pts is None else self.clock.seconds(pts)
+
+    def _packets(self) -> Packets:
+        """The stream's packets. Past a damaged stretch the demuxer is asked to go on."""
+        failures = 0
+        while failures < _DEMUX_FAILURES:
+            try:
+                for packet in self.container.demux(self.stream):
+                    if packet.size:  # the demuxer's own flush packets, and frames dropped in AVI
+                        failures = 0
+                        yield packet
+                return
+            except av.FFmpegError as error:
+                failures += 1
+                self._damaged(error)
+        self.problems.truncated = True
+
+    def _decode_all(self, packets: Packets) -> Iterator[Frame]:
+        for packet in packets:
+            if packet.is_corrupt:
+                self.problems.corrupt_packets += 1
+            yield from self._decode(packet)
+        yield from self._decode(None)
+
+    def _decode(self, packet: Packet[VideoStream] | None) -> list[Frame]:
+        """The frames this packet completes (None: what is left); none where it is damaged."""
+        try:
+            frames = self.stream.decode(packet)
+        except av.FFmpegError as error:
+            if not isinstance(error, EOFError):
+                self._damaged(error, known=packet is not None and packet.is_corrupt)
+            return []
+        for frame in frames:
+            self._note(frame)
+        return frames
+
+    def _note(self, frame: Frame) -> None:
+        self.problems.corrupt_frames += frame.is_corrupt
+        if frame.pts is not None:
+            end = self.clock.seconds(frame.pts + (frame.duration or self.clock.nominal))
+            begin, latest = self._shown or (self.clock.seconds(frame.pts), end)
+            self._shown = begin, max(latest, end)
+            self._count += 1
+
+    def _damaged(self, error: av.FFmpegError, *, known: bool = False) -> None:
+        self.problems.corrupt_packets += not known
+        if self._errors == "raise":
+            raise DecodeError(f'{self.source.name} is damaged: {error.strerror}; errors="warn" '
+                              "skips the damage") from error
+
+    def _judge_end(self) -> None:
+        """At the end of the file: was that the end its header, or its packet grid, promised?"""
+        promised = self.promised_end()
+        if promised is not None and self._shown is not None:
+            begin, end = self._shown
+            frame = max((end - begin) / self._count, self.clock.seconds(self.clock.nominal))
+            self.problems.truncated |= end < promised - max(2.5 * frame, 0.005 * promised)
+        if self.container.format.name == "mpegts":
+            size = self.source.size() or 0
+            self.problems.truncated |= all(size % packet for packet in (188, 192, 204))
+
+    def promised_end(self) -> float | None:
+        """When the video stream ends, on the clock of its stamps, if the header says so."""
+        stream = self.stream
+        begin = self.clock.seconds(stream.start_time or 0)
+        if self.container.format.name == "avi" and stream.frames:
+            return begin + self.clock.seconds(stream.frames)  # its duration follows the file's size
+        if stream.duration:
+            return begin + self.clock.seconds(stream.duration)
+        if "matroska" in self.container.format.name:  # durations count from 0, not from the start
+            begin = 0.0
+        said = " ".join(v for k, v in stream.metadata.items() if k.startswith("DURATION"))
+        if found := re.match(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", said):
+            hours, minutes, seconds = found.groups()
+            return begin + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        if self.container.duration and len(self.container.streams) == 1:
+            return begin + self.container.duration / _MICROSECONDS
+        return None
+
+    def codec(self) -> str:
+        """FFmpeg's name of the codec, not of its decoder."""
+        return self.stream.codec_context.codec.canonical_name
+
+    def average_fps(self) -> float | None:
+        """Frames a second, as the container says or FFmpeg guessed; None where unknown."""
+        rate = self.stream.average_rate or self.stream.guessed_rate
+        return float(rate) if rate else None
+
+    def header_frames(self) -> int | None:
+        """The number of frames, where the container says it."""
+        return self.stream.frames or None
+
+
+def _from(frames: Iterator[Frame], pts: int) -> Iterator[Frame]:
+    """Without the leading pictures of an open GOP: they need frames from before the seek."""
+    return (frame for frame in frames if frame.pts is None or frame.pts >= pts)
+
+
+def _clock(stream: VideoStream) -> Clock:
+    tick = stream.time_base or Fraction(1, 90_000)
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    return Clock(tick, max(1, round(1 / (rate * tick))))

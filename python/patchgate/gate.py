@@ -1,0 +1,315 @@
+"""The motion gate: which cells of every frame are new. docs/gate.md states its rules and guarantee.
+
+Letters: S streams, T frames (or tubelets), C planes, H W pixels, h w cells, N = h * w.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops, grid
+from patchgate._check import checked_choice, checked_count, checked_number, checked_size
+from patchgate.decode import FrameBatch
+
+STATIC, MOVED, CHANGED = 0, 1, 2  # the values of GateResult.kind
+
+OnMotion = Literal["encode", "camera", "reuse"]
+
+_ON_MOTION = {"encode": 0, "camera": 1, "reuse": 2}
+_MAX_CELL = 256  # pixels: sums of a cell's column must fit 16 bits
+_MAX_AGE = 1_000_000
+_QUARTILES = 15
+
+
+class GateResult(NamedTuple):
+    """What the gate says of every cell. ``..`` is ``S,`` when the input had streams, else nothing.
+
+    With ``temporal_patch=2``, T counts tubelets.
+    """
+
+    kind: Tensor  # [.., T, h, w] uint8: 0 static, 1 moved, 2 changed
+    motion: Tensor  # [.., T, h, w, 2] int8: (dy, dx) in pixels from the cell to where it came from
+    cost: Tensor  # [.., T, h, w] int32: of the vector used; changed: the least tested; first: -1
+    source: Tensor  # [.., T, h, w] int64: the token that explains the cell, since the last reset
+    is_key: Tensor  # [.., T] bool: every cell of the frame is encoded
+    limit: Tensor  # [.., T] int32: what a passing cost may not exceed, before threshold_map
+
+    def __repr__(self) -> str:
+        kept = float((self.kind == CHANGED).float().mean()) if self.kind.numel() else 0.0
+        return f"GateResult(kind={list(self.kind.shape)}, kept={kept:.1%})"
+
+
+class _State(NamedTuple):
+    """The stream state, in the order in which the op takes it."""
+
+    picture: Tensor  # [S, f, C, H, W] uint8
+    ids: Tensor  # [S, H, W] int32
+    source: Tensor  # [S, h, w] int64
+    clock: Tensor  # [S, 2] int64
+    births: Tensor  # [S, max_age or 0] int64
+    quartiles: Tensor  # [S, 15] int32
+
+
+class Gate:
+    """Finds the cells of every frame that the tokens so far do not explain: a closed loop.
+
+    Per stream there is a reference picture: what the emitted tokens say the video looks like now.
+    A cell that equals it is static, one that equals another place of it has moved, the rest has
+    changed. From the changed cells and the vectors alone, every sub-block of every frame can be
+    rebuilt within ``limit``, whatever the length. ``None`` switches a rule off.
+
+    Args:
+        threshold: mean absolute difference that still counts as equal, in grey levels of 255, over
+            a sub-block; 0 is exact.
+        search_radius: reach of the block motion search in pixels, at most 127.
+        on_motion: what a moved cell is. ``"encode"``: changed. ``"camera"``: moved if it moves with
+            the dominant motion, else changed. ``"reuse"``: moved.
+        scene_cut: share of the cells that nothing explains above which a frame is encoded whole.
+        max_age: frames after which a cell is encoded anew.
+        patch: patch side of the encoder in pixels.
+        merge: merge side of the encoder in patches; a cell is ``patch * merge`` pixels square.
+        temporal_patch: frames that one cell spans, 1 or 2.
+        sub_blocks: parts per patch side that are compared on their own; divides ``patch``.
+        chroma: compare Cb and Cr too, if the input has them.
+        hysteresis: factor on the limit for kept cells beside a changed one.
+        noise: ``"adaptive"``: the limit follows the noise, up to twice ``threshold``.
+        size: ``(H, W)`` of the grid in pixels; needed to push a ``FrameBatch``.
+        fit: how a ``FrameBatch`` is brought to ``size``: ``"stretch"``, ``"crop"`` or ``"pad"``.
+
+    Source: DESIGN of patchgate; the idea is Gated Residual Tokenization (arXiv 2509.14199).
+    """
+
+    def __init__(
+        self,
+        threshold: float = 4,
+        search_radius: int | None = 8,
+        on_motion: OnMotion = "camera",
+        scene_cut: float | None = 0.8,
+        max_age: int | None = None,
+        patch: int = 14,
+        merge: int = 1,
+        temporal_patch: int = 1,
+        sub_blocks: int = 2,
+        chroma: bool = True,
+        hysteresis: float | None = None,
+        noise: Literal["adaptive"] | None = None,
+        size: int | tuple[int, int] | None = None,
+        fit: grid.Fit = "stretch",
+    ) -> None:
+        self.settings = {name: value for name, value in locals().items() if name != "self"}
+        checked_number("threshold", threshold, 0, 255, "grey levels")
+        checked_count("search_radius", search_radius or 0, 0, 127)
+        if scene_cut is not None:
+            checked_number("scene_cut", scene_cut, 0, 1, "of the cells")
+        if max_age is not None:
+            checked_count("max_age", max_age, 1, _MAX_AGE)
+        if hysteresis is not None:
+            checked_number("hysteresis", hysteresis, 0, 1, "of the limit")
+        checked_choice("on_motion", on_motion, _ON_MOTION)
+        checked_choice("noise", noise, (None, "adaptive"))
+        if not isinstance(chroma, bool):
+            raise TypeError(f"chroma: expected True or False, got {chroma!r}")
+        self.threshold = float(threshold)
+        self.temporal_patch = checked_count("temporal_patch", temporal_patch, 1, 2)
+        self.cell = checked_count("patch", patch, 1) * checked_count("merge", merge, 1)
+        if self.cell > _MAX_CELL:
+            raise ValueError(f"patch * merge: at most {_MAX_CELL} pixels, got {patch} * {merge}")
+        if patch % checked_count("sub_blocks", sub_blocks, 1):
+            raise ValueError(
+                f"sub_blocks: {sub_blocks} does not divide patch={patch}; "
+                f"use one of {[k for k in range(1, patch + 1) if patch % k == 0]}"
+            )
+        self.sub_block = patch // sub_blocks
+        self.chroma = chroma
+        self.fit: grid.Fit = checked_choice("fit", fit, get_args(grid.Fit))
+        self.size = None if size is None else checked_size("size", size, self.cell)
+        self.limit = math.floor(self.threshold * self.sub_block**2)
+        self._rules = self._op_rules()
+        self._state: _State | None = None
+        self._pending: Tensor | None = None  # [S, 1, C, H, W]
+        self._streamed = False  # the last push had a stream dimension
+
+    def _op_rules(self) -> dict[str, Any]:
+        """The settings as the op's integers, computed once, in float64."""
+        settings = self.settings
+        area = self.cell**2 * self.temporal_patch
+        hysteresis = settings["hysteresis"]
+        return {
+            "cell": self.cell,
+            "sub_block": self.sub_block,
+            "limit": self.limit,
+            "texture": math.floor(2 * self.threshold * area),
+            "search_radius": settings["search_radius"] or 0,
+            "on_motion": _ON_MOTION[settings["on_motion"]],
+            "hysteresis": -1.0 if hysteresis is None else float(hysteresis),
+            "adaptive": settings["noise"] == "adaptive",
+        }
+
+    def fresh(self) -> Self:
+        """A gate of the same settings with no state."""
+        return type(self)(**self.settings)
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        return f"Gate({settings})"
+
+    def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
+        """The next frames of the stream(s). Does not synchronise.
+
+        Args:
+            planes: uint8 ``[T, C, H, W]`` or ``[S, T, C, H, W]`` on the grid: C = 1 (luma) or 3
+                (Y, Cb, Cr, full range), H and W multiples of the cell. Or a ``FrameBatch``, which
+                is brought to ``size``.
+            threshold_map: ``[h, w]``, a factor on the limit of each cell for this push; 0 is exact,
+                ``inf`` never changes again until a key frame or max_age.
+
+        Returns:
+            A ``GateResult``. With ``temporal_patch=2`` an odd frame waits for its partner.
+
+        Raises:
+            TypeError, ValueError: the input does not fit; the gate is left as it was.
+        """
+        if isinstance(planes, FrameBatch):
+            if self.size is None:
+                raise ValueError(
+                    "a FrameBatch needs a grid to be brought to: make the gate with size=(H, W)"
+                )
+            planes = grid.to_grid(planes, self.size, self.fit)
+        frames = self._checked_planes(planes)  # [S, T, C, H, W]
+        factors = self._checked_map(threshold_map, frames)
+        if self._pending is not None:
+            frames = torch.cat([self._pending, frames], 1)
+        whole = frames.shape[1] // self.temporal_patch * self.temporal_patch
+        result = self._run(frames[:, :whole], factors)
+        self._pending = frames[:, whole:].clone() if whole < frames.shape[1] else None
+        self._streamed = planes.dim() == 5
+        return result if self._streamed else GateResult(*(tensor[0] for tensor in result))
+
+    def flush(self) -> GateResult:
+        """Repeats a frame that waits for its partner; without one the result has T = 0.
+
+        Raises:
+            ValueError: nothing was pushed since the last reset.
+        """
+        if self._state is None:
+            raise ValueError("flush: nothing was pushed since the gate was made or reset")
+        s, _, c, height, width = self._state.picture.shape
+        pending = self._pending
+        if pending is None:
+            pending = self._state.picture.new_empty((s, 0, c, height, width))
+        result = self._run(torch.cat([pending, pending], 1), None)
+        self._pending = None
+        return result if self._streamed else GateResult(*(tensor[0] for tensor in result))
+
+    def reset(self, streams: Iterable[int] | Tensor | None = None) -> None:
+        """Forgets all streams, or those given by index (or by a bool mask ``[S]``)."""
+        if streams is None:
+            self._state = self._pending = None
+            return
+        if self._state is None:
+            raise ValueError("reset(streams=...): nothing was pushed yet, so there are no streams")
+        if self._pending is not None:
+            raise ValueError("reset(streams=...): a frame waits for its partner; flush() it first")
+        clock = self._state.clock
+        index = torch.as_tensor(
+            streams if isinstance(streams, Tensor) else list(streams), device=clock.device
+        )
+        if index.dtype != torch.bool:
+            index = index.long()
+            if index.numel() and (int(index.min()) < 0 or int(index.max()) >= len(clock)):
+                raise ValueError(
+                    f"reset: expected stream numbers 0..{len(clock) - 1}, got {streams}"
+                )
+        elif index.shape != clock.shape[:1]:
+            raise ValueError(f"reset: expected a mask of {len(clock)} streams, got {streams}")
+        clock[index] = 0  # frame 0 again: the rest of the state is not read any more
+
+    def _run(self, frames: Tensor, factors: Tensor | None) -> GateResult:
+        s, t, c, height, width = frames.shape
+        f = self.temporal_patch
+        state = self._state
+        if state is None:
+            state = self._new_state(frames)
+        cells = state.source.shape[1] * state.source.shape[2]
+        scene_cut = self.settings["scene_cut"]
+        cut = -1 if scene_cut is None else math.floor(scene_cut * cells)
+        tubelets = frames.reshape(s, t // f, f, c, height, width)
+        result = _ops.gate(tubelets, *state, factors, cut=cut, **self._rules)
+        self._state = state
+        return GateResult(*result)
+
+    def _new_state(self, frames: Tensor) -> _State:
+        s, _, c, height, width = frames.shape
+        h, w = height // self.cell, width // self.cell
+        age = self.settings["max_age"] or 0
+
+        def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=frames.device)
+
+        return _State(
+            zeros(s, self.temporal_patch, c, height, width, dtype=torch.uint8),
+            zeros(s, height, width, dtype=torch.int32),
+            zeros(s, h, w, dtype=torch.int64),
+            zeros(s, 2, dtype=torch.int64),
+            zeros(s, age, dtype=torch.int64),
+            zeros(s, _QUARTILES, dtype=torch.int32),
+        )
+
+    def _checked_planes(self, planes: Tensor) -> Tensor:
+        """The planes as ``[S, T, C, H, W]``, C as compared; or an error in the user's words."""
+        if not isinstance(planes, Tensor):
+            raise TypeError(f"planes: expected a Tensor or a FrameBatch, got {type(planes)}")
+        if planes.dtype != torch.uint8:
+            raise TypeError(f"planes: expected uint8 in 0..255, got {planes.dtype}")
+        shape = list(planes.shape)
+        if planes.dim() not in (4, 5):
+            raise ValueError(f"planes: expected [T, C, H, W] or [S, T, C, H, W], got {shape}")
+        c, height, width = shape[-3:]
+        if c not in (1, 3):
+            raise ValueError(
+                f"planes: expected C = 1 (luma) or 3 (Y, Cb, Cr), got C = {c}: {shape}"
+            )
+        if not height or not width or height % self.cell or width % self.cell:
+            raise ValueError(
+                f"planes: {height} x {width} pixels do not divide into cells of {self.cell} "
+                f"(patch * merge); resize to multiples of {self.cell}"
+            )
+        frames = planes if planes.dim() == 5 else planes[None]
+        if frames.shape[0] == 0:
+            raise ValueError(f"planes: expected at least one stream, got {shape}")
+        if not self.chroma:
+            frames = frames[:, :, :1]
+        if self._state is not None:
+            self._check_same(frames)
+        return frames
+
+    def _check_same(self, frames: Tensor) -> None:
+        assert self._state is not None
+        s, _, c, height, width = self._state.picture.shape
+        device = self._state.picture.device
+        if (frames.shape[0], *frames.shape[2:]) != (s, c, height, width):
+            new = (frames.shape[0], *frames.shape[2:])
+            raise ValueError(
+                f"planes: this gate has seen (S, C, H, W) = {(s, c, height, width)}, got {new}; "
+                "reset() it first, or use a gate per video"
+            )
+        if frames.device != device:
+            raise ValueError(
+                f"planes: this gate's state is on {device}, got planes on {frames.device}"
+            )
+
+    def _checked_map(self, threshold_map: Tensor | None, frames: Tensor) -> Tensor | None:
+        if threshold_map is None:
+            return None
+        factors = torch.as_tensor(threshold_map).to(frames.device, torch.float64)
+        expected = [frames.shape[-2] // self.cell, frames.shape[-1] // self.cell]
+        if list(factors.shape) != expected:
+            raise ValueError(
+                f"threshold_map: expected [h, w] = {expected}, got {list(factors.shape)}"
+            )
+        if bool((factors.isnan() | (factors < 0)).any()):
+            raise ValueError("threshold_map: expected factors >= 0 (inf allowed), got NaN or less")
+        return factors.contiguous()

@@ -1,0 +1,75 @@
+"""The video rebuilt from what the gate emitted: cells and vectors. The other half of its guarantee.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
+n some of the cells, p cell side in pixels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from patchgate.tokens import TokenLayout, VideoTokens
+
+MOVED, CHANGED = 1, 2
+
+
+def planes(tokens: VideoTokens, layout: TokenLayout) -> Tensor:
+    """Every frame, uint8 ``[T * f, C, H, W]``."""
+    picture = _start(tokens, layout)
+    out = picture.new_empty((tokens.shape.T, *picture.shape))  # [T, f, C, H, W]
+    for t in range(tokens.shape.T):
+        out[t] = picture = _next(picture, tokens, layout, t)
+    return out.flatten(0, 1)
+
+
+def picture_before(tokens: VideoTokens, layout: TokenLayout, frame: int) -> Tensor:
+    """The reference picture that ``frame`` was compared with, uint8 ``[f, C, H, W]``."""
+    picture = _start(tokens, layout)
+    for t in range(frame):
+        picture = _next(picture, tokens, layout, t)
+    return picture
+
+
+def _start(tokens: VideoTokens, layout: TokenLayout) -> Tensor:
+    if tokens.start_picture is not None:
+        return tokens.start_picture
+    _, h, w = tokens.shape
+    size = (layout.temporal_patch, layout.planes, h * layout.cell, w * layout.cell)
+    return tokens.features.new_zeros(size)
+
+
+def _next(picture: Tensor, tokens: VideoTokens, layout: TokenLayout, t: int) -> Tensor:
+    """Picture ``[f, C, H, W]`` after frame ``t``: moved cells read the old one."""
+    new = picture.clone()
+    kind = tokens.kind[t]  # [h, w]
+    moved = (kind == MOVED).nonzero()  # [n, 2]
+    if len(moved):
+        corner = moved * layout.cell
+        came_from = corner + tokens.motion[t][kind == MOVED]
+        _paste(new, corner, _blocks(picture, came_from, layout.cell))
+    emitted = slice(int(tokens.cu_seqlens[t]), int(tokens.cu_seqlens[t + 1]))
+    if emitted.start < emitted.stop:
+        corner = tokens.cell[emitted] * layout.cell
+        shape = (layout.temporal_patch, layout.planes, layout.cell, layout.cell)
+        _paste(new, corner, tokens.features[emitted].view(-1, *shape))
+    return new
+
+
+def _pixels(corner: Tensor, cell: int) -> tuple[Tensor, Tensor]:
+    """Rows ``[n, p, 1]`` and columns ``[n, 1, p]`` of the blocks whose top left is ``corner``."""
+    span = torch.arange(cell, device=corner.device)
+    return corner[:, 0, None, None] + span[:, None], corner[:, 1, None, None] + span
+
+
+def _blocks(picture: Tensor, corner: Tensor, cell: int) -> Tensor:
+    rows, columns = _pixels(corner, cell)
+    return picture[:, :, rows, columns].movedim(2, 0)  # [n, f, C, p, p]
+
+
+def _paste(picture: Tensor, corner: Tensor, blocks: Tensor) -> None:
+    rows, columns = _pixels(corner, blocks.shape[-1])
+    picture[:, :, rows, columns] = blocks.movedim(0, 2)

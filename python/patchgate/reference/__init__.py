@@ -1,0 +1,11 @@
+"""Every op in plain torch: obvious, slow, the definition the fast kernels are tested against.
+
+Each function has the name and the signature of its op under ``torch.ops.patchgate``.
+"""
+
+from patchgate.reference.compact import compact
+from patchgate.reference.expand import expand
+from patchgate.reference.frame_grid import frame_grid
+from patchgate.reference.gate import gate
+
+__all__ = ["compact", "expand", "frame_grid", "gate"]

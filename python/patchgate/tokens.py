@@ -1,0 +1,204 @@
+"""The packed container of a video's tokens, which can always say which token stands for a cell.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
+D features, p cell side in pixels.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from os import PathLike
+from typing import NamedTuple, Self
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from patchgate import _ops, reconstruct
+from patchgate._check import checked_number
+from patchgate.colour import yuv_to_rgb
+
+CHANGED = 2
+_FORMAT = "patchgate.VideoTokens/1"
+
+
+class TokenShape(NamedTuple):
+    """The dense grid that the tokens stand for."""
+
+    T: int  # frames, or tubelets
+    h: int  # cells
+    w: int  # cells
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """How a token of pixels lies in the picture. Of no meaning to the features of a tower."""
+
+    cell: int  # side in pixels
+    planes: int  # C: 1 or 3
+    temporal_patch: int = 1  # f
+    matrix: str = "bt601"  # to show the planes as RGB
+
+
+@dataclass(eq=False)
+class VideoTokens:
+    """The tokens of a video, packed frame after frame.
+
+    A token is one encoded cell. Every cell of every frame has a ``source``: the token that explains
+    it, its own or an earlier one.
+    """
+
+    features: Tensor  # [K, D]: a tower's, or (D = f * C * p * p) the cell's own u8 samples
+    frame: Tensor  # [K] int64: the frame that emitted the token; < 0: before this slice
+    cell: Tensor  # [K, 2] int64: (row, column) in cells
+    span: Tensor  # [K] int64: frames from the token's own to the last that it explains a cell of
+    pts_seconds: Tensor  # [T] float64
+    duration_seconds: Tensor  # [T] float64
+    cu_seqlens: Tensor  # [T + 1] int32: frame t emitted the tokens cu_seqlens[t]:cu_seqlens[t + 1]
+    source: Tensor  # [T, h, w] int64: index into features
+    kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed
+    motion: Tensor  # [T, h, w, 2] int8: (dy, dx) in pixels to where a moved cell came from
+    layout: TokenLayout | None  # None: the features are a tower's
+    start_picture: Tensor | None = field(default=None)  # [f, C, H, W]: the picture before a slice
+
+    @property
+    def shape(self) -> TokenShape:
+        """Frames and cells of the dense grid."""
+        return TokenShape(*self.source.shape)
+
+    @property
+    def is_key(self) -> Tensor:
+        """``[T]`` bool: every cell of the frame is a token of its own."""
+        return (self.kind == CHANGED).flatten(1).all(1)
+
+    @property
+    def kept_share(self) -> float:
+        """Tokens emitted by these frames over cells of these frames."""
+        emitted = int(self.cu_seqlens[-1] - self.cu_seqlens[0])
+        return emitted / max(1, self.source.numel())
+
+    def __len__(self) -> int:
+        return self.features.shape[0]
+
+    def __repr__(self) -> str:
+        t, h, w = self.shape
+        seconds = float(self.duration_seconds.sum())
+        return (
+            f"VideoTokens(K={len(self)}, D={self.features.shape[1]}, {self.features.dtype}, "
+            f"T={t}, cells={h}x{w}, {seconds:.2f} s, kept={self.kept_share:.2%})"
+        )
+
+    def dense(self) -> Tensor:
+        """Every cell's features, ``[T, h, w, D]``: each cell gets those of its source."""
+        return _ops.expand(self.features, self.source)
+
+    def reconstruct(self, rgb: bool = False) -> Tensor:
+        """The video rebuilt from the emitted cells and the vectors alone.
+
+        Returns:
+            uint8 ``[T * f, C, H, W]`` planes of full range (Y, or Y, Cb, Cr), every sub-block of
+            which differs from the gate's input by no more than its limit; with ``rgb``, uint8
+            ``[T * f, 3, H, W]`` to look at.
+
+        Raises:
+            ValueError: the features are a tower's, which cannot be turned back into pixels.
+        """
+        if self.layout is None:
+            raise ValueError(
+                "reconstruct: these features come from a tower; "
+                "tokenize the video without one to get tokens that hold pixels"
+            )
+        planes = reconstruct.planes(self, self.layout)
+        return yuv_to_rgb(planes, self.layout.matrix) if rgb else planes
+
+    def slice(self, start_seconds: float, end_seconds: float) -> Self:
+        """The frames shown between two times, and the earlier tokens that they refer to.
+
+        Args:
+            start_seconds, end_seconds: on the clock of ``pts_seconds``; a frame belongs to the
+                slice if it is shown at any time of ``[start, end)``.
+
+        Returns:
+            Tokens whose first ``cu_seqlens[0]`` entries are earlier tokens, with negative ``frame``.
+        """
+        first, last = self._frames_between(start_seconds, end_seconds)
+        own = slice(int(self.cu_seqlens[first]), int(self.cu_seqlens[last]))
+        source = self.source[first:last]
+        earlier = source[source < own.start].unique()  # [E], ascending
+        keep = torch.cat([earlier, torch.arange(own.start, own.stop)])  # [K'] old indices
+        carried = len(earlier)
+        renumbered = source - own.start + carried
+        renumbered = torch.where(
+            source < own.start, torch.searchsorted(earlier, source), renumbered
+        )
+        picture = self.start_picture
+        if self.layout is not None and first > 0:
+            picture = reconstruct.picture_before(self, self.layout, first)
+        return replace(
+            self,
+            features=self.features[keep],
+            frame=self.frame[keep] - first,
+            cell=self.cell[keep],
+            span=self.span[keep].minimum(last - self.frame[keep]),
+            pts_seconds=self.pts_seconds[first:last],
+            duration_seconds=self.duration_seconds[first:last],
+            cu_seqlens=self.cu_seqlens[first : last + 1] - own.start + carried,
+            source=renumbered,
+            kind=self.kind[first:last],
+            motion=self.motion[first:last],
+            start_picture=picture,
+        )
+
+    def _frames_between(self, start: float, end: float) -> tuple[int, int]:
+        checked_number("start_seconds", start, -1e18, 1e18, "seconds")
+        checked_number("end_seconds", end, -1e18, 1e18, "seconds")
+        if end <= start:
+            raise ValueError(f"slice: expected start < end, got {start} and {end} seconds")
+        shown_until = self.pts_seconds + self.duration_seconds
+        inside = ((shown_until > start) & (self.pts_seconds < end)).nonzero().flatten()
+        if not len(inside):
+            span = "it has no frames"
+            if self.shape.T:
+                span = f"it shows {float(self.pts_seconds[0]):g}..{float(shown_until[-1]):g} s"
+            raise ValueError(f"slice: no frame between {start} and {end} seconds; {span}")
+        return int(inside[0]), int(inside[-1]) + 1
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensor fields by name, those that are set."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+    def metadata(self) -> dict[str, str]:
+        """What a file says beside the tensors."""
+        return token_metadata(self.layout)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes a safetensors file, which ``load`` reads back bit for bit."""
+        tensors = {name: value.contiguous() for name, value in self.tensors().items()}
+        save_file(tensors, path, self.metadata())
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Reads what ``save`` (or the command line) wrote.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: not a file of video tokens.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path}: not a safetensors file ({error})") from error
+        if metadata.get("format") != _FORMAT:
+            raise ValueError(f"{path}: expected {_FORMAT}, got {metadata.get('format')!r}")
+        layout = json.loads(metadata["layout"])
+        return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
+
+
+def token_metadata(layout: TokenLayout | None) -> dict[str, str]:
+    """The safetensors metadata of a token file."""
+    return {"format": _FORMAT, "layout": json.dumps(None if layout is None else asdict(layout))}
