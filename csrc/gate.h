@@ -104,27 +104,30 @@ PG_HOST_DEVICE int32_t adaptive_limit(int32_t median, int32_t limit) {
   return static_cast<int32_t>(clipped);
 }
 
-// The id with the most pixels in a cell, ties to the smallest. Few distinct ids live in one cell;
-// those beyond the table are counted by going over the cell again.
+// The id with the most pixels in a cell, ties to the smallest. Neighbouring pixels mostly share an
+// id, and few distinct ids live in one cell: runs are counted into a small table. If it overflows,
+// every run's id is counted by going over the cell again.
 PG_HOST_DEVICE int32_t plurality(const int32_t* ids, int64_t stride, int cell) {
   constexpr int kTable = 8;
   int32_t seen[kTable];
   int count[kTable], distinct = 0;
+  bool overflow = false;
   for (int y = 0; y < cell; ++y)
-    for (int x = 0; x < cell; ++x) {
-      const int32_t id = ids[y * stride + x];
+    for (int x = 0, run; x < cell; x += run) {
+      const int32_t* row = ids + y * stride + x;
+      for (run = 1; x + run < cell && row[run] == row[0];) ++run;
       int i = 0;
-      while (i < distinct && seen[i] != id) ++i;
+      while (i < distinct && seen[i] != row[0]) ++i;
+      overflow |= i == kTable;
       if (i == kTable) continue;
-      if (i == distinct) seen[distinct] = id, count[distinct++] = 0;
-      ++count[i];
+      if (i == distinct) seen[i] = row[0], count[i] = 0, ++distinct;
+      count[i] += run;
     }
   int32_t best = ids[0];
   int most = 0;
   for (int i = 0; i < distinct; ++i)
     if (count[i] > most || (count[i] == most && seen[i] < best)) most = count[i], best = seen[i];
-  if (distinct < kTable) return best;
-  for (int i = 0; i < cell * cell; ++i) {  // exact also where the table overflowed
+  for (int i = 0; overflow && i < cell * cell; ++i) {
     const int32_t id = ids[i / cell * stride + i % cell];
     int votes = 0;
     for (int y = 0; y < cell; ++y)

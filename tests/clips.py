@@ -59,7 +59,9 @@ def write(path: Path, *, codec: str = "libx264", size: tuple[int, int] = (64, 48
           rotation: tuple[float, bool, bool] | None = None, space: int | None = None,
           full_range: bool | None = None) -> Path:  # fmt: skip
     """Encode `picture(0..frames)`; `pts` in units of `tick` seconds, one per frame."""
-    with av.open(str(path), "w", format=muxer, container_options=muxer_options or {}) as out:
+    # bitexact: Matroska's random identifiers would make each run damage another byte.
+    wishes = {"fflags": "+bitexact", **(muxer_options or {})}
+    with av.open(str(path), "w", format=muxer, container_options=wishes) as out:
         stream = out.add_stream(codec, rate=RATE, options=options or dict(SMALL))
         stream.width, stream.height = size
         stream.pix_fmt = pixels

@@ -7,9 +7,10 @@ from fractions import Fraction
 import av
 import clips
 import numpy as np
-import patchgate
 import pytest
 import torch
+
+import patchgate
 from patchgate.decode import Colour, DecodeWarning, FrameBatch
 from patchgate.decode.planes import Packer
 from patchgate.decode.pool import Pool
@@ -176,6 +177,19 @@ def test_batches_do_not_share_memory():
     batches[1].planes[0].zero_()
     assert torch.equal(batches[0].planes[0], before)
     assert len({plane.data_ptr() for batch in batches for plane in batch.planes}) == 30
+
+
+def test_memory_comes_back_only_when_the_last_view_is_gone():
+    pool = Pool()
+    first = pool.empty((2, 3, 4), torch.uint16)
+    view, where = first[1, 1:], first.data_ptr()
+    assert (first.shape, first.dtype, first.is_contiguous()) == ((2, 3, 4), torch.uint16, True)
+    del first
+    assert pool.empty((2, 3, 4), torch.uint16).data_ptr() != where
+    del view
+    again = [pool.empty((2, 3, 4), torch.uint16) for _ in range(3)]
+    assert where in [tensor.data_ptr() for tensor in again]
+    assert len({tensor.data_ptr() for tensor in again}) == 3
 
 
 TURNS = {

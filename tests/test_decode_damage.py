@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import warnings
+from fractions import Fraction
 
 import av
 import clips
 import numpy as np
-import patchgate
 import pytest
+from test_decode import joined
+
+import patchgate
 from patchgate.decode import DecodeError, DecodeWarning, Problems
 from patchgate.decode.timeline import Clock, timed
-from test_decode import joined
 
 INTACT = ["faststart.mp4", "late.mkv", "mpeg4.avi", "late.ts", "vp9.webm", "av1.mkv", "hevc.mp4"]
 
@@ -161,8 +163,6 @@ class Stamp:
     ([Stamp(900), Stamp(0), Stamp(10), Stamp(950)], [900, 910, 920, 950], 2),
     ([Stamp(5), Stamp(5)], [5, 15], 1)])  # fmt: skip
 def test_stamps_always_rise(stamps, ticks, repaired):
-    from fractions import Fraction
-
     problems = Problems()
     frames = list(timed(stamps, Clock(Fraction(1, 100), 10), problems))
     assert [frame.ticks for frame in frames] == ticks

@@ -7,12 +7,13 @@ import io
 
 import clips
 import numpy as np
-import patchgate
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patchgate.decode import DecodeWarning
 from test_decode import VIDEOS, joined
+
+import patchgate
+from patchgate.decode import DecodeWarning
 
 FASTER_THAN_TICKS = 1e-7  # seconds: shorter than any container's tick
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import subprocess
 import sys
 import threading
 
 import clips
 import numpy as np
-import patchgate
 import pytest
 from test_decode import joined
+
+import patchgate
 
 
 class Pipe(io.RawIOBase):
@@ -139,8 +141,6 @@ def test_stopping_early_never_hangs():
 
 def test_stopping_early_frees_the_decoder():
     """FFmpeg's threads end with the iteration: they are none of Python's, so count the OS's."""
-    import os
-
     def threads():
         gc.collect()
         return len(os.listdir("/proc/self/task"))

@@ -57,7 +57,8 @@ def arguments(batch: SimpleNamespace, size: tuple[int, int], fit: str = "stretch
 def cases(draw: st.DrawFn, most: int = 70) -> tuple:
     side = st.integers(1, most)
     batch = make_batch(
-        (draw(side), draw(side)),
+        # Wide enough, now and then, for taps that lie further apart than a vector register holds.
+        (draw(side), draw(side) * draw(st.sampled_from([1, 1, 4, 16]))),
         draw(st.sampled_from([(2, 2), (1, 2), (1, 1), (4, 4), (1000, 1000)])),
         frames=draw(st.sampled_from([0, 1, 3])),
         full_range=draw(st.booleans()),
@@ -69,7 +70,7 @@ def cases(draw: st.DrawFn, most: int = 70) -> tuple:
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_op_equals_reference(case: tuple) -> None:
     assert torch.equal(op(*case), reference.frame_grid(*case))
 
@@ -93,7 +94,7 @@ def test_op_equals_reference_on_real_sizes(
     assert torch.equal(op(*case), reference.frame_grid(*case))
 
 
-@given(cases(most=40), st.sampled_from(["sample", "portable", "vector"]))
+@given(cases(most=40), st.sampled_from(_host.frame_grid_paths()))
 @settings(max_examples=60, deadline=None)
 def test_shared_arithmetic_equals_reference(case: tuple, path: str) -> None:
     *planes, luma_x, luma_y, chroma_x, chroma_y, full_range, bit_depth = case

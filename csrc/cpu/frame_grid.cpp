@@ -1,5 +1,3 @@
-#include "frame_grid.h"
-
 #include "cpu/frame_grid_plane.h"
 #include "torch.h"
 
@@ -35,7 +33,7 @@ Planes plane(const Tensor& tensor, const Tensor& y, const Tensor& table_x, const
                   ": the samples of a row must be adjacent (last stride 1)");
   return {&tensor, PlaneGrid(tap_table(table_x, tensor.size(2), name),
                              tap_table(table_y, tensor.size(1), name), tensor.size(1),
-                             tensor.size(2), bit_depth, levels)};
+                             tensor.size(2), bit_depth, levels, best_row_level())};
 }
 
 template <typename Sample>

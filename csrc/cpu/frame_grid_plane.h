@@ -3,9 +3,10 @@
 // instructions.
 #pragma once
 
-#include <algorithm>
 #include <type_traits>
 
+#include "cpu/frame_grid_avx2.h"
+#include "cpu/frame_grid_avx512.h"
 #include "cpu/frame_grid_rows.h"
 #include "cpu/simd.h"
 
@@ -32,6 +33,30 @@ PG_SIMD_CLONES inline void row_to_8bit(const uint16_t* row, int64_t width, int b
   for (int64_t x = 0; x < width; ++x) out[x] = static_cast<uint8_t>(to_8bit(row[x], bit_depth));
 }
 
+enum class RowLevel { kPortable, kAvx2, kAvx512 };
+
+inline RowLevel best_row_level() {
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni")) {
+    return RowLevel::kAvx512;
+  }
+  if (__builtin_cpu_supports("avx2")) return RowLevel::kAvx2;
+#endif
+  return RowLevel::kPortable;
+}
+
+// The passes of a level, and the taps in their layout.
+inline RowPasses row_passes(ColumnTaps& taps, int64_t in_width, RowLevel level) {
+#ifdef __x86_64__
+  RowPasses passes;
+  if (level == RowLevel::kAvx512 && avx512::passes(taps, in_width, passes)) return passes;
+  if (level != RowLevel::kPortable) return avx2::passes(taps, in_width);
+#endif
+  static_cast<void>(taps), static_cast<void>(in_width), static_cast<void>(level);
+  return portable::passes();
+}
+
 struct PlaneGrid {
   ColumnTaps columns;
   RowTaps rows;
@@ -41,14 +66,14 @@ struct PlaneGrid {
   RowPasses passes;
 
   PlaneGrid(TapTable table_x, TapTable table_y, int64_t in_height, int64_t in_width, int bit_depth,
-            Levels levels, bool vector = true)
-      : columns(table_x, in_width),
+            Levels levels, RowLevel level)
+      : columns(table_x),
         rows(table_y),
         in_height(in_height),
         in_width(in_width),
         bit_depth(bit_depth),
         levels(levels),
-        passes(row_passes(vector)) {}
+        passes(row_passes(columns, in_width, level)) {}
 
   // Output rows [begin, end) of the plane.
   template <typename Sample>

@@ -7,7 +7,27 @@
 
 namespace patchgate {
 
+namespace {
+
 constexpr int64_t kGrain = 16;  // copied cells that repay waking a thread
+
+template <int kCell, class T>
+void copy_known_rows(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  for (int y = 0; y < kCell; ++y)
+    std::memcpy(to + y * to_stride, from + y * from_stride, kCell * sizeof(T));
+}
+
+// A cell x cell block. Rows are so short that calling memcpy costs more than copying: for the usual
+// sizes the compiler knows the length.
+template <class T>
+void copy_rows(const T* from, int64_t from_stride, T* to, int64_t to_stride, int64_t cell) {
+  if (cell == 14) return copy_known_rows<14>(from, from_stride, to, to_stride);
+  if (cell == 16) return copy_known_rows<16>(from, from_stride, to, to_stride);
+  for (int64_t y = 0; y < cell; ++y)
+    std::memcpy(to + y * to_stride, from + y * from_stride, cell * sizeof(T));
+}
+
+}  // namespace
 
 // Results, sources and clock. Sources are voted on the old ids, so this comes before the pictures.
 void GateStream::finish(const GateResult& result) {
@@ -55,29 +75,26 @@ void GateStream::write_picture() {
 void GateStream::copy_block(int64_t n, Vector from, uint8_t* pixels, int32_t* ids) const {
   const int64_t cell = shape_.cell, at = shape_.offset(n, from);
   for (int64_t p = 0; p < shape_.planes_per_cell(); ++p)
-    for (int64_t y = 0; y < cell; ++y, pixels += cell)
-      std::memcpy(pixels, state_.picture + p * shape_.plane() + at + y * shape_.width, cell);
-  for (int64_t y = 0; y < cell; ++y, ids += cell)
-    std::copy_n(state_.ids + at + y * shape_.width, cell, ids);
+    copy_rows(state_.picture + p * shape_.plane() + at, shape_.width, pixels + p * cell * cell, cell,
+              cell);
+  copy_rows(state_.ids + at, shape_.width, ids, cell, cell);
 }
 
 void GateStream::paste_block(int64_t n, const uint8_t* pixels, const int32_t* ids) {
   const int64_t cell = shape_.cell, at = shape_.offset(n);
   for (int64_t p = 0; p < shape_.planes_per_cell(); ++p)
-    for (int64_t y = 0; y < cell; ++y, pixels += cell)
-      std::memcpy(state_.picture + p * shape_.plane() + at + y * shape_.width, pixels, cell);
-  for (int64_t y = 0; y < cell; ++y, ids += cell)
-    std::copy_n(ids, cell, state_.ids + at + y * shape_.width);
+    copy_rows(pixels + p * cell * cell, cell, state_.picture + p * shape_.plane() + at,
+              shape_.width, cell);
+  copy_rows(ids, cell, state_.ids + at, shape_.width, cell);
 }
 
 void GateStream::encode_block(int64_t n) {
   const int64_t cell = shape_.cell;
+  for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
+    const int64_t at = p * shape_.plane() + shape_.offset(n);
+    copy_rows(frame_ + at, shape_.width, state_.picture + at, shape_.width, cell);
+  }
   const auto id = static_cast<int32_t>(state_.source[n]);
-  for (int64_t p = 0; p < shape_.planes_per_cell(); ++p)
-    for (int64_t y = 0; y < cell; ++y) {
-      const int64_t at = p * shape_.plane() + shape_.offset(n) + y * shape_.width;
-      std::memcpy(state_.picture + at, frame_ + at, cell);
-    }
   for (int64_t y = 0; y < cell; ++y)
     std::fill_n(state_.ids + shape_.offset(n) + y * shape_.width, cell, id);
 }

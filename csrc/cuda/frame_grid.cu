@@ -22,8 +22,8 @@ struct Planes {
 };
 
 // A thread makes one sample. A warp lies along a row: its reads of the plane are neighbours, its
-// vertical taps are the same. Rows of the input are weighed once for each output that they reach,
-// which is two with a triangle filter: cheaper than a trip through shared memory.
+// vertical taps are the same. Every row of the input is weighed again for each output that it
+// reaches; with a triangle filter those are two, so there is little for shared memory to save.
 template <typename Sample>
 __global__ void frame_grid_kernel(const __grid_constant__ Planes<Sample> planes,
                                   uint8_t* __restrict__ out,  // [T, 3, H, W]

@@ -3,7 +3,7 @@
 frames.py   FrameBatch, Colour, Problems: what any back end gives
 timeline.py time stamps, start/end, fps: generators over any back end's pictures
 source.py   paths, bytes and file objects, and errors on opening
-pyav.py     the CPU reader; planes.py its copy into tensors
+pyav.py     the CPU reader; planes.py its copy into tensors; pool.py their memory
 video.py    open_video and Video
 """
 

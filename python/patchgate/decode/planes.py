@@ -182,7 +182,9 @@ class Packer:
         blocks = [block[i] for block in self._blocks]  # each [<= 64, H, W]
         plane = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
         if len(plane) != len(self):
-            plane = plane[: len(self)].clone()  # a view would keep, and save, the unused rest
+            # A view would keep, and save, the unused rest. NumPy copies on this thread: torch's own
+            # would start its threads beside the decoder's.
+            plane = torch.from_numpy(plane.numpy()[: len(self)].copy())
         return oriented(plane, self.orientation)
 
 

@@ -7,7 +7,6 @@ import weakref
 from collections import defaultdict, deque
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +27,7 @@ class Pool:
         """Like `torch.empty(shape, dtype=dtype)`, on the CPU."""
         size = math.prod(shape) * dtype.itemsize
         free = self._free[size]
-        memory = free.pop() if free else np.empty(size, np.uint8)
+        memory = free.pop() if free else torch.empty(size, dtype=torch.uint8).numpy()
         lent = memory[:]  # the tensor's storage owns this view alone: it dies with the storage
         weakref.finalize(lent, free.append, memory).atexit = False
         return torch.from_numpy(lent).view(dtype).view(shape)

@@ -137,6 +137,8 @@ class PyAVReader:
                         failures = 0
                         yield packet
                 return
+            except IndexError:  # PyAV, at the end of a damaged TS that announced one more stream
+                return
             except av.FFmpegError as error:
                 failures += 1
                 self._damaged(error)

@@ -109,7 +109,9 @@ class Video:
 
     def _packed(self, reader: PyAVReader) -> Iterator[FrameBatch]:
         """Batches of one look each: a new size or format closes the batch before its time."""
-        packer, look, pool = None, None, Pool()
+        packer: Packer | None = None
+        look: Look | None = None
+        pool = Pool()
         for frame in self._selected(reader):
             picture = native(frame.picture)
             now = look_of(picture)
@@ -118,7 +120,8 @@ class Video:
                     if len(packer):
                         yield packer.finish()
                     self._changed(reader.problems, look, now, reader.clock.seconds(frame.ticks))
-                packer, look = Packer(picture, chunk=self._chunk, clock=reader.clock, pool=pool), now
+                packer = Packer(picture, chunk=self._chunk, clock=reader.clock, pool=pool)
+                look = now
             packer.add(frame, picture)
             if len(packer) == self._chunk:
                 yield packer.finish()

@@ -1,0 +1,93 @@
+"""What all benchmarks share: clips, threads, paired timing, and where a figure came from."""
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+THREADS = 2
+
+
+def clip_folder() -> Path:
+    """The clips to measure on: PATCHGATE_CLIPS, else those that ship with the project."""
+    return Path(os.environ.get("PATCHGATE_CLIPS", ROOT / "examples" / "clips"))
+
+
+def clips() -> list[Path]:
+    """Every video of the folder, by name."""
+    kinds = {".mp4", ".mkv", ".avi"}
+    found = sorted(path for path in clip_folder().iterdir() if path.suffix in kinds)
+    if not found:
+        raise FileNotFoundError(f"no clips (.mp4 .mkv .avi) in {clip_folder()}")
+    return found
+
+
+def paired(variants: dict[str, Callable[[], Any]], rounds: int = 7) -> dict[str, list[float]]:
+    """Seconds per call of each variant, measured in turn so that a slow moment hits all alike."""
+    for call in variants.values():
+        call()  # warm
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, call in variants.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(slow: list[float], fast: list[float]) -> float:
+    """Median of the ratios of paired runs."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def copy_bandwidth(bytes_: int = 1 << 28) -> float:
+    """Bytes per second that a copy moves (read and written), the roofline of streaming kernels."""
+    source = torch.ones(bytes_, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    seconds = paired({"copy": lambda: target.copy_(source)})["copy"]
+    return 2 * bytes_ / statistics.median(seconds)
+
+
+def provenance() -> dict[str, Any]:
+    """Machine, date, command, commit: what every published figure names."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "-s") else ""),
+        "command": "python " + " ".join([os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def save(name: str, rows: Any) -> Path:
+    """Writes ``results/<name>.json`` with its provenance."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"provenance": provenance(), "rows": rows}, indent=1) + "\n")
+    return path
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()

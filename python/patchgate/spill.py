@@ -1,0 +1,203 @@
+"""Tokens written to disk as they come, in memory that does not grow with the video.
+
+`VideoTokens.save` needs all tokens at once. Here every tensor goes to a raw file of its own, in a
+hidden folder beside the output, and at the end header and parts are joined into one safetensors
+file. The container is written by hand because the library's `save_file` wants every tensor mapped
+or in memory at once, which shows up as memory of the process; it is small enough: 8 bytes, the
+length of the header (little endian); the header, JSON padded with spaces to 8 bytes; the tensors.
+https://github.com/huggingface/safetensors#format
+
+Letters: T frames (or tubelets) of a chunk, h w cells, K tokens of a chunk.
+"""
+
+import errno
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from patchgate.gate import CHANGED, Gate
+from patchgate.tokenize import TokenChunk, empty_chunk, layout_of
+from patchgate.tokens import token_metadata
+
+_DTYPES = {
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+}
+_SLICE = 1 << 20  # elements worked on at once
+
+
+class TokenSpill:
+    """Writes a video's tokens to one file, which `VideoTokens.load` reads.
+
+    Use it in a `with`: what is not finished when it ends leaves nothing behind, and an older file
+    of that name as it was. Takes up to twice the file's size on the disk, while it finishes.
+
+    Args:
+        path: of the file to write.
+        gate: the gate the tokens come from; it has a size.
+        matrix: the video's, `video.colour.matrix`.
+
+    Attributes:
+        frames, tokens: how many were added so far.
+
+    Raises:
+        OSError: the folder is not there or not writable, or the disk is full.
+        ValueError: the path is something else than a file.
+    """
+
+    def __init__(self, path: str | PathLike[str], gate: Gate, matrix: str) -> None:
+        self._path, self._metadata = Path(path), token_metadata(layout_of(gate, matrix))
+        self._empty = empty_chunk(gate)._asdict()
+        self.frames = self.tokens = 0
+        names = (*self._empty, "last", "cu_seqlens")
+        with ExitStack() as stack:
+            self._folder = stack.enter_context(scratch_beside(self._path))
+            self._parts = {
+                name: stack.enter_context((self._folder / name).open("wb")) for name in names
+            }
+            self._on_exit = stack.pop_all()
+        self._put("cu_seqlens", torch.zeros(1, dtype=torch.int32))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._on_exit.__exit__(kind, error, trace)
+
+    def add(self, chunk: TokenChunk) -> None:
+        """The next frames. After an error the file cannot be finished."""
+        for name, values in chunk._asdict().items():
+            self._put(name, values)
+        self._put("last", chunk.frame)
+        ends = (chunk.kind == CHANGED).flatten(1).sum(1).cumsum(0) + self.tokens  # [T]
+        self._put("cu_seqlens", ends.int())
+        self.tokens += len(chunk.frame)
+        self._note_last_uses(chunk.source)
+        self.frames += len(chunk.kind)
+
+    def _put(self, name: str, values: Tensor) -> None:
+        self._parts[name].write(values.contiguous().numpy().data)
+
+    def _note_last_uses(self, source: Tensor) -> None:
+        """Any token may be used again, however old, so the list of last uses stays on the disk."""
+        self._parts["last"].flush()
+        if not self.tokens:
+            return
+        last = np.memmap(self._folder / "last", np.int64, "r+")  # [K of all frames so far]
+        for t, sources in enumerate(source.flatten(1).numpy(), self.frames):
+            last[sources] = t
+
+    def finish(self) -> int:
+        """Puts the file in its place, in one step, and tells its size in bytes."""
+        for part in self._parts.values():
+            part.close()
+        self._write_spans()
+        whole = self._folder / "whole"
+        with whole.open("wb") as out:
+            out.write(self._header())
+            for name in self._order():
+                with (self._folder / name).open("rb") as part:
+                    shutil.copyfileobj(part, out, _SLICE)
+        size = whole.stat().st_size
+        os.replace(whole, os.path.realpath(self._path))
+        return size
+
+    def _write_spans(self) -> None:
+        """For how many frames each token holds, as `tokenize.spans` has it."""
+        last, frame = ((self._folder / name).open("rb") for name in ("last", "frame"))
+        with last, frame, (self._folder / "span").open("wb") as span:
+            while len(used := np.fromfile(last, np.int64, _SLICE)):
+                span.write((used - np.fromfile(frame, np.int64, _SLICE) + 1).data)
+
+    def _tensors(self) -> dict[str, tuple[torch.dtype, list[int]]]:
+        per_token = {"features", "frame", "cell"}
+        tensors = {
+            name: (like.dtype, [self.tokens if name in per_token else self.frames, *like.shape[1:]])
+            for name, like in self._empty.items()
+        }
+        tensors["span"] = (torch.int64, [self.tokens])
+        tensors["cu_seqlens"] = (torch.int32, [self.frames + 1])
+        return tensors
+
+    def _order(self) -> list[str]:
+        """Wide numbers first, so that every tensor is aligned, as the library does."""
+        tensors = self._tensors()
+        return sorted(tensors, key=lambda name: (-tensors[name][0].itemsize, name))
+
+    def _header(self) -> bytes:
+        header: dict[str, object] = {"__metadata__": self._metadata}
+        begin = 0
+        for name in self._order():
+            dtype, shape = self._tensors()[name]
+            end = begin + math.prod(shape) * dtype.itemsize
+            header[name] = {
+                "dtype": _DTYPES[dtype],
+                "shape": shape,
+                "data_offsets": [begin, end],
+            }
+            begin = end
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        return len(text).to_bytes(8, "little") + text
+
+
+@contextmanager
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """A hidden folder on the disk where `path` will be written; always removed.
+
+    A file made there can be moved to `path` in one step, so that nobody ever sees half of it.
+    """
+    target = Path(os.path.realpath(path))  # a link stays one; what it points to is replaced
+    if target.exists() and not target.is_file():
+        raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise _explained(error, path, _NO_FOLDER | _NO_SPACE) from error
+    with scratch as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            raise _explained(error, path, _NO_SPACE) from error
+
+
+_NO_FOLDER = {
+    errno.ENOENT: "there is no such folder; make it first",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EACCES: "no permission to write in this folder",
+    errno.EPERM: "no permission to write in this folder",
+    errno.EROFS: "this disk is read-only",
+    errno.ENAMETOOLONG: "this name is too long",
+}
+_NO_SPACE = {
+    errno.ENOSPC: "the disk is full; free some of it, or write to another",
+    errno.EDQUOT: "your disk quota is used up; free some of it, or write to another disk",
+    errno.EFBIG: "the file became larger than this system allows; take a part of the video",
+}
+
+
+def _explained(error: OSError, path: Path, words: dict[int, str]) -> OSError:
+    """The same error, in words of what was to be written and what to do."""
+    if error.errno not in words:
+        return error
+    return OSError(f"{path}: {words[error.errno]}")

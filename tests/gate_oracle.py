@@ -1,0 +1,237 @@
+"""The gate's rules once more, from the design's text alone: one stream, one cell at a time, numpy.
+
+Obvious and slow. It shares no code with the package; test_gate.py compares the two.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Vector = tuple[int, int]
+Array = np.ndarray
+STATIC, MOVED, CHANGED = 0, 1, 2
+ZERO: Vector = (0, 0)
+
+
+@dataclass
+class Cell:
+    """What is known of one cell of one frame while it is decided."""
+
+    limit: float  # the frame's limit times the cell's factor; inf: every vector passes
+    tested: dict[Vector, int]  # the cost of every vector that was tested
+    best: Vector | None = None  # the minimum of the search, whether it passes or not
+    kind: int = STATIC
+    used: Vector = ZERO
+
+    @property
+    def explained(self) -> bool:
+        return any(self.tested[v] <= self.limit for v in (ZERO, self.best) if v in self.tested)
+
+    @property
+    def cost(self) -> int:
+        """Of the vector used; changed: the least tested."""
+        return min(self.tested.values()) if self.kind == CHANGED else self.tested[self.used]
+
+
+@dataclass
+class Frame:
+    """The result for one frame (tubelet)."""
+
+    kind: Array  # [h, w]
+    motion: Array  # [h, w, 2]
+    cost: Array  # [h, w]
+    source: Array  # [h, w]
+    is_key: bool
+    limit: int
+
+
+@dataclass
+class Oracle:
+    """The gate of one stream. The settings are named as those of ``patchgate.Gate``."""
+
+    threshold: float = 4
+    search_radius: int = 8
+    on_motion: str = "camera"
+    scene_cut: float | None = 0.8
+    max_age: int | None = None
+    patch: int = 14
+    merge: int = 1
+    temporal_patch: int = 1
+    sub_blocks: int = 2
+    chroma: bool = True
+    hysteresis: float | None = None
+    noise: str | None = None
+    picture: Array | None = None  # [f, C, H, W]: the reference picture(s)
+    ids: Array | None = None  # [H, W]: the token of every pixel
+    births: list[int] = field(default_factory=list)  # the frame of every token
+    quartiles: list[int] = field(default_factory=list)
+    now: int = 0
+
+    def push(self, planes: Array, factors: Array | None = None) -> list[Frame]:
+        """Planes ``[T, C, H, W]`` uint8, T a multiple of ``temporal_patch``; factors ``[h, w]``."""
+        f = self.temporal_patch
+        planes = planes[:, : None if self.chroma else 1].astype(np.int64)
+        return [self._frame(planes[t : t + f], factors) for t in range(0, len(planes), f)]
+
+    @property
+    def p(self) -> int:
+        return self.patch * self.merge
+
+    def _frame(self, new: Array, factors: Array | None) -> Frame:
+        h, w = new.shape[2] // self.p, new.shape[3] // self.p
+        places = [(y, x) for y in range(h) for x in range(w)]
+        side = self.p // (self.sub_blocks * self.merge)
+        limit = math.floor(self.threshold * side * side)
+        if self.picture is None:
+            self.picture, self.ids = new.copy(), np.zeros(new.shape[2:], np.int64)
+            cells = {at: Cell(limit, {ZERO: -1}, kind=CHANGED) for at in places}
+        else:
+            zero = {at: self._cost(new, at, ZERO) for at in places}
+            limit = self._adapted(limit, zero)
+            cells = {at: Cell(_scaled(limit, factors, at), {ZERO: zero[at]}) for at in places}
+            self._decide(new, cells)
+        self._update(new, cells)
+        frame = self._result(cells, h, w, limit)
+        self.now += 1
+        return frame
+
+    # --- the vectors of one cell ---
+
+    def _block(self, picture: Array, at: Vector, v: Vector = ZERO) -> Array:
+        """The cell's pixels, displaced: [.., p, p]."""
+        top, left = at[0] * self.p + v[0], at[1] * self.p + v[1]
+        assert top >= 0
+        assert left >= 0
+        return picture[..., top : top + self.p, left : left + self.p]
+
+    def _cost(self, new: Array, at: Vector, v: Vector) -> int:
+        """The largest SAD of any sub-block in any plane of any frame of the cell."""
+        difference = abs(self._block(new, at) - self._block(self.picture, at, v))
+        n = self.sub_blocks * self.merge
+        side = self.p // n
+        sums = difference.reshape(*difference.shape[:2], n, side, n, side).sum(axis=(3, 5))
+        return int(sums.max())
+
+    def _objective(self, new: Array, at: Vector, v: Vector) -> tuple[int, int, Vector]:
+        """What the search minimises, and how it breaks ties."""
+        difference = self._block(new, at)[:, 0] - self._block(self.picture, at, v)[:, 0]
+        length = abs(v[0]) + abs(v[1])
+        return int(abs(difference).sum()) + (self.p**2 >> 4) * length, length, v
+
+    def _legal(self, at: Vector, v: Vector) -> bool:
+        """A candidate of the search: not zero, in reach, wholly inside the picture."""
+        height, width = self.picture.shape[2:]
+        top, left = at[0] * self.p + v[0], at[1] * self.p + v[1]
+        inside = 0 <= top <= height - self.p and 0 <= left <= width - self.p
+        return inside and 0 < max(abs(v[0]), abs(v[1])) <= self.search_radius
+
+    # --- the rules, in their order ---
+
+    def _adapted(self, limit: int, zero: dict[Vector, int]) -> int:
+        if self.noise is None:
+            return limit
+        self.quartiles.append(sorted(zero.values())[(len(zero) - 1) // 4])
+        recent = sorted(self.quartiles[-15:])
+        median = recent[(len(recent) - 1) // 2]
+        return min(max(3 * median // 2, limit), 2 * limit)
+
+    def _decide(self, new: Array, cells: dict[Vector, Cell]) -> None:
+        reach = range(-self.search_radius, self.search_radius + 1)
+        for at, cell in cells.items():
+            if cell.tested[ZERO] <= cell.limit:
+                continue
+            legal = [(dy, dx) for dy in reach for dx in reach if self._legal(at, (dy, dx))]
+            if legal:
+                cell.best = min(legal, key=lambda v, at=at: self._objective(new, at, v))
+                cell.tested[cell.best] = self._cost(new, at, cell.best)
+        unexplained = sum(not cell.explained for cell in cells.values())
+        if self.scene_cut is not None and unexplained > math.floor(self.scene_cut * len(cells)):
+            for cell in cells.values():
+                cell.kind = CHANGED
+            return
+        dominant = self._dominant(new, cells)
+        for at, cell in cells.items():
+            if cell.tested[ZERO] > cell.limit:
+                self._on_motion(new, at, cell, dominant)
+        self._hysteresis(cells)
+        if self.max_age is not None:
+            for at, cell in cells.items():
+                if self.now - self.births[self._source(at, cell)] >= self.max_age:
+                    cell.kind = CHANGED
+
+    def _dominant(self, new: Array, cells: dict[Vector, Cell]) -> Vector:
+        votes: Counter[Vector] = Counter()
+        for at, cell in cells.items():
+            if cell.tested[ZERO] <= cell.limit:
+                luma = self._block(new, at)[:, 0]
+                texture = sum(int(abs(np.diff(luma, axis=axis)).sum()) for axis in (1, 2))
+                bound = 2 * self.threshold * self.p**2 * self.temporal_patch
+                votes[ZERO] += texture > bound
+            elif cell.explained:
+                votes[cell.best] += 1
+        votes[ZERO] += 0  # without a vote, nothing moves
+        return min(votes, key=lambda v: (-votes[v], abs(v[0]) + abs(v[1]), v))
+
+    def _on_motion(self, new: Array, at: Vector, cell: Cell, dominant: Vector) -> None:
+        chosen = None
+        if self.on_motion == "reuse" and cell.explained:
+            chosen = cell.best
+        if self.on_motion == "camera":
+            near = [(dominant[0] + i, dominant[1] + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+            near = [v for v in near if self._legal(at, v)]
+            cell.tested |= {v: self._cost(new, at, v) for v in near}
+            passing = [v for v in near if cell.tested[v] <= cell.limit]
+            chosen = min(passing, key=lambda v: self._objective(new, at, v), default=None)
+        cell.kind = CHANGED if chosen is None else MOVED
+        cell.used = chosen or ZERO
+
+    def _hysteresis(self, cells: dict[Vector, Cell]) -> None:
+        if self.hysteresis is None:
+            return
+        changed = {at for at, cell in cells.items() if cell.kind == CHANGED}  # no propagation
+        for (y, x), cell in cells.items():
+            around = {(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} - {(y, x)}
+            if not around & changed or math.isinf(cell.limit):
+                continue
+            if cell.cost > math.floor(cell.limit * self.hysteresis):
+                cell.kind = CHANGED
+
+    def _source(self, at: Vector, cell: Cell) -> int:
+        """The id with most pixels in the block that the cell shows, ties to the smallest."""
+        ids, counts = np.unique(self._block(self.ids, at, cell.used), return_counts=True)
+        return int(ids[counts.argmax()])
+
+    def _update(self, new: Array, cells: dict[Vector, Cell]) -> None:
+        picture, ids = self.picture.copy(), self.ids.copy()
+        for at, cell in cells.items():
+            if cell.kind == CHANGED:
+                self._block(picture, at)[...] = self._block(new, at)
+                self._block(ids, at)[...] = len(self.births)
+                self.births.append(self.now)
+            elif cell.kind == MOVED:
+                self._block(picture, at)[...] = self._block(self.picture, at, cell.used)
+                self._block(ids, at)[...] = self._block(self.ids, at, cell.used)
+        self.picture, self.ids = picture, ids
+
+    def _result(self, cells: dict[Vector, Cell], h: int, w: int, limit: int) -> Frame:
+        def grid(values: list) -> Array:
+            return np.array(values).reshape(h, w, *np.shape(values[0]))
+
+        every = list(cells.values())
+        return Frame(
+            kind=grid([cell.kind for cell in every]),
+            motion=grid([ZERO if cell.kind == CHANGED else cell.used for cell in every]),
+            cost=grid([cell.cost for cell in every]),
+            source=grid([self._source(at, Cell(0, {})) for at in cells]),
+            is_key=all(cell.kind == CHANGED for cell in every),
+            limit=limit,
+        )
+
+
+def _scaled(limit: int, factors: Array | None, at: Vector) -> float:
+    if factors is None:
+        return limit
+    factor = float(factors[at])
+    return math.inf if math.isinf(factor) else math.floor(limit * factor)

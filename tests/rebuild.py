@@ -1,0 +1,49 @@
+"""What a decoder makes of a gate's output: emitted cells and vectors in, video out. Tests only.
+
+Written from the guarantee's text with one loop over cells; it never sees a cell that was not
+emitted. Letters: T frames (or tubelets), f frames of a tubelet, K emitted cells, p cell side.
+"""
+
+import torch
+from torch import Tensor
+
+STATIC, MOVED, CHANGED = 0, 1, 2
+POISON = 77  # what the picture holds before anything was emitted
+
+
+def emitted_cells(video: Tensor, kind: Tensor, p: int, f: int = 1) -> Tensor:
+    """The changed cells of ``video [T * f, C, H, W]`` in order: ``[K, f, C, p, p]``."""
+    cells = [
+        video[t * f : (t + 1) * f, :, y * p : (y + 1) * p, x * p : (x + 1) * p]
+        for t, y, x in (kind == CHANGED).nonzero().tolist()
+    ]
+    return torch.stack(cells) if cells else video.new_empty(0, f, video.shape[1], p, p)
+
+
+def rebuild(kind: Tensor, motion: Tensor, emitted: Tensor) -> Tensor:
+    """The video ``[T * f, C, H, W]`` of kind ``[T, h, w]`` and motion ``[T, h, w, 2]``."""
+    _, h, w = kind.shape
+    _, f, c, p, _ = emitted.shape
+    picture = emitted.new_full((f, c, h * p, w * p), POISON)
+    frames, following = [], iter(emitted)
+    for kinds, vectors in zip(kind, motion, strict=True):
+        old, picture = picture, picture.clone()
+        for y, x in (kinds != STATIC).nonzero().tolist():
+            block = picture[..., y * p : (y + 1) * p, x * p : (x + 1) * p]
+            dy, dx = vectors[y, x].tolist()
+            top, left = y * p + dy, x * p + dx
+            moved = kinds[y, x] == MOVED
+            block[...] = old[..., top : top + p, left : left + p] if moved else next(following)
+        frames.append(picture)
+    assert next(following, None) is None
+    return torch.cat(frames) if frames else emitted.new_empty(0, c, h * p, w * p)
+
+
+def worst_sub_blocks(a: Tensor, b: Tensor, p: int, side: int, f: int = 1) -> Tensor:
+    """Largest SAD of any sub-block of any plane and frame of every cell: ``[T, h, w]``."""
+    t, c, height, width = a.shape
+    difference = (a.int() - b.int()).abs()
+    blocks = difference.view(t, c, height // side, side, width // side, side).sum((3, 5))
+    n = p // side
+    cells = blocks.view(t // f, f * c, height // p, n, width // p, n)
+    return cells.amax((1, 3, 5))
