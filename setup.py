@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent.resolve()
@@ -43,11 +43,7 @@ class CMakeBuild(build_ext):
 
 
 setup(
-    packages=[
-        "patchgate",
-        "patchgate.decode",
-        "patchgate.kernels",
-    ],
+    packages=["patchgate.kernels", *find_packages("python")],
     package_dir={"": "python", "patchgate.kernels": "kernels"},
     ext_modules=[Extension("patchgate._C", []), Extension("patchgate._host", [])],
     cmdclass={"build_ext": CMakeBuild},

@@ -70,8 +70,8 @@ PG_HOST_DEVICE int32_t plane_cost(const uint8_t* a, const uint8_t* b, int64_t st
   int32_t cost = 0;
   for (int y = 0; y < cell; y += sub_block)
     for (int x = 0; x < cell; x += sub_block) {
-      const int32_t sad = block_sad(a + y * stride_a + x, b + y * stride_b + x, stride_a, stride_b,
-                                    sub_block);
+      const int32_t sad =
+          block_sad(a + y * stride_a + x, b + y * stride_b + x, stride_a, stride_b, sub_block);
       cost = sad > cost ? sad : cost;
     }
   return cost;

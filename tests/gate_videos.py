@@ -104,6 +104,13 @@ def any_video(size: tuple[int, int], c: int, seed: int) -> Tensor:
     return torch.cat(segments)
 
 
+def busy_video(seed: int, t: int = 20) -> Tensor:
+    """A pan with an object, then a cut, with noise: ``[t, 3, 24, 32]``."""
+    first = with_object(pan((24, 32), t // 2, (0, 2), seed, c=3), (2, -3), seed=seed + 50)
+    second = pan((24, 32), t - t // 2, (1, 0), seed + 100, c=3)
+    return noisy(torch.cat([first, second]), 3, seed)
+
+
 MAP_VALUES = (0.0, 0.3, 0.5, 1.0, 1.0, 1.9, 4.0, float("inf"))
 
 

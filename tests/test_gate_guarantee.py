@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from gate_videos import any_map, any_video, fade, gate_settings, grids, noisy, pan, still, texture
-from gate_videos import with_object as _with_object
+from gate_videos import (
+    any_map,
+    any_video,
+    fade,
+    gate_settings,
+    grids,
+    noisy,
+    pan,
+    still,
+    texture,
+    with_object,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rebuild import CHANGED, MOVED, STATIC, emitted_cells, rebuild, worst_sub_blocks
@@ -102,7 +112,7 @@ def test_an_object_against_the_camera_is_encoded_but_not_under_reuse(
 ) -> None:
     size, side = (12 * P, 12 * P), 4 * P
     world = pan(size, 4, camera) if any(camera) else still(size, 4)
-    video = _with_object(world, object_step, side)
+    video = with_object(world, object_step, side)
     camera_kinds = push(video, on_motion="camera").kind
     reused = push(video, on_motion="reuse")
     came_from = torch.tensor([-object_step[0], -object_step[1]], dtype=torch.int8)

@@ -15,8 +15,8 @@ int64_t changed_cells(const uint8_t* kind, int64_t cells) {
 }
 
 // Writes the flat indices of one frame's changed cells into [begin, end) of the buffer.
-void write_indices(const uint8_t* kind, int64_t frame, int64_t cells, int64_t* index,
-                   int64_t begin, int64_t end) {
+void write_indices(const uint8_t* kind, int64_t frame, int64_t cells, int64_t* index, int64_t begin,
+                   int64_t end) {
   for (int64_t n = 0; n < cells && begin < end; ++n)
     if (kind[frame * cells + n] == kChanged) index[begin++] = frame * cells + n;
 }
@@ -37,8 +37,7 @@ std::tuple<Tensor, Tensor, Tensor> compact(const Tensor& kind_, int64_t capacity
 
   std::vector<int64_t> starts(frames + 1);
   torch::stable::parallel_for(0, frames, kFrameGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t)
-      starts[t + 1] = changed_cells(kinds + t * cells, cells);
+    for (int64_t t = begin; t < end; ++t) starts[t + 1] = changed_cells(kinds + t * cells, cells);
   });
   for (int64_t t = 0; t < frames; ++t) starts[t + 1] += starts[t];
 

@@ -66,12 +66,11 @@ void step(Streams& streams, const GateShape& shape, const GateRules& rules) {
 GateShape shape_of(const Tensor& planes, const Tensor& source, int64_t cell, int64_t sub_block) {
   GateShape shape{planes.size(0), planes.size(1), planes.size(2), planes.size(3), planes.size(4),
                   planes.size(5), cell,           sub_block,      source.size(1), source.size(2)};
-  STD_TORCH_CHECK(cell > 0 && cell <= 256 && sub_block > 0 && cell % sub_block == 0,
-                  "gate: cell ", cell, " must be 1..256 pixels and a multiple of sub_block ",
-                  sub_block);
-  STD_TORCH_CHECK(shape.h * cell == shape.height && shape.w * cell == shape.width, "gate: ",
-                  shape.height, " x ", shape.width, " pixels are not ", shape.h, " x ", shape.w,
-                  " cells of ", cell, " pixels");
+  STD_TORCH_CHECK(cell > 0 && cell <= 256 && sub_block > 0 && cell % sub_block == 0, "gate: cell ",
+                  cell, " must be 1..256 pixels and a multiple of sub_block ", sub_block);
+  STD_TORCH_CHECK(shape.h * cell == shape.height && shape.w * cell == shape.width,
+                  "gate: ", shape.height, " x ", shape.width, " pixels are not ", shape.h, " x ",
+                  shape.w, " cells of ", cell, " pixels");
   return shape;
 }
 
@@ -95,8 +94,8 @@ void check_state(const GateShape& shape, const Tensor& picture, const Tensor& id
 // Token ids are stored per pixel in 32 bits: refuse before anything is written.
 void check_ids(const GateShape& shape, const int64_t* clock) {
   for (int64_t s = 0; s < shape.streams; ++s)
-    STD_TORCH_CHECK(clock[2 * s + 1] + shape.frames * shape.cells() < INT32_MAX, "gate: stream ",
-                    s, " has emitted ", clock[2 * s + 1],
+    STD_TORCH_CHECK(clock[2 * s + 1] + shape.frames * shape.cells() < INT32_MAX, "gate: stream ", s,
+                    " has emitted ", clock[2 * s + 1],
                     " tokens, and this push could exceed 2^31: reset the stream first");
 }
 
@@ -106,8 +105,7 @@ Streams make_streams(const GateShape& shape, const GateRules& rules, const GateS
     streams.emplace_back(shape, rules,
                          GateState{all.picture + s * shape.picture(), all.ids + s * shape.plane(),
                                    all.source + s * shape.cells(), all.clock + 2 * s,
-                                   all.births + s * rules.max_age,
-                                   all.quartiles + s * kQuartiles});
+                                   all.births + s * rules.max_age, all.quartiles + s * kQuartiles});
   return streams;
 }
 
@@ -125,8 +123,8 @@ Results gate(const Tensor& planes_, const Tensor& picture, const Tensor& ids, co
   STD_TORCH_CHECK(source.dim() == 3, "gate: source: expected 3 dimensions");
   const GateShape shape = shape_of(planes, source, cell, sub_block);
   check_state(shape, picture, ids, source, clock, births, quartiles);
-  STD_TORCH_CHECK(search_radius >= 0 && search_radius <= 127, "gate: search_radius ",
-                  search_radius, " must be 0..127");
+  STD_TORCH_CHECK(search_radius >= 0 && search_radius <= 127, "gate: search_radius ", search_radius,
+                  " must be 0..127");
   std::optional<Tensor> map;
   if (threshold_map_) {
     map = torch::stable::contiguous(*threshold_map_);
@@ -144,10 +142,10 @@ Results gate(const Tensor& planes_, const Tensor& picture, const Tensor& ids, co
                         births.size(1),
                         map ? const_data<double>(*map) : nullptr};
   check_ids(shape, data<int64_t>(clock));
-  Streams streams = make_streams(
-      shape, rules,
-      {data<uint8_t>(picture), data<int32_t>(ids), data<int64_t>(source), data<int64_t>(clock),
-       data<int64_t>(births), data<int32_t>(quartiles)});
+  Streams streams =
+      make_streams(shape, rules,
+                   {data<uint8_t>(picture), data<int32_t>(ids), data<int64_t>(source),
+                    data<int64_t>(clock), data<int64_t>(births), data<int32_t>(quartiles)});
 
   const std::vector<int64_t> frames{shape.streams, shape.frames};
   const std::vector<int64_t> cells{shape.streams, shape.frames, shape.h, shape.w};

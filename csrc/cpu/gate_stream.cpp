@@ -56,8 +56,8 @@ void GateStream::decide_static(int32_t* limit) {
 }
 
 void GateStream::search_cell(int64_t n, SearchWindow& window) {
-  window.load(frame_, state_.picture, shape_.tubelet, shape_.planes * shape_.plane(),
-              shape_.top(n), shape_.left(n), shape_.height, shape_.width);
+  window.load(frame_, state_.picture, shape_.tubelet, shape_.planes * shape_.plane(), shape_.top(n),
+              shape_.left(n), shape_.height, shape_.width);
   const Match match = window.best();
   if (match.objective == kUntested) return;
   Cell& cell = cells_[n];
@@ -72,9 +72,9 @@ GateStream::Trial GateStream::test(int64_t n, Vector v) const {
   Trial trial{0, vector_price(shape_.cell, v)};
   for (int64_t p = 0; p < shape_.planes_per_cell() && trial.cost <= enough; ++p) {
     const int64_t plane = p * shape_.plane();
-    const Difference difference = cell_difference(
-        frame_ + plane + shape_.offset(n), state_.picture + plane + shape_.offset(n, v),
-        shape_.width, shape_.cell, shape_.sub_block);
+    const Difference difference = cell_difference(frame_ + plane + shape_.offset(n),
+                                                  state_.picture + plane + shape_.offset(n, v),
+                                                  shape_.width, shape_.cell, shape_.sub_block);
     trial.cost = std::max(trial.cost, difference.largest);
     if (p % shape_.planes == 0) trial.objective += difference.sum;
   }

@@ -2,16 +2,91 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "cpu/simd.h"
+
+#ifdef __x86_64__
+#include <emmintrin.h>
+#endif
 
 namespace patchgate {
 namespace {
 
-constexpr int kGroup = 8;  // columns summed at once
+void add(Difference& difference, int32_t sad) {
+  difference.largest = std::max(difference.largest, sad);
+  difference.sum += sad;
+}
 
-// sums[x] = sum over `rows` of |a - b| for kLanes columns. At most 256 rows: 256 * 255 fits 16 bits.
+#ifdef __x86_64__
+
+bool fits_pairs(int cell, int sub_block) {
+  return sub_block >= 4 && sub_block <= 8 && cell / sub_block % 2 == 0;
+}
+
+__m128i load_halves(const uint8_t* first, const uint8_t* second) {
+  __m128i both = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(first));
+  return _mm_castpd_si128(
+      _mm_loadh_pd(_mm_castsi128_pd(both), reinterpret_cast<const double*>(second)));
+}
+
+// Two neighbouring sub-blocks of 4 to 8 columns, one in each half of a vector: the first half
+// starts with its columns, the second ends with its own, so that no read leaves the pair.
+struct PairKernel {
+  const int sub_block;
+  __m128i keep;
+
+  explicit PairKernel(int sub_block) : sub_block(sub_block) {
+    uint8_t mask[16];
+    for (int i = 0; i < 8; ++i) {
+      mask[i] = i < sub_block ? 0xFF : 0;
+      mask[8 + i] = i >= 8 - sub_block ? 0xFF : 0;
+    }
+    keep = _mm_loadu_si128(reinterpret_cast<const __m128i*>(mask));
+  }
+
+  // Adds the SADs of the pair at `a` and `b` to `difference`.
+  void operator()(const uint8_t* a, const uint8_t* b, int64_t stride,
+                  Difference& difference) const {
+    const int64_t second = 2 * sub_block - 8;
+    __m128i sums = _mm_setzero_si128();
+    for (int y = 0; y < sub_block; ++y, a += stride, b += stride) {
+      const __m128i p = _mm_and_si128(load_halves(a, a + second), keep);
+      const __m128i q = _mm_and_si128(load_halves(b, b + second), keep);
+      sums = _mm_add_epi64(sums, _mm_sad_epu8(p, q));
+    }
+    add(difference, _mm_cvtsi128_si32(sums));
+    add(difference, _mm_cvtsi128_si32(_mm_unpackhi_epi64(sums, sums)));
+  }
+};
+
+template <int kSubBlock>
+Difference pairs_difference(const uint8_t* a, const uint8_t* b, int64_t stride, int cell,
+                            int sub_block) {
+  const PairKernel pair(kSubBlock ? kSubBlock : sub_block);
+  Difference difference{0, 0};
+  for (int y = 0; y < cell; y += pair.sub_block)
+    for (int x = 0; x < cell; x += 2 * pair.sub_block)
+      pair(a + y * stride + x, b + y * stride + x, stride, difference);
+  return difference;
+}
+
+// One row of cells, sub-row by sub-row: memory is read in as few streams as there are rows.
+template <int kSubBlock>
+void pairs_row(const uint8_t* a, const uint8_t* b, int64_t stride, int64_t w, int cell,
+               int32_t* cost) {
+  const PairKernel pair(kSubBlock);
+  for (int y = 0; y < cell; y += kSubBlock)
+    for (int64_t x = 0; x < w * cell; x += 2 * kSubBlock) {
+      Difference difference{cost[x / cell], 0};
+      pair(a + y * stride + x, b + y * stride + x, stride, difference);
+      cost[x / cell] = difference.largest;
+    }
+}
+
+#endif
+
+// sums[x] = sum over `rows` of |a - b| for kLanes columns. At most 256 rows: 256 * 255 fits 16
+// bits.
 template <int kLanes>
 inline __attribute__((always_inline)) void lane_sums(const uint8_t* a, const uint8_t* b,
                                                      int64_t stride, int rows, uint16_t* sums) {
@@ -26,80 +101,28 @@ inline __attribute__((always_inline)) void lane_sums(const uint8_t* a, const uin
 
 // Any number of columns: the last lanes overlap the ones before, so that no read leaves a row.
 template <int kLanes>
-inline __attribute__((always_inline)) void overlapping_sums(const uint8_t* a, const uint8_t* b,
-                                                            int64_t stride, int rows,
-                                                            int64_t width, uint16_t* sums) {
-  int64_t x = 0;
-  for (; x + kLanes < width; x += kLanes) lane_sums<kLanes>(a + x, b + x, stride, rows, sums + x);
-  x = width - kLanes;
-  lane_sums<kLanes>(a + x, b + x, stride, rows, sums + x);
-}
-
-PG_SIMD_CLONES void column_sums(const uint8_t* a, const uint8_t* b, int64_t stride, int rows,
-                                int64_t width, uint16_t* sums) {
-  if (width >= 64)
-    overlapping_sums<64>(a, b, stride, rows, width, sums);
-  else if (width >= 8)
-    overlapping_sums<8>(a, b, stride, rows, width, sums);
-  else
-    overlapping_sums<1>(a, b, stride, rows, width, sums);
-}
-
-// Totals of `groups` neighbouring runs of `size` columns: total[g] = sums[g * size] + ...
-// `sums` is readable for kGroup columns past its end.
-PG_SIMD_CLONES void group_totals(const uint16_t* sums, int size, int64_t groups, int32_t* total) {
-  // Eight columns at once, those past the run switched off. 128 rows of 255 fit signed 16 bits.
-  int16_t on[kGroup];
-  for (int i = 0; i < kGroup; ++i) on[i] = i < size;
-  for (int64_t g = 0; g < groups; ++g, sums += size) {
-    int32_t sum = 0;
-    for (int i = 0; i < kGroup; ++i) sum += static_cast<int16_t>(sums[i]) * on[i];
-    total[g] = sum;
+inline __attribute__((always_inline)) void column_sums(const uint8_t* a, const uint8_t* b,
+                                                       int64_t stride, int rows, int width,
+                                                       uint16_t* sums) {
+  for (int x = 0; x < width; x += kLanes) {
+    const int at = std::min(x, width - kLanes);
+    lane_sums<kLanes>(a + at, b + at, stride, rows, sums + at);
   }
 }
 
-void wide_group_totals(const uint16_t* sums, int size, int64_t groups, int32_t* total) {
-  for (int64_t g = 0; g < groups; ++g, sums += size) {
-    total[g] = 0;
-    for (int i = 0; i < size; ++i) total[g] += sums[i];
-  }
-}
-
-// SADs of one row of sub-blocks: total[i], i < width / sub_block.
-void sub_block_sads(const uint8_t* a, const uint8_t* b, int64_t stride, int sub_block,
-                    int64_t width, int32_t* total) {
-  thread_local std::vector<uint16_t> sums;
-  if (static_cast<int64_t>(sums.size()) < width + kGroup) sums.resize(width + kGroup);
-  column_sums(a, b, stride, sub_block, width, sums.data());
-  const int64_t groups = width / sub_block;
-  if (sub_block <= kGroup)
-    group_totals(sums.data(), sub_block, groups, total);
-  else
-    wide_group_totals(sums.data(), sub_block, groups, total);
-}
-
-// Compiled for the usual cell and sub-block as well as for any: the loops then unroll.
-template <int kCell, int kSubBlock>
-inline __attribute__((always_inline)) Difference difference_of(const uint8_t* a, const uint8_t* b,
-                                                               int64_t stride, int any_cell,
-                                                               int any_sub_block) {
-  const int cell = kCell ? kCell : any_cell, sub_block = kSubBlock ? kSubBlock : any_sub_block;
+PG_SIMD_CLONES Difference any_difference(const uint8_t* a, const uint8_t* b, int64_t stride,
+                                         int cell, int sub_block) {
   Difference difference{0, 0};
-  uint16_t sums[256 + kGroup] = {};
+  uint16_t sums[256];
   for (int y = 0; y < cell; y += sub_block) {
     if (cell >= 8)
-      overlapping_sums<8>(a + y * stride, b + y * stride, stride, sub_block, cell, sums);
+      column_sums<8>(a + y * stride, b + y * stride, stride, sub_block, cell, sums);
     else
-      overlapping_sums<1>(a + y * stride, b + y * stride, stride, sub_block, cell, sums);
+      column_sums<1>(a + y * stride, b + y * stride, stride, sub_block, cell, sums);
     for (int x = 0; x < cell; x += sub_block) {
-      int32_t total = 0;
-      if (kSubBlock && kSubBlock <= kGroup)  // a whole vector, the columns past the block off
-        for (int i = 0; i < kGroup; ++i)
-          total += static_cast<int16_t>(sums[x + i]) * static_cast<int16_t>(i < kSubBlock);
-      else
-        for (int i = 0; i < sub_block; ++i) total += sums[x + i];
-      difference.largest = std::max(difference.largest, total);
-      difference.sum += total;
+      int32_t sad = 0;
+      for (int i = 0; i < sub_block; ++i) sad += sums[x + i];
+      add(difference, sad);
     }
   }
   return difference;
@@ -107,23 +130,28 @@ inline __attribute__((always_inline)) Difference difference_of(const uint8_t* a,
 
 }  // namespace
 
-PG_SIMD_CLONES Difference cell_difference(const uint8_t* a, const uint8_t* b, int64_t stride,
-                                          int cell, int sub_block) {
-  if (cell == 14 && sub_block == 7) return difference_of<14, 7>(a, b, stride, 14, 7);
-  if (cell == 16 && sub_block == 8) return difference_of<16, 8>(a, b, stride, 16, 8);
-  return difference_of<0, 0>(a, b, stride, cell, sub_block);
+Difference cell_difference(const uint8_t* a, const uint8_t* b, int64_t stride, int cell,
+                           int sub_block) {
+#ifdef __x86_64__
+  if (fits_pairs(cell, sub_block)) {
+    if (sub_block == 7) return pairs_difference<7>(a, b, stride, cell, sub_block);
+    if (sub_block == 8) return pairs_difference<8>(a, b, stride, cell, sub_block);
+    return pairs_difference<0>(a, b, stride, cell, sub_block);
+  }
+#endif
+  return any_difference(a, b, stride, cell, sub_block);
 }
 
 void row_costs(const uint8_t* a, const uint8_t* b, int64_t stride, int64_t w, int cell,
                int sub_block, int32_t* cost) {
-  const int per_cell = cell / sub_block;
-  thread_local std::vector<int32_t> total;
-  total.resize(w * per_cell);
-  for (int y = 0; y < cell; y += sub_block) {
-    sub_block_sads(a + y * stride, b + y * stride, stride, sub_block, w * cell, total.data());
-    const int32_t* sad = total.data();
-    for (int64_t c = 0; c < w; ++c)
-      for (int k = 0; k < per_cell; ++k) cost[c] = std::max(cost[c], *sad++);
+#ifdef __x86_64__
+  if (cell == 14 && sub_block == 7) return pairs_row<7>(a, b, stride, w, 14, cost);
+  if (cell == 16 && sub_block == 8) return pairs_row<8>(a, b, stride, w, 16, cost);
+#endif
+  for (int64_t c = 0; c < w; ++c) {
+    const Difference difference =
+        cell_difference(a + c * cell, b + c * cell, stride, cell, sub_block);
+    cost[c] = std::max(cost[c], difference.largest);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "cpu/search_window.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #ifdef __x86_64__
@@ -70,16 +71,20 @@ SearchWindow::SearchWindow(int cell, int radius)
       columns_(round_up(cell, kLane)),
       stride_(round_up(columns_ + 2 * radius, kLane)),
       rows_(cell + 2 * radius) {
-  for (int dy = -radius; dy <= radius; ++dy)
-    for (int dx = -radius; dx <= radius; ++dx)
-      if (dy != 0 || dx != 0)
-        candidates_.push_back({{dy, dx},
-                               vector_price(cell, {dy, dx}),
-                               (radius + dy) * stride_ + radius + dx});
-  std::sort(candidates_.begin(), candidates_.end(),
-            [](const Candidate& a, const Candidate& b) { return precedes(a.vector, b.vector); });
+  // In tie order: by |dy| + |dx|, then dy, then dx.
+  for (int size = 1; size <= 2 * radius; ++size)
+    for (int dy = -std::min(size, radius); dy <= std::min(size, radius); ++dy) {
+      const int dx = size - std::abs(dy);
+      if (dx > radius) continue;
+      add_candidate({dy, -dx});
+      if (dx > 0) add_candidate({dy, dx});
+    }
   mask_.assign(columns_, 0);
   std::fill_n(mask_.begin(), cell, 0xFF);
+}
+
+void SearchWindow::add_candidate(Vector v) {
+  candidates_.push_back({v, vector_price(cell_, v), (radius_ + v.dy) * stride_ + radius_ + v.dx});
 }
 
 void SearchWindow::load(const uint8_t* now, const uint8_t* then, int frames, int64_t frame_stride,
@@ -115,8 +120,8 @@ inline __attribute__((always_inline)) Match SearchWindow::best_by(Sad&& sad) con
 
 #ifdef __x86_64__
 __attribute__((target("avx2"))) Match SearchWindow::best_avx2() const {
-  const __m256i keep = _mm256_broadcastsi128_si256(
-      _mm_loadu_si128(reinterpret_cast<const __m128i*>(mask_.data())));
+  const __m256i keep =
+      _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(mask_.data())));
   if (cell_ == 14 && frames_ == 1)  // unrolled: the patch side of most towers
     return best_by([&](const uint8_t* then, int32_t) __attribute__((target("avx2"))) {
       return sad_rows_avx2(now_.data(), then, stride_, 14, keep);

@@ -30,6 +30,7 @@ class SearchWindow {
     int32_t offset;  // of its block in `then_`
   };
 
+  void add_candidate(Vector v);
   // `Sad` is called with a block of `then_`; it may stop at the first partial sum >= enough.
   template <class Sad>
   Match best_by(Sad&& sad) const;

@@ -3,6 +3,7 @@
 Letters: H W pixels, h w cells, n moments, B bins of the time axis.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from torch import Tensor
 
-from patchgate.gate import CHANGED, MOVED, STATIC
+from patchgate.decode import Video
+from patchgate.gate import CHANGED, MOVED, STATIC, Gate
 from patchgate.survey import History, Moment
 
 # Okabe and Ito's palette: told apart with any colour vision, and by lightness in grey.
@@ -25,10 +27,11 @@ CHANGED_COLOUR = (213, 94, 0)  # vermilion
 MOVED_COLOUR = (86, 180, 233)  # sky blue
 INK, FAINT = "#222222", "#8a8a8a"
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 _BINS = 900  # of the time axis: more cannot be told apart in print
 _MAX_MARKS = 200  # key frames drawn one by one; more would be a black bar
-_GAP = 0.08  # inches between panels
-_STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "text.parse_math": False}
+_GAP, _PAGE = 0.08, 12.5  # inches: between panels, and of all panels at most
+_STYLE: Any = {"font.family": "DejaVu Sans", "font.size": 9, "text.parse_math": False}
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,24 @@ class Caption:
     title: str  # the video's name
     facts: str  # its size, rate and length, and the gate's settings
     display_aspect: float  # width / height at which the grid is shown
+
+
+def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption:
+    """The words for a video and the gate that looked at it."""
+    assert gate.size is not None
+    height, width = gate.size
+    aspect = video.width / video.height if gate.fit == "stretch" else width / height
+    seconds = float(history.pts_seconds[-1] + history.duration_seconds[-1] - history.pts_seconds[0])
+    rate = f"{video.average_fps:.4g} fps" if video.average_fps else "unknown rate"
+    settings = gate.settings
+    facts = [
+        f"{video.width} x {video.height} {video.codec}, {rate}, {seconds:.1f} s",
+        f"grid {width} x {height}, {width // gate.cell} x {height // gate.cell} cells",
+        f"threshold {gate.threshold:g}, search radius {settings['search_radius']}, "
+        f"on_motion {settings['on_motion']}",
+    ]
+    aspect = min(max(aspect, 0.4), 4.0)  # beyond, the page would be all margin
+    return Caption(Path(path).name, "   ·   ".join(facts), aspect)
 
 
 def overlay(rgb: Tensor, kind: Tensor) -> np.ndarray:
@@ -65,33 +86,35 @@ def overlay(rgb: Tensor, kind: Tensor) -> np.ndarray:
 def draw(history: History, moments: list[Moment], caption: Caption) -> Figure:
     """The whole picture, to be saved with ``save``."""
     with matplotlib.rc_context(_STYLE):
-        columns = max(len(moments), 2)
-        panel = max(12.5 / columns, 2.6)  # inches wide
-        wide = panel * columns + _GAP * (columns - 1)
-        high = 3 * panel / caption.display_aspect + 2 * _GAP
-        width, height = wide + 1.1, high + 4.1
+        rows, columns = (3, len(moments)) if len(moments) > 1 else (1, 3)
+        aspect, gap = caption.display_aspect, _GAP if rows == 3 else 4 * _GAP
+        panel = min(_PAGE / columns, 3.3 * aspect)  # inches wide
+        wide = panel * columns + gap * (columns - 1)
+        high = rows * panel / aspect + _GAP * (rows - 1)
+        width, height = max(wide, 10) + 1.1, high + 4.45
         figure = Figure(figsize=(width, height), facecolor="white")
         FigureCanvasAgg(figure)
-        above, below = figure.add_gridspec(
-            2, 1, height_ratios=[high, 1.95], hspace=0.8 / ((high + 1.95) / 2),
-            left=0.75 / width, right=1 - 0.35 / width,
-            top=1 - 1.2 / height, bottom=1 - (3.95 + high) / height + 0.40 / height,
+        left, top = 0.75 / width, 1 - 1.2 / height
+        panels = figure.add_gridspec(
+            rows, columns, hspace=_GAP / panel * aspect, wspace=gap / panel,
+            left=left, right=left + wide / width, top=top, bottom=top - high / height,
+        ).subplots(squeeze=False).reshape(3, -1)  # fmt: skip
+        _draw_moments(panels, moments, aspect, roomy=panel > 2.7)
+        _legend(panels[2 if rows == 3 else 0][0])
+        below = figure.add_gridspec(
+            1, 2, width_ratios=[2.3, 1], wspace=0.42, left=left, right=1 - 0.35 / width,
+            top=2.45 / height, bottom=0.5 / height,
         )  # fmt: skip
-        panels = above.subgridspec(
-            3, columns, hspace=_GAP / (panel / caption.display_aspect), wspace=_GAP / panel
-        ).subplots(squeeze=False)
-        _draw_moments(panels, moments, caption.display_aspect)
-        _legend(panels[2][0])
-        time, counts = below.subgridspec(1, 2, width_ratios=[2.3, 1], wspace=0.42).subplots()
-        _draw_history(time, history, moments)
-        _draw_counts(counts, history)
+        _draw_history(figure.add_subplot(below[0]), history, moments)
+        _draw_counts(figure.add_subplot(below[1]), history)
         _draw_words(figure, height, history, caption)
     return figure
 
 
 def save(figure: Figure, path: Path) -> None:
     """In the format of the path's suffix."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in another script
         figure.savefig(path, dpi=120)
 
 
@@ -108,7 +131,7 @@ def _draw_words(figure: Figure, height: float, history: History, caption: Captio
     figure.text(x, 1 - 0.81 / height, caption.facts, size=9, color=FAINT)
 
 
-def _draw_moments(panels: Any, moments: list[Moment], aspect: float) -> None:
+def _draw_moments(panels: Any, moments: list[Moment], aspect: float, *, roomy: bool) -> None:
     for axes in panels.flat:
         axes.axis("off")
     for number, (column, moment) in enumerate(zip(panels.T, moments, strict=False), 1):
@@ -124,13 +147,12 @@ def _draw_moments(panels: Any, moments: list[Moment], aspect: float) -> None:
             axes.imshow(picture, aspect=picture.shape[1] / picture.shape[0] / aspect)
         kept = float((moment.kind == CHANGED).float().mean())
         column[0].set_title(
-            f"{number}   {moment.pts_seconds:.2f} s  ·  {moment.label}  ·  {kept:.1%} kept",
-            size=10, color=INK, pad=5,
+            f"{number}   {moment.pts_seconds:.2f} s  ·  "
+            + (f"{moment.label}  ·  {kept:.1%} kept" if roomy else f"{kept:.1%}"),
+            size=10 if roomy else 9, color=INK, pad=5,
         )  # fmt: skip
-        _note(
-            column[1],
-            f"largest sub-block error {moment.error:.2f}, limit {moment.limit:g} grey levels",
-        )
+        error, limit = f"error {moment.error:.2f}, limit {moment.limit:g}", " grey levels"
+        _note(column[1], f"largest sub-block {error}{limit}" if roomy else error)
     for axes, name in zip(panels[:, 0], ("original", "rebuilt from tokens", "cells"), strict=True):
         axes.set_ylabel(name, size=10, color=INK, labelpad=5)
 
@@ -157,7 +179,7 @@ def _legend(axes: Axes) -> None:
 def _draw_history(axes: Axes, history: History, moments: list[Moment]) -> None:
     time, kept, moved = _binned(history)  # [B] each
     ordinary = (history.changed + history.moved)[~history.is_key] / history.cells
-    top = 1.2 * float(ordinary.max()) if len(ordinary) else 1.0
+    top = 1.2 * min(float(ordinary.max()), (kept + moved).max()) if len(ordinary) else 1.0
     top = min(1.15, max(top, 0.02))  # key frames are marked: they need not fit
     axes.fill_between(time, kept, color=_hex(CHANGED_COLOUR), linewidth=0, step="post")
     axes.fill_between(
@@ -165,9 +187,7 @@ def _draw_history(axes: Axes, history: History, moments: list[Moment]) -> None:
     )
     mean = float(history.kept_share.mean())
     axes.axhline(mean, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.text(
-        time[-1], mean, f" mean {mean:.1%}", size=8, color=INK, va="center", clip_on=False
-    )
+    axes.text(time[-1], mean, f" mean {mean:.1%}", size=8, color=INK, va="center", clip_on=False)
     _mark_keys(axes, history, top)
     for number, moment in enumerate(moments, 1):
         axes.axvline(moment.pts_seconds, color=INK, linewidth=0.8, ymax=0.93)
@@ -177,20 +197,19 @@ def _draw_history(axes: Axes, history: History, moments: list[Moment]) -> None:
         )  # fmt: skip
     axes.set(xlim=(time[0], time[-1]), ylim=(0, top), xlabel="seconds", ylabel="share of cells")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    axes.set_title("kept share over time", size=10, color=INK, loc="left")
+    axes.set_title("kept share over time", size=10, color=INK, loc="left", pad=9)
     _plain(axes)
 
 
 def _mark_keys(axes: Axes, history: History, top: float) -> None:
     keys = history.pts_seconds[history.is_key].tolist()
-    if len(keys) > _MAX_MARKS:
-        return
-    axes.plot(
-        keys, [top] * len(keys), "v", color=INK, markersize=6, clip_on=False,
-        label="key frame (start, scene cut): every cell is a token",
-    )  # fmt: skip
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=8,
-                handletextpad=0.1, borderaxespad=0.2)  # fmt: skip
+    text = "key frame (start, scene cut): every cell is a token"
+    if len(keys) <= _MAX_MARKS:
+        axes.plot(keys, [top] * len(keys), "v", color=INK, markersize=6, clip_on=False)
+        text = f"\u25bc {text}"
+    else:
+        text = f"{len(keys):,} frames are {text}"
+    axes.set_title(text, size=8, color=FAINT, loc="right", pad=9)
 
 
 def _binned(history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -219,9 +238,9 @@ def _draw_counts(axes: Axes, history: History) -> None:
     for row, (count, looked_at) in enumerate(zip(tokens, seen, strict=True)):
         axes.text(count, row, f"  {count:,}  ({looked_at:,} frames)", va="center", size=8,
                   color=INK)  # fmt: skip
-    axes.set_xlim(0, max(tokens) * 1.7)
+    axes.set_xlim(0, max(tokens) * 1.9)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_title("tokens", size=10, color=INK, loc="left")
+    axes.set_title("tokens", size=10, color=INK, loc="left", pad=9)
     axes.set_xticks([])
     _plain(axes)
     axes.spines.bottom.set_visible(False)

@@ -116,8 +116,8 @@ class TokenSpill:
         with whole.open("wb") as out:
             out.write(self._header())
             for name in self._order():
-                with (self._folder / name).open("rb") as part:
-                    shutil.copyfileobj(part, out, _SLICE)
+                with (self._folder / name).open("rb") as raw:
+                    shutil.copyfileobj(raw, out, _SLICE)
         size = whole.stat().st_size
         os.replace(whole, os.path.realpath(self._path))
         return size

@@ -7,6 +7,7 @@ Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple
@@ -129,7 +130,7 @@ def telling_frames(history: History) -> list[Choice]:
     for label, level in wanted.items():
         slack = 0 if label == "busiest" else level // 20  # so that the moments can lie apart
         alike = frames[(changed - level).abs() <= slack]
-        others = torch.tensor(list(chosen) or [-count])
+        others = torch.tensor([-1, count, *chosen])  # the ends, too, say little
         apart = (alike[:, None] - others).abs().amin(1)
         chosen.setdefault(int(alike[apart.argmax()]), label)
     return [Choice(frame, chosen[frame]) for frame in sorted(chosen)]
@@ -140,11 +141,14 @@ def moments(
 ) -> Iterator[Moment]:
     """Runs the gate again, up to the last of the chosen frames (ascending)."""
     wanted = list(choices)
-    with open_video(path, errors="ignore", **open_options) as video:
+    with (
+        open_video(path, errors="ignore", **open_options) as video,
+        closing(token_chunks(video, gate.fresh())) as chunks,
+    ):
         matrix = video.colour.matrix
         layout = layout_of(gate, matrix)
         first, before = 0, None
-        for chunk in token_chunks(video, gate.fresh()):
+        for chunk in chunks:
             pictures = rebuilt(chunk, layout, before)  # [T, f, C, H, W]
             while wanted and wanted[0].frame < first + len(pictures):
                 choice = wanted.pop(0)

@@ -3,9 +3,9 @@
 decode -> grid -> gate -> compact -> gather -> (encode -> merge) -> VideoTokens
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,7 +15,9 @@ from torch import Tensor
 from patchgate import _ops, grid
 from patchgate._check import checked_size
 from patchgate.decode import FrameBatch, Video, open_video
+from patchgate.decode.source import usable_cpus
 from patchgate.gate import Gate
+from patchgate.prefetch import prefetch
 from patchgate.tokens import TokenLayout, VideoTokens
 
 DEFAULT_SIZE = (378, 378)
@@ -36,11 +38,11 @@ class TokenChunk(NamedTuple):
 
 @dataclass
 class StageSeconds:
-    """Wall-clock seconds spent in each stage of the pipeline."""
+    """Wall-clock seconds of each stage. Decoding runs beside the others; "wait" is for it."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
-    @contextmanager
+    @contextlib.contextmanager
     def time(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         try:
@@ -94,7 +96,7 @@ def tokenize(
     return assemble(chunks, gate, matrix)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _opened(
     video: Any,
     fps: float | None,
@@ -129,14 +131,14 @@ def sized_gate(gate: Gate | None, size: int | tuple[int, int]) -> Gate:
 
 def token_chunks(
     video: Video, gate: Gate, stages: StageSeconds | None = None
-) -> Iterator[TokenChunk]:
+) -> Generator[TokenChunk, None, None]:
     """The pipeline, a batch of frames at a time. ``gate`` is fresh and has a size."""
     stages = stages or StageSeconds()
     emitted = frames_seen = 0
     for planes, pts, duration in _tubelets(video, gate, stages):
-        with stages.time("gate"):
+        with stages.time("gate"), _spare_threads(video.threads):
             result = gate.push(planes)
-        with stages.time("gather"):
+        with stages.time("gather"), _spare_threads(video.threads):
             features, frame, cell = _changed_cells(planes, result.kind, gate)
         yield TokenChunk(
             features,
@@ -176,28 +178,54 @@ def _grids(
     video: Video, gate: Gate, stages: StageSeconds
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     assert gate.size is not None
-    batches = iter(video)
-    while (batch := _next_batch(batches, stages)) is not None:
-        with stages.time("grid"):
-            planes = grid.to_grid(batch, gate.size, gate.fit)
-        yield planes, batch.pts_seconds, batch.duration_seconds
+    with contextlib.closing(prefetch(_timed(iter(video), stages, "decode"))) as decoded:
+        for batch in _timed(decoded, stages, "wait"):
+            with stages.time("grid"), _spare_threads(video.threads):
+                planes = grid.to_grid(batch, gate.size, gate.fit)
+            yield planes, batch.pts_seconds, batch.duration_seconds
 
 
-def _next_batch(batches: Iterator[FrameBatch], stages: StageSeconds) -> FrameBatch | None:
-    with stages.time("decode"):
-        return next(batches, None)
+def _timed(batches: Iterator[FrameBatch], stages: StageSeconds, stage: str) -> Iterator[FrameBatch]:
+    while True:
+        with stages.time(stage):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+@contextlib.contextmanager
+def _spare_threads(decoding: int) -> Iterator[None]:
+    """Leaves the decoder its cores: OpenMP's threads spin while they wait, and would take them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, max(1, usable_cpus() - decoding)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _changed_cells(planes: Tensor, kind: Tensor, gate: Gate) -> tuple[Tensor, Tensor, Tensor]:
     """The samples ``[K, D]``, frames ``[K]`` and cells ``[K, 2]`` of the changed cells."""
-    t, h, w = kind.shape
-    f, p, c = gate.temporal_patch, gate.cell, planes.shape[1]
+    h, w = kind.shape[1:]
     index, _, count = _ops.compact(kind, kind.numel())
     index = index[: int(count)]
     frame, row, column = index // (h * w), index // w % h, index % w
-    blocks = planes.view(t, f, c, h, p, w, p)
-    features = blocks[frame, :, :, row, :, column]  # [K, f, C, p, p]
-    return features.flatten(1), frame, torch.stack([row, column], 1)
+    samples = _samples(planes, frame, row, column, gate)
+    return samples, frame, torch.stack([row, column], 1)
+
+
+def _samples(planes: Tensor, frame: Tensor, row: Tensor, column: Tensor, gate: Gate) -> Tensor:
+    """The cells' own pixels ``[K, f * C * p * p]``: Y, then Cb and Cr, frame after frame.
+
+    Copied in runs of p samples: seen so, ``planes`` is a table of rows, and this an expansion.
+    """
+    p, (_, c, height, width) = gate.cell, planes.shape
+    per_row, per_plane = width // p, height * width // p  # runs
+    plane = torch.arange(gate.temporal_patch * c)[:, None] * per_plane  # [f * C, 1]
+    within = plane + torch.arange(p) * per_row  # [f * C, p]
+    start = frame * (gate.temporal_patch * c * per_plane) + row * (p * per_row) + column  # [K]
+    return _ops.expand(planes.view(-1, p), start[:, None, None] + within).flatten(1)
 
 
 def layout_of(gate: Gate, matrix: str) -> TokenLayout:
@@ -235,7 +263,7 @@ def empty_chunk(gate: Gate) -> TokenChunk:
 
 
 def spans(frame: Tensor, source: Tensor) -> Tensor:
-    """For how many frames each token holds: to the last one of which it explains a cell, ``[K]``."""
+    """Frames that each token holds for: to the last one of which it explains a cell, ``[K]``."""
     last = frame.clone()
     for t, sources in enumerate(source):
         last[sources.flatten()] = t  # all of one value: no matter which write wins

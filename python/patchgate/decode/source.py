@@ -141,7 +141,13 @@ def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
+def usable_cpus() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def default_threads() -> int:
-    """min(4, the CPUs this process may use): more has stalled FFmpeg's slice threads elsewhere."""
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
-               else os.cpu_count() or 1)  # fmt: skip
+    """min(4, usable CPUs): more has stalled FFmpeg's slice threads elsewhere."""
+    return min(4, usable_cpus())

@@ -40,7 +40,7 @@ class Video:
     def __init__(self, source: Source, *, start: float | None, end: float | None,
                  fps: float | None, chunk: int, threads: int, errors: Errors) -> None:  # fmt: skip
         self._source, self._start, self._end, self._fps = source, start, end, fps
-        self._chunk, self._threads, self._errors = chunk, threads, errors
+        self._chunk, self.threads, self._errors = chunk, threads, errors
         self._closed = False
         self._runs: weakref.WeakSet[Generator[FrameBatch, None, None]] = weakref.WeakSet()
         self._pending: PyAVReader | None = self._reader()
@@ -51,7 +51,7 @@ class Video:
             raise
 
     def _reader(self) -> PyAVReader:
-        return PyAVReader(self._source, threads=self._threads, errors=self._errors)
+        return PyAVReader(self._source, threads=self.threads, errors=self._errors)
 
     def _describe(self, reader: PyAVReader) -> None:
         first = native(reader.first)

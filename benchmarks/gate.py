@@ -1,0 +1,91 @@
+"""The motion gate on the CPU: pytest benchmarks/gate.py
+
+Frames of 378 x 378 in cells of 14 pixels, three planes, resident in memory.
+"""
+
+import pytest
+import torch
+from peers import rlt
+from torch import Tensor
+
+import patchgate
+
+FRAMES, SIDE, PATCH = 64, 378, 14
+
+
+def still(frames: int = FRAMES) -> Tensor:
+    """A textured picture that does not change, ``[T, 3, H, W]`` uint8."""
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.randint(0, 256, (1, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    return picture.expand(frames, -1, -1, -1).contiguous()
+
+
+def noise(frames: int = FRAMES) -> Tensor:
+    """Frames with nothing in common: every cell searches and none is found."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (frames, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+
+
+def flicker(share: float, frames: int = FRAMES) -> Tensor:
+    """A still picture of which ``share`` of the cells change in every frame."""
+    side = SIDE // PATCH
+    pictures, other = still(frames), noise(frames)
+    generator = torch.Generator().manual_seed(1)
+    for t in range(1, frames):
+        for cell in torch.randperm(side * side, generator=generator)[: int(share * side * side)]:
+            y, x = int(cell) // side * PATCH, int(cell) % side * PATCH
+            pictures[t, :, y : y + PATCH, x : x + PATCH] = other[
+                t, :, y : y + PATCH, x : x + PATCH
+            ]
+    return pictures
+
+
+def normalised(frames: Tensor) -> Tensor:
+    """As SigLIP's processor leaves them: what RLT compares."""
+    return frames.float() / 127.5 - 1
+
+
+def warmed_gate(frames: Tensor, **settings: object) -> patchgate.Gate:
+    """A gate that has seen the first frame."""
+    gate = patchgate.Gate(**settings)  # type: ignore[arg-type]
+    gate.push(frames[:1])
+    return gate
+
+
+def push(benchmark, frames: Tensor, **settings: object) -> None:
+    gate = warmed_gate(frames, **settings)
+    benchmark(gate.push, frames)
+    benchmark.extra_info["frames"] = len(frames)
+
+
+@pytest.fixture(autouse=True)
+def _two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.benchmark(group="gate: still")
+@pytest.mark.parametrize("radius", [0, 8])
+def test_still(benchmark, radius):
+    push(benchmark, still(), search_radius=radius)
+
+
+@pytest.mark.benchmark(group="gate: still")
+def test_still_rlt(benchmark):
+    frames = normalised(still())
+    benchmark(rlt.keep_mask, frames, PATCH)
+    benchmark.extra_info["frames"] = FRAMES
+
+
+@pytest.mark.benchmark(group="gate: every cell searches")
+@pytest.mark.parametrize("on_motion", ["encode", "camera", "reuse"])
+def test_noise(benchmark, on_motion):
+    push(benchmark, noise(16), on_motion=on_motion, scene_cut=None)
+
+
+@pytest.mark.benchmark(group="gate: 10 % of the cells change")
+@pytest.mark.parametrize("radius", [0, 8])
+def test_flicker(benchmark, radius):
+    push(benchmark, flicker(0.1), search_radius=radius)

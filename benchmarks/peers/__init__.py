@@ -1,0 +1,1 @@
+"""Each peer's method, written from its published definition and vectorised."""

@@ -1,0 +1,227 @@
+"""The three commands. Each gives, and with --json prints, a dict of what it found or did."""
+
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from patchgate._host import build_info
+from patchgate.cli.options import GateOptions, ReadOptions, spread
+from patchgate.cli.report import Meter, Stop, bytes_text, reported, result, say
+from patchgate.decode import open_video
+from patchgate.decode.source import Source, open_container
+from patchgate.gate import Gate
+from patchgate.spill import TokenSpill
+from patchgate.tokenize import StageSeconds, token_chunks
+
+app = typer.Typer(
+    help="Every frame of a video becomes vision tokens; only the patches that changed are paid "
+    "for. Exit codes: 0 done, 1 bad input or output, 2 wrong usage, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+VideoPath = Annotated[
+    str, typer.Argument(metavar="VIDEO", help="A video file.", show_default=False)
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object, and nothing else, on standard output."),
+]
+
+
+_MOST_MOMENTS = 8  # in one picture
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"patchgate {build_info()['version']}")
+        raise typer.Exit
+
+
+@app.callback()
+def _patchgate(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@spread
+def tokenize(
+    video: VideoPath,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="TOKENS.safetensors", help="The file to write."),
+    ],
+    gate: GateOptions,
+    read: ReadOptions,
+    as_json: Json = False,
+) -> dict[str, Any]:
+    """Turn every frame into tokens, of which only the changed cells are new.
+
+    Writes a file for patchgate.VideoTokens.load. Memory does not grow with the video's length.
+    Ctrl-C ends early with a valid file of the frames so far; pressed again, with none.
+    """
+    wanted, options = gate.gate(), read.apply()
+    with reported() as warned, Stop() as stop:
+        facts = _tokenize(video, output, wanted, options, stop)
+    facts["warnings"] = warned
+    result(facts, _tokenize_lines(facts), str(output), as_json)
+    if stop.exit_code:
+        say("interrupted", f"{output} holds the first {facts['frames']:,} frames")
+        raise typer.Exit(stop.exit_code)
+    return facts
+
+
+def _tokenize(
+    path: str, output: Path, gate: Gate, options: dict[str, Any], stop: Stop
+) -> dict[str, Any]:
+    if output.exists() and os.path.exists(path) and output.samefile(path):
+        raise ValueError(f"{output}: this is the video itself; give another name to write to")
+    begin, stages = time.perf_counter(), StageSeconds()
+    with open_video(path, **options) as video, TokenSpill(output, gate, video.colour.matrix) as out:
+        with (
+            Meter(video, "tokenize", options["start"], options["end"]) as meter,
+            closing(token_chunks(video, gate, stages)) as chunks,
+        ):
+            for chunk in chunks:
+                with stages.time("write"):
+                    out.add(chunk)
+                meter.show(chunk)
+                if stop.asked_by:
+                    break
+        if stop.asked_by and not out.frames:
+            raise KeyboardInterrupt
+        if not out.frames:
+            raise ValueError(f"{path}: no frame there to be tokenized; nothing was written")
+        with stages.time("write"):
+            size = out.finish()
+    seconds = time.perf_counter() - begin
+    height, width = gate.size or (0, 0)
+    return {
+        "video": path,
+        "output": str(output),
+        "output_bytes": size,
+        "frames": out.frames,
+        "tokens": out.tokens,
+        "dense_tokens": meter.cells,
+        "kept_share": out.tokens / meter.cells,
+        "grid": [height, width],
+        "cells": [height // gate.cell, width // gate.cell],
+        "gate": gate.settings,
+        "frames_per_second": out.frames / seconds,
+        "seconds": {**stages.seconds, "total": seconds},
+        "interrupted": stop.asked_by is not None,
+    }
+
+
+def _tokenize_lines(facts: dict[str, Any]) -> dict[str, str]:
+    h, w = facts["cells"]
+    stages = ", ".join(f"{name} {spent:.2f}" for name, spent in facts["seconds"].items())
+    what = "frames" if facts["gate"]["temporal_patch"] == 1 else "tubelets"
+    return {
+        what: f"{facts['frames']:,} of {h} x {w} cells",
+        "tokens": f"{facts['tokens']:,} of {facts['dense_tokens']:,}: "
+        f"{facts['kept_share']:.2%} kept",
+        "speed": f"{facts['frames_per_second']:,.0f} {what}/s",
+        "seconds": stages,
+        "size": bytes_text(facts["output_bytes"]),
+    }
+
+
+@app.command()
+def info(video: VideoPath, as_json: Json = False) -> dict[str, Any]:
+    """Say what a video file holds, how it is decoded, and how this patchgate was built."""
+    with reported() as warned, open_video(video, errors="ignore") as opened:
+        with open_container(Source(video)) as container:
+            streams = [stream.type for stream in container.streams]
+            wrapping, bit_rate = container.format.long_name, container.bit_rate or None
+        facts = {
+            "video": video,
+            "bytes": os.path.getsize(video) if os.path.exists(video) else None,
+            "container": wrapping,
+            "streams": streams,
+            "bits_per_second": bit_rate,
+            "codec": opened.codec,
+            "decoder": opened.decoder,
+            "width": opened.width,
+            "height": opened.height,
+            "rotation_degrees": opened.rotation,
+            "frames_per_second": opened.average_fps,
+            "frames": opened.num_frames,
+            "begin_seconds": opened.begin_stream_seconds,
+            "duration_seconds": opened.duration_seconds,
+            "colour_matrix": opened.colour.matrix,
+            "full_range": opened.colour.full_range,
+            "bit_depth": opened.colour.bit_depth,
+            "warnings": warned,
+            "build": build_info(),
+        }
+    result(facts, _info_lines(facts), video, as_json)
+    return facts
+
+
+def _info_lines(facts: dict[str, Any]) -> dict[str, str]:
+    def known(name: str, text: str) -> str:
+        return "unknown" if facts[name] is None else text.format(facts[name])
+
+    build = facts["build"]
+    gpus = ", ".join(build["cuda_architectures"]) or "none"
+    turned = facts["rotation_degrees"]
+    return {
+        "file": f"{facts['container']}, {bytes_text(facts['bytes'] or 0)}, streams: "
+        f"{', '.join(facts['streams'])}",
+        "picture": f"{facts['width']} x {facts['height']} pixels"
+        + (f" (turned by {turned} degrees)" if turned else ""),
+        "codec": f"{facts['codec']}, decoded by {facts['decoder']}",
+        "time": f"{known('frames_per_second', '{:.6g}')} frames/s, "
+        f"{known('duration_seconds', '{:.3f}')} s from {facts['begin_seconds']:.3f} s, "
+        f"{known('frames', '{:,}')} frames (as the container says)",
+        "colour": f"{facts['colour_matrix']}, {'full' if facts['full_range'] else 'limited'} "
+        f"range, {facts['bit_depth']} bit",
+        "patchgate": f"{build['version']}, {build['compiler']}, {build['simd']}, CUDA: {gpus}",
+    }
+
+
+@app.command()
+@spread
+def inspect(
+    video: VideoPath,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="PICTURE.png", help="PNG, JPEG, PDF or SVG file."),
+    ],
+    gate: GateOptions,
+    read: ReadOptions,
+    at: Annotated[
+        list[float] | None,
+        typer.Option("--at", help="A moment to show, in seconds; may be given several times.",
+                     show_default="a typical, a busy and the busiest frame"),
+    ] = None,
+    as_json: Json = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Draw one picture: frames, what the tokens rebuild of them, and what was kept when."""
+    # matplotlib: a quarter of a second that only this command needs
+    from patchgate.cli import inspection
+
+    if output.suffix.lower() not in inspection.SUFFIXES:
+        raise typer.BadParameter(
+            f"{output}: expected a name that ends in {', '.join(inspection.SUFFIXES)}"
+        )
+    if len(at or []) > _MOST_MOMENTS:
+        raise typer.BadParameter(f"--at: at most {_MOST_MOMENTS} moments fit, got {len(at or [])}")
+    wanted, options = gate.gate(), read.apply()
+    with reported() as warned:
+        facts = inspection.inspect_video(video, output, wanted, options, at or [])
+    facts["warnings"] = warned
+    result(facts, inspection.lines(facts), str(output), as_json)
+    return facts

@@ -1,0 +1,55 @@
+"""A thread boundary in a chain of generators: the stage above works ahead of the stage below."""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+_POLL_SECONDS = 0.1  # how soon a producer whose consumer has left notices
+
+
+def prefetch(items: Iterator[Item], depth: int = 1) -> Iterator[Item]:
+    """The same items, made by a thread of their own, at most ``depth`` ahead.
+
+    What the producer raises is raised here, after the items before it. When the consumer leaves
+    early, the producer is stopped and closed before this generator ends.
+    """
+    made: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(depth)
+    left = threading.Event()  # the consumer is gone
+
+    def put(is_item: bool, value: Item | BaseException | None) -> bool:
+        while not left.is_set():
+            with contextlib.suppress(queue.Full):
+                made.put((is_item, value), timeout=_POLL_SECONDS)
+                return True
+        return False
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not put(True, item):
+                    break
+            put(False, None)
+        except BaseException as error:  # handed over, not swallowed
+            put(False, error)
+        finally:
+            if hasattr(items, "close"):
+                items.close()
+
+    thread = threading.Thread(target=produce, name="patchgate-prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            is_item, value = made.get()
+            if is_item:
+                yield value  # type: ignore[misc]
+            elif value is None:
+                return
+            else:
+                raise value  # type: ignore[misc]
+    finally:
+        left.set()
+        thread.join()

@@ -1,0 +1,170 @@
+"""The spill writer: what VideoTokens.save would have written, piece by piece, or nothing at all."""
+
+import errno
+import json
+import resource
+import subprocess
+import sys
+
+import clips
+import pytest
+import torch
+
+import patchgate
+from patchgate.spill import TokenSpill, scratch_beside
+from patchgate.tokenize import TokenChunk, empty_chunk, sized_gate, token_chunks
+
+SIZE = (42, 56)
+
+
+def spilled(path, clip, gate, chunk=16):
+    with (
+        patchgate.open_video(clip, chunk=chunk) as video,
+        TokenSpill(path, gate, video.colour.matrix) as spill,
+    ):
+        for tokens in token_chunks(video, gate.fresh()):
+            spill.add(tokens)
+        size = spill.finish()
+    assert size == path.stat().st_size
+    return patchgate.VideoTokens.load(path)
+
+
+def assert_equal(got, want):
+    assert got.layout == want.layout
+    assert got.tensors().keys() == want.tensors().keys()
+    for name, tensor in want.tensors().items():
+        assert got.tensors()[name].dtype == tensor.dtype, name
+        assert torch.equal(got.tensors()[name], tensor), name
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"threshold": 40, "on_motion": "reuse"},
+        {"temporal_patch": 2, "patch": 7, "sub_blocks": 1},
+    ],
+)
+def test_spill_equals_save(tmp_path, settings, chunk):
+    gate = patchgate.Gate(size=SIZE, **settings)
+    clip = clips.clip("h264.mp4")
+    whole = patchgate.tokenize(clip, gate=gate)
+    whole.save(tmp_path / "saved.safetensors")
+    got = spilled(tmp_path / "spilled.safetensors", clip, gate, chunk)
+    assert_equal(got, patchgate.VideoTokens.load(tmp_path / "saved.safetensors"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "saved.safetensors",
+        "spilled.safetensors",
+    ]
+
+
+def test_the_same_tensors_shapes_and_metadata_stand_in_the_header(tmp_path):
+    gate = patchgate.Gate(size=SIZE)
+    spilled(tmp_path / "b", clips.clip("vfr.mp4"), gate)
+    patchgate.tokenize(clips.clip("vfr.mp4"), gate=gate).save(tmp_path / "a")
+    headers = []
+    for name in "ab":
+        data = (tmp_path / name).read_bytes()
+        length = int.from_bytes(data[:8], "little")
+        assert length % 8 == 0
+        header = json.loads(data[8 : 8 + length])
+        headers.append({k: v if k == "__metadata__" else (v["dtype"], v["shape"])
+                        for k, v in header.items()})  # fmt: skip
+    assert headers[0] == headers[1]
+
+
+def test_an_old_token_that_is_used_again_gets_its_span(tmp_path):
+    """A source may come back after any number of chunks: the gate keeps ids of single pixels."""
+    gate = sized_gate(patchgate.Gate(patch=2, sub_blocks=1), (2, 4))
+    like = empty_chunk(gate)
+
+    def chunk(new, source, frame):
+        kind = torch.tensor([[[2 if s in new else 0 for s in source]]], dtype=torch.uint8)
+        return TokenChunk(
+            features=torch.zeros((len(new), like.features.shape[1]), dtype=torch.uint8),
+            frame=torch.full((len(new),), frame),
+            cell=torch.zeros((len(new), 2), dtype=torch.int64),
+            pts_seconds=torch.tensor([frame / 10], dtype=torch.float64),
+            duration_seconds=torch.tensor([0.1], dtype=torch.float64),
+            source=torch.tensor([[source]]),
+            kind=kind,
+            motion=torch.zeros((1, 1, 2, 2), dtype=torch.int8),
+        )
+
+    chunks = [chunk([0, 1], [0, 1], 0), chunk([2], [2, 1], 1), chunk([], [0, 1], 2)]
+    with TokenSpill(tmp_path / "t", gate, "bt601") as spill:
+        for each in chunks:
+            spill.add(each)
+        spill.finish()
+    tokens = patchgate.VideoTokens.load(tmp_path / "t")
+    assert tokens.span.tolist() == [3, 3, 1]
+    assert tokens.cu_seqlens.tolist() == [0, 2, 3, 3]
+
+
+def test_no_frames_make_a_valid_file(tmp_path):
+    gate = sized_gate(None, SIZE)
+    with TokenSpill(tmp_path / "t", gate, "bt709") as spill:
+        spill.finish()
+    assert patchgate.VideoTokens.load(tmp_path / "t").shape == (0, 3, 4)
+
+
+def test_without_finish_the_older_file_stays(tmp_path):
+    path = tmp_path / "t"
+    path.write_text("older")
+    with TokenSpill(path, sized_gate(None, SIZE), "bt601"):
+        pass
+    with pytest.raises(ZeroDivisionError), scratch_beside(path) as folder:
+        (folder / "x").write_bytes(bytes(1 // 0))
+    assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("older")
+    link.symlink_to(real)
+    with TokenSpill(link, sized_gate(None, SIZE), "bt601") as spill:
+        spill.finish()
+    assert link.is_symlink()
+    assert patchgate.VideoTokens.load(real).shape.T == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("nowhere/t", OSError, "no such folder"),
+        ("file/t", OSError, "a file, not a folder"),
+        ("folder", ValueError, "not a file"),
+    ],
+)
+def test_places_that_cannot_be_written_to(tmp_path, name, error, message):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(error, match=message):
+        TokenSpill(tmp_path / name, sized_gate(None, SIZE), "bt601")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
+    path = tmp_path / "t"
+    path.write_text("older")
+    with pytest.raises(OSError, match="the disk is full"), scratch_beside(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(FileNotFoundError, match="the video went away"), scratch_beside(path):
+        raise FileNotFoundError(errno.ENOENT, "the video went away")
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["older"]
+
+
+def test_a_write_that_fails_for_real(tmp_path):
+    """A limit on file sizes stands in for a disk that fills up in the middle of a video."""
+    limit = 20_000  # bytes: some chunks fit
+    run = subprocess.run(
+        [sys.executable, "-m", "patchgate.cli", "tokenize", clips.clip("h264.mp4"),
+         "-o", tmp_path / "t", "--size", "42,56"],
+        capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert run.returncode == 1, run.stderr
+    assert "larger than this system allows" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not list(tmp_path.iterdir())
