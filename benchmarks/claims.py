@@ -125,8 +125,8 @@ def guarantee() -> Iterator[Row]:
             tokens = patchgate.tokenize(path, gate=gate)
             kept = float((tokens.kind[: len(frames)] == 2).float().mean())
             yield row(f"{path.name}: kept share, {on_motion}, first {len(frames)} frames", kept)
-            worst = worst_sub_block(tokens, frames, gate.sub_block)
-            yield row(f"{path.name}: worst sub-block over its limit", worst / gate.limit, "<= 1")
+            worst = worst_sub_block(tokens, frames, gate.settings.sub_block)
+            yield row(f"{path.name}: worst sub-block over its limit", worst / gate.settings.limit, "<= 1")
 
 
 def worst_sub_block(tokens: patchgate.VideoTokens, frames: torch.Tensor, sub_block: int) -> int:

@@ -43,7 +43,7 @@ def reconstruction_error(clip: Path, tokens: VideoTokens, gate: Gate) -> float:
     worst, first = 0.0, 0
     with open_video(clip) as video:
         for batch in video:
-            frames = grid.to_grid(batch, gate.size, gate.fit)
+            frames = grid.to_grid(batch, gate.size, gate.settings.fit)
             worst = max(worst, largest_error(frames, rebuilt[first : first + len(frames)], gate))
             first += len(frames)
     return worst

@@ -1,5 +1,6 @@
 """The command line, as a user and as a script meet it."""
 
+import dataclasses
 import inspect
 import json
 import re
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 import patchgate
 from patchgate.cli import app
 from patchgate.cli.options import GateOptions, parsed_size
+from patchgate.cli.report import Stop
 
 SMALL = ["--size", "42,56"]
 EVERY_COMMAND = ["tokenize", "inspect"]
@@ -33,7 +35,7 @@ def test_options_have_the_defaults_of_the_gate():
     parameters = inspect.signature(patchgate.Gate).parameters
     want = {name: parameter.default for name, parameter in parameters.items()}
     want["size"] = (378, 378)
-    assert GateOptions().gate().settings == want
+    assert dataclasses.asdict(GateOptions().gate().settings) == want
     assert set(want) | {"no_scene_cut"} == set(vars(GateOptions()))
 
 
@@ -232,7 +234,7 @@ def endless(tmp_path_factory):
     return clips.write(tmp_path_factory.mktemp("cli") / "long.mp4", frames=1500)
 
 
-def interrupted(clip, output, *, times=1, number=signal.SIGINT, wait=None):
+def interrupted(clip, output, number):
     """Starts tokenizing, and sends the signal once the first tokens are on the disk."""
     words = command("tokenize", clip, "-o", output, "--size", "980", "--json", "--chunk", "4")
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -241,8 +243,7 @@ def interrupted(clip, output, *, times=1, number=signal.SIGINT, wait=None):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    for _ in range(times):
-        process.send_signal(number)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=20)
     return process.returncode, stdout, stderr
 
@@ -250,7 +251,7 @@ def interrupted(clip, output, *, times=1, number=signal.SIGINT, wait=None):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_leaves_a_valid_partial_file(tmp_path, endless, number, code):
     output = tmp_path / "t.safetensors"
-    returned, stdout, stderr = interrupted(endless, output, number=number)
+    returned, stdout, stderr = interrupted(endless, output, number)
     assert returned == code, stderr
     facts = json.loads(stdout)
     assert facts["interrupted"] is True
@@ -263,6 +264,17 @@ def test_ctrl_c_leaves_a_valid_partial_file(tmp_path, endless, number, code):
     assert tokens.span.equal(want.span)
     assert tokens.features.equal(want.features)
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_second_ctrl_c_ends_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with Stop() as stop:
+        assert stop.exit_code == 0
+        signal.raise_signal(signal.SIGINT)
+        assert stop.exit_code == 130
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_while_inspecting_writes_nothing(tmp_path, endless):

@@ -161,6 +161,18 @@ def test_the_frame_that_waits_is_a_copy() -> None:
     assert_same(joined([first, gate.push(video[3:])]), expected)
 
 
+def test_pushes_in_and_out_of_inference_mode_are_the_same_stream() -> None:
+    video, gate = busy_video(0), Gate(**BUSY, temporal_patch=2)
+    with torch.inference_mode():
+        first = gate.push(video[:7])
+    second = gate.push(video[7:12])
+    with torch.inference_mode():
+        third = gate.push(video[12:])
+    assert_same(joined([first, second, third]), Gate(**BUSY, temporal_patch=2).push(video))
+    gate.reset([0])
+    assert bool(gate.push(video[:2]).is_key[0])
+
+
 def simulated_sources(kind: Tensor, motion: Tensor, p: int) -> Tensor:
     """`source` from kind and motion alone, by a plane of token ids per pixel."""
     t, h, w = kind.shape

@@ -4,13 +4,22 @@ from typing import Any
 
 import pytest
 import torch
-from gate_videos import any_map, any_video, busy_video, gate_settings, grids
+from gate_videos import (
+    any_map,
+    any_video,
+    busy_video,
+    gate_settings,
+    grids,
+    noisy,
+    pan,
+    with_object,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rebuild import emitted_cells, rebuild
 from torch import Tensor
 
-from patchgate import Gate, reference
+from patchgate import reference
 
 op = torch.ops.patchgate.gate
 NAMES = ("kind", "motion", "cost", "source", "is_key", "limit")
@@ -150,14 +159,23 @@ def test_a_grid_one_cell_wide_equals_reference(grid: tuple[int, int], radius: in
     assert_equals_reference((planes, *state_for(planes, 8, 4), None, *rules), 2)
 
 
+@pytest.mark.parametrize("grid", [(30, 24), (2, 300)])
+def test_a_large_grid_shared_out_to_threads_equals_reference(grid: tuple[int, int]) -> None:
+    size = (grid[0] * 4, grid[1] * 4)
+    video = with_object(pan(size, 4, (1, -2), c=3), (3, 2), 60)
+    planes = tubelets([noisy(video, 5, seed) for seed in range(3)], 1)
+    config = CONFIG | {"patch": 4, "search_radius": 2, "threshold": 6}
+    args = (planes, *state_for(planes, 4, 4), None, *rules_for(config, grid[0] * grid[1]))
+    assert_equals_reference(args, 1)
+
+
 @pytest.mark.parametrize("on_motion", ["encode", "camera", "reuse"])
 def test_the_state_holds_the_picture_that_a_decoder_rebuilds(on_motion: str) -> None:
-    video, gate = busy_video(0), Gate(patch=8, on_motion=on_motion)
+    video = busy_video(0)
     args = arguments({"on_motion": on_motion}, streams=1)
     kind, motion, *_ = op(*args)
     seen = rebuild(kind[0], motion[0], emitted_cells(video, kind[0], 8))
     assert torch.equal(args[1][0], seen[-1:])
-    assert gate.push(video).kind.shape == kind[0].shape
 
 
 def test_non_contiguous_planes_and_maps_equal_contiguous_ones() -> None:

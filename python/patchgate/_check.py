@@ -10,24 +10,31 @@ def checked_number(name: str, value: Any, low: float, high: float, unit: str) ->
     """A finite number in ``[low, high]``."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    if math.isnan(value) or not low <= value <= high:
+    number = float(value)
+    if math.isnan(number) or not low <= number <= high:
         raise ValueError(f"{name}: expected {low:g}..{high:g} {unit}, got {value!r}")
-    return float(value)
+    return number
 
 
 def checked_count(name: str, value: Any, low: int, high: int | None = None) -> int:
     """A whole number in ``[low, high]``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}: expected a whole number, got {value!r}")
-    if value < low or (high is not None and value > high):
+    count = int(value)
+    if count < low or (high is not None and count > high):
         reach = f"at least {low}" if high is None else f"{low}..{high}"
         raise ValueError(f"{name}: expected {reach}, got {value!r}")
-    return int(value)
+    return count
 
 
 def checked_size(name: str, size: Any, multiple: int) -> tuple[int, int]:
     """``(H, W)`` in pixels, or one number for both, in whole cells of ``multiple`` pixels."""
-    pair = (size, size) if isinstance(size, Integral) else tuple(size)
+    if isinstance(size, Integral):
+        size = (size, size)
+    try:
+        pair = tuple(size)
+    except TypeError:
+        raise TypeError(f"{name}: expected (H, W) or one number, got {size!r}") from None
     if len(pair) != 2:
         raise ValueError(f"{name}: expected (H, W), got {size!r}")
     height, width = (checked_count(name, side, 1) for side in pair)

@@ -3,6 +3,7 @@
 The schemas are in ``csrc/ops.cpp``; everything that registers something in Python is here.
 """
 
+import math
 from pathlib import Path
 
 import torch
@@ -71,7 +72,7 @@ def _gate_fake(
 
 @torch.library.register_fake("patchgate::compact")
 def _compact_fake(kind: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
-    frames = kind.shape[:-2].numel()
+    frames = math.prod(kind.shape[:-2])  # not .numel(): that would pin a symbolic size
     return (
         kind.new_empty((capacity,), dtype=torch.int64),
         kind.new_empty((frames + 1,), dtype=torch.int32),

@@ -3,25 +3,20 @@
 Letters: S streams, T frames (or tubelets), C planes, H W pixels, h w cells, N = h * w.
 """
 
-import math
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, Self, get_args
+from dataclasses import asdict
+from typing import Any, Literal, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
-from patchgate._check import checked_choice, checked_count, checked_number, checked_size
 from patchgate.decode import FrameBatch
+from patchgate.gate_settings import GateSettings, OnMotion
 
 STATIC, MOVED, CHANGED = 0, 1, 2  # the values of GateResult.kind
 
-OnMotion = Literal["encode", "camera", "reuse"]
-
-_ON_MOTION = {"encode": 0, "camera": 1, "reuse": 2}
-_MAX_CELL = 256  # pixels: sums of a cell's column must fit 16 bits
-_MAX_AGE = 1_000_000
-_QUARTILES = 15
+_QUARTILES = 15  # frames that the adaptive limit looks back
 
 
 class GateResult(NamedTuple):
@@ -99,62 +94,23 @@ class Gate:
         size: int | tuple[int, int] | None = None,
         fit: grid.Fit = "stretch",
     ) -> None:
-        self.settings = {name: value for name, value in locals().items() if name != "self"}
-        checked_number("threshold", threshold, 0, 255, "grey levels")
-        checked_count("search_radius", search_radius or 0, 0, 127)
-        if scene_cut is not None:
-            checked_number("scene_cut", scene_cut, 0, 1, "of the cells")
-        if max_age is not None:
-            checked_count("max_age", max_age, 1, _MAX_AGE)
-        if hysteresis is not None:
-            checked_number("hysteresis", hysteresis, 0, 1, "of the limit")
-        checked_choice("on_motion", on_motion, _ON_MOTION)
-        checked_choice("noise", noise, (None, "adaptive"))
-        if not isinstance(chroma, bool):
-            raise TypeError(f"chroma: expected True or False, got {chroma!r}")
-        self.threshold = float(threshold)
-        self.temporal_patch = checked_count("temporal_patch", temporal_patch, 1, 2)
-        self.cell = checked_count("patch", patch, 1) * checked_count("merge", merge, 1)
-        if self.cell > _MAX_CELL:
-            raise ValueError(f"patch * merge: at most {_MAX_CELL} pixels, got {patch} * {merge}")
-        if patch % checked_count("sub_blocks", sub_blocks, 1):
-            raise ValueError(
-                f"sub_blocks: {sub_blocks} does not divide patch={patch}; "
-                f"use one of {[k for k in range(1, patch + 1) if patch % k == 0]}"
-            )
-        self.sub_block = patch // sub_blocks
-        self.chroma = chroma
-        self.fit: grid.Fit = checked_choice("fit", fit, get_args(grid.Fit))
-        self.size = None if size is None else checked_size("size", size, self.cell)
-        self.limit = math.floor(self.threshold * self.sub_block**2)
-        self._rules = self._op_rules()
+        settings = {name: value for name, value in locals().items() if name != "self"}
+        self.settings = GateSettings(**settings)
         self._state: _State | None = None
         self._pending: Tensor | None = None  # [S, 1, C, H, W]
         self._streamed = False  # the last push had a stream dimension
 
-    def _op_rules(self) -> dict[str, Any]:
-        """The settings as the op's integers, computed once, in float64."""
-        settings = self.settings
-        area = self.cell**2 * self.temporal_patch
-        hysteresis = settings["hysteresis"]
-        return {
-            "cell": self.cell,
-            "sub_block": self.sub_block,
-            "limit": self.limit,
-            "texture": math.floor(2 * self.threshold * area),
-            "search_radius": settings["search_radius"] or 0,
-            "on_motion": _ON_MOTION[settings["on_motion"]],
-            "hysteresis": -1.0 if hysteresis is None else float(hysteresis),
-            "adaptive": settings["noise"] == "adaptive",
-        }
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """``(H, W)`` of the grid in pixels, if it was given."""
+        return cast("tuple[int, int] | None", self.settings.size)
 
-    def fresh(self) -> Self:
-        """A gate of the same settings with no state."""
-        return type(self)(**self.settings)
+    def fresh(self, **changes: Any) -> Self:
+        """A gate of the same settings but for ``changes``, with no state."""
+        return type(self)(**{**asdict(self.settings), **changes})
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
-        return f"Gate({settings})"
+        return f"Gate({', '.join(f'{k}={v!r}' for k, v in asdict(self.settings).items())})"
 
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
         """The next frames of the stream(s). Does not synchronise.
@@ -177,12 +133,12 @@ class Gate:
                 raise ValueError(
                     "a FrameBatch needs a grid to be brought to: make the gate with size=(H, W)"
                 )
-            planes = grid.to_grid(planes, self.size, self.fit)
+            planes = grid.to_grid(planes, self.size, self.settings.fit)
         frames = self._checked_planes(planes)  # [S, T, C, H, W]
         factors = self._checked_map(threshold_map, frames)
         if self._pending is not None:
             frames = torch.cat([self._pending, frames], 1)
-        whole = frames.shape[1] // self.temporal_patch * self.temporal_patch
+        whole = frames.shape[1] - frames.shape[1] % self.settings.temporal_patch
         result = self._run(frames[:, :whole], factors)
         self._pending = frames[:, whole:].clone() if whole < frames.shape[1] else None
         self._streamed = planes.dim() == 5
@@ -229,28 +185,25 @@ class Gate:
 
     def _run(self, frames: Tensor, factors: Tensor | None) -> GateResult:
         s, t, c, height, width = frames.shape
-        f = self.temporal_patch
-        state = self._state
-        if state is None:
-            state = self._new_state(frames)
-        cells = state.source.shape[1] * state.source.shape[2]
-        scene_cut = self.settings["scene_cut"]
-        cut = -1 if scene_cut is None else math.floor(scene_cut * cells)
+        f = self.settings.temporal_patch
+        state = self._state if self._state is not None else self._new_state(frames)
+        rules = self.settings.op_rules(state.source[0].numel())
         tubelets = frames.reshape(s, t // f, f, c, height, width)
-        result = _ops.gate(tubelets, *state, factors, cut=cut, **self._rules)
-        self._state = state
-        return GateResult(*result)
+        result = GateResult(*_ops.gate(tubelets, *state, factors, **rules))
+        self._state = state  # only now: a push that failed leaves no trace
+        return result
 
     def _new_state(self, frames: Tensor) -> _State:
         s, _, c, height, width = frames.shape
-        h, w = height // self.cell, width // self.cell
-        age = self.settings["max_age"] or 0
+        h, w = height // self.settings.cell, width // self.settings.cell
+        age = self.settings.max_age or 0
 
         def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
-            return torch.zeros(shape, dtype=dtype, device=frames.device)
+            with torch.inference_mode(False):  # later pushes may come from outside of it
+                return torch.zeros(shape, dtype=dtype, device=frames.device)
 
         return _State(
-            zeros(s, self.temporal_patch, c, height, width, dtype=torch.uint8),
+            zeros(s, self.settings.temporal_patch, c, height, width, dtype=torch.uint8),
             zeros(s, height, width, dtype=torch.int32),
             zeros(s, h, w, dtype=torch.int64),
             zeros(s, 2, dtype=torch.int64),
@@ -267,20 +220,20 @@ class Gate:
         shape = list(planes.shape)
         if planes.dim() not in (4, 5):
             raise ValueError(f"planes: expected [T, C, H, W] or [S, T, C, H, W], got {shape}")
-        c, height, width = shape[-3:]
+        cell, (c, height, width) = self.settings.cell, shape[-3:]
         if c not in (1, 3):
             raise ValueError(
                 f"planes: expected C = 1 (luma) or 3 (Y, Cb, Cr), got C = {c}: {shape}"
             )
-        if not height or not width or height % self.cell or width % self.cell:
+        if not height or not width or height % cell or width % cell:
             raise ValueError(
-                f"planes: {height} x {width} pixels do not divide into cells of {self.cell} "
-                f"(patch * merge); resize to multiples of {self.cell}"
+                f"planes: {height} x {width} pixels do not divide into cells of {cell} "
+                f"(patch * merge); resize to multiples of {cell}"
             )
         frames = planes if planes.dim() == 5 else planes[None]
         if frames.shape[0] == 0:
             raise ValueError(f"planes: expected at least one stream, got {shape}")
-        if not self.chroma:
+        if not self.settings.chroma:
             frames = frames[:, :, :1]
         if self._state is not None:
             self._check_same(frames)
@@ -305,7 +258,7 @@ class Gate:
         if threshold_map is None:
             return None
         factors = torch.as_tensor(threshold_map).to(frames.device, torch.float64)
-        expected = [frames.shape[-2] // self.cell, frames.shape[-1] // self.cell]
+        expected = [side // self.settings.cell for side in frames.shape[-2:]]
         if list(factors.shape) != expected:
             raise ValueError(
                 f"threshold_map: expected [h, w] = {expected}, got {list(factors.shape)}"

@@ -47,15 +47,15 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
     """The words for a video and the gate that looked at it."""
     assert gate.size is not None
     height, width = gate.size
-    aspect = video.width / video.height if gate.fit == "stretch" else width / height
+    aspect = video.width / video.height if gate.settings.fit == "stretch" else width / height
     seconds = float(history.pts_seconds[-1] + history.duration_seconds[-1] - history.pts_seconds[0])
     rate = f"{video.average_fps:.4g} fps" if video.average_fps else "unknown rate"
     settings = gate.settings
     facts = [
         f"{video.width} x {video.height} {video.codec}, {rate}, {seconds:.1f} s",
-        f"grid {width} x {height}, {width // gate.cell} x {height // gate.cell} cells",
-        f"threshold {gate.threshold:g}, search radius {settings['search_radius']}, "
-        f"on_motion {settings['on_motion']}",
+        f"grid {width} x {height}, {width // settings.cell} x {height // settings.cell} cells",
+        f"threshold {settings.threshold:g}, search radius {settings.search_radius}, "
+        f"on_motion {settings.on_motion}",
     ]
     aspect = min(max(aspect, 0.4), 4.0)  # beyond, the page would be all margin
     return Caption(Path(path).name, "   ·   ".join(facts), aspect)

@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 _POLL_SECONDS = 0.1  # how soon a producer whose consumer has left notices
 
 
-def prefetch(items: Iterator[Item], depth: int = 1) -> Iterator[Item]:
+def prefetch(items: Iterator[Item], depth: int = 1) -> Generator[Item, None, None]:
     """The same items, made by a thread of their own, at most ``depth`` ahead.
 
     What the producer raises is raised here, after the items before it. When the consumer leaves

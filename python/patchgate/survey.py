@@ -6,6 +6,7 @@ keeps some numbers a frame, the second rebuilds the pictures and keeps the chose
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
 """
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -89,22 +90,20 @@ class Moment(NamedTuple):
 
 def history_of(chunks: Iterable[TokenChunk], cells: int, on_chunk: OnChunk | None) -> History:
     """Counts what goes by and forgets it."""
-    pts, duration, changed, moved = ([torch.zeros(0)] for _ in range(4))
+    # Numbers, not tensors: small tensors that stay between large ones that go keep the heap from
+    # shrinking (measured: half a megabyte a chunk).
+    pts, duration, changed, moved = array("d"), array("d"), array("q"), array("q")
     for chunk in chunks:
         kind = chunk.kind.flatten(1)  # [T, h * w]
-        pts.append(chunk.pts_seconds)
-        duration.append(chunk.duration_seconds)
-        changed.append((kind == CHANGED).sum(1))
-        moved.append((kind == MOVED).sum(1))
+        pts.extend(chunk.pts_seconds.tolist())
+        duration.extend(chunk.duration_seconds.tolist())
+        changed.extend((kind == CHANGED).sum(1).tolist())
+        moved.extend((kind == MOVED).sum(1).tolist())
         if on_chunk is not None:
             on_chunk(chunk)
-    return History(
-        cells,
-        torch.cat(pts).double(),
-        torch.cat(duration).double(),
-        torch.cat(changed).long(),
-        torch.cat(moved).long(),
-    )
+    times = (torch.tensor(values, dtype=torch.float64) for values in (pts, duration))
+    counts = (torch.tensor(values, dtype=torch.int64) for values in (changed, moved))
+    return History(cells, *times, *counts)
 
 
 def telling_frames(history: History) -> list[Choice]:
@@ -184,7 +183,7 @@ def frame_at(path: str | PathLike[str], seconds: float, gate: Gate) -> Tensor:
     """The frame shown at a time, on the gate's grid, ``[C, H, W]``."""
     assert gate.size is not None
     with open_video(path, start=seconds, chunk=1, errors="ignore") as video:
-        return grid.to_grid(next(iter(video)), gate.size, gate.fit)[0]
+        return grid.to_grid(next(iter(video)), gate.size, gate.settings.fit)[0]
 
 
 def largest_error(original: Tensor, rebuilt: Tensor, gate: Gate) -> float:
@@ -193,13 +192,14 @@ def largest_error(original: Tensor, rebuilt: Tensor, gate: Gate) -> float:
     Args:
         original, rebuilt: uint8 ``[.., C, H, W]``; a gate without chroma is asked for luma only.
     """
-    planes = 3 if gate.chroma else 1
+    planes = 3 if gate.settings.chroma else 1
     difference = original.short().sub_(rebuilt).abs_()[..., :planes, :, :]
-    side = gate.sub_block
+    side = gate.settings.sub_block
     blocks = difference.unflatten(-1, (-1, side)).unflatten(-3, (-1, side))
     return int(blocks.sum((-1, -3)).max()) / side**2
 
 
 def largest_limit(gate: Gate) -> float:
     """What no sub-block's mean difference exceeds, in grey levels of 255."""
-    return gate.limit / gate.sub_block**2 * (2 if gate.settings["noise"] == "adaptive" else 1)
+    doubled = 2 if gate.settings.noise == "adaptive" else 1
+    return doubled * gate.settings.limit / gate.settings.sub_block**2

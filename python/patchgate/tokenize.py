@@ -14,11 +14,12 @@ from torch import Tensor
 
 from patchgate import _ops, grid
 from patchgate._check import checked_size
+from patchgate.colour import Matrix
 from patchgate.decode import FrameBatch, Video, open_video
 from patchgate.decode.source import usable_cpus
 from patchgate.gate import Gate
 from patchgate.prefetch import prefetch
-from patchgate.tokens import TokenLayout, VideoTokens
+from patchgate.tokens import TokenLayout, VideoTokens, cu_seqlens, spans
 
 DEFAULT_SIZE = (378, 378)
 
@@ -123,8 +124,8 @@ def sized_gate(gate: Gate | None, size: int | tuple[int, int]) -> Gate:
         raise TypeError(f"gate: expected a patchgate.Gate, got {type(gate).__name__}")
     own = gate.size
     if own is None:
-        return Gate(**{**gate.settings, "size": size})
-    if size != DEFAULT_SIZE and checked_size("size", size, gate.cell) != own:
+        return gate.fresh(size=size)
+    if size != DEFAULT_SIZE and checked_size("size", size, gate.settings.cell) != own:
         raise ValueError(f"size: the gate has size={own}, got size={size} beside it")
     return gate.fresh()
 
@@ -158,7 +159,7 @@ def _tubelets(
     video: Video, gate: Gate, stages: StageSeconds
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Grid planes ``[T * f, C, H, W]`` in whole tubelets, with pts and duration ``[T]``."""
-    f = gate.temporal_patch
+    f = gate.settings.temporal_patch
     held: list[Tensor] = []  # planes, pts, duration of a frame that waits for its partner
     for planes, pts, duration in _grids(video, gate, stages):
         parts = [planes, pts, duration]
@@ -181,11 +182,11 @@ def _grids(
     with contextlib.closing(prefetch(_timed(iter(video), stages, "decode"))) as decoded:
         for batch in _timed(decoded, stages, "wait"):
             with stages.time("grid"), _spare_threads(video.threads):
-                planes = grid.to_grid(batch, gate.size, gate.fit)
+                planes = grid.to_grid(batch, gate.size, gate.settings.fit)
             yield planes, batch.pts_seconds, batch.duration_seconds
 
 
-def _timed(batches: Iterator[FrameBatch], stages: StageSeconds, stage: str) -> Iterator[FrameBatch]:
+def _timed(batches: Iterator[FrameBatch], stages: StageSeconds, stage: str) -> Generator[FrameBatch, None, None]:
     while True:
         with stages.time(stage):
             batch = next(batches, None)
@@ -220,20 +221,20 @@ def _samples(planes: Tensor, frame: Tensor, row: Tensor, column: Tensor, gate: G
 
     Copied in runs of p samples: seen so, ``planes`` is a table of rows, and this an expansion.
     """
-    p, (_, c, height, width) = gate.cell, planes.shape
+    p, (_, c, height, width) = gate.settings.cell, planes.shape
     per_row, per_plane = width // p, height * width // p  # runs
-    plane = torch.arange(gate.temporal_patch * c)[:, None] * per_plane  # [f * C, 1]
-    within = plane + torch.arange(p) * per_row  # [f * C, p]
-    start = frame * (gate.temporal_patch * c * per_plane) + row * (p * per_row) + column  # [K]
+    per_cell = gate.settings.temporal_patch * c  # planes
+    within = torch.arange(per_cell)[:, None] * per_plane + torch.arange(p) * per_row  # [f * C, p]
+    start = frame * (per_cell * per_plane) + row * (p * per_row) + column  # [K]
     return _ops.expand(planes.view(-1, p), start[:, None, None] + within).flatten(1)
 
 
-def layout_of(gate: Gate, matrix: str) -> TokenLayout:
+def layout_of(gate: Gate, matrix: Matrix) -> TokenLayout:
     """Pixel tokens of this gate: always Y, Cb and Cr, as the grid has them."""
-    return TokenLayout(gate.cell, 3, gate.temporal_patch, matrix)
+    return TokenLayout(gate.settings.cell, 3, gate.settings.temporal_patch, matrix)
 
 
-def assemble(chunks: list[TokenChunk], gate: Gate, matrix: str) -> VideoTokens:
+def assemble(chunks: list[TokenChunk], gate: Gate, matrix: Matrix) -> VideoTokens:
     """One container of consecutive chunks from the video's start."""
     layout = layout_of(gate, matrix)
     joined = TokenChunk(*map(torch.cat, zip(empty_chunk(gate), *chunks, strict=True)))
@@ -248,8 +249,8 @@ def assemble(chunks: list[TokenChunk], gate: Gate, matrix: str) -> VideoTokens:
 def empty_chunk(gate: Gate) -> TokenChunk:
     """No frames and no tokens, in the right shapes."""
     assert gate.size is not None
-    h, w = (side // gate.cell for side in gate.size)
-    width = gate.temporal_patch * 3 * gate.cell**2
+    h, w = (side // gate.settings.cell for side in gate.size)
+    width = gate.settings.temporal_patch * 3 * gate.settings.cell**2
     return TokenChunk(
         features=torch.empty((0, width), dtype=torch.uint8),
         frame=torch.empty(0, dtype=torch.int64),
@@ -260,17 +261,3 @@ def empty_chunk(gate: Gate) -> TokenChunk:
         kind=torch.empty((0, h, w), dtype=torch.uint8),
         motion=torch.empty((0, h, w, 2), dtype=torch.int8),
     )
-
-
-def spans(frame: Tensor, source: Tensor) -> Tensor:
-    """Frames that each token holds for: to the last one of which it explains a cell, ``[K]``."""
-    last = frame.clone()
-    for t, sources in enumerate(source):
-        last[sources.flatten()] = t  # all of one value: no matter which write wins
-    return last - frame + 1
-
-
-def cu_seqlens(kind: Tensor) -> Tensor:
-    """Where each frame's tokens begin, ``[T + 1]`` int32, of kinds ``[T, h, w]``."""
-    ends = (kind == 2).flatten(1).sum(1).cumsum(0)
-    return torch.cat([ends.new_zeros(1), ends]).int()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from patchgate import _ops, reconstruct
 from patchgate._check import checked_number
-from patchgate.colour import yuv_to_rgb
+from patchgate.colour import Matrix, yuv_to_rgb
 
 CHANGED = 2
 _FORMAT = "patchgate.VideoTokens/1"
@@ -37,7 +37,7 @@ class TokenLayout:
     cell: int  # side in pixels
     planes: int  # C: 1 or 3
     temporal_patch: int = 1  # f
-    matrix: str = "bt601"  # to show the planes as RGB
+    matrix: Matrix = "bt601"  # to show the planes as RGB
 
 
 @dataclass(eq=False)
@@ -119,7 +119,7 @@ class VideoTokens:
                 slice if it is shown at any time of ``[start, end)``.
 
         Returns:
-            Tokens whose first ``cu_seqlens[0]`` entries are earlier tokens, with negative ``frame``.
+            Tokens of which the first ``cu_seqlens[0]`` are earlier ones, with negative ``frame``.
         """
         first, last = self._frames_between(start_seconds, end_seconds)
         own = slice(int(self.cu_seqlens[first]), int(self.cu_seqlens[last]))
@@ -139,7 +139,7 @@ class VideoTokens:
             features=self.features[keep],
             frame=self.frame[keep] - first,
             cell=self.cell[keep],
-            span=self.span[keep].minimum(last - self.frame[keep]),
+            span=spans(self.frame[keep] - first, renumbered),
             pts_seconds=self.pts_seconds[first:last],
             duration_seconds=self.duration_seconds[first:last],
             cu_seqlens=self.cu_seqlens[first : last + 1] - own.start + carried,
@@ -195,8 +195,33 @@ class VideoTokens:
             raise ValueError(f"{path}: not a safetensors file ({error})") from error
         if metadata.get("format") != _FORMAT:
             raise ValueError(f"{path}: expected {_FORMAT}, got {metadata.get('format')!r}")
-        layout = json.loads(metadata["layout"])
-        return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
+        try:
+            layout = json.loads(metadata["layout"])
+            return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path}: incomplete or of another version ({error})") from error
+
+
+def spans(frame: Tensor, source: Tensor) -> Tensor:
+    """Frames that each token holds for: to the last one of which it explains a cell.
+
+    Args:
+        frame: ``[K]`` int64, the frame that emitted the token.
+        source: ``[T, h, w]`` int64 in ``[0, K)``.
+
+    Returns:
+        ``[K]`` int64, at least 1.
+    """
+    last = frame.clone()
+    for t, sources in enumerate(source):
+        last[sources.flatten()] = t  # all of one value: no matter which write wins
+    return last - frame + 1
+
+
+def cu_seqlens(kind: Tensor) -> Tensor:
+    """Where each frame's tokens begin, ``[T + 1]`` int32, of kinds ``[T, h, w]``."""
+    ends = (kind == CHANGED).flatten(1).sum(1).cumsum(0)
+    return torch.cat([ends.new_zeros(1), ends]).int()
 
 
 def token_metadata(layout: TokenLayout | None) -> dict[str, str]:

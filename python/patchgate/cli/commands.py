@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,14 +112,14 @@ def _tokenize(
         "video": path,
         "output": str(output),
         "output_bytes": size,
-        "frames": out.frames,
+        "frames": out.frames,  # tubelets, if the temporal patch is 2
         "tokens": out.tokens,
         "dense_tokens": meter.cells,
         "kept_share": out.tokens / meter.cells,
         "grid": [height, width],
-        "cells": [height // gate.cell, width // gate.cell],
-        "gate": gate.settings,
-        "frames_per_second": out.frames / seconds,
+        "cells": [height // gate.settings.cell, width // gate.settings.cell],
+        "gate": asdict(gate.settings),
+        "frames_per_second": out.frames * gate.settings.temporal_patch / seconds,
         "seconds": {**stages.seconds, "total": seconds},
         "interrupted": stop.asked_by is not None,
     }
@@ -132,7 +133,7 @@ def _tokenize_lines(facts: dict[str, Any]) -> dict[str, str]:
         what: f"{facts['frames']:,} of {h} x {w} cells",
         "tokens": f"{facts['tokens']:,} of {facts['dense_tokens']:,}: "
         f"{facts['kept_share']:.2%} kept",
-        "speed": f"{facts['frames_per_second']:,.0f} {what}/s",
+        "speed": f"{facts['frames_per_second']:,.0f} frames/s",
         "seconds": stages,
         "size": bytes_text(facts["output_bytes"]),
     }

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def inspect_video(
 ) -> dict[str, Any]:
     """Draws the picture and gives the facts that --json prints."""
     assert gate.size is not None
-    cells = gate.size[0] // gate.cell * (gate.size[1] // gate.cell)
+    cells = gate.size[0] // gate.settings.cell * (gate.size[1] // gate.settings.cell)
     with scratch_beside(output) as folder, open_video(path, **options) as video:
         with (
             Meter(video, "inspect", options["start"], options["end"]) as meter,
@@ -65,7 +66,7 @@ def _facts(
             }
             for moment in shown
         ],
-        "gate": gate.settings,
+        "gate": asdict(gate.settings),
     }
 
 

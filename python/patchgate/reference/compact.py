@@ -1,5 +1,7 @@
 """Compaction: the changed cells of every frame as packed indices."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,8 @@ def compact(kind: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
         cu_seqlens ``[frames + 1]`` int32, clamped to the capacity;
         count ``[1]`` int64, all changed cells: more than ``capacity`` means overflow.
     """
-    changed = kind.flatten(0, -3) == 2  # [frames, h, w]
+    frames = math.prod(kind.shape[:-2])
+    changed = kind.reshape(frames, *kind.shape[-2:]) == 2  # [frames, h, w]
     found = changed.flatten().nonzero().flatten()  # [K]
     index = found.new_full((capacity,), -1)
     index[: len(found)] = found[:capacity]

@@ -1,0 +1,100 @@
+"""The gate's settings, checked once, and what follows from them."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from patchgate._check import checked_choice, checked_count, checked_number, checked_size
+from patchgate.grid import Fit
+
+OnMotion = Literal["encode", "camera", "reuse"]
+
+_ON_MOTION_CODE = {"encode": 0, "camera": 1, "reuse": 2}  # csrc/gate.h
+_MAX_CELL = 256  # pixels: sums of a cell's column must fit 16 bits
+_MAX_AGE = 1_000_000  # frames: the state holds one number for each
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """The arguments of ``Gate``, which documents them."""
+
+    threshold: float = 4
+    search_radius: int | None = 8
+    on_motion: OnMotion = "camera"
+    scene_cut: float | None = 0.8
+    max_age: int | None = None
+    patch: int = 14
+    merge: int = 1
+    temporal_patch: int = 1
+    sub_blocks: int = 2
+    chroma: bool = True
+    hysteresis: float | None = None
+    noise: Literal["adaptive"] | None = None
+    size: int | tuple[int, int] | None = None
+    fit: Fit = "stretch"
+
+    def __post_init__(self) -> None:
+        checked_number("threshold", self.threshold, 0, 255, "grey levels")
+        checked_count("patch", self.patch, 1)
+        checked_count("merge", self.merge, 1)
+        checked_count("temporal_patch", self.temporal_patch, 1, 2)
+        checked_count("sub_blocks", self.sub_blocks, 1)
+        checked_choice("on_motion", self.on_motion, _ON_MOTION_CODE)
+        checked_choice("noise", self.noise, (None, "adaptive"))
+        checked_choice("fit", self.fit, get_args(Fit))
+        if self.search_radius is not None:
+            checked_count("search_radius", self.search_radius, 0, 127)
+        if self.scene_cut is not None:
+            checked_number("scene_cut", self.scene_cut, 0, 1, "of the cells")
+        if self.max_age is not None:
+            checked_count("max_age", self.max_age, 1, _MAX_AGE)
+        if self.hysteresis is not None:
+            checked_number("hysteresis", self.hysteresis, 0, 1, "of the limit")
+        if not isinstance(self.chroma, bool):
+            raise TypeError(f"chroma: expected True or False, got {self.chroma!r}")
+        self._check_cell()
+        if self.size is not None:
+            object.__setattr__(self, "size", checked_size("size", self.size, self.cell))
+
+    def _check_cell(self) -> None:
+        if self.cell > _MAX_CELL:
+            raise ValueError(
+                f"patch * merge: expected at most {_MAX_CELL} pixels, "
+                f"got {self.patch} * {self.merge}"
+            )
+        if self.patch % self.sub_blocks:
+            divisors = [k for k in range(1, self.patch + 1) if self.patch % k == 0]
+            raise ValueError(
+                f"sub_blocks: {self.sub_blocks} does not divide patch={self.patch}; "
+                f"use one of {divisors}"
+            )
+
+    @property
+    def cell(self) -> int:
+        """Side of a cell in pixels."""
+        return self.patch * self.merge
+
+    @property
+    def sub_block(self) -> int:
+        """Side of a sub-block in pixels."""
+        return self.patch // self.sub_blocks
+
+    @property
+    def limit(self) -> int:
+        """What a passing cost may not exceed: threshold times the pixels of a sub-block."""
+        return math.floor(self.threshold * self.sub_block**2)
+
+    def op_rules(self, cells: int) -> dict[str, Any]:
+        """The rules as the op's integers, for a grid of so many cells; computed in float64."""
+        texture = 2 * self.threshold * self.cell**2 * self.temporal_patch
+        return {
+            "cell": self.cell,
+            "sub_block": self.sub_block,
+            "limit": self.limit,
+            "texture": math.floor(texture),
+            "search_radius": self.search_radius or 0,
+            "on_motion": _ON_MOTION_CODE[self.on_motion],
+            "cut": -1 if self.scene_cut is None else math.floor(self.scene_cut * cells),
+            "hysteresis": -1.0 if self.hysteresis is None else float(self.hysteresis),
+            "adaptive": self.noise == "adaptive",
+        }
