@@ -18,7 +18,8 @@ from rich.table import Table
 
 import patchgate
 from patchgate import grid
-from patchgate.tokenize import StageSeconds, sized_gate, token_chunks
+from patchgate.pipeline import StageSeconds, token_chunks
+from patchgate.tokenize import sized_gate
 
 Row = dict[str, object]
 SIDE, CELLS = 378, 27 * 27
@@ -126,7 +127,9 @@ def guarantee() -> Iterator[Row]:
             kept = float((tokens.kind[: len(frames)] == 2).float().mean())
             yield row(f"{path.name}: kept share, {on_motion}, first {len(frames)} frames", kept)
             worst = worst_sub_block(tokens, frames, gate.settings.sub_block)
-            yield row(f"{path.name}: worst sub-block over its limit", worst / gate.settings.limit, "<= 1")
+            yield row(
+                f"{path.name}: worst sub-block over its limit", worst / gate.settings.limit, "<= 1"
+            )
 
 
 def worst_sub_block(tokens: patchgate.VideoTokens, frames: torch.Tensor, sub_block: int) -> int:

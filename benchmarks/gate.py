@@ -34,9 +34,7 @@ def flicker(share: float, frames: int = FRAMES) -> Tensor:
     for t in range(1, frames):
         for cell in torch.randperm(side * side, generator=generator)[: int(share * side * side)]:
             y, x = int(cell) // side * PATCH, int(cell) % side * PATCH
-            pictures[t, :, y : y + PATCH, x : x + PATCH] = other[
-                t, :, y : y + PATCH, x : x + PATCH
-            ]
+            pictures[t, :, y : y + PATCH, x : x + PATCH] = other[t, :, y : y + PATCH, x : x + PATCH]
     return pictures
 
 

@@ -2,6 +2,8 @@
 // states the rules in words; python/patchgate/reference/gate.py is the definition.
 #pragma once
 
+#include <cfloat>
+
 #include "portable.h"
 
 namespace patchgate {
@@ -91,9 +93,9 @@ PG_HOST_DEVICE int32_t cell_texture(const uint8_t* a, int64_t stride, int cell) 
 
 // floor(limit * factor) in one IEEE double product, so that every back end rounds alike.
 PG_HOST_DEVICE int32_t scaled_limit(int32_t limit, double factor) {
-  if (limit == kAlways) return kAlways;
-  const double scaled = factor > 1e300 ? 1e300 : limit * factor;
-  return factor > 1e300 || scaled >= kAlways ? kAlways : static_cast<int32_t>(scaled);
+  if (limit == kAlways || factor > DBL_MAX) return kAlways;
+  const double scaled = limit * factor;
+  return scaled >= kAlways ? kAlways : static_cast<int32_t>(scaled);
 }
 
 // noise="adaptive": 3/2 of the median quartile, between the limit and twice the limit.

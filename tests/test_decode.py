@@ -165,8 +165,10 @@ def test_any_chunk_gives_the_same_frames(chunk, tmp_path):
     batches = list(patchgate.open_video(path, chunk=chunk))
     assert [len(b) for b in batches[:-1]] == [chunk] * (len(batches) - 1)
     for got, expected in zip(joined(batches), want, strict=True):
-        np.testing.assert_array_equal(np.concatenate([np.ravel(x) for x in got]),
-                                      np.concatenate([np.ravel(x) for x in expected]))
+        np.testing.assert_array_equal(
+            np.concatenate([np.ravel(x) for x in got]),
+            np.concatenate([np.ravel(x) for x in expected]),
+        )
     storage = sum(plane.untyped_storage().nbytes() for plane in batches[-1].planes)
     assert storage == len(batches[-1]) * 32 * 32 * 3 // 2, "a batch must own no more than it shows"
 

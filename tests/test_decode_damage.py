@@ -146,7 +146,8 @@ def test_missing_time_stamps_are_computed_and_told(tmp_path):
         planes, pts, _ = joined(patchgate.open_video(path))
     np.testing.assert_allclose(pts, np.arange(40) / 25, atol=1e-4)
     np.testing.assert_array_equal(
-        planes[0], joined(patchgate.open_video(clips.clip("late.ts")))[0][0])
+        planes[0], joined(patchgate.open_video(clips.clip("late.ts")))[0][0]
+    )
 
 
 class Stamp:
@@ -191,8 +192,10 @@ def test_not_a_video(tmp_path, data, name, message):
     assert name in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("audio.m4a", "no video stream: it holds audio"), ("empty.mkv", "no frame")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("audio.m4a", "no video stream: it holds audio"), ("empty.mkv", "no frame")],
+)
 def test_no_frames(name, message):
     with pytest.raises(ValueError, match=message):
         patchgate.open_video(clips.clip(name))

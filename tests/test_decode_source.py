@@ -141,6 +141,7 @@ def test_stopping_early_never_hangs():
 
 def test_stopping_early_frees_the_decoder():
     """FFmpeg's threads end with the iteration: they are none of Python's, so count the OS's."""
+
     def threads():
         gc.collect()
         return len(os.listdir("/proc/self/task"))

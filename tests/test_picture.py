@@ -11,7 +11,7 @@ import torch
 import patchgate
 from patchgate import picture, survey
 from patchgate.colour import yuv_to_rgb
-from patchgate.tokenize import token_chunks
+from patchgate.pipeline import token_chunks
 
 SIZE, CELL = (112, 112), 14
 GATE = {"size": SIZE, "on_motion": "encode"}

@@ -1,4 +1,5 @@
 // The motion gate on the CPU: the stages of gate_stream.h over all streams, frame after frame.
+#include <algorithm>
 #include <tuple>
 
 #include "cpu/gate_stream.h"
@@ -7,26 +8,30 @@
 namespace patchgate {
 namespace {
 
-constexpr int64_t kRowGrain = 4;     // rows of cells that repay waking a thread
-constexpr int64_t kSearchGrain = 8;  // searched cells, likewise
+// What repays waking a thread: about 50 us of work. Less would gain little on an idle machine and
+// lose much on a busy one, where every parallel region waits for its last thread to be scheduled.
+constexpr int64_t kZeroTestGrain = 1 << 20;  // bytes compared
+constexpr int64_t kSearchGrain = 32;         // cells searched
+constexpr int64_t kFollowGrain = 128;        // cells tried with the camera's motion
 
 using Streams = std::vector<GateStream>;
 
-void zero_test(Streams& streams, int64_t h) {
-  const auto rows = static_cast<int64_t>(streams.size()) * h;
-  torch::stable::parallel_for(0, rows, kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) streams[i / h].zero_test_row(i % h);
+void zero_test(Streams& streams, const GateShape& shape) {
+  const int64_t rows = shape.streams * shape.h, row_bytes = 2 * shape.picture() / shape.h;
+  const int64_t grain = std::max<int64_t>(1, kZeroTestGrain / row_bytes);
+  torch::stable::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) streams[i / shape.h].zero_test_row(i % shape.h);
   });
 }
 
 // Calls work(stream, cell) for every failed cell of every stream, in parallel.
 template <class MakeScratch, class Work>
-void each_failed(Streams& streams, MakeScratch&& make_scratch, Work&& work) {
+void each_failed(Streams& streams, int64_t grain, MakeScratch&& make_scratch, Work&& work) {
   std::vector<std::pair<int64_t, int64_t>> failed;  // stream, cell
   for (size_t s = 0; s < streams.size(); ++s)
     for (int64_t n : streams[s].failed()) failed.emplace_back(s, n);
   const auto count = static_cast<int64_t>(failed.size());
-  torch::stable::parallel_for(0, count, kSearchGrain, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
     auto scratch = make_scratch();
     for (int64_t i = begin; i < end; ++i) work(failed[i].first, failed[i].second, scratch);
   });
@@ -35,7 +40,7 @@ void each_failed(Streams& streams, MakeScratch&& make_scratch, Work&& work) {
 void search(Streams& streams, const GateShape& shape, const GateRules& rules) {
   if (rules.radius == 0) return;
   each_failed(
-      streams, [&] { return SearchWindow(shape.cell, rules.radius); },
+      streams, kSearchGrain, [&] { return SearchWindow(shape.cell, rules.radius); },
       [&](int64_t s, int64_t n, SearchWindow& window) { streams[s].search_cell(n, window); });
 }
 
@@ -44,7 +49,7 @@ void follow_camera(Streams& streams, const std::vector<bool>& is_cut) {
   for (size_t s = 0; s < streams.size(); ++s)
     if (!is_cut[s]) dominant[s] = streams[s].dominant_motion();
   each_failed(
-      streams, [] { return 0; },
+      streams, kFollowGrain, [] { return 0; },
       [&](int64_t s, int64_t n, int) {
         if (!is_cut[s]) streams[s].follow_cell(n, dominant[s]);
       });
@@ -161,7 +166,7 @@ Results gate(const Tensor& planes_, const Tensor& picture, const Tensor& ids, co
     const auto frame = [&](int64_t s) { return s * shape.frames + t; };
     for (int64_t s = 0; s < shape.streams; ++s)
       streams[s].begin(const_data<uint8_t>(planes) + frame(s) * shape.picture());
-    zero_test(streams, shape.h);
+    zero_test(streams, shape);
     for (int64_t s = 0; s < shape.streams; ++s)
       streams[s].decide_static(data<int32_t>(out_limit) + frame(s));
     step(streams, shape, rules);

@@ -9,7 +9,7 @@ namespace patchgate {
 
 namespace {
 
-constexpr int64_t kGrain = 16;  // copied cells that repay waking a thread
+constexpr int64_t kGrain = 256;  // copied cells that repay waking a thread
 
 template <int kCell, class T>
 void copy_known_rows(const T* from, int64_t from_stride, T* to, int64_t to_stride) {

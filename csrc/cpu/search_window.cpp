@@ -26,11 +26,14 @@ PG_AVX2 int32_t sad_rows_avx2(const uint8_t* now, const uint8_t* then, int64_t s
     const bool pair = y + 1 < rows;
     const auto* low = reinterpret_cast<const __m128i*>(then + (pair ? y + 1 : y) * stride);
     const auto* high = reinterpret_cast<const __m128i*>(then + y * stride);
-    const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(now + y * kLane));
+    __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(now + y * kLane));
     __m256i b = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(high)),
                                         _mm_loadu_si128(low), 1);
     b = _mm256_and_si256(b, keep);
-    if (!pair) b = _mm256_inserti128_si256(b, _mm_setzero_si128(), 1);
+    if (!pair) {
+      a = _mm256_inserti128_si256(a, _mm_setzero_si128(), 1);
+      b = _mm256_inserti128_si256(b, _mm_setzero_si128(), 1);
+    }
     sums = _mm256_add_epi32(sums, _mm256_sad_epu8(a, b));
   }
   const __m128i half =

@@ -5,7 +5,8 @@ from patchgate import reference
 from patchgate._host import build_info
 from patchgate.decode import Colour, FrameBatch, Video, open_video
 from patchgate.gate import Gate, GateResult
-from patchgate.tokenize import TokenChunk, tokenize
+from patchgate.pipeline import TokenChunk
+from patchgate.tokenize import tokenize
 from patchgate.tokens import TokenLayout, TokenShape, VideoTokens
 
 __all__ = [

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from patchgate import _ops, grid
 from patchgate.decode import FrameBatch
+from patchgate.gate_input import checked_map, checked_planes, checked_streams
 from patchgate.gate_settings import GateSettings, OnMotion
 
 STATIC, MOVED, CHANGED = 0, 1, 2  # the values of GateResult.kind
@@ -97,7 +98,8 @@ class Gate:
         settings = {name: value for name, value in locals().items() if name != "self"}
         self.settings = GateSettings(**settings)
         self._state: _State | None = None
-        self._pending: Tensor | None = None  # [S, 1, C, H, W]
+        self._pending: Tensor | None = None  # [S, 1, C, H, W]: a frame without its partner
+        self._pending_map: Tensor | None = None  # [h, w]: that it was pushed with
         self._streamed = False  # the last push had a stream dimension
 
     @property
@@ -123,7 +125,8 @@ class Gate:
                 ``inf`` never changes again until a key frame or max_age.
 
         Returns:
-            A ``GateResult``. With ``temporal_patch=2`` an odd frame waits for its partner.
+            A ``GateResult``. With ``temporal_patch=2`` an odd frame waits for its partner, and the
+            map of the push that brings it holds for both.
 
         Raises:
             TypeError, ValueError: the input does not fit; the gate is left as it was.
@@ -134,13 +137,15 @@ class Gate:
                     "a FrameBatch needs a grid to be brought to: make the gate with size=(H, W)"
                 )
             planes = grid.to_grid(planes, self.size, self.settings.fit)
-        frames = self._checked_planes(planes)  # [S, T, C, H, W]
-        factors = self._checked_map(threshold_map, frames)
+        seen = None if self._state is None else self._state.picture
+        frames = checked_planes(planes, self.settings, seen)  # [S, T, C, H, W]
+        factors = checked_map(threshold_map, self.settings, frames)  # [h, w]
         if self._pending is not None:
             frames = torch.cat([self._pending, frames], 1)
         whole = frames.shape[1] - frames.shape[1] % self.settings.temporal_patch
         result = self._run(frames[:, :whole], factors)
         self._pending = frames[:, whole:].clone() if whole < frames.shape[1] else None
+        self._pending_map = factors
         self._streamed = planes.dim() == 5
         return result if self._streamed else GateResult(*(tensor[0] for tensor in result))
 
@@ -156,7 +161,7 @@ class Gate:
         pending = self._pending
         if pending is None:
             pending = self._state.picture.new_empty((s, 0, c, height, width))
-        result = self._run(torch.cat([pending, pending], 1), None)
+        result = self._run(torch.cat([pending, pending], 1), self._pending_map)
         self._pending = None
         return result if self._streamed else GateResult(*(tensor[0] for tensor in result))
 
@@ -170,17 +175,7 @@ class Gate:
         if self._pending is not None:
             raise ValueError("reset(streams=...): a frame waits for its partner; flush() it first")
         clock = self._state.clock
-        index = torch.as_tensor(
-            streams if isinstance(streams, Tensor) else list(streams), device=clock.device
-        )
-        if index.dtype != torch.bool:
-            index = index.long()
-            if index.numel() and (int(index.min()) < 0 or int(index.max()) >= len(clock)):
-                raise ValueError(
-                    f"reset: expected stream numbers 0..{len(clock) - 1}, got {streams}"
-                )
-        elif index.shape != clock.shape[:1]:
-            raise ValueError(f"reset: expected a mask of {len(clock)} streams, got {streams}")
+        index = checked_streams(streams, len(clock))
         clock[index] = 0  # frame 0 again: the rest of the state is not read any more
 
     def _run(self, frames: Tensor, factors: Tensor | None) -> GateResult:
@@ -210,59 +205,3 @@ class Gate:
             zeros(s, age, dtype=torch.int64),
             zeros(s, _QUARTILES, dtype=torch.int32),
         )
-
-    def _checked_planes(self, planes: Tensor) -> Tensor:
-        """The planes as ``[S, T, C, H, W]``, C as compared; or an error in the user's words."""
-        if not isinstance(planes, Tensor):
-            raise TypeError(f"planes: expected a Tensor or a FrameBatch, got {type(planes)}")
-        if planes.dtype != torch.uint8:
-            raise TypeError(f"planes: expected uint8 in 0..255, got {planes.dtype}")
-        shape = list(planes.shape)
-        if planes.dim() not in (4, 5):
-            raise ValueError(f"planes: expected [T, C, H, W] or [S, T, C, H, W], got {shape}")
-        cell, (c, height, width) = self.settings.cell, shape[-3:]
-        if c not in (1, 3):
-            raise ValueError(
-                f"planes: expected C = 1 (luma) or 3 (Y, Cb, Cr), got C = {c}: {shape}"
-            )
-        if not height or not width or height % cell or width % cell:
-            raise ValueError(
-                f"planes: {height} x {width} pixels do not divide into cells of {cell} "
-                f"(patch * merge); resize to multiples of {cell}"
-            )
-        frames = planes if planes.dim() == 5 else planes[None]
-        if frames.shape[0] == 0:
-            raise ValueError(f"planes: expected at least one stream, got {shape}")
-        if not self.settings.chroma:
-            frames = frames[:, :, :1]
-        if self._state is not None:
-            self._check_same(frames)
-        return frames
-
-    def _check_same(self, frames: Tensor) -> None:
-        assert self._state is not None
-        s, _, c, height, width = self._state.picture.shape
-        device = self._state.picture.device
-        if (frames.shape[0], *frames.shape[2:]) != (s, c, height, width):
-            new = (frames.shape[0], *frames.shape[2:])
-            raise ValueError(
-                f"planes: this gate has seen (S, C, H, W) = {(s, c, height, width)}, got {new}; "
-                "reset() it first, or use a gate per video"
-            )
-        if frames.device != device:
-            raise ValueError(
-                f"planes: this gate's state is on {device}, got planes on {frames.device}"
-            )
-
-    def _checked_map(self, threshold_map: Tensor | None, frames: Tensor) -> Tensor | None:
-        if threshold_map is None:
-            return None
-        factors = torch.as_tensor(threshold_map).to(frames.device, torch.float64)
-        expected = [side // self.settings.cell for side in frames.shape[-2:]]
-        if list(factors.shape) != expected:
-            raise ValueError(
-                f"threshold_map: expected [h, w] = {expected}, got {list(factors.shape)}"
-            )
-        if bool((factors.isnan() | (factors < 0)).any()):
-            raise ValueError("threshold_map: expected factors >= 0 (inf allowed), got NaN or less")
-        return factors.contiguous()

@@ -27,8 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchgate.colour import Matrix
 from patchgate.gate import CHANGED, Gate
-from patchgate.tokenize import TokenChunk, empty_chunk, layout_of
+from patchgate.pipeline import TokenChunk
+from patchgate.tokenize import empty_chunk, layout_of
 from patchgate.tokens import token_metadata
 
 _DTYPES = {
@@ -60,7 +62,7 @@ class TokenSpill:
         ValueError: the path is something else than a file.
     """
 
-    def __init__(self, path: str | PathLike[str], gate: Gate, matrix: str) -> None:
+    def __init__(self, path: str | PathLike[str], gate: Gate, matrix: Matrix) -> None:
         self._path, self._metadata = Path(path), token_metadata(layout_of(gate, matrix))
         self._empty = empty_chunk(gate)._asdict()
         self.frames = self.tokens = 0

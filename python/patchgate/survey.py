@@ -20,8 +20,9 @@ from patchgate import grid, reconstruct
 from patchgate.colour import yuv_to_rgb
 from patchgate.decode import open_video
 from patchgate.gate import CHANGED, MOVED, Gate
-from patchgate.tokenize import TokenChunk, cu_seqlens, layout_of, token_chunks
-from patchgate.tokens import TokenLayout, VideoTokens
+from patchgate.pipeline import TokenChunk, token_chunks
+from patchgate.tokenize import layout_of
+from patchgate.tokens import TokenLayout, VideoTokens, cu_seqlens
 
 OnChunk = Callable[[TokenChunk], None]
 

@@ -15,8 +15,8 @@ from patchgate.cli.report import Meter, Stop, bytes_text, reported, result, say
 from patchgate.decode import open_video
 from patchgate.decode.source import Source, open_container
 from patchgate.gate import Gate
+from patchgate.pipeline import StageSeconds, token_chunks
 from patchgate.spill import TokenSpill
-from patchgate.tokenize import StageSeconds, token_chunks
 
 app = typer.Typer(
     help="Every frame of a video becomes vision tokens; only the patches that changed are paid "

@@ -11,9 +11,9 @@ from patchgate.cli.report import Meter
 from patchgate.decode import open_video
 from patchgate.gate import Gate
 from patchgate.picture import SUFFIXES as SUFFIXES
+from patchgate.pipeline import token_chunks
 from patchgate.spill import scratch_beside
 from patchgate.survey import Choice, History, Moment, history_of, moments, telling_frames
-from patchgate.tokenize import token_chunks
 
 
 def inspect_video(

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from patchgate.decode import DecodeWarning, Video
 from patchgate.gate import CHANGED
-from patchgate.tokenize import TokenChunk
+from patchgate.pipeline import TokenChunk
 
 # Torch tells it in a RuntimeError; through the stable ABI only the failed call's name is left.
 _NO_MEMORY = re.compile("allocate memory|new_empty")

@@ -60,15 +60,19 @@ class Problems:
         """One phrase for each kind of damage; empty where the video was whole."""
         said = []
         if self.truncated:
-            said.append("the file is truncated: it ends before its own header says, and every "
-                        "frame up to there was given")
+            said.append(
+                "the file is truncated: it ends before its own header says, and every "
+                "frame up to there was given"
+            )
         if self.corrupt_packets:
             said.append(f"{self.corrupt_packets} corrupt packet(s) reported or skipped")
         if self.corrupt_frames:
             said.append(f"{self.corrupt_frames} damaged frame(s) kept")
         if self.repaired_timestamps:
-            said.append(f"{self.repaired_timestamps} missing or backward time stamp(s), computed "
-                        "from the frame before")
+            said.append(
+                f"{self.repaired_timestamps} missing or backward time stamp(s), computed "
+                "from the frame before"
+            )
         return said
 
 
@@ -97,8 +101,10 @@ class FrameBatch:
         for name in ("pts_seconds", "duration_seconds"):
             _check_times(name, getattr(self, name), len(self))
         if self.key_frame is not None and self.key_frame.shape != (len(self),):
-            raise ValueError(f"FrameBatch.key_frame must have shape [{len(self)}], one entry per "
-                             f"frame, got {list(self.key_frame.shape)}")
+            raise ValueError(
+                f"FrameBatch.key_frame must have shape [{len(self)}], one entry per "
+                f"frame, got {list(self.key_frame.shape)}"
+            )
 
     def __len__(self) -> int:
         return self.planes[0].shape[0]
@@ -124,24 +130,32 @@ class FrameBatch:
 
 def _check_planes(planes: tuple[Tensor, ...], colour: Colour) -> None:
     if len(planes) != 3:
-        raise ValueError(f"FrameBatch.planes must be (Y, Cb, Cr), got {len(planes)} planes; gray "
-                         "video takes mid-grey chroma planes [T, 1, 1]")
+        raise ValueError(
+            f"FrameBatch.planes must be (Y, Cb, Cr), got {len(planes)} planes; gray "
+            "video takes mid-grey chroma planes [T, 1, 1]"
+        )
     for name, plane in zip(("Y", "Cb", "Cr"), planes, strict=True):
         if plane.ndim != 3:
             raise ValueError(f"plane {name} must be [T, H, W], got shape {list(plane.shape)}")
         if plane.dtype != colour.dtype:
-            raise ValueError(f"plane {name} must be {colour.dtype} for {colour.bit_depth}-bit "
-                             f"video, got {plane.dtype}; convert it or correct colour.bit_depth")
+            raise ValueError(
+                f"plane {name} must be {colour.dtype} for {colour.bit_depth}-bit "
+                f"video, got {plane.dtype}; convert it or correct colour.bit_depth"
+            )
         if not plane.is_contiguous():
             raise ValueError(f"plane {name} must be contiguous; call .contiguous() on it")
     y, cb, cr = planes
-    fits = (len(y) == len(cb) and cb.shape[1] <= y.shape[1] and cb.shape[2] <= y.shape[2])
+    fits = len(y) == len(cb) and cb.shape[1] <= y.shape[1] and cb.shape[2] <= y.shape[2]
     if cb.shape != cr.shape or not fits:
-        raise ValueError("Cb and Cr must have one shape, as many frames as Y and no more pixels, "
-                         f"got Y {list(y.shape)}, Cb {list(cb.shape)}, Cr {list(cr.shape)}")
+        raise ValueError(
+            "Cb and Cr must have one shape, as many frames as Y and no more pixels, "
+            f"got Y {list(y.shape)}, Cb {list(cb.shape)}, Cr {list(cr.shape)}"
+        )
 
 
 def _check_times(name: str, times: Tensor, frames: int) -> None:
     if times.dtype != torch.float64 or times.shape != (frames,):
-        raise ValueError(f"FrameBatch.{name} must be float64 [{frames}], one entry per frame, got "
-                         f"{times.dtype} {list(times.shape)}")
+        raise ValueError(
+            f"FrameBatch.{name} must be float64 [{frames}], one entry per frame, got "
+            f"{times.dtype} {list(times.shape)}"
+        )

@@ -96,8 +96,12 @@ def colour_of(frame: Frame) -> Colour:
     assert how is not None
     space = int(frame.colorspace)
     if space not in _MATRIX:
-        warnings.warn(f"colour matrix {space} (AVColorSpace) is not BT.601, 709 or 2020; tagged "
-                      "bt601: luma is right, colours may not be", DecodeWarning, stacklevel=2)
+        warnings.warn(
+            f"colour matrix {space} (AVColorSpace) is not BT.601, 709 or 2020; tagged "
+            "bt601: luma is right, colours may not be",
+            DecodeWarning,
+            stacklevel=2,
+        )
     full = how.full_range or int(frame.color_range) == _FULL_RANGE
     return Colour(_MATRIX.get(space, "bt601"), full, how.bits)
 
@@ -120,8 +124,12 @@ def orientation_of(frame: Frame) -> Orientation:
         return Orientation(False, d < 0, a < 0)
     if a == d == 0:
         return Orientation(True, b < 0, c < 0)
-    warnings.warn(f"the video asks to be turned by {frame.rotation} degrees; only multiples of 90 "
-                  "are applied, so it is left as stored", DecodeWarning, stacklevel=2)
+    warnings.warn(
+        f"the video asks to be turned by {frame.rotation} degrees; only multiples of 90 "
+        "are applied, so it is left as stored",
+        DecodeWarning,
+        stacklevel=2,
+    )
     return Orientation()
 
 

@@ -77,8 +77,10 @@ class PyAVReader:
         if first is None:
             bad = self.problems.corrupt_packets
             why = f"{bad} damaged packet(s), no other" if bad else "its video stream is empty"
-            raise ValueError(f"{self.source.name} holds no frame that can be decoded: {why}; "
-                             "record or fetch it again")
+            raise ValueError(
+                f"{self.source.name} holds no frame that can be decoded: {why}; "
+                "record or fetch it again"
+            )
         return first
 
     def frames(self, *, start: float | None = None) -> Iterator[Frame]:
@@ -174,8 +176,9 @@ class PyAVReader:
     def _damaged(self, error: av.FFmpegError, *, known: bool = False) -> None:
         self.problems.corrupt_packets += not known
         if self._errors == "raise":
-            raise DecodeError(f'{self.source.name} is damaged: {error.strerror}; errors="warn" '
-                              "skips the damage") from error
+            raise DecodeError(
+                f'{self.source.name} is damaged: {error.strerror}; errors="warn" skips the damage'
+            ) from error
 
     def _judge_end(self) -> None:
         """At the end of the file: was that the end its header, or its packet grid, promised?"""

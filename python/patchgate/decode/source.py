@@ -28,8 +28,9 @@ class Source:
         elif hasattr(what, "read"):
             self.name = str(getattr(what, "name", None) or f"<{type(what).__name__}>")
         else:
-            raise TypeError("open_video takes a path, bytes or a binary file object, got "
-                            f"{type(what).__name__}")
+            raise TypeError(
+                f"open_video takes a path, bytes or a binary file object, got {type(what).__name__}"
+            )
 
     @property
     def is_file_object(self) -> bool:
@@ -52,8 +53,10 @@ class Source:
         if self.is_file_object and self.seekable:
             self._what.seek(0)
         elif self.is_file_object and self._opened:
-            raise RuntimeError(f"{self.name} cannot seek, so it can be read only once; open a path "
-                               "or bytes to iterate again")
+            raise RuntimeError(
+                f"{self.name} cannot seek, so it can be read only once; open a path "
+                "or bytes to iterate again"
+            )
         self._opened = True
         return self._what
 
@@ -98,8 +101,10 @@ def open_container(source: Source) -> InputContainer:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{source.name}: no such file or address") from error
     except TypeError as error:
-        raise TypeError(f"{source.name}: its read() does not give bytes; open it in binary mode, "
-                        'open(path, "rb")') from error
+        raise TypeError(
+            f"{source.name}: its read() does not give bytes; open it in binary mode, "
+            'open(path, "rb")'
+        ) from error
     except av.FFmpegError as error:
         raise ValueError(_why_not(source, error)) from error
 
@@ -108,14 +113,20 @@ def _why_not(source: Source, error: av.FFmpegError) -> str:
     if source.size() == 0:
         return f"{source.name} is empty (0 bytes); it was not written or not fetched to its end"
     if isinstance(error, EOFError):
-        return (f"{source.name} ends before its first frame: it holds no frame at all; record or "
-                "fetch it again")
+        return (
+            f"{source.name} ends before its first frame: it holds no frame at all; record or "
+            "fetch it again"
+        )
     if source.head()[4:8] == b"ftyp":
-        return (f"{source.name} is an MP4 that cannot be opened: its index ('moov') is missing or "
-                "damaged, as when a recording or download was cut off. Nothing can be decoded "
-                "without it; fetch the file again, or repair it with a tool such as untrunc")
-    return (f"{source.name} is not a video that FFmpeg can read ({error.strerror}); check that it "
-            "is a video file and whole")
+        return (
+            f"{source.name} is an MP4 that cannot be opened: its index ('moov') is missing or "
+            "damaged, as when a recording or download was cut off. Nothing can be decoded "
+            "without it; fetch the file again, or repair it with a tool such as untrunc"
+        )
+    return (
+        f"{source.name} is not a video that FFmpeg can read ({error.strerror}); check that it "
+        "is a video file and whole"
+    )
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
@@ -132,8 +143,10 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     stream = best if best in pictures else pictures[0]
     assert isinstance(stream, VideoStream)
     if stream.codec_context is None:
-        raise ValueError(f"{name}: no decoder for its video codec in this build of FFmpeg; convert "
-                         "it, for instance to H.264")
+        raise ValueError(
+            f"{name}: no decoder for its video codec in this build of FFmpeg; convert "
+            "it, for instance to H.264"
+        )
     return stream
 
 

@@ -74,9 +74,11 @@ class Video:
         if self.num_frames is None and self.duration_seconds and self.average_fps:
             self.num_frames = max(1, round(self.duration_seconds * self.average_fps))
         if self._start is not None and self._start < min(0.0, self.begin_stream_seconds):
-            raise ValueError(f"start={self._start} lies before the video; seconds count on the "
-                             f"video's clock, which begins at {self.begin_stream_seconds:g}, and "
-                             "never from the end")
+            raise ValueError(
+                f"start={self._start} lies before the video; seconds count on the "
+                f"video's clock, which begins at {self.begin_stream_seconds:g}, and "
+                "never from the end"
+            )
 
     def __iter__(self) -> Iterator[FrameBatch]:
         if self._closed:
@@ -136,8 +138,11 @@ class Video:
         if was[2:] != now[2:]:
             problems.format_changes.append((seconds, now.pixels))
         if not told:
-            self._warn(f"the picture changes at {seconds:.3f} s from {_look(was)} to {_look(now)}; "
-                       "a new batch begins there, and at every further change", depth=5)
+            self._warn(
+                f"the picture changes at {seconds:.3f} s from {_look(was)} to {_look(now)}; "
+                "a new batch begins there, and at every further change",
+                depth=5,
+            )
 
     def _report(self, reader: PyAVReader, given: int) -> None:
         """Once, at the end of an iteration: what was wrong, in one warning."""
@@ -147,9 +152,12 @@ class Video:
         if damage:
             self._warn("; ".join(damage), depth=4)
         if not given:
-            self._warn(f"no frame lies between start={self._start} and end={self._end} s: the "
-                       f"video begins at {self.begin_stream_seconds:g} s and lasts "
-                       f"{self.duration_seconds or 0:g} s", depth=4)
+            self._warn(
+                f"no frame lies between start={self._start} and end={self._end} s: the "
+                f"video begins at {self.begin_stream_seconds:g} s and lasts "
+                f"{self.duration_seconds or 0:g} s",
+                depth=4,
+            )
 
     def _warn(self, what: str, *, depth: int) -> None:
         if self._errors != "ignore":
@@ -174,8 +182,10 @@ class Video:
     def __repr__(self) -> str:
         fps = f"{self.average_fps:.4g} fps" if self.average_fps else "unknown fps"
         lasts = f"{self.duration_seconds:.3f} s" if self.duration_seconds else "unknown length"
-        return (f"Video({self._source.name!r}, {self.codec}, {self._stored}, {self.width}x"
-                f"{self.height}, {fps}, {lasts}, {self.colour})")
+        return (
+            f"Video({self._source.name!r}, {self.codec}, {self._stored}, {self.width}x"
+            f"{self.height}, {fps}, {lasts}, {self.colour})"
+        )
 
 
 def _look(look: Look) -> str:
@@ -220,10 +230,16 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
 
 
 def _check_device(device: str | torch.device) -> None:
-    if torch.device(device).type != "cpu":
-        raise ValueError(f"open_video decodes on the CPU only in this release, got device="
-                         f"{str(device)!r}; decoding on the GPU (NVDEC) comes with another. Use "
-                         'device="cpu" and move the planes')
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError):
+        raise ValueError(f'device: expected "cpu", got {device!r}') from None
+    if kind != "cpu":
+        raise ValueError(
+            f"open_video decodes on the CPU only in this release, got device="
+            f"{str(device)!r}; decoding on the GPU (NVDEC) comes with another. Use "
+            'device="cpu" and move the planes'
+        )
 
 
 def _check_seconds(start: float | None, end: float | None) -> None:

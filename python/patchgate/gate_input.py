@@ -1,0 +1,95 @@
+"""What the gate accepts, said in the user's words where it does not.
+
+Letters: S streams, T frames, C planes, H W pixels, h w cells.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from patchgate._check import checked_count
+from patchgate.gate_settings import GateSettings
+
+
+def checked_planes(planes: Any, settings: GateSettings, seen: Tensor | None) -> Tensor:
+    """The planes as ``[S, T, C, H, W]`` with the C that is compared.
+
+    ``seen [S, f, C, H, W]`` is the reference picture of the pushes before, which they must fit.
+    """
+    if not isinstance(planes, Tensor):
+        raise TypeError(f"planes: expected a Tensor or a FrameBatch, got {type(planes).__name__}")
+    if planes.dtype != torch.uint8:
+        raise TypeError(f"planes: expected uint8 in 0..255, got {planes.dtype}")
+    shape = list(planes.shape)
+    if planes.dim() not in (4, 5):
+        raise ValueError(f"planes: expected [T, C, H, W] or [S, T, C, H, W], got {shape}")
+    c, height, width = shape[-3:]
+    if c not in (1, 3):
+        raise ValueError(f"planes: expected C = 1 (luma) or 3 (Y, Cb, Cr), got C = {c} in {shape}")
+    cell = settings.cell
+    if not height or not width or height % cell or width % cell:
+        raise ValueError(
+            f"planes: {height} x {width} pixels do not divide into cells of {cell} "
+            f"(patch * merge); resize to multiples of {cell}"
+        )
+    frames = planes if planes.dim() == 5 else planes[None]
+    if frames.shape[0] == 0:
+        raise ValueError(f"planes: expected at least one stream, got {shape}")
+    if not settings.chroma:
+        frames = frames[:, :, :1]
+    if seen is not None:
+        _check_same(frames, seen)
+    return frames
+
+
+def _check_same(frames: Tensor, seen: Tensor) -> None:
+    expected = (seen.shape[0], *seen.shape[2:])
+    came = (frames.shape[0], *frames.shape[2:])
+    if came != expected:
+        raise ValueError(
+            f"planes: this gate has seen (S, C, H, W) = {expected}, got {came}; "
+            "reset() it first, or use a gate per video"
+        )
+    if frames.device != seen.device:
+        raise ValueError(
+            f"planes: this gate's state is on {seen.device}, got planes on {frames.device}"
+        )
+
+
+def checked_map(threshold_map: Any, settings: GateSettings, frames: Tensor) -> Tensor | None:
+    """The factors as ``[h, w]`` float64 on the device of ``frames [S, T, C, H, W]``."""
+    if threshold_map is None:
+        return None
+    try:
+        factors = torch.as_tensor(threshold_map)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"threshold_map: expected numbers [h, w], got {threshold_map!r}") from error
+    if factors.is_complex():
+        raise TypeError(f"threshold_map: expected real numbers, got {factors.dtype}")
+    expected = [side // settings.cell for side in frames.shape[-2:]]
+    if list(factors.shape) != expected:
+        raise ValueError(f"threshold_map: expected [h, w] = {expected}, got {list(factors.shape)}")
+    factors = factors.to(frames.device, torch.float64).contiguous()
+    if bool((factors.isnan() | (factors < 0)).any()):
+        raise ValueError("threshold_map: expected factors >= 0 (inf allowed), got NaN or less")
+    return factors
+
+
+def checked_streams(streams: Iterable[int] | Tensor, count: int) -> list[int]:
+    """Stream numbers in ``0..count - 1``, from numbers or from a bool mask ``[count]``."""
+    if isinstance(streams, Tensor) and streams.dtype == torch.bool:
+        if list(streams.shape) != [count]:
+            raise ValueError(
+                f"reset: expected a mask of {count} streams, got {list(streams.shape)}"
+            )
+        return streams.nonzero().flatten().tolist()
+    expected = f"reset: expected stream numbers 0..{count - 1}, got {streams}"
+    try:
+        numbers = streams.tolist() if isinstance(streams, Tensor) else list(streams)
+        return [checked_count("reset", number, 0, count - 1) for number in numbers]
+    except ValueError:
+        raise ValueError(expected) from None
+    except TypeError:
+        raise TypeError(f"{expected}; they go into a list, or a bool mask [S]") from None
