@@ -2,7 +2,7 @@
 
 ``_C`` holds the torch ops (stable ABI: one file for every torch >= 2.11 and every Python);
 ``_host`` holds what is not a tensor op (pybind11: tied to one Python).
-PATCHGATE_CUDA=1 demands the CUDA kernels, =0 leaves them out; without it they are built where nvcc is.
+PATCHGATE_CUDA=1 demands the CUDA kernels, =0 leaves them out; else they are built where nvcc is.
 """
 
 import importlib.util
@@ -24,13 +24,14 @@ class CMakeBuild(build_ext):
         # find_spec, not import: building must not load torch, let alone ask it for a device.
         torch_root = Path(importlib.util.find_spec("torch").origin).parent
         package = Path(self.get_ext_fullpath("patchgate._C")).parent.resolve()
-        build = ROOT / "build" / "cmake"
+        cuda = os.environ.get("PATCHGATE_CUDA", "AUTO")
+        build = ROOT / "build" / f"cmake-cuda-{cuda.lower()}"
         configure = [
             "cmake", "-S", str(ROOT), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release",
             f"-DTORCH_ROOT={torch_root}", f"-DPACKAGE_DIR={package}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DPATCHGATE_VERSION={self.distribution.get_version()}",
-            f"-DPATCHGATE_CUDA={os.environ.get('PATCHGATE_CUDA', 'AUTO')}",
+            f"-DPATCHGATE_CUDA={cuda}",
         ]  # fmt: skip
         subprocess.check_call(configure)
         jobs = str(os.cpu_count() or 1)

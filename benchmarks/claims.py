@@ -54,7 +54,7 @@ def zero_test() -> Iterator[Row]:
 
 
 def search() -> Iterator[Row]:
-    """What search_radius=8 adds: on a still camera, per searched cell, and when all cells search."""
+    """What search_radius=8 adds: on a still camera, a searched cell, when all cells search."""
     for share, target in ((0.0, "<= 1.3"), (0.004, "<= 1.3"), (0.1, "")):
         frames = gate_frames.flicker(share)
         times = harness.paired(
@@ -117,7 +117,7 @@ def run_tokenize(path: Path, stages: StageSeconds) -> None:
 
 
 def guarantee() -> Iterator[Row]:
-    """Kept share per clip and rule, and the worst sub-block of the reconstruction over its limit."""
+    """Kept share per clip and rule; the worst sub-block of the reconstruction over its limit."""
     for path in harness.clips():
         with patchgate.open_video(path) as video:
             frames = torch.cat([grid.to_grid(batch, (SIDE, SIDE)) for batch in video][:20])

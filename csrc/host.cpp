@@ -1,7 +1,7 @@
 // _host: what is not a tensor op. How this library was built, and the arithmetic of the shared
 // headers on numpy arrays, so that tests run on any machine exactly the code that CUDA runs.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
+#include "host/host.h"
+
 #include <pybind11/stl.h>
 
 #include <sstream>
@@ -10,8 +10,6 @@
 #include "cpu/frame_grid_plane.h"
 #include "cpu/simd.h"
 #include "frame_grid.h"
-
-namespace py = pybind11;
 
 namespace patchgate {
 namespace {
@@ -39,17 +37,12 @@ py::dict build_info() {
 
 // ---- frame_grid.h
 
-template <typename Element>
-using Array = py::array_t<Element, py::array::c_style>;
-
 TapTable tap_table(const Array<int32_t>& table, int64_t in) {
   if (table.ndim() != 2 || table.shape(1) < 2) throw py::value_error("expected [out, 1 + taps]");
   const TapTable taps{table.data(), table.shape(0), table.shape(1) - 1};
   if (!valid_taps(taps, in)) throw py::value_error("taps do not fit the plane");
   return taps;
 }
-
-constexpr const char* kLevels[] = {"portable", "avx2", "avx512"};  // in RowLevel's order
 
 // How a plane can be made here: one output after another, as CUDA does, or by the CPU's row passes.
 std::vector<std::string> grid_paths() {
@@ -107,4 +100,6 @@ PYBIND11_MODULE(_host, m) {
   m.doc() = "How patchgate was built, and its shared arithmetic on numpy arrays, for tests.";
   m.def("build_info", &patchgate::build_info);
   patchgate::bind_frame_grid(m);
+  patchgate::bind_gate(m);
+  patchgate::bind_gather(m);
 }

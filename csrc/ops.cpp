@@ -3,7 +3,7 @@
 // reference.py its definition in plain torch.
 //
 // Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels,
-// h w cells, N = h * w, K tokens, D features.
+// h w cells, N = h * w, K tokens, D features, P patch side.
 #include "torch.h"
 
 STABLE_TORCH_LIBRARY(patchgate, m) {
@@ -31,6 +31,18 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
   // cu_seqlens [frames + 1] int32 (clamped to the capacity), count [1] int64 (all changed cells:
   // more than the capacity means overflow).
   m.def("compact(Tensor kind, SymInt capacity) -> (Tensor, Tensor, Tensor)");
+
+  // Gather. y [T, H', W'], cb cr [T, H'', W''] u8, or u16 with the value in the low bits; R, G, B
+  // of one size where matrix is missing. index [capacity] int64, flat over (tubelets, h, w), rows
+  // of negative entries are 0; tap tables [out, 1 + taps] int32 (first sample or -1, weights);
+  // matrix [6] int32 (gather.h); levels [3, 256], what a u8 value becomes. A last tubelet that
+  // lacks frames repeats the last one.
+  // -> [capacity * merge^2, C * f * P * P] (or f * P * P * C) of the levels' dtype, a cell's
+  // patches row by row.
+  m.def(
+      "gather(Tensor y, Tensor cb, Tensor cr, Tensor index, Tensor taps_x, Tensor taps_y, "
+      "Tensor? matrix, Tensor levels, int bit_depth, int patch, int merge, int temporal_patch, "
+      "bool channels_last, bool vertical_first) -> Tensor");
 
   // Expand. features [K, D], source [...] int64 -> [..., D].
   m.def("expand(Tensor features, Tensor source) -> Tensor");

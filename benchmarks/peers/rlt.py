@@ -1,4 +1,4 @@
-"""Run-Length Tokenization's mask (Choudhury et al., "Don't Look Twice", NeurIPS 2024, section 3)."""
+"""Run-Length Tokenization's mask (Choudhury et al., "Don't Look Twice", NeurIPS 2024)."""
 
 import torch
 from torch import Tensor

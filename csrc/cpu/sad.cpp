@@ -131,9 +131,9 @@ PG_SIMD_CLONES Difference any_difference(const uint8_t* a, const uint8_t* b, int
 }  // namespace
 
 Difference cell_difference(const uint8_t* a, const uint8_t* b, int64_t stride, int cell,
-                           int sub_block) {
+                           int sub_block, [[maybe_unused]] SadPath path) {
 #ifdef __x86_64__
-  if (fits_pairs(cell, sub_block)) {
+  if (path != SadPath::kPortable && fits_pairs(cell, sub_block)) {
     if (sub_block == 7) return pairs_difference<7>(a, b, stride, cell, sub_block);
     if (sub_block == 8) return pairs_difference<8>(a, b, stride, cell, sub_block);
     return pairs_difference<0>(a, b, stride, cell, sub_block);

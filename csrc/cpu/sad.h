@@ -7,6 +7,9 @@
 
 namespace patchgate {
 
+// Which code computes: the fastest that this machine has, or (for tests) one of the others.
+enum class SadPath { kFastest, kBaseline, kPortable };
+
 // What one plane of one cell differs by.
 struct Difference {
   int32_t largest;  // sub-block SAD
@@ -15,7 +18,7 @@ struct Difference {
 
 // The differences of one plane of a cell under one vector; blocks in rows of `stride` bytes.
 Difference cell_difference(const uint8_t* a, const uint8_t* b, int64_t stride, int cell,
-                           int sub_block);
+                           int sub_block, SadPath path = SadPath::kFastest);
 
 // cost[c] = max(cost[c], largest sub-block SAD of cell c) for the w cells of one row of cells.
 void row_costs(const uint8_t* a, const uint8_t* b, int64_t stride, int64_t w, int cell,

@@ -42,10 +42,10 @@ PG_AVX2 int32_t sad_rows_avx2(const uint8_t* now, const uint8_t* then, int64_t s
 }
 #endif
 
-// Any number of columns, 16 at a time: one instruction on every x86-64, plain code elsewhere.
+#ifdef __x86_64__
+// Any number of columns, 16 at a time: every x86-64 has this instruction.
 int32_t sad_columns(const uint8_t* now, const uint8_t* then, const uint8_t* mask, int64_t stride,
                     int rows, int columns) {
-#ifdef __x86_64__
   __m128i sums = _mm_setzero_si128();
   for (int x = 0; x < columns; x += kLane) {
     const __m128i keep = _mm_loadu_si128(reinterpret_cast<const __m128i*>(mask + x));
@@ -57,13 +57,16 @@ int32_t sad_columns(const uint8_t* now, const uint8_t* then, const uint8_t* mask
     }
   }
   return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_unpackhi_epi64(sums, sums)));
-#else
+}
+#endif
+
+int32_t sad_portable(const uint8_t* now, const uint8_t* then, int64_t stride, int rows, int cell,
+                     int columns) {
   int32_t sum = 0;
   for (int y = 0; y < rows; ++y)
-    for (int x = 0; x < columns; ++x)
-      sum += absolute_difference(now[y * columns + x], then[y * stride + x] & mask[x]);
+    for (int x = 0; x < cell; ++x)
+      sum += absolute_difference(now[y * columns + x], then[y * stride + x]);
   return sum;
-#endif
 }
 
 }  // namespace
@@ -139,17 +142,25 @@ __attribute__((target("avx2"))) Match SearchWindow::best_avx2() const {
 }
 #endif
 
-Match SearchWindow::best() const {
+Match SearchWindow::best([[maybe_unused]] SadPath path) const {
+  const auto by_frame = [&](auto&& sad) {
+    return best_by([&](const uint8_t* then, int32_t enough) {
+      int32_t sum = 0;
+      for (int f = 0; f < frames_ && sum < enough; ++f)
+        sum += sad(now_.data() + f * cell_ * columns_, then + f * rows_ * stride_);
+      return sum;
+    });
+  };
 #ifdef __x86_64__
   static const bool has_avx2 = __builtin_cpu_supports("avx2");
-  if (has_avx2 && columns_ == kLane) return best_avx2();
+  if (path == SadPath::kFastest && has_avx2 && columns_ == kLane) return best_avx2();
+  if (path != SadPath::kPortable)
+    return by_frame([&](const uint8_t* now, const uint8_t* then) {
+      return sad_columns(now, then, mask_.data(), stride_, cell_, columns_);
+    });
 #endif
-  return best_by([&](const uint8_t* then, int32_t enough) {
-    int32_t sum = 0;
-    for (int f = 0; f < frames_ && sum < enough; ++f)
-      sum += sad_columns(now_.data() + f * cell_ * columns_, then + f * rows_ * stride_,
-                         mask_.data(), stride_, cell_, columns_);
-    return sum;
+  return by_frame([&](const uint8_t* now, const uint8_t* then) {
+    return sad_portable(now, then, stride_, cell_, cell_, columns_);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cpu/sad.h"
 #include "gate.h"
 
 namespace patchgate {
@@ -21,7 +22,7 @@ class SearchWindow {
 
   // The candidate of least objective: SAD over all frames plus the vector's price. An objective of
   // kUntested says that there was no candidate.
-  Match best() const;
+  Match best(SadPath path = SadPath::kFastest) const;
 
  private:
   struct Candidate {

@@ -21,6 +21,7 @@ frame_grid = torch.ops.patchgate.frame_grid.default
 gate = torch.ops.patchgate.gate.default
 compact = torch.ops.patchgate.compact.default
 expand = torch.ops.patchgate.expand.default
+gather = torch.ops.patchgate.gather.default
 
 
 @torch.library.register_fake("patchgate::frame_grid")
@@ -78,6 +79,27 @@ def _compact_fake(kind: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
         kind.new_empty((frames + 1,), dtype=torch.int32),
         kind.new_empty((1,), dtype=torch.int64),
     )
+
+
+@torch.library.register_fake("patchgate::gather")
+def _gather_fake(
+    y: Tensor,  # [T, H', W']
+    cb: Tensor,  # [T, H'', W'']
+    cr: Tensor,  # [T, H'', W'']
+    index: Tensor,  # [capacity]
+    taps_x: Tensor,  # [W, 1 + taps]
+    taps_y: Tensor,  # [H, 1 + taps]
+    matrix: Tensor | None,  # [6]
+    levels: Tensor,  # [3, 256]
+    bit_depth: int,
+    patch: int,
+    merge: int,
+    temporal_patch: int,
+    channels_last: bool,
+    vertical_first: bool,
+) -> Tensor:
+    rows = index.shape[0] * merge * merge
+    return levels.new_empty((rows, temporal_patch * 3 * patch * patch))
 
 
 @torch.library.register_fake("patchgate::expand")

@@ -70,7 +70,7 @@ def to_grid(batch: FrameBatch, size: tuple[int, int], fit: Fit = "stretch") -> T
     height, width = _check_size(size)
     if fit not in get_args(Fit):
         raise ValueError(f"fit must be one of {', '.join(get_args(Fit))}, got {fit!r}")
-    y, cb, cr = _check_planes(batch.planes, batch.colour.bit_depth)
+    y, cb, cr = check_planes(batch.planes, batch.colour.bit_depth)
     tables = tap_tables(
         (y.shape[1], y.shape[2]), (cb.shape[1], cb.shape[2]), (height, width), fit, y.device
     )
@@ -118,7 +118,7 @@ def tap_table(samples: int, placement: Placement, picture: float | None = None) 
     weight = np.where(sample < samples, weight.clip(min=0.0), 0.0)
     inside = (index >= 0) & (index < placement.resized)
     taps = _to_integers(weight / np.where(inside, weight.sum(axis=1), 1.0)[:, None])
-    return _pack(first, taps * inside[:, None], inside, samples)
+    return pack_taps(first, taps * inside[:, None], inside, samples)
 
 
 def _to_integers(weight: np.ndarray) -> np.ndarray:
@@ -131,9 +131,9 @@ def _to_integers(weight: np.ndarray) -> np.ndarray:
     return np.diff(sums, axis=1, prepend=0)
 
 
-def _pack(first: np.ndarray, taps: np.ndarray, inside: np.ndarray, samples: int) -> np.ndarray:
+def pack_taps(first: np.ndarray, taps: np.ndarray, inside: np.ndarray, samples: int) -> np.ndarray:
     """Drops zeros at both ends, then lines up so that first + taps never leaves the input."""
-    used = taps > 0
+    used = taps != 0
     begin = first + used.argmax(axis=1)  # [size]
     end = first + taps.shape[1] - used[:, ::-1].argmax(axis=1)
     count = int(np.where(inside, end - begin, 1).max())
@@ -182,7 +182,7 @@ def _check_size(size: tuple[int, int]) -> tuple[int, int]:
     return size[0], size[1]
 
 
-def _check_planes(planes: tuple[Tensor, ...], bit_depth: int) -> tuple[Tensor, Tensor, Tensor]:
+def check_planes(planes: tuple[Tensor, ...], bit_depth: int) -> tuple[Tensor, Tensor, Tensor]:
     if len(planes) != 3:
         raise ValueError(f"expected three planes (Y, Cb, Cr), got {len(planes)}")
     dtype = torch.uint8 if bit_depth == 8 else torch.uint16

@@ -1,171 +1,171 @@
-"""What the gate did to a video: counts for every frame, and a few moments to look at.
+"""A video played through the gate: what goes in, what the tokens tell, and how far they are apart.
 
-Two passes, so that the moments can be chosen by the counts and nothing but they is held: the first
-keeps some numbers a frame, the second rebuilds the pictures and keeps the chosen ones.
+Two passes, so that the moments to look at can be chosen by the counts of `history` and nothing but
+they is held: the first keeps some numbers a frame, the second rebuilds the pictures and keeps the
+chosen ones.
 
-Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, b c
+sub-blocks.
 """
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from patchgate import grid, reconstruct
-from patchgate.colour import yuv_to_rgb
-from patchgate.decode import open_video
-from patchgate.gate import CHANGED, MOVED, Gate
+from patchgate.colour import Matrix, yuv_to_rgb
+from patchgate.decode import FrameBatch, Video, open_video
+from patchgate.gate import Gate
+from patchgate.history import Choice as Choice
+from patchgate.history import History as History
+from patchgate.history import OnChunk
+from patchgate.history import history_of as history_of
+from patchgate.history import telling_frames as telling_frames
 from patchgate.pipeline import TokenChunk, token_chunks
 from patchgate.tokenize import layout_of
 from patchgate.tokens import TokenLayout, VideoTokens, cu_seqlens
 
-OnChunk = Callable[[TokenChunk], None]
 
+class Spot(NamedTuple):
+    """The sub-block of a picture that differs most."""
 
-@dataclass(eq=False)
-class History:
-    """The counts of every frame (or tubelet)."""
-
-    cells: int  # of one frame
-    pts_seconds: Tensor  # [T] float64
-    duration_seconds: Tensor  # [T] float64
-    changed: Tensor  # [T] int64: cells
-    moved: Tensor  # [T] int64: cells
-
-    @property
-    def is_key(self) -> Tensor:
-        """``[T]`` bool: every cell was encoded."""
-        return self.changed == self.cells
-
-    @property
-    def kept_share(self) -> Tensor:
-        """``[T]`` float64: tokens over cells."""
-        return self.changed.double() / self.cells
-
-    def frames_at(self, fps: float) -> int:
-        """How many of the frames are shown at the moments of a sampling at `fps`."""
-        if not len(self.pts_seconds):
-            return 0
-        begin = float(self.pts_seconds[0])
-        end = float(self.pts_seconds[-1] + self.duration_seconds[-1])
-        moments = torch.arange(0, max(end - begin, 1e-9), 1 / fps, dtype=torch.float64) + begin
-        return len(torch.searchsorted(self.pts_seconds, moments + 1e-3, right=True).unique())
-
-    def frame_shown_at(self, seconds: float) -> int:
-        """The frame on the screen at a time of the video's clock.
-
-        Raises:
-            ValueError: nothing is shown at that time.
-        """
-        begin, last = float(self.pts_seconds[0]), float(self.pts_seconds[-1])
-        end = last + float(self.duration_seconds[-1])
-        if not begin <= seconds < end:
-            raise ValueError(f"no frame is shown at {seconds:g} s; give {begin:g}..{last:g}")
-        time = self.pts_seconds.new_tensor(seconds)
-        return int(torch.searchsorted(self.pts_seconds, time, right=True)) - 1
-
-
-class Choice(NamedTuple):
-    """A frame to look at, and why this one."""
-
-    frame: int
-    label: str
+    error: float  # mean difference, in grey levels of 255
+    row: int  # of its top left pixel
+    column: int
 
 
 class Moment(NamedTuple):
     """One frame, as it was and as the tokens tell it."""
 
+    frame: int
     label: str
     pts_seconds: float
     original: Tensor  # [3, H, W] uint8 RGB, on the grid
     rebuilt: Tensor  # [3, H, W] uint8 RGB
     kind: Tensor  # [h, w] uint8
-    error: float  # of the sub-block that differs most, in grey levels of 255
+    motion: Tensor  # [h, w, 2] int8
+    worst: Spot
     limit: float  # that the gate promised, in grey levels of 255
 
-
-def history_of(chunks: Iterable[TokenChunk], cells: int, on_chunk: OnChunk | None) -> History:
-    """Counts what goes by and forgets it."""
-    # Numbers, not tensors: small tensors that stay between large ones that go keep the heap from
-    # shrinking (measured: half a megabyte a chunk).
-    pts, duration, changed, moved = array("d"), array("d"), array("q"), array("q")
-    for chunk in chunks:
-        kind = chunk.kind.flatten(1)  # [T, h * w]
-        pts.extend(chunk.pts_seconds.tolist())
-        duration.extend(chunk.duration_seconds.tolist())
-        changed.extend((kind == CHANGED).sum(1).tolist())
-        moved.extend((kind == MOVED).sum(1).tolist())
-        if on_chunk is not None:
-            on_chunk(chunk)
-    times = (torch.tensor(values, dtype=torch.float64) for values in (pts, duration))
-    counts = (torch.tensor(values, dtype=torch.int64) for values in (changed, moved))
-    return History(cells, *times, *counts)
+    @property
+    def error(self) -> float:
+        """Of the sub-block that differs most, in grey levels of 255."""
+        return self.worst.error
 
 
-def telling_frames(history: History) -> list[Choice]:
-    """Up to three frames in order of time; no key frames, unless there is nothing else.
+class Played(NamedTuple):
+    """A chunk of the video, and what the tokens rebuild of it."""
 
-    "typical": the median frame. "busy": where half of the tokens went to frames with more change.
-    "busiest": the most tokens.
+    first: int  # frame (or tubelet) of the video
+    chunk: TokenChunk
+    originals: Tensor  # [T, f, C, H, W] uint8
+    rebuilt: Tensor  # [T, f, C, H, W] uint8
+    matrix: Matrix
+
+
+class _Seen:
+    """A video that keeps its batches as they go by, to look at what was made of them beside them.
+
+    The pipeline runs a few batches ahead: so many are held.
     """
-    count = len(history.changed)
-    frames = torch.arange(count)[~history.is_key]
-    if not len(frames):
-        frames = torch.arange(count)
-    changed = history.changed[frames]
-    levels = changed.sort().values
-    spent = levels.cumsum(0)
-    busy = min(int(torch.searchsorted(spent, spent[-1] // 2)), len(levels) - 1)
-    wanted = {
-        "busiest": int(levels[-1]),
-        "busy": int(levels[busy]),
-        "typical": int(levels[(len(levels) - 1) // 2]),
-    }
-    chosen: dict[int, str] = {}
-    for label, level in wanted.items():
-        slack = 0 if label == "busiest" else level // 20  # so that the moments can lie apart
-        alike = frames[(changed - level).abs() <= slack]
-        others = torch.tensor([-1, count, *chosen])  # the ends, too, say little
-        apart = (alike[:, None] - others).abs().amin(1)
-        chosen.setdefault(int(alike[apart.argmax()]), label)
-    return [Choice(frame, chosen[frame]) for frame in sorted(chosen)]
+
+    def __init__(self, video: Video) -> None:
+        self.video, self.threads = video, video.threads
+        self.batches: deque[FrameBatch] = deque()
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        for batch in self.video:
+            self.batches.append(batch)
+            yield batch
+
+    def take(self, count: int) -> list[FrameBatch]:
+        """The next so many frames; fewer at the end."""
+        taken = []
+        while count and self.batches:
+            batch = self.batches.popleft()
+            if len(batch) > count:
+                self.batches.appendleft(_part(batch, count, len(batch)))
+                batch = _part(batch, 0, count)
+            taken.append(batch)
+            count -= len(batch)
+        return taken
+
+
+def _part(batch: FrameBatch, start: int, stop: int) -> FrameBatch:
+    y, cb, cr = (plane[start:stop] for plane in batch.planes)
+    return FrameBatch(
+        (y, cb, cr), batch.pts_seconds[start:stop], batch.duration_seconds[start:stop], batch.colour
+    )
+
+
+def side_by_side(
+    video: Video, gate: Gate
+) -> Generator[tuple[TokenChunk, list[FrameBatch]], None, None]:
+    """The pipeline's chunks, each with the frames that it was made of (T * f, but for a last one
+    that was repeated). One decoding for both.
+    """
+    seen = _Seen(video)
+    with closing(token_chunks(cast(Video, seen), gate.fresh())) as chunks:
+        for chunk in chunks:
+            yield chunk, seen.take(len(chunk.kind) * gate.settings.temporal_patch)
+
+
+def played(
+    path: str | PathLike[str], gate: Gate, on_chunk: OnChunk | None = None, **open_options: Any
+) -> Generator[Played, None, None]:
+    """Runs the gate over the video, a chunk at a time."""
+    assert gate.size is not None
+    f = gate.settings.temporal_patch
+    first, before = 0, None
+    with open_video(path, errors="ignore", **open_options) as video:
+        matrix = video.colour.matrix
+        layout = layout_of(gate, matrix)
+        with closing(side_by_side(video, gate)) as chunks:
+            for chunk, batches in chunks:
+                planes = [grid.to_grid(batch, gate.size, gate.settings.fit) for batch in batches]
+                frames = sum(map(len, planes))
+                planes += [planes[-1][-1:]] * (len(chunk.kind) * f - frames)
+                originals = torch.cat(planes).unflatten(0, (-1, f))
+                pictures = rebuilt(chunk, layout, before)
+                yield Played(first, chunk, originals, pictures, matrix)
+                first, before = first + len(pictures), pictures[-1]
+                if on_chunk is not None:
+                    on_chunk(chunk)
 
 
 def moments(
     path: str | PathLike[str], gate: Gate, choices: list[Choice], **open_options: Any
 ) -> Iterator[Moment]:
     """Runs the gate again, up to the last of the chosen frames (ascending)."""
-    wanted = list(choices)
-    with (
-        open_video(path, errors="ignore", **open_options) as video,
-        closing(token_chunks(video, gate.fresh())) as chunks,
-    ):
-        matrix = video.colour.matrix
-        layout = layout_of(gate, matrix)
-        first, before = 0, None
-        for chunk in chunks:
-            pictures = rebuilt(chunk, layout, before)  # [T, f, C, H, W]
-            while wanted and wanted[0].frame < first + len(pictures):
-                choice = wanted.pop(0)
-                at = choice.frame - first
-                original = frame_at(path, float(chunk.pts_seconds[at]), gate)  # [C, H, W]
-                yield Moment(
-                    choice.label,
-                    float(chunk.pts_seconds[at]),
-                    yuv_to_rgb(original, matrix),
-                    yuv_to_rgb(pictures[at, 0], matrix),
-                    chunk.kind[at],
-                    largest_error(original, pictures[at, 0], gate),
-                    largest_limit(gate),
-                )
+    wanted = deque(choices)
+    with closing(played(path, gate, **open_options)) as parts:
+        for part in parts:
+            while wanted and wanted[0].frame < part.first + len(part.rebuilt):
+                yield moment_of(part, wanted.popleft(), gate)
             if not wanted:
                 return
-            first, before = first + len(pictures), pictures[-1]
+
+
+def moment_of(part: Played, choice: Choice, gate: Gate) -> Moment:
+    """A frame of the chunk (of a tubelet, its first)."""
+    at = choice.frame - part.first
+    original, picture = part.originals[at, 0], part.rebuilt[at, 0]  # [C, H, W]
+    return Moment(
+        choice.frame,
+        choice.label,
+        float(part.chunk.pts_seconds[at]),
+        yuv_to_rgb(original, part.matrix),
+        yuv_to_rgb(picture, part.matrix),
+        part.chunk.kind[at],
+        part.chunk.motion[at],
+        worst_spot(original, picture, gate),
+        largest_limit(gate),
+    )
 
 
 def rebuilt(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Tensor:
@@ -180,24 +180,33 @@ def rebuilt(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Te
     return reconstruct.planes(tokens, layout).unflatten(0, (-1, layout.temporal_patch))
 
 
-def frame_at(path: str | PathLike[str], seconds: float, gate: Gate) -> Tensor:
-    """The frame shown at a time, on the gate's grid, ``[C, H, W]``."""
-    assert gate.size is not None
-    with open_video(path, start=seconds, chunk=1, errors="ignore") as video:
-        return grid.to_grid(next(iter(video)), gate.size, gate.settings.fit)[0]
+def sub_block_errors(one: Tensor, other: Tensor, gate: Gate) -> Tensor:
+    """The summed difference of every sub-block, ``[.., b, c]`` int32: of its worst plane.
+
+    Args:
+        one, other: uint8 ``[.., C, H, W]``; a gate without chroma is asked for luma only.
+    """
+    planes, side = 3 if gate.settings.chroma else 1, gate.settings.sub_block
+    one, other = one[..., :planes, :, :], other[..., :planes, :, :]
+    difference = torch.maximum(one, other).sub_(torch.minimum(one, other))
+    rows = difference.unflatten(-2, (-1, side)).sum(-2, dtype=torch.int32)  # [.., C, b, W]
+    return rows.unflatten(-1, (-1, side)).sum(-1, dtype=torch.int32).amax(-3)
+
+
+def worst_spot(original: Tensor, picture: Tensor, gate: Gate) -> Spot:
+    """Where two pictures ``[C, H, W]`` differ most."""
+    errors, side = sub_block_errors(original, picture, gate), gate.settings.sub_block
+    row, column = divmod(int(errors.argmax()), errors.shape[1])
+    return Spot(int(errors.max()) / side**2, row * side, column * side)
 
 
 def largest_error(original: Tensor, rebuilt: Tensor, gate: Gate) -> float:
     """The mean difference of the sub-block that differs most, in grey levels of 255.
 
     Args:
-        original, rebuilt: uint8 ``[.., C, H, W]``; a gate without chroma is asked for luma only.
+        original, rebuilt: uint8 ``[.., C, H, W]``.
     """
-    planes = 3 if gate.settings.chroma else 1
-    difference = original.short().sub_(rebuilt).abs_()[..., :planes, :, :]
-    side = gate.settings.sub_block
-    blocks = difference.unflatten(-1, (-1, side)).unflatten(-3, (-1, side))
-    return int(blocks.sum((-1, -3)).max()) / side**2
+    return int(sub_block_errors(original, rebuilt, gate).max()) / gate.settings.sub_block**2
 
 
 def largest_limit(gate: Gate) -> float:

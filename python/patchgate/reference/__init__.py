@@ -7,5 +7,6 @@ from patchgate.reference.compact import compact
 from patchgate.reference.expand import expand
 from patchgate.reference.frame_grid import frame_grid
 from patchgate.reference.gate import gate
+from patchgate.reference.gather import gather
 
-__all__ = ["compact", "expand", "frame_grid", "gate"]
+__all__ = ["compact", "expand", "frame_grid", "gate", "gather"]

@@ -1,0 +1,146 @@
+"""Reads what a Hugging Face processor does from its attributes; transformers is not imported.
+
+Nothing is guessed: a class or a setting that is not known here is an error.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, get_args
+
+from patchgate._check import checked_count
+from patchgate.encoders.resize import (
+    Filter,
+    FirstPass,
+    Keep,
+    PatchBudget,
+    PixelRange,
+    ShortestEdge,
+    SizeRule,
+    Stretch,
+)
+
+_KINDS = {
+    "SiglipImageProcessor": "plain",
+    "CLIPImageProcessor": "plain",
+    "ViTImageProcessor": "plain",
+    "BitImageProcessor": "plain",
+    "Qwen2VLImageProcessor": "pixels",
+    "Qwen2VLVideoProcessor": "pixels",
+    "Siglip2ImageProcessor": "patches",
+}
+_FILTERS: dict[Any, Filter] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+
+
+_SIDES = {"patch": "patch_size", "merge": "merge_size", "temporal_patch": "temporal_patch_size"}
+
+
+def read_processor(processor: Any) -> dict[str, Any]:
+    """Arguments of `PixelSpec`: all but the sides of a patch, where the processor has none."""
+    processor = _innermost(processor)
+    kind = _kind(processor)
+    mean, std = _normalisation(processor)
+    sides = {name: getattr(processor, attribute, None) for name, attribute in _SIDES.items()}
+    return {
+        "size": _size_rule(processor, kind),
+        "mean": mean,
+        "std": std,
+        "crop": _crop(processor) if kind == "plain" else None,
+        "filter": _filter(processor),
+        "rescale": processor.rescale_factor if _on(processor, "do_rescale") else 1.0,
+        "channels_last": kind == "patches",
+        "first_pass": _first_pass(processor),
+        **{name: side for name, side in sides.items() if side is not None},
+    }
+
+
+def _innermost(processor: Any) -> Any:
+    if type(processor).__name__.removesuffix("Pil").removesuffix("Fast") in _KINDS:
+        return processor
+    for name in ("video_processor", "image_processor"):
+        inner = getattr(processor, name, None)
+        if inner is not None:
+            return inner
+    return processor
+
+
+def _kind(processor: Any) -> str:
+    """By the class's own name: a subclass may do anything."""
+    name = type(processor).__name__
+    kind = _KINDS.get(name.removesuffix("Pil").removesuffix("Fast"))
+    if kind is None:
+        raise ValueError(
+            f"processor: {name} is none of {', '.join(_KINDS)}; describe it with "
+            "PixelSpec(size=, mean=, std=, patch=, ..)"
+        )
+    for flag in ("do_pad", "cap_pixels_per_frame"):
+        if _on(processor, flag):
+            raise ValueError(f"processor: {name} with {flag}=True is not supported")
+    return kind
+
+
+def _size_rule(processor: Any, kind: str) -> SizeRule:
+    if not _on(processor, "do_resize"):
+        return Keep()
+    if kind == "patches":
+        return PatchBudget(checked_count("max_num_patches", processor.max_num_patches, 1))
+    size = _entries(processor, "size")
+    if kind == "pixels" and size.keys() == {"shortest_edge", "longest_edge"}:
+        return PixelRange(size["shortest_edge"], size["longest_edge"])
+    if kind == "plain" and size.keys() == {"height", "width"}:
+        return Stretch(size["height"], size["width"])
+    if kind == "plain" and size.keys() == {"shortest_edge"}:
+        return ShortestEdge(size["shortest_edge"])
+    raise ValueError(f"processor: {type(processor).__name__} with size={size} is not supported")
+
+
+def _crop(processor: Any) -> tuple[int, int] | None:
+    if not _on(processor, "do_center_crop"):
+        return None
+    size = _entries(processor, "crop_size")
+    if size.keys() != {"height", "width"}:
+        raise ValueError(f"processor: crop_size must have height and width, got {size}")
+    return size["height"], size["width"]
+
+
+def _normalisation(processor: Any) -> tuple[Any, Any]:
+    if not _on(processor, "do_normalize"):
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return processor.image_mean, processor.image_std
+
+
+def _filter(processor: Any) -> Filter:
+    resample = getattr(processor, "resample", None)
+    if resample is None:
+        return "bilinear"  # the back end's default
+    # torchvision's InterpolationMode has the name as its value, Pillow's Resampling a number.
+    value = getattr(resample, "value", resample)
+    value = _FILTERS.get(value, value)
+    if value not in get_args(Filter):
+        raise ValueError(f"processor: resample={resample!r} is not supported")
+    return value
+
+
+def _first_pass(processor: Any) -> FirstPass:
+    """Of the back end that this processor would use here."""
+    name = type(processor).__name__
+    if getattr(processor, "backend", "pil") != "pil" or name.endswith(("Fast", "VideoProcessor")):
+        return "horizontal"
+    try:
+        major = int(version("pillow").split(".")[0])
+    except PackageNotFoundError:
+        return "horizontal"
+    return "pillow13" if major >= 13 else "horizontal"
+
+
+def _entries(processor: Any, name: str) -> dict[str, int]:
+    """A size as a dictionary without its empty entries; transformers has had two types of it."""
+    size = getattr(processor, name, None)
+    if size is None:
+        raise ValueError(f"processor: {type(processor).__name__} has no {name}")
+    size = size if isinstance(size, dict) else vars(size)
+    return {key: value for key, value in size.items() if value is not None}
+
+
+def _on(processor: Any, flag: str) -> bool:
+    return bool(getattr(processor, flag, None))

@@ -1,0 +1,144 @@
+"""What a tower's processor does to a frame, as plain data: where pixels go and what they become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from patchgate._check import checked_choice, checked_count, checked_number, checked_size
+from patchgate.encoders.hf_processor import read_processor
+from patchgate.encoders.resize import Filter, FirstPass, SizeRule, Stretch
+from patchgate.grid import Placement
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class PixelSpec:
+    """From a frame to a tower's patch rows: size, crop, filter, normalisation, order.
+
+    Args:
+        size: a size rule, or `(H, W)` or one number for `Stretch`.
+        mean, std: per channel R, G, B, as `(x * rescale - mean) / std` of u8 x.
+        patch: patch side in pixels.
+        merge: patches per side of a cell (Qwen-VL: 2); rows come cell by cell.
+        temporal_patch: frames of a patch (Qwen-VL: 2).
+        crop: `(H, W)` cut from the middle after resizing; beyond the picture it is black.
+        filter: of the resize, antialiased, as Pillow defines it.
+        rescale: what u8 is multiplied by first.
+        channels_last: rows are (P, P, C) as in SigLIP2, not (C, f, P, P) as a convolution has them.
+        first_pass: of the resize. "horizontal": as Pillow before 13 and torchvision. "pillow13":
+            the vertical one where a frame loses many more rows than columns. Sharp edges overshoot
+            and are clamped between the passes, so that the order can matter by 20 of 255.
+
+    Raises:
+        TypeError, ValueError: a setting that makes no sense.
+    """
+
+    size: SizeRule
+    mean: Triple
+    std: Triple
+    patch: int
+    merge: int = 1
+    temporal_patch: int = 1
+    crop: tuple[int, int] | None = None
+    filter: Filter = "bicubic"
+    rescale: float = 1 / 255
+    channels_last: bool = False
+    first_pass: FirstPass = "horizontal"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, SizeRule):
+            object.__setattr__(self, "size", Stretch(*checked_size("size", self.size, 1)))
+        if self.crop is not None:
+            object.__setattr__(self, "crop", checked_size("crop", self.crop, 1))
+        object.__setattr__(self, "mean", _triple("mean", self.mean))
+        object.__setattr__(self, "std", _triple("std", self.std))
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std: expected more than 0 per channel, got {self.std}")
+        for name in ("patch", "merge", "temporal_patch"):
+            checked_count(name, getattr(self, name), 1)
+        checked_choice("filter", self.filter, get_args(Filter))
+        checked_choice("first_pass", self.first_pass, get_args(FirstPass))
+        checked_number("rescale", self.rescale, -1e6, 1e6, "")
+
+    @property
+    def cell(self) -> int:
+        """Side of a cell in pixels."""
+        return self.patch * self.merge
+
+    def place(self, height: int, width: int) -> tuple[Placement, Placement]:
+        """Where the resized picture lies on the tower's input, down and across.
+
+        The input is whole patches: as in a convolution, what is left over at the bottom and right
+        is not looked at.
+
+        Raises:
+            ValueError: the input has no whole cell, or ends inside a cell of several patches.
+        """
+        resized = self.size.target(height, width, self.cell)
+        crop = self.crop or resized
+        sizes = [side // self.patch * self.patch for side in crop]
+        if any(side == 0 or side % self.cell for side in sizes):
+            raise ValueError(
+                f"frames of {height} x {width} become {crop[0]} x {crop[1]} pixels, which are not "
+                f"whole cells of {self.cell} pixels (patch {self.patch}, merge {self.merge})"
+            )
+        down, across = (
+            Placement(whole, (whole - cut) // 2, side)
+            for whole, cut, side in zip(resized, crop, sizes, strict=True)
+        )
+        return down, across
+
+    def cells(self, height: int, width: int) -> tuple[int, int]:
+        """`(h, w)` of a frame: cells down and across."""
+        down, across = self.place(height, width)
+        return down.size // self.cell, across.size // self.cell
+
+    def vertical_first(self, height: int, width: int) -> bool:
+        """Whether a frame is resized vertically first."""
+        if self.first_pass == "horizontal":
+            return False
+        h, w = self.size.target(height, width, self.cell)
+        # Pillow 13's own rule; found by trying, and tested against the installed one.
+        return height - h > 2 * max(width - w, 0)
+
+    @classmethod
+    def from_processor(
+        cls,
+        processor: Any,
+        patch: int | None = None,
+        merge: int | None = None,
+        temporal_patch: int | None = None,
+    ) -> PixelSpec:
+        """Of a Hugging Face processor.
+
+        Args:
+            processor: a SigLIP, SigLIP2, CLIP, ViT, DINOv2 (Bit) or Qwen2-VL image processor, the
+                Qwen2-VL video processor, or an object that holds one; its video processor is
+                preferred. The resize is always that of Pillow (of the installed version's order).
+            patch, merge, temporal_patch: of the tower, where the processor does not know them.
+
+        Raises:
+            ValueError: a processor or a setting of it that is not known here. Nothing is guessed:
+                make a `PixelSpec` by hand for those.
+        """
+        settings = read_processor(processor)
+        for name, given in (("patch", patch), ("merge", merge), ("temporal_patch", temporal_patch)):
+            if given is not None and settings.setdefault(name, given) != given:
+                raise ValueError(f"{name}: the processor says {settings[name]}, got {given}")
+        if "patch" not in settings:
+            raise ValueError(
+                f"patch: {type(processor).__name__} does not know the tower's patch side; pass "
+                "patch=tower.config.patch_size"
+            )
+        return cls(**settings)
+
+
+def _triple(name: str, values: Any) -> Triple:
+    values = tuple(values) if isinstance(values, Iterable) else (values,) * 3
+    if len(values) != 3:
+        raise ValueError(f"{name}: expected three channels, got {values}")
+    r, g, b = (checked_number(name, value, -1e6, 1e6, "per channel") for value in values)
+    return r, g, b

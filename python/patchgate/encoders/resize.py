@@ -1,0 +1,90 @@
+"""How processors resize: the sizes they choose, the filters, the order of the passes.
+
+A size rule's `target` takes a frame's height and width and the cell's side, in pixels.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Filter = Literal["bicubic", "bilinear", "lanczos"]
+FirstPass = Literal["horizontal", "pillow13"]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """No resizing."""
+
+    def target(self, height: int, width: int, cell: int) -> tuple[int, int]:
+        return height, width
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """To one size, whatever the aspect ratio (SigLIP)."""
+
+    height: int
+    width: int
+
+    def target(self, height: int, width: int, cell: int) -> tuple[int, int]:
+        return self.height, self.width
+
+
+@dataclass(frozen=True)
+class ShortestEdge:
+    """The shorter side to `edge`, the longer one rounded down (CLIP)."""
+
+    edge: int
+
+    def target(self, height: int, width: int, cell: int) -> tuple[int, int]:
+        if height < width:
+            return self.edge, int(self.edge * width / height)
+        return int(self.edge * height / width), self.edge
+
+
+@dataclass(frozen=True)
+class PixelRange:
+    """Sides to multiples of the cell, between so many pixels in all (Qwen-VL's smart_resize)."""
+
+    least: int
+    most: int
+
+    def target(self, height: int, width: int, cell: int) -> tuple[int, int]:
+        if max(height, width) > 200 * min(height, width):
+            raise ValueError(f"frames of {height} x {width}: an aspect ratio of more than 200")
+        h, w = round(height / cell) * cell, round(width / cell) * cell
+        if h * w > self.most:
+            shrink = math.sqrt(height * width / self.most)
+            h = max(cell, math.floor(height / shrink / cell) * cell)
+            w = max(cell, math.floor(width / shrink / cell) * cell)
+        elif h * w < self.least:
+            grow = math.sqrt(self.least / (height * width))
+            h = math.ceil(height * grow / cell) * cell
+            w = math.ceil(width * grow / cell) * cell
+        return h, w
+
+
+@dataclass(frozen=True)
+class PatchBudget:
+    """The largest scale at which the frame is at most so many patches (SigLIP2 NaFlex)."""
+
+    patches: int
+
+    def target(self, height: int, width: int, cell: int) -> tuple[int, int]:
+        def scaled(scale: float) -> tuple[int, int]:
+            h, w = (max(1, math.ceil(side * scale / cell)) * cell for side in (height, width))
+            return h, w
+
+        # The processor's own bisection: where it stops decides the size.
+        low, high = 1e-6, 100.0
+        while high - low >= 1e-5:
+            middle = (low + high) / 2
+            h, w = scaled(middle)
+            if h // cell * (w // cell) <= self.patches:
+                low = middle
+            else:
+                high = middle
+        return scaled(low)
+
+
+SizeRule = Keep | Stretch | ShortestEdge | PixelRange | PatchBudget

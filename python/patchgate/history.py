@@ -1,0 +1,152 @@
+"""What the gate did to every frame, in counts, and which frames say most about it.
+
+Letters: T frames (or tubelets), h w cells.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate.gate import CHANGED, MOVED
+from patchgate.pipeline import TokenChunk
+
+OnChunk = Callable[[TokenChunk], None]
+
+_MOST_CUTS = 4  # key frames shown for being key frames
+
+
+@dataclass(eq=False)
+class History:
+    """The counts of every frame (or tubelet)."""
+
+    cells: int  # of one frame
+    pts_seconds: Tensor  # [T] float64
+    duration_seconds: Tensor  # [T] float64
+    changed: Tensor  # [T] int64: cells
+    moved: Tensor  # [T] int64: cells
+
+    @property
+    def is_key(self) -> Tensor:
+        """``[T]`` bool: every cell was encoded."""
+        return self.changed == self.cells
+
+    @property
+    def kept_share(self) -> Tensor:
+        """``[T]`` float64: tokens over cells."""
+        return self.changed.double() / self.cells
+
+    @property
+    def begin(self) -> float:
+        """When the first frame comes up, in seconds of the video's clock."""
+        return float(self.pts_seconds[0])
+
+    @property
+    def end(self) -> float:
+        """When the last frame goes, in seconds of the video's clock."""
+        return float(self.pts_seconds[-1] + self.duration_seconds[-1])
+
+    def frames_at(self, fps: float) -> int:
+        """How many of the frames are shown at the moments of a sampling at `fps`."""
+        if not len(self.pts_seconds):
+            return 0
+        length = max(self.end - self.begin, 1e-9)
+        moments = torch.arange(0, length, 1 / fps, dtype=torch.float64) + self.begin
+        return len(torch.searchsorted(self.pts_seconds, moments + 1e-3, right=True).unique())
+
+    def frame_shown_at(self, seconds: float) -> int:
+        """The frame on the screen at a time of the video's clock.
+
+        Raises:
+            ValueError: nothing is shown at that time.
+        """
+        if not self.begin <= seconds < self.end:
+            last = float(self.pts_seconds[-1])
+            raise ValueError(f"no frame is shown at {seconds:g} s; give {self.begin:g}..{last:g}")
+        time = self.pts_seconds.new_tensor(seconds)
+        return int(torch.searchsorted(self.pts_seconds, time, right=True)) - 1
+
+
+class Choice(NamedTuple):
+    """A frame to look at, and why this one."""
+
+    frame: int
+    label: str
+
+
+def history_of(chunks: Iterable[TokenChunk], cells: int, on_chunk: OnChunk | None) -> History:
+    """Counts what goes by and forgets it."""
+    # Numbers, not tensors: small tensors that stay between large ones that go keep the heap from
+    # shrinking (measured: half a megabyte a chunk).
+    pts, duration, changed, moved = array("d"), array("d"), array("q"), array("q")
+    for chunk in chunks:
+        kind = chunk.kind.flatten(1)  # [T, h * w]
+        pts.extend(chunk.pts_seconds.tolist())
+        duration.extend(chunk.duration_seconds.tolist())
+        changed.extend((kind == CHANGED).sum(1).tolist())
+        moved.extend((kind == MOVED).sum(1).tolist())
+        if on_chunk is not None:
+            on_chunk(chunk)
+    times = (torch.tensor(values, dtype=torch.float64) for values in (pts, duration))
+    counts = (torch.tensor(values, dtype=torch.int64) for values in (changed, moved))
+    return History(cells, *times, *counts)
+
+
+def telling_frames(history: History) -> list[Choice]:
+    """Up to three frames in order of time; no key frames, unless there is nothing else.
+
+    "typical": the median frame. "busy": where half of the tokens went to frames with more change.
+    "busiest": the most tokens.
+    """
+    count = len(history.changed)
+    frames = torch.arange(count)[~history.is_key]
+    if not len(frames):
+        frames = torch.arange(count)
+    changed = history.changed[frames]
+    levels = changed.sort().values
+    spent = levels.cumsum(0)
+    busy = min(int(torch.searchsorted(spent, spent[-1] // 2)), len(levels) - 1)
+    wanted = {
+        "busiest": int(levels[-1]),
+        "busy": int(levels[busy]),
+        "typical": int(levels[(len(levels) - 1) // 2]),
+    }
+    chosen: dict[int, str] = {}
+    for label, level in wanted.items():
+        slack = 0 if label == "busiest" else level // 20  # so that the moments can lie apart
+        alike = frames[(changed - level).abs() <= slack]
+        others = torch.tensor([-1, count, *chosen])  # the ends, too, say little
+        apart = (alike[:, None] - others).abs().amin(1)
+        chosen.setdefault(int(alike[apart.argmax()]), label)
+    return [Choice(frame, chosen[frame]) for frame in sorted(chosen)]
+
+
+def strip_frames(history: History, count: int, asked: Iterable[int] = ()) -> list[Choice]:
+    """About `count` frames in order of time: those asked for, the telling ones, a few key frames,
+    and then whatever lies farthest from all of these, so that no stretch of time is left out.
+
+    Never fewer than the frames asked for; else at most `count`.
+    """
+    chosen = {frame: "chosen" for frame in asked}
+    keys = history.is_key.nonzero().flatten().tolist()
+    cuts = keys[1:]
+    step = -(-len(cuts) // _MOST_CUTS) or 1
+    for choice in (
+        *telling_frames(history),
+        *(Choice(key, "first frame" if key == 0 else "key frame") for key in keys[:1]),
+        *(Choice(cut, "key frame") for cut in cuts[::step]),
+    ):
+        if len(chosen) < count:
+            chosen.setdefault(choice.frame, choice.label)
+    times = history.pts_seconds
+    distance = torch.full_like(times, torch.inf)
+    for frame in chosen:
+        distance = torch.minimum(distance, (times - times[frame]).abs())
+    while len(chosen) < min(count, len(times)):
+        farthest = int(distance.argmax())
+        chosen[farthest] = ""
+        distance = torch.minimum(distance, (times - times[farthest]).abs())
+    return [Choice(frame, chosen[frame]) for frame in sorted(chosen)]
