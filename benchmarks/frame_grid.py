@@ -58,7 +58,12 @@ def measure(benchmark: Any, function: Any, batch: SimpleNamespace, threads: int)
 
 def test_patchgate(benchmark: Any, batch: SimpleNamespace, threads: int) -> None:
     y, cb, cr = batch.planes
-    tables = grid.tap_tables(tuple(y.shape[1:]), tuple(cb.shape[1:]), SIZE, "stretch", y.device)
+    tables = grid.tap_tables(
+        tuple(y.shape[1:]),
+        tuple(cb.shape[1:]),
+        grid.fitted(tuple(y.shape[1:]), SIZE, "stretch"),
+        y.device,
+    )
     expected = reference.frame_grid(y[:1], cb[:1], cr[:1], *tables, True, 8)
     assert torch.equal(grid.to_grid(batch, SIZE)[:1], expected)
     measure(benchmark, lambda: grid.to_grid(batch, SIZE), batch, threads)

@@ -49,7 +49,7 @@ def levels(values: Tensor, chroma: bool) -> Tensor:
 def arguments(batch: SimpleNamespace, size: tuple[int, int], fit: str = "stretch") -> tuple:
     y, cb, cr = batch.planes
     shapes = tuple(y.shape[1:]), tuple(cb.shape[1:])
-    tables = grid.tap_tables(*shapes, size, fit, y.device)
+    tables = grid.tap_tables(*shapes, grid.fitted(shapes[0], size, fit), y.device)
     return y, cb, cr, *tables, batch.colour.full_range, batch.colour.bit_depth
 
 
@@ -213,11 +213,11 @@ def test_crop_cuts_the_middle() -> None:
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 90), st.integers(1, 90))
 def test_fits_cover_and_fit(ph: int, pw: int, gh: int, gw: int) -> None:
-    down, across = grid._place((ph, pw), (gh, gw), "crop")
+    down, across = grid.fitted((ph, pw), (gh, gw), "crop")
     assert down.resized >= gh
     assert across.resized >= gw
     assert down.resized == gh or across.resized == gw
-    down, across = grid._place((ph, pw), (gh, gw), "pad")
+    down, across = grid.fitted((ph, pw), (gh, gw), "pad")
     assert 0 < down.resized <= gh
     assert 0 < across.resized <= gw
     assert down.resized == gh or across.resized == gw
@@ -286,6 +286,7 @@ def test_op_refuses_what_would_read_elsewhere() -> None:
 
 
 def test_tables_are_cached() -> None:
-    args = ((64, 48), (32, 24), (14, 14), "crop", torch.device("cpu"))
+    place = grid.fitted((64, 48), (14, 14), "crop")
+    args = ((64, 48), (32, 24), place, torch.device("cpu"))
     assert grid.tap_tables(*args) is grid.tap_tables(*args)
     assert math.prod(grid.tap_tables(*args).luma_x.shape) > 14

@@ -4,6 +4,7 @@ from patchgate import _ops as _ops  # loads the native library and registers the
 from patchgate import reference
 from patchgate._host import build_info
 from patchgate.decode import Colour, FrameBatch, Video, open_video
+from patchgate.encoders.gated import gated
 from patchgate.gate import Gate, GateResult
 from patchgate.pipeline import TokenChunk
 from patchgate.tokenize import tokenize
@@ -20,6 +21,7 @@ __all__ = [
     "Video",
     "VideoTokens",
     "build_info",
+    "gated",
     "open_video",
     "reference",
     "tokenize",

@@ -70,10 +70,14 @@ def to_grid(batch: FrameBatch, size: tuple[int, int], fit: Fit = "stretch") -> T
     height, width = _check_size(size)
     if fit not in get_args(Fit):
         raise ValueError(f"fit must be one of {', '.join(get_args(Fit))}, got {fit!r}")
+    y = check_planes(batch.planes, batch.colour.bit_depth)[0]
+    return placed_grid(batch, fitted((y.shape[1], y.shape[2]), (height, width), fit))
+
+
+def placed_grid(batch: FrameBatch, place: tuple[Placement, Placement]) -> Tensor:
+    """`to_grid` with the picture placed by hand, down and across: as a tower's processor does."""
     y, cb, cr = check_planes(batch.planes, batch.colour.bit_depth)
-    tables = tap_tables(
-        (y.shape[1], y.shape[2]), (cb.shape[1], cb.shape[2]), (height, width), fit, y.device
-    )
+    tables = tap_tables((y.shape[1], y.shape[2]), (cb.shape[1], cb.shape[2]), place, y.device)
     return _ops.frame_grid(y, cb, cr, *tables, batch.colour.full_range, batch.colour.bit_depth)
 
 
@@ -81,13 +85,12 @@ def to_grid(batch: FrameBatch, size: tuple[int, int], fit: Fit = "stretch") -> T
 def tap_tables(
     luma: tuple[int, int],
     chroma: tuple[int, int],
-    size: tuple[int, int],
-    fit: Fit,
+    place: tuple[Placement, Placement],
     device: torch.device,
 ) -> TapTables:
     """The tables of `frame_grid` for planes `luma` and `chroma` `(H, W)`; cached."""
     tables = []
-    for axis, placement in ((1, _place(luma, size, fit)[1]), (0, _place(luma, size, fit)[0])):
+    for axis, placement in ((1, place[1]), (0, place[0])):
         tables.append(tap_table(luma[axis], placement))
         covered = _picture_in_chroma(luma[axis], chroma[axis])
         tables.append(tap_table(chroma[axis], placement, covered))
@@ -145,7 +148,7 @@ def pack_taps(first: np.ndarray, taps: np.ndarray, inside: np.ndarray, samples: 
     return np.ascontiguousarray(table, dtype=np.int32)
 
 
-def _place(
+def fitted(
     picture: tuple[int, int], size: tuple[int, int], fit: Fit
 ) -> tuple[Placement, Placement]:
     """Where a picture `(H', W')` lies on a grid `(H, W)`: vertical and horizontal.

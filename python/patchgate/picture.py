@@ -1,7 +1,4 @@
-"""One picture of what the gate did to a video: moments above, the kept share over time below.
-
-Letters: H W pixels, h w cells, n moments, B bins of the time axis.
-"""
+"""One picture of what the gate did to a video: moments above, the kept share over time below."""
 
 import warnings
 from dataclasses import dataclass
@@ -9,27 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, PercentFormatter
-from torch import Tensor
+from matplotlib.ticker import FuncFormatter
 
+from patchgate.cells import overlay as overlay
 from patchgate.decode import Video
-from patchgate.gate import CHANGED, MOVED, STATIC, Gate
+from patchgate.gate import CHANGED, Gate
+from patchgate.history_plot import PRINT, draw_shares, key_seconds, plain
 from patchgate.survey import History, Moment
 
-# Okabe and Ito's palette: told apart with any colour vision, and by lightness in grey.
-CHANGED_COLOUR = (213, 94, 0)  # vermilion
-MOVED_COLOUR = (86, 180, 233)  # sky blue
-INK, FAINT = "#222222", "#8a8a8a"
+INK, FAINT = PRINT.ink, PRINT.faint
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
-_BINS = 900  # of the time axis: more cannot be told apart in print
-_MAX_MARKS = 200  # key frames drawn one by one; more would be a black bar
 _GAP, _PAGE = 0.08, 12.5  # inches: between panels, and of all panels at most
 _STYLE: Any = {"font.family": "DejaVu Sans", "font.size": 9, "text.parse_math": False}
 
@@ -48,7 +39,7 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
     assert gate.size is not None
     height, width = gate.size
     aspect = video.width / video.height if gate.settings.fit == "stretch" else width / height
-    seconds = float(history.pts_seconds[-1] + history.duration_seconds[-1] - history.pts_seconds[0])
+    seconds = history.end - history.begin
     rate = f"{video.average_fps:.4g} fps" if video.average_fps else "unknown rate"
     settings = gate.settings
     facts = [
@@ -59,28 +50,6 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
     ]
     aspect = min(max(aspect, 0.4), 4.0)  # beyond, the page would be all margin
     return Caption(Path(path).name, "   ·   ".join(facts), aspect)
-
-
-def overlay(rgb: Tensor, kind: Tensor) -> np.ndarray:
-    """The frame in grey, changed and moved cells in colour.
-
-    Args:
-        rgb: ``[3, H, W]`` uint8. kind: ``[h, w]`` uint8.
-
-    Returns:
-        ``[H, W, 3]`` uint8.
-    """
-    cell = rgb.shape[1] // kind.shape[0]
-    grey = rgb.float().mean(0)[..., None].expand(-1, -1, 3)  # [H, W, 3]
-    kinds = kind.repeat_interleave(cell, 0).repeat_interleave(cell, 1)  # [H, W]
-    shown = 90 + 0.45 * grey
-    for value, colour in ((MOVED, MOVED_COLOUR), (CHANGED, CHANGED_COLOUR)):
-        tinted = 0.40 * grey + 0.60 * torch.tensor(colour, dtype=torch.float32)
-        shown = torch.where((kinds == value)[..., None], tinted, shown)
-    grid = torch.arange(kinds.shape[0])[:, None] % cell == 0  # [H, 1]
-    grid = grid | (torch.arange(kinds.shape[1]) % cell == 0)  # [H, W]
-    shown = torch.where((grid & (kinds != STATIC))[..., None], 0.75 * shown, shown)
-    return shown.round().clamp(0, 255).byte().numpy()
 
 
 def draw(history: History, moments: list[Moment], caption: Caption) -> Figure:
@@ -166,8 +135,8 @@ def _note(axes: Axes, text: str) -> None:
 
 def _legend(axes: Axes) -> None:
     hands = [
-        Patch(facecolor=_hex(CHANGED_COLOUR), label="changed: a new token"),
-        Patch(facecolor=_hex(MOVED_COLOUR), label="moved: reused with a vector"),
+        Patch(facecolor=PRINT.changed, label="changed: a new token"),
+        Patch(facecolor=PRINT.moved, label="moved: reused with a vector"),
         Patch(facecolor="#b5b5b5", label="static: reused in place"),
     ]
     axes.legend(
@@ -177,53 +146,19 @@ def _legend(axes: Axes) -> None:
 
 
 def _draw_history(axes: Axes, history: History, moments: list[Moment]) -> None:
-    time, kept, moved = _binned(history)  # [B] each
-    ordinary = (history.changed + history.moved)[~history.is_key] / history.cells
-    top = 1.2 * min(float(ordinary.max()), (kept + moved).max()) if len(ordinary) else 1.0
-    top = min(1.15, max(top, 0.02))  # key frames are marked: they need not fit
-    axes.fill_between(time, kept, color=_hex(CHANGED_COLOUR), linewidth=0, step="post")
-    axes.fill_between(
-        time, kept, kept + moved, color=_hex(MOVED_COLOUR), linewidth=0, alpha=0.8, step="post"
-    )
-    mean = float(history.kept_share.mean())
-    axes.axhline(mean, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.text(time[-1], mean, f" mean {mean:.1%}", size=8, color=INK, va="center", clip_on=False)
-    _mark_keys(axes, history, top)
+    draw_shares(axes, history, PRINT)
+    top = axes.get_ylim()[1]
     for number, moment in enumerate(moments, 1):
         axes.axvline(moment.pts_seconds, color=INK, linewidth=0.8, ymax=0.93)
         axes.text(
             moment.pts_seconds, top * 0.96, str(number), size=8, ha="center", va="center",
             color="white", bbox={"boxstyle": "circle,pad=0.25", "facecolor": INK, "linewidth": 0},
         )  # fmt: skip
-    axes.set(xlim=(time[0], time[-1]), ylim=(0, top), xlabel="seconds", ylabel="share of cells")
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.set(xlabel="seconds", ylabel="share of cells")
     axes.set_title("kept share over time", size=10, color=INK, loc="left", pad=9)
-    _plain(axes)
-
-
-def _mark_keys(axes: Axes, history: History, top: float) -> None:
-    keys = history.pts_seconds[history.is_key].tolist()
-    text = "key frame (start, scene cut): every cell is a token"
-    if len(keys) <= _MAX_MARKS:
-        axes.plot(keys, [top] * len(keys), "v", color=INK, markersize=6, clip_on=False)
-        text = f"\u25bc {text}"
-    else:
-        text = f"{len(keys):,} frames are {text}"
+    text, keys = "key frame (start, scene cut): every cell is a token", int(history.is_key.sum())
+    text = f"\u25bc {text}" if key_seconds(history) or not keys else f"{keys:,} frames are {text}"
     axes.set_title(text, size=8, color=FAINT, loc="right", pad=9)
-
-
-def _binned(history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edges, kept and moved shares; a long video is averaged over bins of many frames."""
-    kept = history.kept_share.numpy()
-    moved = history.moved.numpy() / history.cells
-    begins = history.pts_seconds.numpy()
-    end = float(history.pts_seconds[-1] + history.duration_seconds[-1])
-    step = -(-len(kept) // _BINS)
-    at = np.arange(0, len(kept), step)
-    frames = np.diff(np.append(at, len(kept)))
-    kept, moved = (np.add.reduceat(shares, at) / frames for shares in (kept, moved))
-    edges = np.append(begins[at], end)
-    return edges, np.append(kept, kept[-1]), np.append(moved, moved[-1])
 
 
 def _draw_counts(axes: Axes, history: History) -> None:
@@ -232,7 +167,7 @@ def _draw_counts(axes: Axes, history: History) -> None:
     sampled = {f"{fps} fps, dense": history.frames_at(fps) for fps in (1, 2)}
     rows = [(name, count * cells, count, "#b5b5b5") for name, count in sampled.items()]
     rows.append(("every frame, dense", frames * cells, frames, "#b5b5b5"))
-    rows.append(("every frame, gated", int(history.changed.sum()), frames, _hex(CHANGED_COLOUR)))
+    rows.append(("every frame, gated", int(history.changed.sum()), frames, PRINT.changed))
     names, tokens, seen, colours = zip(*rows, strict=True)
     axes.barh(names, tokens, color=colours, height=0.62)
     for row, (count, looked_at) in enumerate(zip(tokens, seen, strict=True)):
@@ -242,16 +177,6 @@ def _draw_counts(axes: Axes, history: History) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_title("tokens", size=10, color=INK, loc="left", pad=9)
     axes.set_xticks([])
-    _plain(axes)
+    plain(axes, PRINT)
     axes.spines.bottom.set_visible(False)
     axes.tick_params(length=0)
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(colors=INK, labelsize=8)
-
-
-def _hex(rgb: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*rgb)

@@ -15,7 +15,9 @@ from torch.nn.functional import scaled_dot_product_attention
 class Attend(Protocol):
     """What a layer asks of attention. Other contexts than a frame's kept tokens go in here."""
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def __call__(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> Tensor:
         """``[R, H, d]`` of packed rows each, in layer ``layer``; the result likewise."""
         ...
 

@@ -20,7 +20,12 @@ class Siglip(Tower):
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         if self.model.use_head:
-            for path in ("head.probe", "head.attention.in_proj_weight", "head.layernorm", "head.mlp"):
+            for path in (
+                "head.probe",
+                "head.attention.in_proj_weight",
+                "head.layernorm",
+                "head.mlp",
+            ):
                 self._part(path)
 
     def prefix_tokens(self) -> Tensor:
@@ -40,7 +45,9 @@ class Siglip(Tower):
         heads, width = attention.num_heads, attention.head_dim
         to_query, to_key, _ = attention.in_proj_weight.chunk(3)  # [D, D] each
         query_bias, key_bias, _ = attention.in_proj_bias.chunk(3)
-        query = nn.functional.linear(probe[0], to_query, query_bias).view(heads, width) * width**-0.5
+        query = (
+            nn.functional.linear(probe[0], to_query, query_bias).view(heads, width) * width**-0.5
+        )
         weight = torch.einsum("hd,hde->he", query, to_key.view(heads, width, -1))  # [H, D]
         bias = (query * key_bias.view(heads, width)).sum(1)
         return nn.functional.linear(features, weight, bias)
@@ -51,7 +58,9 @@ class Siglip(Tower):
         head = self.model.head
         weights = entry.softmax(1).transpose(1, 2)  # [F, H, N]
         mixed = torch.stack([w @ dense[t] for w, t in zip(weights, frames, strict=True)])
-        to_value = head.attention.in_proj_weight.chunk(3)[2].unflatten(0, weights.shape[1:2] + (-1,))
+        to_value = head.attention.in_proj_weight.chunk(3)[2].unflatten(
+            0, weights.shape[1:2] + (-1,)
+        )
         value = torch.einsum("fhe,hde->fhd", mixed, to_value).flatten(1)  # [F, D]
         pooled = head.attention.out_proj(value + head.attention.in_proj_bias.chunk(3)[2])
         return pooled + head.mlp(head.layernorm(pooled))

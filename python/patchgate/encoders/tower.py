@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from patchgate.encoders.packing import Attend, Segments

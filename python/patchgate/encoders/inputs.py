@@ -1,0 +1,126 @@
+"""What a gated tower accepts, said in the user's words where it does not.
+
+Letters: T frames, H W pixels, h w cells, N = h * w, K kept patches, P patch side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from torch import Tensor
+
+from patchgate.encoders.tower import Tower
+from patchgate.gate_settings import GateSettings
+
+
+def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
+    """The gate's settings: the tower's sizes, and what the user says of the rest."""
+    known = [each.name for each in fields(GateSettings)]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"gated: {name} is no setting of the gate; those are {known}")
+    own = {"patch": tower.patch, "merge": 1, "temporal_patch": 1, "size": (tower.side, tower.side)}
+    settings = GateSettings(**{**own, **given})
+    for name, value in own.items():
+        if getattr(settings, name) != value:
+            raise ValueError(
+                f"{name}: the tower has {name}={value}, got {given[name]}; leave it out"
+            )
+    return settings
+
+
+def check_options(interpolate: bool, options: dict[str, Any]) -> None:
+    """Options of the tower's call that a packed tower cannot serve."""
+    if interpolate:
+        raise ValueError(
+            "interpolate_pos_encoding=True: a gated tower takes pictures of its own size only"
+        )
+    if options.pop("output_attentions", None):
+        raise ValueError(
+            "output_attentions=True: kept cells attend to other kept cells only, so there are no "
+            "maps of the tower's shape; ask the original, .tower"
+        )
+    unknown = sorted(name for name, value in options.items() if value is not None)
+    if unknown:
+        raise TypeError(f"a gated tower does not take {', '.join(unknown)}")
+
+
+def check_pixels(pixel_values: Any, tower: Tower) -> None:
+    """Frames of the tower's size, at least one, where the tower is."""
+    if not isinstance(pixel_values, Tensor):
+        raise TypeError(f"pixel_values: expected a Tensor, got {type(pixel_values).__name__}")
+    if not pixel_values.is_floating_point():
+        raise TypeError(
+            "pixel_values: expected normalised floats, as the tower's processor makes them, got "
+            f"{pixel_values.dtype}"
+        )
+    shape, side = list(pixel_values.shape), tower.side
+    if len(shape) != 4 or shape[1:] != [3, side, side]:
+        raise ValueError(f"pixel_values: expected [T, 3, {side}, {side}], got {shape}")
+    if not shape[0]:
+        raise ValueError("pixel_values: expected at least one frame, got none")
+    check_device(pixel_values, "pixel_values", tower)
+
+
+def check_device(tensor: Tensor, name: str, tower: Tower) -> None:
+    if tensor.device != tower.weight.device:
+        raise ValueError(
+            f"{name}: the tower is on {tower.weight.device}, got a tensor on {tensor.device}"
+        )
+
+
+def checked_clips(lengths: Sequence[int] | None, frames: int) -> list[int]:
+    """The frames of each clip: one clip if nothing is said."""
+    if lengths is None:
+        return [frames]
+    clips = [int(n) for n in lengths]
+    if sum(clips) != frames or min(clips, default=0) < 1:
+        raise ValueError(
+            f"clip_lengths: expected lengths of at least 1 that add up to the {frames} frames of "
+            f"pixel_values, got {clips} (sum {sum(clips)})"
+        )
+    return clips
+
+
+def checked_states(wanted: Any, layers: int) -> list[int]:
+    """Which hidden states are wanted: as transformers says it, with a flag, a number or several."""
+    states = layers + 1
+    if wanted is None or isinstance(wanted, bool):
+        return list(range(states)) if wanted else []
+    numbers = [wanted] if isinstance(wanted, int) else list(wanted)
+    return sorted({i % states for i in numbers if -states <= i < states})
+
+
+def checked_rows(
+    rows: Tensor, cell: Tensor, cu_seqlens: Tensor, tower: Tower
+) -> tuple[Tensor, Tensor]:
+    """Flat cells ``[K]`` and patches per frame ``[T]`` of what ``encode`` is given."""
+    for name, tensor in (("rows", rows), ("cell", cell), ("cu_seqlens", cu_seqlens)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
+        check_device(tensor, name, tower)
+        if tensor.is_floating_point() != (name == "rows"):
+            expected = "floats" if name == "rows" else "integers"
+            raise TypeError(f"{name}: expected {expected}, got {tensor.dtype}")
+    width, w = 3 * tower.patch**2, tower.side // tower.patch
+    if rows.dim() != 2 or rows.shape[1] != width:
+        raise ValueError(f"rows: expected [K, {width}], got {list(rows.shape)}")
+    if cell.dim() == 2 and cell.shape[1] == 2:
+        if bool(((cell < 0) | (cell >= w)).any()):
+            raise ValueError(f"cell: expected rows and columns in 0..{w - 1}")
+        cell = cell[:, 0] * w + cell[:, 1]
+    if list(cell.shape) != [len(rows)]:
+        raise ValueError(
+            f"cell: expected [{len(rows)}, 2] or [{len(rows)}], got {list(cell.shape)}"
+        )
+    if bool(((cell < 0) | (cell >= tower.cells)).any()):
+        raise ValueError(f"cell: expected numbers in 0..{tower.cells - 1}")
+    kept = cu_seqlens.long().diff()
+    if (
+        cu_seqlens.dim() != 1
+        or not len(cu_seqlens)
+        or bool((kept < 0).any())
+        or (int(cu_seqlens[0]) or int(cu_seqlens[-1]) != len(rows))
+    ):
+        raise ValueError(f"cu_seqlens: expected [T + 1] rising from 0 to {len(rows)}")
+    return cell.long(), kept
