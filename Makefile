@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 TORCH  ?= torch==2.13.0
 
 SOURCES := setup.py CMakeLists.txt pyproject.toml $(wildcard csrc/*.* csrc/*/*.*)
+MICRO   := $(patsubst %,benchmarks/%.py,frame_grid gate gather)
 CPP     := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu)
 
 .PHONY: help setup demo test test-all bench lint format gpu clean
@@ -38,7 +39,8 @@ test-all: setup
 	$(BIN)/python -m pytest -q -m "slow or not slow"
 
 bench: setup
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m pytest -q $(MICRO) --benchmark-json=benchmarks/results/micro.json
+	for name in claims gather gated memory table; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: setup
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ using Array = py::array_t<Element, py::array::c_style>;
 
 inline constexpr const char* kLevels[] = {"portable", "avx2", "avx512"};  // in RowLevel's order
 
+void bind_frame_grid(py::module_& m);
 void bind_gate(py::module_& m);
 void bind_gather(py::module_& m);
 

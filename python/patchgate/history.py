@@ -130,7 +130,7 @@ def strip_frames(history: History, count: int, asked: Iterable[int] = ()) -> lis
 
     Never fewer than the frames asked for; else at most `count`.
     """
-    chosen = {frame: "chosen" for frame in asked}
+    chosen = dict.fromkeys(asked, "chosen")
     keys = history.is_key.nonzero().flatten().tolist()
     cuts = keys[1:]
     step = -(-len(cuts) // _MOST_CUTS) or 1

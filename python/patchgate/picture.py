@@ -38,7 +38,6 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
     """The words for a video and the gate that looked at it."""
     assert gate.size is not None
     height, width = gate.size
-    aspect = video.width / video.height if gate.settings.fit == "stretch" else width / height
     seconds = history.end - history.begin
     rate = f"{video.average_fps:.4g} fps" if video.average_fps else "unknown rate"
     settings = gate.settings
@@ -48,8 +47,15 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
         f"threshold {settings.threshold:g}, search radius {settings.search_radius}, "
         f"on_motion {settings.on_motion}",
     ]
-    aspect = min(max(aspect, 0.4), 4.0)  # beyond, the page would be all margin
-    return Caption(Path(path).name, "   ·   ".join(facts), aspect)
+    return Caption(Path(path).name, "   ·   ".join(facts), display_aspect(video, gate))
+
+
+def display_aspect(video: Video, gate: Gate) -> float:
+    """Width / height at which the gate's grid looks as the video does."""
+    assert gate.size is not None
+    height, width = gate.size
+    aspect = video.width / video.height if gate.settings.fit == "stretch" else width / height
+    return min(max(aspect, 0.4), 4.0)  # beyond, the page would be all margin
 
 
 def draw(history: History, moments: list[Moment], caption: Caption) -> Figure:

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from patchgate import _ops, grid
+from patchgate import _ops
 from patchgate.decode import FrameBatch, Video
 from patchgate.decode.source import usable_cpus
+from patchgate.features import Features, PixelFeatures
 from patchgate.gate import Gate
 from patchgate.prefetch import prefetch
 
@@ -50,58 +51,82 @@ class StageSeconds:
 
 
 def token_chunks(
-    video: Video, gate: Gate, stages: StageSeconds | None = None
+    video: Video,
+    gate: Gate,
+    stages: StageSeconds | None = None,
+    features: Features | None = None,
 ) -> Generator[TokenChunk, None, None]:
-    """The pipeline, a batch of frames at a time. ``gate`` is fresh and has a size."""
+    """The pipeline, a batch of frames at a time.
+
+    Args:
+        video: open; read from its beginning.
+        gate: fresh, and with a size.
+        stages: collects where the time goes.
+        features: of the kept cells; None: their pixels.
+    """
     stages = stages or StageSeconds()
+    if features is None:
+        assert gate.size is not None
+        features = PixelFeatures(gate.settings, gate.size)
     frames_seen = 0
-    for planes, pts, duration in _tubelets(video, gate, stages):
+    for look in _tubelets(video, gate, features, stages):
         with stages.time("gate"), _spare_threads(video.threads):
-            result = gate.push(planes)
-        with stages.time("gather"), _spare_threads(video.threads):
-            features, frame, cell = _changed_cells(planes, result.kind, gate)
+            result = gate.push(look.planes)
+            h, w = result.kind.shape[1:]
+            index, cu_seqlens, count = _ops.compact(result.kind, result.kind.numel())
+            index = index[: int(count)]  # [K]
+        with _spare_threads(video.threads):
+            tokens = features.of(look.planes, look.batch, index, cu_seqlens, stages.time)
         yield TokenChunk(
-            features,
-            frame + frames_seen,
-            cell,
-            pts,
-            duration,
+            tokens,
+            index // (h * w) + frames_seen,
+            torch.stack([index // w % h, index % w], 1),
+            look.pts_seconds,
+            look.duration_seconds,
             result.source,
             result.kind,
             result.motion,
         )
-        frames_seen += len(pts)
+        frames_seen += len(look.pts_seconds)
+
+
+class _Look(NamedTuple):
+    """Frames on their way to the gate, in whole tubelets."""
+
+    batch: FrameBatch | None  # as decoded; None where tubelets were paired
+    planes: Tensor  # [T * f, C, H, W]
+    pts_seconds: Tensor  # [T]
+    duration_seconds: Tensor  # [T]
 
 
 def _tubelets(
-    video: Video, gate: Gate, stages: StageSeconds
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Grid planes ``[T * f, C, H, W]`` in whole tubelets, with pts and duration ``[T]``."""
+    video: Video, gate: Gate, features: Features, stages: StageSeconds
+) -> Iterator[_Look]:
     f = gate.settings.temporal_patch
+    looks = _looks(video, features, stages)
+    if f == 1:
+        yield from looks
+        return
     held: list[Tensor] = []  # planes, pts, duration of a frame that waits for its partner
-    for planes, pts, duration in _grids(video, gate, stages):
-        parts = [planes, pts, duration]
+    for _, *parts in looks:
         if held:
             parts = [torch.cat(pair) for pair in zip(held, parts, strict=True)]
         whole = len(parts[1]) // f * f
         held = [part[whole:].clone() for part in parts] if whole < len(parts[1]) else []
         planes, pts, duration = (part[:whole] for part in parts)
         if whole:
-            yield planes, pts[::f], duration.view(-1, f).sum(1)
+            yield _Look(None, planes, pts[::f], duration.view(-1, f).sum(1))
     if held:  # repeated, as transformers does
         planes, pts, duration = held
-        yield torch.cat([planes, planes]), pts, duration
+        yield _Look(None, torch.cat([planes] * f), pts, duration)
 
 
-def _grids(
-    video: Video, gate: Gate, stages: StageSeconds
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    assert gate.size is not None
+def _looks(video: Video, features: Features, stages: StageSeconds) -> Iterator[_Look]:
     with contextlib.closing(prefetch(_timed(iter(video), stages, "decode"))) as decoded:
         for batch in _timed(decoded, stages, "wait"):
             with stages.time("grid"), _spare_threads(video.threads):
-                planes = grid.to_grid(batch, gate.size, gate.settings.fit)
-            yield planes, batch.pts_seconds, batch.duration_seconds
+                planes = features.look(batch)
+            yield _Look(batch, planes, batch.pts_seconds, batch.duration_seconds)
 
 
 def _timed(
@@ -124,26 +149,3 @@ def _spare_threads(decoding: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _changed_cells(planes: Tensor, kind: Tensor, gate: Gate) -> tuple[Tensor, Tensor, Tensor]:
-    """The samples ``[K, D]``, frames ``[K]`` and cells ``[K, 2]`` of the changed cells."""
-    h, w = kind.shape[1:]
-    index, _, count = _ops.compact(kind, kind.numel())
-    index = index[: int(count)]
-    frame, row, column = index // (h * w), index // w % h, index % w
-    samples = _samples(planes, frame, row, column, gate)
-    return samples, frame, torch.stack([row, column], 1)
-
-
-def _samples(planes: Tensor, frame: Tensor, row: Tensor, column: Tensor, gate: Gate) -> Tensor:
-    """The cells' own pixels ``[K, f * C * p * p]``: Y, then Cb and Cr, frame after frame.
-
-    Copied in runs of p samples: seen so, ``planes`` is a table of rows, and this an expansion.
-    """
-    p, (_, c, height, width) = gate.settings.cell, planes.shape
-    per_row, per_plane = width // p, height * width // p  # runs
-    per_cell = gate.settings.temporal_patch * c  # planes
-    within = torch.arange(per_cell)[:, None] * per_plane + torch.arange(p) * per_row  # [f * C, p]
-    start = frame * (per_cell * per_plane) + row * (p * per_row) + column  # [K]
-    return _ops.expand(planes.view(-1, p), start[:, None, None] + within).flatten(1)

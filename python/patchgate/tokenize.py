@@ -2,13 +2,16 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import asdict
+from typing import Any, cast
 
 import torch
 
 from patchgate._check import checked_size
 from patchgate.colour import Matrix
 from patchgate.decode import Video, open_video
+from patchgate.encoders.gated_tower import GatedTower
+from patchgate.features import Features, PixelFeatures, TowerFeatures
 from patchgate.gate import Gate
 from patchgate.pipeline import TokenChunk, token_chunks
 from patchgate.tokens import TokenLayout, VideoTokens, cu_seqlens, spans
@@ -18,7 +21,7 @@ DEFAULT_SIZE = (378, 378)
 
 def tokenize(
     video: Any,
-    tower: None = None,
+    tower: GatedTower | None = None,
     gate: Gate | None = None,
     size: int | tuple[int, int] = DEFAULT_SIZE,
     fps: float | None = None,
@@ -32,9 +35,10 @@ def tokenize(
 
     Args:
         video: a path, a file object, bytes, or a ``Video`` that is already open.
-        tower: must be None: the features are the cells' own samples on the grid.
-        gate: its settings are used, with a fresh state; None: ``Gate(size=size)``.
-        size: ``(H, W)`` of the grid in pixels, where the gate does not say.
+        tower: a tower made by ``gated``: the features are its last hidden states, and only kept
+            cells are ever converted to RGB. None: the features are the cells' own samples.
+        gate: its settings are used, with a fresh state; None: the tower's, or ``Gate(size=size)``.
+        size: ``(H, W)`` of the grid in pixels, where neither tower nor gate says.
         fps: frames per second to look at; None: every frame.
         start, end: seconds on the video's clock.
         device: "cpu".
@@ -42,22 +46,48 @@ def tokenize(
         open_options: further options of ``open_video``, as ``chunk`` and ``threads``.
 
     Returns:
-        ``VideoTokens`` on the CPU. Memory: the tokens, 11 bytes per cell and frame, and a few
-        chunks of frames, whatever the video's length.
+        ``VideoTokens`` on the CPU (features: where the tower is). Memory: the tokens, 11 bytes per
+        cell and frame, and a few chunks of frames, whatever the video's length.
 
     Raises:
-        FileNotFoundError, ValueError, TypeError: from ``open_video`` and ``Gate``.
+        FileNotFoundError, ValueError, TypeError: from ``open_video`` and ``Gate``; a tower that is
+            not gated; a gate that does not fit the tower.
     """
-    if tower is not None:
-        raise TypeError(f"tower: expected None (features are pixels), got {type(tower).__name__}")
-    gate = sized_gate(gate, size)
+    features: Features
+    if tower is None:
+        gate = sized_gate(gate, size)
+        features = PixelFeatures(gate.settings, cast("tuple[int, int]", gate.size))
+    else:
+        gate = _tower_gate(tower, gate, size)
+        features = TowerFeatures(tower)
     with _opened(video, fps, start, end, device, open_options) as source:
-        chunks, matrix = [], source.colour.matrix
-        for chunk in token_chunks(source, gate):
+        chunks = []
+        for chunk in token_chunks(source, gate, features=features):
             chunks.append(chunk)
             if on_chunk is not None:
                 on_chunk(chunk)
-    return assemble(chunks, gate, matrix)
+        layout = layout_of(gate, source.colour.matrix) if tower is None else None
+    return assemble(chunks, empty_chunk(gate, features), layout)
+
+
+def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int]) -> Gate:
+    """A fresh gate that fits the tower."""
+    if not isinstance(tower, GatedTower):
+        raise TypeError(
+            f"tower: expected one made by patchgate.gated(...), got {type(tower).__name__}"
+        )
+    own = tower.gate_settings
+    settings = own if gate is None else gate.settings
+    for name in ("patch", "merge", "temporal_patch"):
+        if getattr(settings, name) != getattr(own, name):
+            raise ValueError(
+                f"gate: the tower needs {name}={getattr(own, name)}, got {getattr(settings, name)}"
+            )
+    if settings.size not in (None, own.size):
+        raise ValueError(f"gate: the tower needs size={own.size}, got {settings.size}")
+    if size != DEFAULT_SIZE and checked_size("size", size, own.cell) != own.size:
+        raise ValueError(f"size: the tower takes {own.size}, got {size}")
+    return Gate(**{**asdict(settings), "size": own.size})
 
 
 @contextlib.contextmanager
@@ -98,10 +128,11 @@ def layout_of(gate: Gate, matrix: Matrix) -> TokenLayout:
     return TokenLayout(gate.settings.cell, 3, gate.settings.temporal_patch, matrix)
 
 
-def assemble(chunks: list[TokenChunk], gate: Gate, matrix: Matrix) -> VideoTokens:
+def assemble(
+    chunks: list[TokenChunk], empty: TokenChunk, layout: TokenLayout | None
+) -> VideoTokens:
     """One container of consecutive chunks from the video's start."""
-    layout = layout_of(gate, matrix)
-    joined = TokenChunk(*map(torch.cat, zip(empty_chunk(gate), *chunks, strict=True)))
+    joined = TokenChunk(*map(torch.cat, zip(empty, *chunks, strict=True)))
     return VideoTokens(
         **joined._asdict(),
         span=spans(joined.frame, joined.source),
@@ -110,13 +141,12 @@ def assemble(chunks: list[TokenChunk], gate: Gate, matrix: Matrix) -> VideoToken
     )
 
 
-def empty_chunk(gate: Gate) -> TokenChunk:
+def empty_chunk(gate: Gate, features: Features | None = None) -> TokenChunk:
     """No frames and no tokens, in the right shapes."""
     assert gate.size is not None
     h, w = (side // gate.settings.cell for side in gate.size)
-    width = gate.settings.temporal_patch * 3 * gate.settings.cell**2
     return TokenChunk(
-        features=torch.empty((0, width), dtype=torch.uint8),
+        features=(features or PixelFeatures(gate.settings, gate.size)).empty(),
         frame=torch.empty(0, dtype=torch.int64),
         cell=torch.empty((0, 2), dtype=torch.int64),
         pts_seconds=torch.empty(0, dtype=torch.float64),

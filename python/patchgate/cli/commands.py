@@ -1,6 +1,7 @@
 """The three commands. Each gives, and with --json prints, a dict of what it found or did."""
 
 import os
+import shlex
 import time
 from contextlib import closing
 from dataclasses import asdict
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from click.core import ParameterSource
 
 from patchgate._host import build_info
 from patchgate.cli.options import GateOptions, ReadOptions, spread
@@ -86,8 +88,7 @@ def tokenize(
 def _tokenize(
     path: str, output: Path, gate: Gate, options: dict[str, Any], stop: Stop
 ) -> dict[str, Any]:
-    if output.exists() and os.path.exists(path) and output.samefile(path):
-        raise ValueError(f"{output}: this is the video itself; give another name to write to")
+    _not_the_video(output, path)
     begin, stages = time.perf_counter(), StageSeconds()
     with open_video(path, **options) as video, TokenSpill(output, gate, video.colour.matrix) as out:
         with (
@@ -196,33 +197,71 @@ def _info_lines(facts: dict[str, Any]) -> dict[str, str]:
 @app.command()
 @spread
 def inspect(
+    context: typer.Context,
     video: VideoPath,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", metavar="PICTURE.png", help="PNG, JPEG, PDF or SVG file."),
-    ],
     gate: GateOptions,
     read: ReadOptions,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="REPORT.html", show_default=False,
+                     help="A page (.html) or one picture (.png, .jpg, .pdf, .svg)."),
+    ] = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option("--overlay", metavar="OUT.mp4", show_default=False,
+                     help="The video with the cells drawn on it (.mp4, .mov, .mkv)."),
+    ] = None,
     at: Annotated[
         list[float] | None,
         typer.Option("--at", help="A moment to show, in seconds; may be given several times.",
-                     show_default="a typical, a busy and the busiest frame"),
+                     show_default="the most telling ones"),
     ] = None,
     as_json: Json = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Draw one picture: frames, what the tokens rebuild of them, and what was kept when."""
+    """Show what was kept when, and what the tokens rebuild: a page, a picture, a video."""
     # matplotlib: a quarter of a second that only this command needs
     from patchgate.cli import inspection
 
-    if output.suffix.lower() not in inspection.SUFFIXES:
-        raise typer.BadParameter(
-            f"{output}: expected a name that ends in {', '.join(inspection.SUFFIXES)}"
-        )
+    if output is None and overlay is None:
+        raise typer.BadParameter("nothing to write: give -o REPORT.html, --overlay OUT.mp4 or both")
+    for name, path, suffixes in (
+        ("--output", output, inspection.SUFFIXES),
+        ("--overlay", overlay, inspection.OVERLAY_SUFFIXES),
+    ):
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise typer.BadParameter(
+                f"{name}: expected a name that ends in {', '.join(suffixes)}; got {path}"
+            )
     if len(at or []) > _MOST_MOMENTS:
         raise typer.BadParameter(f"--at: at most {_MOST_MOMENTS} moments fit, got {len(at or [])}")
     wanted, options = gate.gate(), read.apply()
     with reported() as warned:
-        facts = inspection.inspect_video(video, output, wanted, options, at or [])
+        for path in (output, overlay):
+            if path is not None:
+                _not_the_video(path, video)
+        job = inspection.Job(video, output, overlay, wanted, options, at or [], _typed(context))
+        facts = inspection.inspect_video(job)
     facts["warnings"] = warned
-    result(facts, inspection.lines(facts), str(output), as_json)
+    result(facts, inspection.lines(facts), video, as_json)
     return facts
+
+
+def _not_the_video(output: Path, video: str) -> None:
+    if output.exists() and os.path.exists(video) and output.samefile(video):
+        raise ValueError(f"{output}: this is the video itself; give another name to write to")
+
+
+def _typed(context: typer.Context) -> str:
+    """The command with the options that were given, as a shell takes it."""
+    words = ["patchgate", str(context.info_name)]
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params.get(str(parameter.name))
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        if parameter.param_type_name == "argument":
+            words.append(str(value))
+            continue
+        flags = parameter.opts if value is not False else parameter.secondary_opts
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            words += [max(flags, key=len), *([] if isinstance(one, bool) else [str(one)])]
+    return shlex.join(words)

@@ -1,52 +1,142 @@
 """`patchgate inspect`: apart from the others because it alone needs matplotlib."""
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from patchgate import picture
-from patchgate.cli.report import Meter
-from patchgate.decode import open_video
+from patchgate import picture, survey
+from patchgate.cli.report import Meter, bytes_text
+from patchgate.decode import Video, open_video
 from patchgate.gate import Gate
-from patchgate.picture import SUFFIXES as SUFFIXES
-from patchgate.pipeline import token_chunks
+from patchgate.history import Choice, History, history_of, strip_frames, telling_frames
+from patchgate.pipeline import TokenChunk
+from patchgate.report import overlay, page
+from patchgate.report.comparison import Comparison, compare
 from patchgate.spill import scratch_beside
-from patchgate.survey import Choice, History, Moment, history_of, moments, telling_frames
+
+PAGE_SUFFIXES = (".html", ".htm")
+SUFFIXES = (*PAGE_SUFFIXES, *picture.SUFFIXES)
+OVERLAY_SUFFIXES = overlay.SUFFIXES
 
 
-def inspect_video(
-    path: str, output: Path, gate: Gate, options: dict[str, Any], at: list[float]
-) -> dict[str, Any]:
-    """Draws the picture and gives the facts that --json prints."""
+class Job(NamedTuple):
+    """What is asked for."""
+
+    video: str
+    output: Path | None  # a page or a picture
+    overlay: Path | None  # a video
+    gate: Gate
+    options: dict[str, Any]  # of open_video
+    at: list[float]  # moments asked for, in seconds
+    command: str  # as typed
+
+
+def inspect_video(job: Job) -> dict[str, Any]:
+    """Writes what is asked for and gives the facts that --json prints."""
+    with ExitStack() as stack:
+        targets = [path for path in (job.output, job.overlay) if path is not None]
+        drafts = {
+            path: stack.enter_context(scratch_beside(path)) / f"drawn{path.suffix}"
+            for path in targets
+        }
+        video = stack.enter_context(open_video(job.video, **job.options))
+        history = _first_pass(job, video, drafts.get(job.overlay) if job.overlay else None)
+        facts = _facts(job, history)
+        if job.output is not None:
+            facts |= _draw(job, video, history, drafts[job.output])
+        for path in targets:
+            os.replace(drafts[path], os.path.realpath(path))
+    for name, target in (("output", job.output), ("overlay", job.overlay)):
+        facts[name] = None if target is None else str(target)
+        facts[f"{name}_bytes"] = None if target is None else target.stat().st_size
+    return facts
+
+
+def _first_pass(job: Job, video: Video, draft: Path | None) -> History:
+    """Counts every frame; writes the overlay by the way."""
+    gate = job.gate
     assert gate.size is not None
     cells = gate.size[0] // gate.settings.cell * (gate.size[1] // gate.settings.cell)
-    with scratch_beside(output) as folder, open_video(path, **options) as video:
-        with (
-            Meter(video, "inspect", options["start"], options["end"]) as meter,
-            closing(token_chunks(video, gate.fresh())) as chunks,
-        ):
-            history = history_of(chunks, cells, meter.show)
+    with ExitStack() as stack:
+        writer = None
+        if draft is not None:
+            aspect = picture.display_aspect(video, gate)
+            writer = stack.enter_context(overlay.OverlayVideo(draft, gate, aspect))
+        meter = stack.enter_context(_meter(job, video, "inspect"))
+        both = stack.enter_context(closing(survey.side_by_side(video, gate)))
+
+        def chunks() -> Iterator[TokenChunk]:
+            for chunk, batches in both:
+                if writer is not None:
+                    writer.add(chunk, batches)
+                yield chunk
+
+        history = history_of(chunks(), cells, meter.show)
         if not len(history.changed):
-            raise ValueError(f"{path}: no frame there to be shown; nothing was written")
-        choices = [Choice(history.frame_shown_at(second), "chosen") for second in sorted(at)]
-        shown = list(moments(path, gate, choices or telling_frames(history), **options))
-        caption = picture.caption_of(path, video, history, gate)
-        drawn = folder / f"drawn{output.suffix}"
-        picture.save(picture.draw(history, shown, caption), drawn)
-        os.replace(drawn, os.path.realpath(output))
-    return _facts(path, output, gate, history, shown)
+            raise ValueError(f"{job.video}: no frame there to be shown; nothing was written")
+    return history
 
 
-def _facts(
-    path: str, output: Path, gate: Gate, history: History, shown: list[Moment]
+def _draw(job: Job, video: Video, history: History, draft: Path) -> dict[str, Any]:
+    """The picture or the page; gives what it shows."""
+    asked = sorted({history.frame_shown_at(second) for second in job.at})
+    if draft.suffix.lower() in PAGE_SUFFIXES:
+        return _draw_page(job, video, history, asked, draft)
+    choices = [Choice(frame, "chosen") for frame in asked] or telling_frames(history)
+    shown = list(survey.moments(job.video, job.gate, choices, **job.options))
+    caption = picture.caption_of(job.video, video, history, job.gate)
+    picture.save(picture.draw(history, shown, caption), draft)
+    return {"moments": [_moment_facts(moment) for moment in shown]}
+
+
+def _draw_page(
+    job: Job, video: Video, history: History, asked: list[int], draft: Path
 ) -> dict[str, Any]:
+    aspect = picture.display_aspect(video, job.gate)
+    with _meter(job, video, "compare") as meter:
+        comparison: Comparison[page.Shot] = compare(
+            job.video, job.gate, strip_frames(history, page.MOMENTS, asked),
+            lambda compared: page.shot_of(compared, job.gate, aspect), meter.show, **job.options,
+        )  # fmt: skip
+    name, facts = Path(job.video).name, page.video_facts(video, history)
+    subject = page.Subject(name, facts, job.command, aspect)
+    draft.write_text(page.render(history, comparison, job.gate, subject), encoding="utf-8")
+    return {
+        "moments": [
+            {
+                **_moment_facts(shot.moment),
+                "adjacent_largest_sub_block_error": shot.adjacent_worst.error,
+            }
+            for shot in comparison.shots
+        ],
+        "largest_sub_block_error": float(comparison.error.max()),
+        "adjacent": {
+            "tokens": comparison.adjacent_tokens,
+            "largest_sub_block_error": float(comparison.adjacent_error.max()),
+        },
+    }
+
+
+def _meter(job: Job, video: Video, doing: str) -> Meter:
+    return Meter(video, doing, job.options["start"], job.options["end"])
+
+
+def _moment_facts(moment: survey.Moment) -> dict[str, Any]:
+    return {
+        "seconds": moment.pts_seconds,
+        "label": moment.label,
+        "largest_sub_block_error": moment.error,
+        "limit": moment.limit,
+    }
+
+
+def _facts(job: Job, history: History) -> dict[str, Any]:
     frames, tokens = len(history.changed), int(history.changed.sum())
     return {
-        "video": path,
-        "output": str(output),
-        "output_bytes": output.stat().st_size,
+        "video": job.video,
         "frames": frames,
         "tokens": tokens,
         "dense_tokens": frames * history.cells,
@@ -57,16 +147,8 @@ def _facts(
             f"{fps}_fps": {"frames": seen, "tokens": seen * history.cells}
             for fps, seen in ((fps, history.frames_at(fps)) for fps in (1, 2))
         },
-        "moments": [
-            {
-                "seconds": moment.pts_seconds,
-                "label": moment.label,
-                "largest_sub_block_error": moment.error,
-                "limit": moment.limit,
-            }
-            for moment in shown
-        ],
-        "gate": asdict(gate.settings),
+        "moments": [],
+        "gate": asdict(job.gate.settings),
     }
 
 
@@ -75,10 +157,21 @@ def lines(facts: dict[str, Any]) -> dict[str, str]:
     sampled = ", ".join(
         f"{seen['tokens']:,} at {name.replace('_', ' ')}" for name, seen in facts["sampled"].items()
     )
-    return {
+    shown = (f"{m['seconds']:.2f} s" + (f" ({m['label']})" if m["label"] else "")
+             for m in facts["moments"])  # fmt: skip
+    said = {
         "tokens": f"{facts['tokens']:,} for all {facts['frames']:,} frames: "
         f"{facts['kept_share']:.2%} of {facts['dense_tokens']:,}",
         "sampling": f"{sampled} (dense)",
         "key frames": f"{len(facts['key_frame_seconds']):,}",
-        "shown": ", ".join(f"{m['seconds']:.2f} s ({m['label']})" for m in facts["moments"]),
+        "shown": ", ".join(shown) or "all frames",
     }
+    if "adjacent" in facts:
+        said["worst error"] = (
+            f"{facts['largest_sub_block_error']:.2f} grey levels; an adjacent-frame gate: "
+            f"{facts['adjacent']['largest_sub_block_error']:.2f}"
+        )
+    for name in ("output", "overlay"):
+        if facts[name] is not None:
+            said[name] = f"{facts[name]}, {bytes_text(facts[f'{name}_bytes'])}"
+    return said

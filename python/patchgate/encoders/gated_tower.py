@@ -228,8 +228,5 @@ class GatedTower(nn.Module):
 def _output(features: Tensor, pooled: Tensor | None, states: list[Tensor | None] | None) -> Any:
     from transformers.modeling_outputs import BaseModelOutputWithPooling  # only with such a tower
 
-    return BaseModelOutputWithPooling(
-        last_hidden_state=features,
-        pooler_output=pooled,
-        hidden_states=None if states is None else tuple(states),
-    )
+    hidden: Any = None if states is None else tuple(states)  # as there, None if not asked for
+    return BaseModelOutputWithPooling(features, pooled, hidden)

@@ -111,7 +111,7 @@ def checked_rows(
         cell = cell[:, 0] * w + cell[:, 1]
     if list(cell.shape) != [len(rows)]:
         raise ValueError(
-            f"cell: expected [{len(rows)}, 2] or [{len(rows)}], got {list(cell.shape)}"
+            f"cell: expected [K, 2] or [K] for K = {len(rows)} rows, got {list(cell.shape)}"
         )
     if bool(((cell < 0) | (cell >= tower.cells)).any()):
         raise ValueError(f"cell: expected numbers in 0..{tower.cells - 1}")

@@ -56,7 +56,7 @@ class Segments:
         return sum(self.lengths)
 
     def interleave(self, patches: Tensor, prefix: Tensor) -> Tensor:
-        """``[R, D]`` of kept patches ``[K, D]`` and the prefix tokens of any frame ``[prefix, D]``."""
+        """``[R, D]`` of kept patches ``[K, D]`` and any frame's prefix tokens ``[prefix, D]``."""
         if not len(prefix):
             return patches
         out = patches.new_empty((self.rows, patches.shape[1]))

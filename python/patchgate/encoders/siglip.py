@@ -23,6 +23,7 @@ class Siglip(Tower):
             for path in (
                 "head.probe",
                 "head.attention.in_proj_weight",
+                "head.attention.in_proj_bias",
                 "head.layernorm",
                 "head.mlp",
             ):
@@ -57,12 +58,13 @@ class Siglip(Tower):
             return None
         head = self.model.head
         weights = entry.softmax(1).transpose(1, 2)  # [F, H, N]
+        # One frame at a time: a batch would copy the dense states of all of them.
         mixed = torch.stack([w @ dense[t] for w, t in zip(weights, frames, strict=True)])
-        to_value = head.attention.in_proj_weight.chunk(3)[2].unflatten(
-            0, weights.shape[1:2] + (-1,)
-        )
+        *_, to_value = head.attention.in_proj_weight.chunk(3)  # [D, D]
+        *_, value_bias = head.attention.in_proj_bias.chunk(3)
+        to_value = to_value.unflatten(0, (weights.shape[1], -1))  # [H, d, D]
         value = torch.einsum("fhe,hde->fhd", mixed, to_value).flatten(1)  # [F, D]
-        pooled = head.attention.out_proj(value + head.attention.in_proj_bias.chunk(3)[2])
+        pooled = head.attention.out_proj(value + value_bias)
         return pooled + head.mlp(head.layernorm(pooled))
 
     def pool_flops(self, frames: int, tokens: int, dense: bool) -> float:

@@ -77,7 +77,8 @@ class TokenTable:
         Args:
             pooled: ``[T, D]`` of this call. weight: of the tower.
         """
-        assert self.shown is not None and self.segments is not None
+        assert self.shown is not None
+        assert self.segments is not None
         keep = torch.cat([self.shown[-1, : self.prefix], self._row_of(ids, self.segments)])
         return replace(
             self,

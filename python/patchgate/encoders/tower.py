@@ -17,7 +17,8 @@ class Tower(ABC):
     """A family of vision transformers, seen through its own submodules.
 
     Modules are looked up in every call, so that weights that were moved, cast or replaced (by
-    adapters, say) are those in use. A new family derives from this and is added to ``families.FAMILIES``.
+    adapters, say) are those in use. A new family derives from this and is added to
+    ``families.FAMILIES``.
     """
 
     names: ClassVar[tuple[str, ...]]  # class names in transformers

@@ -1,0 +1,63 @@
+"""Turns results/*.json into results/README.md: python benchmarks/table.py"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import harness
+
+
+def section(path: Path) -> list[str]:
+    """One file of results as Markdown."""
+    content = json.loads(path.read_text())
+    if "benchmarks" in content:
+        rows, source = micro_rows(content["benchmarks"]), content["machine_info"]
+    else:
+        rows, source = content["rows"], content["provenance"]
+    return [f"## {path.stem}", "", told(source), "", *markdown(rows), ""]
+
+
+def micro_rows(benchmarks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """pytest-benchmark's figures, one row each."""
+    return [
+        {
+            "group": each["group"] or "",
+            "what": each["name"],
+            "median ms": f"{1e3 * each['stats']['median']:.3f}",
+            "quartiles ms": f"{1e3 * each['stats']['q1']:.3f}..{1e3 * each['stats']['q3']:.3f}",
+            "rounds": each["stats"]["rounds"],
+        }
+        for each in sorted(benchmarks, key=lambda each: (each["group"] or "", each["name"]))
+    ]
+
+
+def told(source: dict[str, Any]) -> str:
+    """Where the figures come from, in a sentence."""
+    return (
+        f"{source['date']}, commit {source['commit']}, `{source['command']}`, {source['cpu']}, "
+        f"{source['cores']} cores, {source['threads']} threads, torch {source['torch']}. "
+        "A shared machine: compare within a table, not between them."
+    )
+
+
+def markdown(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows of one kind as a Markdown table."""
+    if not rows:
+        return ["(nothing measured)"]
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    for row in rows:
+        lines.append("| " + " | ".join(str(row.get(name, "")) for name in columns) + " |")
+    return lines
+
+
+def main() -> None:
+    files = sorted(harness.RESULTS.glob("*.json"))
+    lines = ["# Measured", "", "Made by `benchmarks/table.py` from the JSON files beside it.", ""]
+    for path in files:
+        lines += section(path)
+    (harness.RESULTS / "README.md").write_text("\n".join(lines).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()

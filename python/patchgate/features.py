@@ -1,0 +1,119 @@
+"""What a token's features are: the cell's own pixels, or what a tower makes of them.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
+D features, p cell side, P patch side.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops, grid
+from patchgate.gather import gather
+from patchgate.gate_settings import GateSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from patchgate.decode import FrameBatch
+    from patchgate.encoders.gated_tower import GatedTower
+
+    Stage = Callable[[str], AbstractContextManager[None]]
+
+
+class Features(Protocol):
+    """How frames are looked at, and what becomes of the cells that are kept."""
+
+    def look(self, batch: FrameBatch) -> Tensor:
+        """The frames as the gate compares them, uint8 ``[T, 3, H, W]``."""
+
+    def empty(self) -> Tensor:
+        """Features of no cells, ``[0, D]``."""
+
+    def of(
+        self,
+        planes: Tensor,  # [T * f, C, H, W]
+        batch: FrameBatch | None,  # the same frames; None where tubelets were paired
+        index: Tensor,  # [K], flat over [T, h, w]
+        cu_seqlens: Tensor,  # [T + 1]
+        stage: Stage,
+    ) -> Tensor:
+        """The kept cells' features, ``[K, D]``."""
+
+
+class PixelFeatures:
+    """The cells' own samples on the grid: Y, then Cb and Cr, frame after frame; uint8."""
+
+    def __init__(self, settings: GateSettings, size: tuple[int, int]) -> None:
+        self._settings, self._size = settings, size
+
+    def look(self, batch: FrameBatch) -> Tensor:
+        return grid.to_grid(batch, self._size, self._settings.fit)
+
+    def empty(self) -> Tensor:
+        width = self._settings.temporal_patch * 3 * self._settings.cell**2
+        return torch.empty((0, width), dtype=torch.uint8)
+
+    def of(
+        self,
+        planes: Tensor,
+        batch: FrameBatch | None,
+        index: Tensor,
+        cu_seqlens: Tensor,
+        stage: Stage,
+    ) -> Tensor:
+        # Copied in runs of p samples: seen so, `planes` is a table of rows, this an expansion.
+        p, (_, c, height, width) = self._settings.cell, planes.shape
+        h, w = height // p, width // p
+        per_row, per_plane = w, height * w  # runs
+        per_cell = self._settings.temporal_patch * c  # planes
+        within = torch.arange(per_cell)[:, None] * per_plane + torch.arange(p) * per_row  # [., p]
+        frame, row, column = index // (h * w), index // w % h, index % w  # [K] each
+        start = frame * (per_cell * per_plane) + row * (p * per_row) + column  # [K]
+        with stage("gather"):
+            return _ops.expand(planes.view(-1, p), start[:, None, None] + within).flatten(1)
+
+
+class TowerFeatures:
+    """What a gated tower makes of the cells: its last hidden states."""
+
+    def __init__(self, tower: GatedTower) -> None:
+        self._tower = tower
+
+    def look(self, batch: FrameBatch) -> Tensor:
+        return grid.placed_grid(batch, self._tower.pixel_spec.place(batch.height, batch.width))
+
+    def empty(self) -> Tensor:
+        none = torch.zeros(1, dtype=torch.int64)
+        return self._encode(torch.empty(0, self._row_width()), none[:0], none)
+
+    def of(
+        self,
+        planes: Tensor,
+        batch: FrameBatch | None,
+        index: Tensor,
+        cu_seqlens: Tensor,
+        stage: Stage,
+    ) -> Tensor:
+        assert batch is not None  # towers of tubelets are refused before
+        with stage("gather"):
+            rows = gather(batch, index, self._tower.pixel_spec)  # [K, 3 * P * P]
+        h, w = (side // self._tower.gate_settings.cell for side in planes.shape[-2:])
+        with stage("encode"):
+            return self._encode(rows, index % (h * w), cu_seqlens)
+
+    def _row_width(self) -> int:
+        return 3 * self._tower.pixel_spec.patch**2
+
+    def _encode(self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor) -> Tensor:
+        weight = next(self._tower.parameters())
+        with torch.no_grad():
+            return self._tower.encode(
+                rows.to(weight.device, weight.dtype),
+                cell.to(weight.device),
+                cu_seqlens.to(weight.device),
+            )

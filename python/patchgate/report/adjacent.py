@@ -1,0 +1,55 @@
+"""The textbook gate, to compare with: each cell against the same cell of the frame before.
+
+So do RLT, DTD and frame differencing. Its receiver keeps the last cell that was emitted. Here it has
+patchgate's own test (the same threshold, sub-blocks and planes), so that what is left to see is
+what it compares with: the frame before, instead of what the receiver has.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate.gate import Gate
+from patchgate.survey import sub_block_errors
+
+
+class AdjacentResult(NamedTuple):
+    """What it emits, and what its receiver shows."""
+
+    emitted: Tensor  # [T, h, w] bool
+    pictures: Tensor  # [T, f, C, H, W] uint8
+
+
+class AdjacentGate:
+    """A stream of frames, pushed a chunk at a time; its settings are those of ``gate``."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._before: Tensor | None = None  # [f, C, H, W]: the frame before
+        self._shown: Tensor | None = None  # [f, C, H, W]: what the receiver has
+
+    def push(self, frames: Tensor) -> AdjacentResult:
+        """The next frames ``[T, f, C, H, W]`` uint8. The first of all is emitted whole."""
+        cell = self._gate.settings.cell
+        before = frames[:1] if self._before is None else self._before[None]
+        emitted = self._changed(frames, torch.cat([before, frames[:-1]]))
+        if self._shown is None:
+            emitted[0] = True
+            self._shown = frames[0]
+        pixels = emitted.repeat_interleave(cell, 1).repeat_interleave(cell, 2)  # [T, H, W]
+        pictures = torch.empty_like(frames)
+        for t, frame in enumerate(frames):
+            self._shown = pictures[t] = torch.where(pixels[t], frame, self._shown)
+        self._before = frames[-1].clone()
+        return AdjacentResult(emitted, pictures)
+
+    def _changed(self, frames: Tensor, before: Tensor) -> Tensor:
+        """Cells ``[T, h, w]`` with a sub-block over the limit, in any frame of the tubelet."""
+        settings = self._gate.settings
+        a_side = settings.cell // settings.sub_block
+        errors = sub_block_errors(frames, before, self._gate).amax(1)  # [T, b, c]
+        cells = errors.unflatten(2, (-1, a_side)).unflatten(1, (-1, a_side)).amax((2, 4))
+        return cells > settings.limit

@@ -1,0 +1,95 @@
+"""The pictures of a moment as data URIs, none larger than it may be.
+
+Letters: H W pixels.
+"""
+
+import base64
+import io
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+from torch import Tensor
+
+from patchgate.cells import arrows, draw_arrows, overlay, shown_size
+from patchgate.gate import Gate
+from patchgate.report.comparison import Compared
+from patchgate.survey import Moment
+
+AMPLIFIED = 8  # times, where differences are shown
+_LARGEST = 560  # pixels of a picture's side; a grid of more is shown smaller
+_CELLS, _THUMB = 720, 264  # pixels of the longer side
+_ARROWS_APART = {_CELLS: 26, _THUMB: 22}  # pixels
+_QUALITIES = (90, 80, 65, 45, 25)
+_WEBP_LARGEST = 60_000  # bytes
+
+
+class Images(NamedTuple):
+    """Data URIs."""
+
+    thumb: str
+    original: str
+    rebuilt: str
+    adjacent: str
+    cells: str
+    rebuilt_difference: str
+    adjacent_difference: str
+
+
+def images_of(compared: Compared, gate: Gate, aspect: float) -> Images:
+    """All pictures of a moment; `aspect` is the width / height at which the grid is shown."""
+    moment = compared.moment
+    return Images(
+        thumb=_uri(cells_image(moment, gate, aspect, _THUMB), _WEBP_LARGEST // 4),
+        original=_uri(_picture(moment.original)),
+        rebuilt=_uri(_picture(moment.rebuilt)),
+        adjacent=_uri(_picture(compared.adjacent)),
+        cells=_uri(cells_image(moment, gate, aspect, _CELLS)),
+        rebuilt_difference=_uri(_difference(moment.original, moment.rebuilt)),
+        adjacent_difference=_uri(_difference(moment.original, compared.adjacent)),
+    )
+
+
+def cells_image(moment: Moment, gate: Gate, aspect: float, longest: int) -> Image.Image:
+    """Static, moved and changed cells and the arrows of a moment."""
+    height, width = shown_size(aspect, longest)
+    shown = Image.fromarray(overlay(moment.original, moment.kind))
+    shown = shown.resize((width, height), Image.Resampling.LANCZOS)
+    settings = gate.settings
+    draw_arrows(
+        shown,
+        arrows(
+            moment.kind.numpy(), moment.motion.numpy(), (height, width), settings.cell,
+            settings.search_radius or 1, _ARROWS_APART[longest],
+        ),
+    )  # fmt: skip
+    return shown
+
+
+def _difference(one: Tensor, other: Tensor) -> Image.Image:
+    """Of the channel that differs most, amplified; black is none, in any colour vision."""
+    difference = (one.short() - other.short()).abs().amax(0)  # [H, W]
+    level = (difference * AMPLIFIED).clamp(max=255).byte().numpy()
+    return _bounded(Image.fromarray(colormaps["inferno"](level, bytes=True)[..., :3]))
+
+
+def _picture(rgb: Tensor) -> Image.Image:
+    return _bounded(Image.fromarray(np.ascontiguousarray(rgb.permute(1, 2, 0).numpy())))
+
+
+def _bounded(image: Image.Image) -> Image.Image:
+    image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)  # in place; never enlarges
+    return image
+
+
+def _uri(image: Image.Image, largest: int = _WEBP_LARGEST) -> str:
+    """WebP, of the best quality that fits (and of the least, if none does)."""
+    data = b""
+    for quality in _QUALITIES:
+        file = io.BytesIO()
+        image.save(file, "WEBP", quality=quality, method=3)
+        data = file.getvalue()
+        if len(data) <= largest:
+            break
+    return "data:image/webp;base64," + base64.b64encode(data).decode()

@@ -1,0 +1,174 @@
+"""The page: figures, plots and moments put into a template. One file that needs nothing else."""
+
+import base64
+import hashlib
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from patchgate._host import build_info
+from patchgate.decode import Video
+from patchgate.gate import CHANGED, MOVED, Gate
+from patchgate.history import History
+from patchgate.report.comparison import Compared, Comparison
+from patchgate.report.images import AMPLIFIED, Images, images_of
+from patchgate.report.plots import timeline
+from patchgate.survey import Moment, Spot, largest_limit
+
+MOMENTS = 14  # in the filmstrip, but for the one of most drift
+
+
+class Shot(NamedTuple):
+    """A moment as the page has it: without its tensors."""
+
+    moment: Moment
+    adjacent_worst: Spot
+    kept: float  # share of the cells
+    moved: float
+    images: Images
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the page is about."""
+
+    name: str  # the video's
+    facts: dict[str, str]  # about it, by name
+    command: str  # that made the page
+    aspect: float  # width / height at which the grid is shown
+
+
+def video_facts(video: Video, history: History) -> dict[str, str]:
+    """What a person may want to know of the video."""
+    colour = video.colour
+    return {
+        "picture": f"{video.width} × {video.height} pixels",
+        "codec": f"{video.codec}, {colour.bit_depth} bit",
+        "colour": f"{colour.matrix}, {'full' if colour.full_range else 'limited'} range",
+        "rate": f"{video.average_fps:.4g} frames/s" if video.average_fps else "unknown",
+        "time": f"{history.begin:.2f} to {history.end:.2f} s",
+    }
+
+
+def shot_of(compared: Compared, gate: Gate, aspect: float) -> Shot:
+    """Draws and compresses what the page shows of a moment."""
+    kind = compared.moment.kind
+    return Shot(
+        compared.moment,
+        compared.adjacent_worst,
+        float((kind == CHANGED).float().mean()),
+        float((kind == MOVED).float().mean()),
+        images_of(compared, gate, aspect),
+    )
+
+
+def render(history: History, comparison: Comparison[Shot], gate: Gate, subject: Subject) -> str:
+    """The whole page."""
+    assert gate.size is not None
+    limit = largest_limit(gate)
+    plots = {
+        name: timeline(
+            history, comparison.error, comparison.adjacent_error, limit, wide=name == "wide"
+        )
+        for name in ("wide", "narrow")
+    }
+    script = _asset("page.js")
+    return _template().render(
+        subject=subject,
+        history=history,
+        totals=_totals(history),
+        rows=_rows(history, comparison),
+        comparison=comparison,
+        worst=float(comparison.error.max()),
+        adjacent_worst=float(comparison.adjacent_error.max()),
+        limit=limit,
+        plots={name: {**asdict(plot), "svg": Markup(plot.svg)} for name, plot in plots.items()},
+        shots=comparison.shots,
+        chosen=_first_shown(comparison.shots),
+        box=_box(gate),
+        settings=_settings(gate),
+        grid=gate.size,
+        cell=gate.settings.cell,
+        amplified=AMPLIFIED,
+        version=build_info()["version"],
+        style=Markup(_asset("page.css")),
+        script=Markup(script),
+        # Nothing but this script may run, whatever a file's name holds; nothing is fetched.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _totals(history: History) -> dict[str, Any]:
+    frames, tokens = len(history.changed), int(history.changed.sum())
+    cells = frames * history.cells
+    return {
+        "frames": frames,
+        "tokens": tokens,
+        "dense": cells,
+        "kept": tokens / cells,
+        "moved": int(history.moved.sum()) / cells,
+        "keys": int(history.is_key.sum()),
+        "seconds": history.end - history.begin,
+    }
+
+
+def _rows(history: History, comparison: Comparison[Shot]) -> list[dict[str, Any]]:
+    """Ways to look at the video: frames seen, tokens paid."""
+    frames, cells = len(history.changed), history.cells
+    rows: list[dict[str, Any]] = [
+        {"name": "patchgate", "frames": frames, "tokens": int(history.changed.sum()), "ours": True},
+        {"name": "adjacent-frame gate", "frames": frames, "tokens": comparison.adjacent_tokens},
+        *(
+            {"name": f"dense, {fps} fps", "frames": seen, "tokens": seen * cells}
+            for fps, seen in ((fps, history.frames_at(fps)) for fps in (1, 2))
+        ),
+        {"name": "dense, every frame", "frames": frames, "tokens": frames * cells},
+    ]
+    most = max(row["tokens"] for row in rows)
+    return [{**row, "share": row["tokens"] / most} for row in rows]
+
+
+def _first_shown(shots: list[Shot]) -> int:
+    """The most telling one: where the adjacent gate drifted most, else the busiest."""
+    for wanted in ("drift", "busiest"):
+        for number, shot in enumerate(shots):
+            if wanted in shot.moment.label:
+                return number
+    return 0
+
+
+def _box(gate: Gate) -> tuple[float, float]:
+    """Height and width of a sub-block, in percent of the picture."""
+    assert gate.size is not None
+    height, width = gate.size
+    return 100 * gate.settings.sub_block / height, 100 * gate.settings.sub_block / width
+
+
+def _settings(gate: Gate) -> dict[str, str]:
+    """All of them, as `Gate` names them."""
+    settings = asdict(gate.settings)
+    settings["size"] = f"{settings['size'][0]} × {settings['size'][1]}"
+    return {name: "off" if value is None else str(value) for name, value in settings.items()}
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("patchgate.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda share: f"{share:.1%}"
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["level"] = lambda error: f"{error:.2f}"
+    return environment.get_template("page.html.j2")
+
+
+def _asset(name: str) -> str:
+    return files("patchgate.report").joinpath(name).read_text(encoding="utf-8")

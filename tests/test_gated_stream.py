@@ -1,0 +1,100 @@
+"""A stream of pushes equals the whole clip, and remembers no more than it must."""
+
+import pytest
+import torch
+from gated_cases import FAMILIES, MEAN, STD, N, camera, flicker, noise, normalised, tower
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patchgate
+
+EXACT = {"rtol": 0, "atol": 1e-10}
+MODELS = {family: tower(family) for family in FAMILIES}
+families = st.sampled_from(FAMILIES)
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    with torch.no_grad():
+        yield
+
+
+def gated(family, **settings):
+    return patchgate.gated(MODELS[family], mean=MEAN, std=STD, **settings)
+
+
+@given(
+    family=families,
+    clip=st.sampled_from([flicker, camera]),
+    on_motion=st.sampled_from(["camera", "reuse"]),
+    seed=st.integers(0, 99),
+    cuts=st.sets(st.integers(1, 23), max_size=8),
+)
+def test_pushes_equal_the_whole_clip(family, clip, on_motion, seed, cuts):
+    x = normalised(clip(24, seed))
+    whole = gated(family, on_motion=on_motion, scene_cut=None)
+    expected = whole(x, output_hidden_states=[1])
+    stream, kept, out = whole.stream(), 0, []
+    for push in x.tensor_split(sorted(cuts)):
+        out.append(stream(push, output_hidden_states=[1]))
+        kept += stream.last_work.kept
+    assert kept == whole.last_work.kept
+    for name in ("last_hidden_state", "pooler_output"):
+        torch.testing.assert_close(torch.cat([o[name] for o in out]), expected[name], **EXACT)
+    states = torch.cat([o.hidden_states[1] for o in out])
+    torch.testing.assert_close(states, expected.hidden_states[1], **EXACT)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_memory_is_bounded_by_what_can_be_named(family):
+    stream = gated(family).stream()
+    for t in range(20):
+        stream(normalised(noise(1, seed=t)))  # every frame all new
+    assert len(stream._table.ids) == N
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reset_forgets(family):
+    stream, x = gated(family).stream(), normalised(flicker(3))
+    first = stream(x).last_hidden_state
+    again = stream(x[:1])
+    assert stream.last_work.kept < N
+    stream.reset()
+    assert torch.equal(stream(x).last_hidden_state, first)
+    assert again.last_hidden_state.shape[0] == 1
+
+
+def test_streams_and_calls_are_apart():
+    whole = gated("siglip")
+    one, two = whole.stream(), whole.stream()
+    a, b = normalised(flicker(4, 1)), normalised(flicker(4, 2))
+    mixed = [one(a[:2]), two(b[:2]), whole(b), one(a[2:]), two(b[2:])]
+    for pushes, clip in ((mixed[0::3], a), (mixed[1::3], b)):
+        out = torch.cat([each.last_hidden_state for each in pushes])
+        torch.testing.assert_close(out, whole(clip).last_hidden_state, **EXACT)
+
+
+def test_what_a_stream_cannot_go_on_from():
+    stream = patchgate.gated(tower("clip"), mean=MEAN, std=STD).stream()
+    x = normalised(flicker(2))
+    stream(x)
+    with pytest.raises(ValueError, match="did not ask for hidden_0"):
+        stream(x, output_hidden_states=True)
+    with pytest.raises(ValueError, match="a stream is one clip"):
+        stream(x, clip_lengths=[1, 1])
+    stream.to(torch.float32)
+    with pytest.raises(ValueError, match=r"float64.*float32.*reset\(\)"):
+        stream(x)
+    stream.reset()
+    assert stream(x).last_hidden_state.dtype == torch.float32
+
+
+def test_bad_input_leaves_a_stream_as_it_was():
+    stream, x = gated("siglip").stream(), normalised(flicker(4))
+    stream(x[:2])
+    with pytest.raises(ValueError, match="as RGB"):
+        stream(x[2:] * 100)
+    whole = gated("siglip")(x)
+    torch.testing.assert_close(
+        stream(x[2:]).last_hidden_state, whole.last_hidden_state[2:], **EXACT
+    )
