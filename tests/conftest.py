@@ -8,6 +8,9 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# More would spin while they wait for each other on a busy machine, and these inputs are small.
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -20,25 +23,12 @@ settings.register_profile(
 settings.load_profile("patchgate")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not item.get_closest_marker("needs_cuda") or torch.cuda.is_available():
         return
-    required = os.environ.get("PATCHGATE_REQUIRE_CUDA") == "1"
-    for item in items:
-        if item.get_closest_marker("needs_cuda"):
-            item.add_marker(_absent_cuda(required))
-
-
-def _absent_cuda(required: bool) -> pytest.MarkDecorator:
-    reason = "no CUDA device"
-    if required:
-        return pytest.mark.usefixtures("missing_cuda")
-    return pytest.mark.skip(reason=reason)
-
-
-@pytest.fixture
-def missing_cuda() -> None:
-    pytest.fail("PATCHGATE_REQUIRE_CUDA=1, but there is no CUDA device")
+    if os.environ.get("PATCHGATE_REQUIRE_CUDA") == "1":
+        pytest.fail("PATCHGATE_REQUIRE_CUDA=1, but there is no CUDA device", pytrace=False)
+    pytest.skip("no CUDA device")
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from gated_cases import (
     rows_of,
     tower,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -90,6 +90,7 @@ def test_each_cell_shows_its_source(family, clip, on_motion):
 
 
 @both
+@settings(max_examples=40)
 @given(kept=st.lists(st.lists(st.booleans(), min_size=N, max_size=N), min_size=1, max_size=5))
 def test_encode_is_the_tower_under_a_block_mask(family, kept):
     model, mask = tower(family), torch.tensor(kept)
@@ -155,6 +156,15 @@ def test_the_gate_sees_what_the_processor_was_given(family):
     sparse = gated(tower(family, torch.float32), threshold=3)
     sparse(normalised(frames, torch.float32))
     assert sparse.last_work.kept == int((gate(frames, threshold=3).kind == 2).sum())
+
+
+@both
+def test_autocast_is_that_of_the_dense_tower(family):
+    model, x = tower(family, torch.float32), normalised(noise(3), torch.float32)
+    exact = model(x).last_hidden_state
+    with torch.autocast("cpu", torch.bfloat16):
+        dense, sparse = (call(x).last_hidden_state for call in (model, gated(model)))
+    assert (sparse - exact).abs().max() <= 2 * (dense - exact).abs().max()
 
 
 @both

@@ -106,6 +106,7 @@ def test_options(family, options, error, message):
         gated(tower(family))(X, **options)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # transformers is renaming the switch
 @both
 def test_training_with_what_packing_leaves_out(family):
     model = tower(family, attention_dropout=0.1)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from gated_cases import FAMILIES, MEAN, STD, N, camera, flicker, noise, normalised, tower
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import patchgate
@@ -23,6 +23,7 @@ def gated(family, **settings):
     return patchgate.gated(MODELS[family], mean=MEAN, std=STD, **settings)
 
 
+@settings(max_examples=60)
 @given(
     family=families,
     clip=st.sampled_from([flicker, camera]),
@@ -62,6 +63,15 @@ def test_reset_forgets(family):
     stream.reset()
     assert torch.equal(stream(x).last_hidden_state, first)
     assert again.last_hidden_state.shape[0] == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_inference_mode_may_end_in_between(family):
+    stream, x = gated(family).stream(), normalised(flicker(4))
+    with torch.inference_mode():
+        stream(x[:2])
+    with torch.enable_grad():
+        assert stream(x[2:]).last_hidden_state.requires_grad
 
 
 def test_streams_and_calls_are_apart():

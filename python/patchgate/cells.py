@@ -43,7 +43,7 @@ def tinted(grey: np.ndarray, kind: np.ndarray) -> np.ndarray:
     """The same, ``[H, W, 3]``, of a grey frame ``[H, W]`` uint8, at any size."""
     rows, columns, edge = _cell_of_pixel(grey.shape, kind.shape)
     shade = kind[rows[:, None], columns] * np.uint8(2) + edge  # [H, W]
-    return _shades()[shade, grey]
+    return _shades().take(shade * np.intp(256) + grey, axis=0)  # (twice as fast as two indices)
 
 
 @lru_cache(maxsize=8)
@@ -58,14 +58,14 @@ def _cell_of_pixel(
 
 @lru_cache(maxsize=1)
 def _shades() -> np.ndarray:
-    """What a grey level becomes, ``[kind * 2 + edge, 256, 3]`` uint8."""
+    """What a grey level becomes, ``[(kind * 2 + edge) * 256 + grey, 3]`` uint8."""
     grey = np.arange(256.0)[:, None]
     shades = np.empty((6, 256, 3))
     shades[:2] = 90 + 0.45 * grey
     for kind, colour in ((MOVED, MOVED_COLOUR), (CHANGED, CHANGED_COLOUR)):
         shades[2 * kind] = 0.40 * grey + 0.60 * np.array(colour)
         shades[2 * kind + 1] = 0.75 * shades[2 * kind]
-    return shades.round().astype(np.uint8)
+    return shades.round().astype(np.uint8).reshape(-1, 3)
 
 
 class Arrow(NamedTuple):
@@ -101,7 +101,7 @@ def arrows(
     dy, dx, middle_y, middle_x = (
         np.bincount(block, values) / count for values in (way[:, 0], way[:, 1], y + 0.5, x + 0.5)
     )
-    enough = (2 * count >= side) & (np.hypot(dy, dx) >= _SHORTEST)  # a stray cell is no motion
+    enough = (count >= side) & (np.hypot(dy, dx) >= _SHORTEST)  # a stray cell is no motion
     longest = side * min(tall, wide)
     for b in np.nonzero(enough)[0]:
         across_x, across_y = dx[b] * wide / cell, dy[b] * tall / cell  # pixels shown

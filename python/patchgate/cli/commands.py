@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.core import ParameterSource
 
 from patchgate._host import build_info
 from patchgate.cli.options import GateOptions, ReadOptions, spread
@@ -256,7 +255,8 @@ def _typed(context: typer.Context) -> str:
     words = ["patchgate", str(context.info_name)]
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params.get(str(parameter.name))
-        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
             continue
         if parameter.param_type_name == "argument":
             words.append(str(value))

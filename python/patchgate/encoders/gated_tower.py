@@ -90,8 +90,9 @@ class GatedTower(nn.Module):
 
         Raises:
             TypeError: pixel values that are not floats; options that a packed tower lacks.
-            ValueError: shapes, devices or values that do not fit; training with dropout or
-                checkpointing; interpolated positions; attention maps.
+            ValueError: shapes, devices or values that do not fit (as RGB, more than a quarter of
+                the range outside of it, or NaN); training with dropout or checkpointing;
+                interpolated positions; attention maps.
         """
         inputs.check_options(interpolate_pos_encoding, options)
         inputs.check_pixels(pixel_values, self._family)

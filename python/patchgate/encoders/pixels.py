@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchgate.colour import rgb_to_ycbcr
 from patchgate.encoders.processor import PixelSpec, Triple
 from patchgate.encoders.resize import Stretch
 from patchgate.encoders.tower import Tower
@@ -16,6 +15,12 @@ from patchgate.encoders.tower import Tower
 # A float resize overshoots at edges where the u8 one clamps, bicubic by up to a quarter of the
 # range. Other normalisations leave it: CLIP's pixel values under SigLIP's mean and std reach 1.57.
 _OVERSHOOT = 0.25
+# Per plane: factors of R, G, B times 65536, and what rounds half up around 0 or 128.
+_BT601 = (
+    (19595, 38470, 7471, 32768),
+    (-11059, -21709, 32768, 32768 + (128 << 16)),
+    (32768, -27439, -5329, 32768 + (128 << 16)),
+)
 
 
 def pixel_spec(tower: Tower, processor: Any, mean: Any, std: Any) -> PixelSpec:
@@ -71,18 +76,28 @@ def gate_planes(pixel_values: Tensor, mean: Triple, std: Triple) -> Tensor:
             a quarter of that range.
     """
     exact = torch.float64 if pixel_values.dtype == torch.float64 else torch.float32
-    scale, shift = (
-        255 * torch.tensor(numbers, dtype=exact, device=pixel_values.device)[:, None, None]
-        for numbers in (std, mean)
-    )
     out = torch.empty(pixel_values.shape, dtype=torch.uint8, device=pixel_values.device)
+    levels = torch.empty(pixel_values.shape[1:], dtype=exact, device=pixel_values.device)
     extremes = []
-    for t, frame in enumerate(pixel_values.detach()):  # a frame at a time: it stays in cache
-        levels = torch.addcmul(shift, frame.to(exact), scale)  # [3, H, W]
+    for frame, planes in zip(pixel_values.detach(), out, strict=True):  # one stays in cache
+        for channel, level, m, s in zip(frame, levels, mean, std, strict=True):
+            torch.mul(channel.to(exact), 255 * s, out=level).add_(255 * m)
         extremes.append(torch.stack(levels.aminmax()))
-        out[t] = rgb_to_ycbcr(levels.round_().clamp_(0, 255).to(torch.uint8))
+        _ycbcr(levels.round_().clamp_(0, 255), planes)
     _check_range(torch.stack(extremes) / 255, mean, std)
     return out
+
+
+def _ycbcr(rgb: Tensor, out: Tensor) -> None:
+    """``colour.rgb_to_ycbcr`` of whole floats ``[3, H, W]`` into uint8 ``[3, H, W]``, bit for bit.
+
+    They are floats already, and integers would take twice the time. All sums are whole numbers of
+    at most 2^24, so that float32 is exact.
+    """
+    r, g, b = rgb
+    for plane, (to_r, to_g, to_b, half) in zip(out, _BT601, strict=True):
+        total = torch.mul(r, to_r).add_(g, alpha=to_g).add_(b, alpha=to_b).add_(half)
+        plane.copy_(total.mul_(2**-16).floor_().clamp_(0, 255))
 
 
 def _check_range(extremes: Tensor, mean: Triple, std: Triple) -> None:

@@ -134,7 +134,7 @@ class Tower(ABC):
             if layer.training and getattr(layer, "gradient_checkpointing", False):
                 raise ValueError(
                     "tower: it is in training mode with gradient checkpointing, which is not "
-                    "applied to packed tokens; call eval() or gradient_checkpointing_disable()"
+                    "applied to packed tokens; call eval(), or switch it off"
                 )
 
     def check_dtype(self) -> None:

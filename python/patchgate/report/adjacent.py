@@ -1,8 +1,8 @@
 """The textbook gate, to compare with: each cell against the same cell of the frame before.
 
-So do RLT, DTD and frame differencing. Its receiver keeps the last cell that was emitted. Here it has
-patchgate's own test (the same threshold, sub-blocks and planes), so that what is left to see is
-what it compares with: the frame before, instead of what the receiver has.
+So do RLT, DTD and frame differencing. Its receiver keeps the last cell that was emitted. Here it
+has patchgate's own test (the same threshold, sub-blocks and planes), so that what is left to see
+is what it compares with: the frame before, instead of what the receiver has.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
 """

@@ -21,7 +21,7 @@ from patchgate.pipeline import TokenChunk
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
 _LONGEST = 960  # pixels of the longer side
-_ARROWS_APART = 30  # pixels
+_ARROWS_APART = 44  # pixels
 _CLOCK = Fraction(1, 120_000)  # a tick that divides the frames of every usual rate, 23.976 too
 _BT709 = 1  # its number in ITU-T H.273
 
@@ -38,10 +38,12 @@ class OverlayVideo:
     def __init__(self, path: Path, gate: Gate, aspect: float) -> None:
         self._gate, self._path = gate, path
         self._size = shown_size(aspect, _LONGEST)
-        self._font = ImageFont.load_default(max(12, min(self._size) // 26))
+        self._font = ImageFont.load_default(max(12, max(self._size) // 42))
 
     def __enter__(self) -> Self:
-        self._out = av.open(str(self._path), "w")
+        # (the clock of a late start, which is the file's own and not the stream's)
+        clock = {} if self._path.suffix == ".mkv" else {"movie_timescale": str(1 / _CLOCK)}
+        self._out = av.open(str(self._path), "w", container_options=clock)
         # No frame rate is named: the stamps say when each frame is shown.
         self._stream = self._out.add_stream(
             "libx264", options={"preset": "veryfast", "crf": "23", "bf": "0"}

@@ -34,7 +34,7 @@ function magnify() {
     const lens = figure.querySelector(".magnified");
     const frame = figure.querySelector(".frame").getBoundingClientRect();
     const picture = figure.querySelector(`img[data-view=${view}]`);
-    const box = figure.closest(".moment").querySelector(".marker").style;
+    const box = moment.querySelector(".frame .marker").style; // all are of one sub-block's size
     const wide = parseFloat(box.width) / 100, tall = parseFloat(box.height) / 100;
     const x = column / Number(lens.dataset.gridWidth), y = row / Number(lens.dataset.gridHeight);
     const size = [ZOOM * frame.width, ZOOM * frame.height], room = [lens.clientWidth, lens.clientHeight];

@@ -46,7 +46,7 @@ def video_facts(video: Video, history: History) -> dict[str, str]:
     """What a person may want to know of the video."""
     colour = video.colour
     return {
-        "picture": f"{video.width} × {video.height} pixels",
+        "picture": f"{video.width} x {video.height} pixels",
         "codec": f"{video.codec}, {colour.bit_depth} bit",
         "colour": f"{colour.matrix}, {'full' if colour.full_range else 'limited'} range",
         "rate": f"{video.average_fps:.4g} frames/s" if video.average_fps else "unknown",
@@ -81,7 +81,7 @@ def render(history: History, comparison: Comparison[Shot], gate: Gate, subject: 
         subject=subject,
         history=history,
         totals=_totals(history),
-        rows=_rows(history, comparison),
+        ways=_ways(history, comparison),
         comparison=comparison,
         worst=float(comparison.error.max()),
         adjacent_worst=float(comparison.adjacent_error.max()),
@@ -111,25 +111,30 @@ def _totals(history: History) -> dict[str, Any]:
         "dense": cells,
         "kept": tokens / cells,
         "moved": int(history.moved.sum()) / cells,
-        "keys": int(history.is_key.sum()),
+        "key_frames": int(history.is_key.sum()),
         "seconds": history.end - history.begin,
     }
 
 
-def _rows(history: History, comparison: Comparison[Shot]) -> list[dict[str, Any]]:
-    """Ways to look at the video: frames seen, tokens paid."""
+class Way(NamedTuple):
+    """A way to look at the video: frames seen, tokens paid."""
+
+    name: str
+    frames: int
+    tokens: int
+
+
+def _ways(history: History, comparison: Comparison[Shot]) -> list[Way]:
     frames, cells = len(history.changed), history.cells
-    rows: list[dict[str, Any]] = [
-        {"name": "patchgate", "frames": frames, "tokens": int(history.changed.sum()), "ours": True},
-        {"name": "adjacent-frame gate", "frames": frames, "tokens": comparison.adjacent_tokens},
+    return [
+        Way("patchgate", frames, int(history.changed.sum())),
+        Way("adjacent-frame gate", frames, comparison.adjacent_tokens),
         *(
-            {"name": f"dense, {fps} fps", "frames": seen, "tokens": seen * cells}
+            Way(f"dense, {fps} fps", seen, seen * cells)
             for fps, seen in ((fps, history.frames_at(fps)) for fps in (1, 2))
         ),
-        {"name": "dense, every frame", "frames": frames, "tokens": frames * cells},
+        Way("dense, every frame", frames, frames * cells),
     ]
-    most = max(row["tokens"] for row in rows)
-    return [{**row, "share": row["tokens"] / most} for row in rows]
 
 
 def _first_shown(shots: list[Shot]) -> int:
@@ -151,7 +156,7 @@ def _box(gate: Gate) -> tuple[float, float]:
 def _settings(gate: Gate) -> dict[str, str]:
     """All of them, as `Gate` names them."""
     settings = asdict(gate.settings)
-    settings["size"] = f"{settings['size'][0]} × {settings['size'][1]}"
+    settings["size"] = f"{settings['size'][0]} x {settings['size'][1]}"
     return {name: "off" if value is None else str(value) for name, value in settings.items()}
 
 

@@ -48,7 +48,7 @@ def timeline(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height))
         FigureCanvasSVG(figure)
-        left, right = 0.62 / width, 1 - (0.85 if wide else 0.2) / width
+        left, right = 0.74 / width, 1 - (0.85 if wide else 0.2) / width
         shares, errors = figure.subplots(
             2, 1, sharex=True, height_ratios=[1.25, 1],
             gridspec_kw={"left": left, "right": right, "top": 0.96, "bottom": 0.11, "hspace": 0.2},
@@ -72,12 +72,13 @@ def _draw_errors(
     worst = np.concatenate([worst, worst[:, -1:]], 1)
     time = np.append(history.pts_seconds.numpy()[at], history.end)
     axes.set_yscale("function", functions=(_root, np.square))
-    for row, name, line in ((1, "adjacent", "solid"), (0, "ours", "solid")):
-        axes.plot(
-            time, worst[row], color=_VARIABLES[name], linewidth=1.6, linestyle=line,
-            drawstyle="steps-post",
-        )  # fmt: skip
+    axes.axhspan(0, limit, color=_VARIABLES["ours"], alpha=0.13, linewidth=0)
     axes.axhline(limit, color=_PALETTE.ink, linewidth=0.8, linestyle=(0, (4, 3)))
+    for row, name in ((1, "adjacent"), (0, "ours")):
+        axes.plot(
+            time, worst[row], color=_VARIABLES[name], linewidth=1.8, drawstyle="steps-post",
+            solid_joinstyle="round",
+        )  # fmt: skip
     top = min(255.0, max(1.15 * worst.max(), 1.6 * limit, 1.0))
     axes.set(ylim=(0, top), yticks=[tick for tick in _TICKS if tick <= top])
     axes.set_yticks([], minor=True)
