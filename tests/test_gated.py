@@ -53,6 +53,16 @@ def test_all_cells_kept_is_the_dense_tower(family):
 
 
 @both
+def test_pixels_beyond_the_last_whole_patch_are_dropped_as_by_the_convolution(family):
+    """so400m/14-384 is 27 patches of 14 pixels a side, and 6 pixels that no patch covers."""
+    model = tower(family, image_size=37)
+    x = torch.rand(4, 3, 37, 37, dtype=torch.float64) * 2 - 1
+    dense, sparse = model(x), gated(model, threshold=0)
+    torch.testing.assert_close(sparse(x).last_hidden_state, dense.last_hidden_state, **EXACT)
+    assert sparse.gate_settings.size == (32, 32)
+
+
+@both
 def test_a_still_clip_computes_its_first_frame_only(family):
     model, x = tower(family), normalised(noise(1).expand(6, -1, -1, -1))
     sparse = gated(model)

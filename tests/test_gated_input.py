@@ -155,8 +155,8 @@ def test_towers_that_are_not_built_as_expected():
 
 @both
 def test_towers_that_do_not_fit(family):
-    with pytest.raises(ValueError, match="image_size=36 does not divide into patches of 8"):
-        gated(tower(family, image_size=36))
+    with pytest.raises(ValueError, match="image_size=7 holds no whole patch of 8 pixels"):
+        gated(tower(family, image_size=7))
     with pytest.raises(ValueError, match="3 channels and 8 pixels"):
         gated(tower(family, num_channels=1))
     mixed = tower(family)

@@ -107,6 +107,15 @@ class Gate:
         """``(H, W)`` of the grid in pixels, if it was given."""
         return cast("tuple[int, int] | None", self.settings.size)
 
+    @property
+    def picture_ids(self) -> Tensor | None:
+        """Per pixel of the reference picture, the token that it came from: ``[S, H, W]`` int32.
+
+        Only these, and the sources of the last frame, can be named by frames to come. The gate's
+        own memory, not to be written to; None before the first push.
+        """
+        return None if self._state is None else self._state.ids
+
     def fresh(self, **changes: Any) -> Self:
         """A gate of the same settings but for ``changes``, with no state."""
         return type(self)(**{**asdict(self.settings), **changes})

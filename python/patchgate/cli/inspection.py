@@ -108,7 +108,7 @@ def _draw_page(
     return {
         "moments": [
             {
-                **_moment_facts(shot.moment),
+                **_moment_facts(shot),
                 "adjacent_largest_sub_block_error": shot.adjacent_worst.error,
             }
             for shot in comparison.shots
@@ -125,11 +125,11 @@ def _meter(job: Job, video: Video, doing: str) -> Meter:
     return Meter(video, doing, job.options["start"], job.options["end"])
 
 
-def _moment_facts(moment: survey.Moment) -> dict[str, Any]:
+def _moment_facts(moment: survey.Moment | page.Shot) -> dict[str, Any]:
     return {
         "seconds": moment.pts_seconds,
         "label": moment.label,
-        "largest_sub_block_error": moment.error,
+        "largest_sub_block_error": moment.worst.error,
         "limit": moment.limit,
     }
 

@@ -96,6 +96,7 @@ class GatedTower(nn.Module):
         """
         inputs.check_options(interpolate_pos_encoding, options)
         inputs.check_pixels(pixel_values, self._family)
+        pixel_values = pixel_values[..., : self._family.covered, : self._family.covered]
         self._family.check_mode()
         clips = inputs.checked_clips(clip_lengths, len(pixel_values))
         layers, config = len(self._family.layers), self._family.model.config

@@ -19,7 +19,8 @@ def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
     for name in given:
         if name not in known:
             raise TypeError(f"gated: {name} is no setting of the gate; those are {known}")
-    own = {"patch": tower.patch, "merge": 1, "temporal_patch": 1, "size": (tower.side, tower.side)}
+    size = (tower.covered, tower.covered)
+    own = {"patch": tower.patch, "merge": 1, "temporal_patch": 1, "size": size}
     settings = GateSettings(**{**own, **given})
     for name, value in own.items():
         if getattr(settings, name) != value:

@@ -50,5 +50,5 @@ def _nameable(gate: Gate, source: Tensor) -> Tensor:
     """Ids of the tokens that a later frame can name, ascending: those of the cells now, and those
     of single pixels of the reference, which motion can bring together.
     """
-    assert gate._state is not None
-    return torch.cat([gate._state.ids.flatten().long(), source.flatten()]).unique()
+    assert gate.picture_ids is not None
+    return torch.cat([gate.picture_ids.flatten().long(), source.flatten()]).unique()

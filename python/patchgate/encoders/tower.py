@@ -86,6 +86,11 @@ class Tower(ABC):
         return int(self.model.config.image_size)
 
     @property
+    def covered(self) -> int:
+        """Of the picture's side, what whole patches cover: a convolution drops the rest."""
+        return self.side // self.patch * self.patch
+
+    @property
     def cells(self) -> int:
         """N."""
         return (self.side // self.patch) ** 2
@@ -151,9 +156,9 @@ class Tower(ABC):
                 "tower: expected image_size and patch_size of one number each, got "
                 f"{config.image_size} and {config.patch_size}"
             )
-        if self.side % self.patch:
+        if self.covered == 0:
             raise ValueError(
-                f"tower: image_size={self.side} does not divide into patches of {self.patch}"
+                f"tower: image_size={self.side} holds no whole patch of {self.patch} pixels"
             )
         if list(self.weight.shape[1:]) != [3, self.patch, self.patch]:
             raise ValueError(

@@ -17,7 +17,7 @@ from patchgate.history import History
 from patchgate.report.comparison import Compared, Comparison
 from patchgate.report.images import AMPLIFIED, Images, images_of
 from patchgate.report.plots import timeline
-from patchgate.survey import Moment, Spot, largest_limit
+from patchgate.survey import Spot, largest_limit
 
 MOMENTS = 14  # in the filmstrip, but for the one of most drift
 
@@ -25,7 +25,10 @@ MOMENTS = 14  # in the filmstrip, but for the one of most drift
 class Shot(NamedTuple):
     """A moment as the page has it: without its tensors."""
 
-    moment: Moment
+    label: str
+    pts_seconds: float
+    worst: Spot
+    limit: float
     adjacent_worst: Spot
     kept: float  # share of the cells
     moved: float
@@ -56,9 +59,12 @@ def video_facts(video: Video, history: History) -> dict[str, str]:
 
 def shot_of(compared: Compared, gate: Gate, aspect: float) -> Shot:
     """Draws and compresses what the page shows of a moment."""
-    kind = compared.moment.kind
+    moment, kind = compared.moment, compared.moment.kind
     return Shot(
-        compared.moment,
+        moment.label,
+        moment.pts_seconds,
+        moment.worst,
+        moment.limit,
         compared.adjacent_worst,
         float((kind == CHANGED).float().mean()),
         float((kind == MOVED).float().mean()),
@@ -141,7 +147,7 @@ def _first_shown(shots: list[Shot]) -> int:
     """The most telling one: where the adjacent gate drifted most, else the busiest."""
     for wanted in ("drift", "busiest"):
         for number, shot in enumerate(shots):
-            if wanted in shot.moment.label:
+            if wanted in shot.label:
                 return number
     return 0
 
