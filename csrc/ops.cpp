@@ -1,6 +1,6 @@
 // Every op's schema: the table of contents. One op has one basename in every folder: <op>.h is the
 // arithmetic, cpu/<op>.cpp and cuda/<op>.cu (or kernels/<op>.py) the loops around it,
-// reference.py its definition in plain torch.
+// python/patchgate/reference/<op>.py its definition in plain torch.
 //
 // Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels,
 // h w cells, N = h * w, K tokens, D features, P patch side.

@@ -8,11 +8,11 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-# More would spin while they wait for each other on a busy machine, and these inputs are small.
-torch.set_num_threads(min(2, torch.get_num_threads()))
-
 import pytest
 from hypothesis import HealthCheck, settings
+
+# More would spin while they wait for each other on a busy machine, and these inputs are small.
+torch.set_num_threads(min(2, torch.get_num_threads()))
 
 settings.register_profile(
     "patchgate",

@@ -190,3 +190,26 @@ def test_a_towers_features_have_no_pixels_to_rebuild(tmp_path: Path) -> None:
     assert_same(VideoTokens.load(tmp_path / "tower"), encoded)
     part = encoded.slice(0.2, 0.4)
     assert torch.equal(part.dense(), encoded.dense()[5:10])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("frame", lambda x: x[:3], "expected frame"),
+        ("source", lambda x: x + 10_000, "source refers to tokens"),
+        ("source", lambda x: x - 1, "source refers to tokens"),
+        ("motion", lambda x: torch.full_like(x, -100), "out of the picture"),
+        ("cu_seqlens", lambda x: x.flip(0).contiguous(), "cu_seqlens"),
+    ],
+)
+def test_a_file_whose_tensors_do_not_belong_together_is_refused(tmp_path, name, change, message):
+    tokens = tokens_of("camera")
+    file = tmp_path / "tokens.safetensors"
+    save_file({**tokens.tensors(), name: change(tokens.tensors()[name])}, file, tokens.metadata())
+    with pytest.raises(ValueError, match=message):
+        VideoTokens.load(file)
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"absent.*could not be written"):
+        tokens_of("camera").save(tmp_path / "absent" / "tokens.safetensors")

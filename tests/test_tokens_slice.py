@@ -1,5 +1,6 @@
 """VideoTokens.slice: a part of the video with the earlier tokens that it leans on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rebuild import CHANGED
-from test_tokens import FRAMES, KINDS, SECOND, assert_same, every_kind, tokens_of
+from test_tokens import FRAMES, KINDS, SECOND, SIZE, assert_same, every_kind, path, tokens_of
 
+import patchgate
 from patchgate import VideoTokens
 
 
@@ -124,3 +126,27 @@ def test_a_slice_of_no_frame_is_an_error(start: float, end: float, message: str)
 def test_times_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(TypeError, match="start_seconds: expected a number, got '0'"):
         tokens_of("camera").slice("0", 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", [30, 25, 1000, 30000 / 1001])
+def test_a_slice_between_two_borders_is_one_frame(rate: float) -> None:
+    """Stamps as containers give them: rounded to a tick of 1/1000 s, or not."""
+    tokens = tokens_of("camera")
+    stamps = torch.arange(tokens.shape.T, dtype=torch.float64) / rate
+    for pts in (stamps, (stamps * 1000).round() / 1000):
+        ticked = replace(
+            tokens, pts_seconds=pts, duration_seconds=torch.full_like(pts, round(1 / rate, 3))
+        )
+        borders = pts.tolist()
+        for t in range(len(borders) - 1):
+            if borders[t] < borders[t + 1]:
+                part = ticked.slice(borders[t], borders[t + 1])
+                assert part.pts_seconds.tolist() == [borders[t]]
+
+
+def test_a_frame_is_shown_until_the_next_one_also_where_frames_were_skipped() -> None:
+    tokens = patchgate.tokenize(path(), gate=patchgate.Gate(patch=8), size=SIZE, fps=5)
+    between = float(tokens.pts_seconds[1] + tokens.pts_seconds[2]) / 2
+    assert tokens.slice(between, between + 0.001).pts_seconds.tolist() == [
+        float(tokens.pts_seconds[1])
+    ]

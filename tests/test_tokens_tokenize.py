@@ -124,7 +124,11 @@ def test_chunks_are_given_as_they_are_made() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"tower": torch.nn.Linear(2, 2)}, TypeError, r"tower: expected None .*, got Linear"),
+        (
+            {"tower": torch.nn.Linear(2, 2)},
+            TypeError,
+            r"tower: expected one made by patchgate.*, got Linear",
+        ),
         ({"gate": "camera"}, TypeError, r"gate: expected a patchgate.Gate, got str"),
         ({"gate": Gate}, TypeError, r"gate: expected a patchgate.Gate, got type"),
         ({"fps": 0}, ValueError, "fps"),

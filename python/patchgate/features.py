@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
-from patchgate.gather import gather
 from patchgate.gate_settings import GateSettings
+from patchgate.gather import gather
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,10 @@ from torch import Tensor
 from patchgate import _ops, grid
 from patchgate.decode import FrameBatch
 from patchgate.gate_input import checked_map, checked_planes, checked_streams
+from patchgate.gate_settings import CHANGED as CHANGED
+from patchgate.gate_settings import MOVED as MOVED
+from patchgate.gate_settings import STATIC as STATIC
 from patchgate.gate_settings import GateSettings, OnMotion
-
-STATIC, MOVED, CHANGED = 0, 1, 2  # the values of GateResult.kind
 
 _QUARTILES = 15  # frames that the adaptive limit looks back
 
@@ -75,7 +76,7 @@ class Gate:
         size: ``(H, W)`` of the grid in pixels; needed to push a ``FrameBatch``.
         fit: how a ``FrameBatch`` is brought to ``size``: ``"stretch"``, ``"crop"`` or ``"pad"``.
 
-    Source: DESIGN of patchgate; the idea is Gated Residual Tokenization (arXiv 2509.14199).
+    Source: docs/gate.md; the idea is Gated Residual Tokenization (arXiv 2509.14199).
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class Gate:
         return f"Gate({', '.join(f'{k}={v!r}' for k, v in asdict(self.settings).items())})"
 
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
-        """The next frames of the stream(s). Does not synchronise.
+        """The next frames of the stream(s). Does not synchronise, but to check a threshold_map.
 
         Args:
             planes: uint8 ``[T, C, H, W]`` or ``[S, T, C, H, W]`` on the grid: C = 1 (luma) or 3

@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 from patchgate._check import checked_choice, checked_count, checked_number, checked_size
 from patchgate.grid import Fit
 
+STATIC, MOVED, CHANGED = 0, 1, 2  # the values of GateResult.kind, as in csrc/gate.h
+
 OnMotion = Literal["encode", "camera", "reuse"]
 
 _ON_MOTION_CODE = {"encode": 0, "camera": 1, "reuse": 2}  # csrc/gate.h

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from patchgate.gate_settings import MOVED
+
 if TYPE_CHECKING:
     from patchgate.tokens import TokenLayout, VideoTokens
-
-MOVED, CHANGED = 1, 2
 
 
 def planes(tokens: VideoTokens, layout: TokenLayout) -> Tensor:

@@ -10,15 +10,15 @@ from os import PathLike
 from typing import NamedTuple, Self
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from patchgate import _ops, reconstruct
 from patchgate._check import checked_number
 from patchgate.colour import Matrix, yuv_to_rgb
+from patchgate.gate_settings import CHANGED
 
-CHANGED = 2
 _FORMAT = "patchgate.VideoTokens/1"
 
 
@@ -82,7 +82,7 @@ class VideoTokens:
 
     def __repr__(self) -> str:
         t, h, w = self.shape
-        seconds = float(self.duration_seconds.sum())
+        seconds = float(self._shown_until()[-1] - self.pts_seconds[0]) if t else 0.0
         return (
             f"VideoTokens(K={len(self)}, D={self.features.shape[1]}, {self.features.dtype}, "
             f"T={t}, cells={h}x{w}, {seconds:.2f} s, kept={self.kept_share:.2%})"
@@ -149,12 +149,19 @@ class VideoTokens:
             start_picture=picture,
         )
 
+    def _shown_until(self) -> Tensor:
+        """When each frame ends, ``[T]``: where the next one begins, also where frames were skipped
+        or a sum of stamp and duration would miss it by a rounding.
+        """
+        last = self.pts_seconds[-1:] + self.duration_seconds[-1:]
+        return torch.cat([self.pts_seconds[1:], last])
+
     def _frames_between(self, start: float, end: float) -> tuple[int, int]:
         checked_number("start_seconds", start, -1e18, 1e18, "seconds")
         checked_number("end_seconds", end, -1e18, 1e18, "seconds")
         if end <= start:
             raise ValueError(f"slice: expected start < end, got {start} and {end} seconds")
-        shown_until = self.pts_seconds + self.duration_seconds
+        shown_until = self._shown_until()
         inside = ((shown_until > start) & (self.pts_seconds < end)).nonzero().flatten()
         if not len(inside):
             span = "it has no frames"
@@ -175,15 +182,20 @@ class VideoTokens:
     def save(self, path: str | PathLike[str]) -> None:
         """Writes a safetensors file, which ``load`` reads back bit for bit."""
         tensors = {name: value.contiguous() for name, value in self.tensors().items()}
-        save_file(tensors, path, self.metadata())
+        try:
+            save_file(tensors, path, self.metadata())
+        except (OSError, SafetensorError) as error:
+            raise OSError(f"{path}: the tokens could not be written there ({error})") from error
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
         """Reads what ``save`` (or the command line) wrote.
 
+        The tensors are mapped from the file: write to another one, do not change it in place.
+
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not a file of video tokens.
+            ValueError: not a file of video tokens, or one whose tensors do not belong together.
         """
         try:
             with safe_open(path, framework="pt") as file:
@@ -197,9 +209,34 @@ class VideoTokens:
             raise ValueError(f"{path}: expected {_FORMAT}, got {metadata.get('format')!r}")
         try:
             layout = json.loads(metadata["layout"])
-            return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
+            tokens = cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path}: incomplete or of another version ({error})") from error
+        wrong = tokens._contradiction()
+        if wrong:
+            raise ValueError(f"{path}: damaged: {wrong}")
+        return tokens
+
+    def _contradiction(self) -> str | None:
+        """What does not fit together, in words; None if all does."""
+        k, (t, h, w) = len(self), self.shape
+        shapes = {"frame": [k], "cell": [k, 2], "span": [k], "kind": [t, h, w]}
+        shapes |= {"motion": [t, h, w, 2], "cu_seqlens": [t + 1]}
+        shapes |= {"pts_seconds": [t], "duration_seconds": [t]}
+        for name, expected in shapes.items():
+            if list(getattr(self, name).shape) != expected:
+                return f"expected {name} {expected}, got {list(getattr(self, name).shape)}"
+        if self.source.numel() and not 0 <= int(self.source.min()) <= int(self.source.max()) < k:
+            return f"source refers to tokens that are not among the {k}"
+        if int(self.cu_seqlens[-1]) != k or bool((self.cu_seqlens.diff() < 0).any()):
+            return f"cu_seqlens does not lead up to {k} tokens"
+        corner = torch.cartesian_prod(torch.arange(h), torch.arange(w)).view(h, w, 2)
+        if self.layout is not None:
+            came_from = corner * self.layout.cell + self.motion
+            most = torch.tensor([h - 1, w - 1]) * self.layout.cell
+            if bool(((came_from < 0) | (came_from > most)).any()):
+                return "a vector leads out of the picture"
+        return None
 
 
 def spans(frame: Tensor, source: Tensor) -> Tensor:

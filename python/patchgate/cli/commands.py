@@ -1,7 +1,6 @@
 """The three commands. Each gives, and with --json prints, a dict of what it found or did."""
 
 import os
-import shlex
 import time
 from contextlib import closing
 from dataclasses import asdict
@@ -238,7 +237,9 @@ def inspect(
         for path in (output, overlay):
             if path is not None:
                 _not_the_video(path, video)
-        job = inspection.Job(video, output, overlay, wanted, options, at or [], _typed(context))
+        job = inspection.Job(
+            video, output, overlay, wanted, options, at or [], inspection.typed(context)
+        )
         facts = inspection.inspect_video(job)
     facts["warnings"] = warned
     result(facts, inspection.lines(facts), video, as_json)
@@ -248,20 +249,3 @@ def inspect(
 def _not_the_video(output: Path, video: str) -> None:
     if output.exists() and os.path.exists(video) and output.samefile(video):
         raise ValueError(f"{output}: this is the video itself; give another name to write to")
-
-
-def _typed(context: typer.Context) -> str:
-    """The command with the options that were given, as a shell takes it."""
-    words = ["patchgate", str(context.info_name)]
-    for parameter in context.command.params:
-        name, value = str(parameter.name), context.params.get(str(parameter.name))
-        source = context.get_parameter_source(name)
-        if source is None or source.name != "COMMANDLINE":
-            continue
-        if parameter.param_type_name == "argument":
-            words.append(str(value))
-            continue
-        flags = parameter.opts if value is not False else parameter.secondary_opts
-        for one in value if isinstance(value, (list, tuple)) else [value]:
-            words += [max(flags, key=len), *([] if isinstance(one, bool) else [str(one)])]
-    return shlex.join(words)

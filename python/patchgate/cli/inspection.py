@@ -1,11 +1,14 @@
 """`patchgate inspect`: apart from the others because it alone needs matplotlib."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import typer
 
 from patchgate import picture, survey
 from patchgate.cli.report import Meter, bytes_text
@@ -176,3 +179,20 @@ def lines(facts: dict[str, Any]) -> dict[str, str]:
         if facts[name] is not None:
             said[name] = f"{facts[name]}, {bytes_text(facts[f'{name}_bytes'])}"
     return said
+
+
+def typed(context: typer.Context) -> str:
+    """The command with the options that were given, as a shell takes it."""
+    words = ["patchgate", str(context.info_name)]
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params.get(str(parameter.name))
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        if parameter.param_type_name == "argument":
+            words.append(str(value))
+            continue
+        flags = parameter.opts if value is not False else parameter.secondary_opts
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            words += [max(flags, key=len), *([] if isinstance(one, bool) else [str(one)])]
+    return shlex.join(words)

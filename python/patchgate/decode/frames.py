@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Matrix = Literal["bt601", "bt709", "bt2020"]
+from patchgate.colour import Matrix
+
 _MATRICES = ("bt601", "bt709", "bt2020")
 
 

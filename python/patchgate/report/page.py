@@ -87,6 +87,7 @@ def render(history: History, comparison: Comparison[Shot], gate: Gate, subject: 
         subject=subject,
         history=history,
         totals=_totals(history),
+        frames="frames" if gate.settings.temporal_patch == 1 else "pairs of frames",
         ways=_ways(history, comparison),
         comparison=comparison,
         worst=float(comparison.error.max()),
@@ -175,7 +176,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda share: f"{share:.1%}"
+    environment.filters["percent"] = lambda share: "100%" if share == 1 else f"{share:.1%}"
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["level"] = lambda error: f"{error:.2f}"
     return environment.get_template("page.html.j2")
