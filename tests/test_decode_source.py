@@ -174,3 +174,9 @@ def test_decoding_beside_other_threads(want):
         worker.join(60)
     assert not failures
     assert not any(worker.is_alive() for worker in workers)
+
+
+@pytest.mark.parametrize(("option", "value"), [("fps", "2"), ("start", "1"), ("end", True)])
+def test_times_that_are_no_numbers_are_refused(option: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{option}: expected a number or None, got"):
+        patchgate.open_video(clips.clip("late.mp4"), **{option: value})

@@ -8,17 +8,25 @@ import contextlib
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from patchgate import _ops
-from patchgate.decode import FrameBatch, Video
+from patchgate.decode import FrameBatch
 from patchgate.decode.source import usable_cpus
 from patchgate.features import Features, PixelFeatures
 from patchgate.gate import Gate
 from patchgate.prefetch import prefetch
+
+
+class FrameSource(Protocol):
+    """What the pipeline needs of a ``Video``."""
+
+    threads: int  # that the decoder takes
+
+    def __iter__(self) -> Iterator[FrameBatch]: ...
 
 
 class TokenChunk(NamedTuple):
@@ -51,7 +59,7 @@ class StageSeconds:
 
 
 def token_chunks(
-    video: Video,
+    video: FrameSource,
     gate: Gate,
     stages: StageSeconds | None = None,
     features: Features | None = None,
@@ -70,12 +78,12 @@ def token_chunks(
         features = PixelFeatures(gate.settings, gate.size)
     frames_seen = 0
     for look in _tubelets(video, gate, features, stages):
-        with stages.time("gate"), _spare_threads(video.threads):
+        with stages.time("gate"), spare_threads(video.threads):
             result = gate.push(look.planes)
             h, w = result.kind.shape[1:]
             index, cu_seqlens, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
-        with _spare_threads(video.threads):
+        with spare_threads(video.threads):
             tokens = features.of(look.planes, look.batch, index, cu_seqlens, stages.time)
         yield TokenChunk(
             tokens,
@@ -100,7 +108,7 @@ class _Look(NamedTuple):
 
 
 def _tubelets(
-    video: Video, gate: Gate, features: Features, stages: StageSeconds
+    video: FrameSource, gate: Gate, features: Features, stages: StageSeconds
 ) -> Iterator[_Look]:
     f = gate.settings.temporal_patch
     looks = _looks(video, features, stages)
@@ -121,10 +129,10 @@ def _tubelets(
         yield _Look(None, torch.cat([planes] * f), pts, duration)
 
 
-def _looks(video: Video, features: Features, stages: StageSeconds) -> Iterator[_Look]:
+def _looks(video: FrameSource, features: Features, stages: StageSeconds) -> Iterator[_Look]:
     with contextlib.closing(prefetch(_timed(iter(video), stages, "decode"))) as decoded:
         for batch in _timed(decoded, stages, "wait"):
-            with stages.time("grid"), _spare_threads(video.threads):
+            with stages.time("grid"), spare_threads(video.threads):
                 planes = features.look(batch)
             yield _Look(batch, planes, batch.pts_seconds, batch.duration_seconds)
 
@@ -141,7 +149,7 @@ def _timed(
 
 
 @contextlib.contextmanager
-def _spare_threads(decoding: int) -> Iterator[None]:
+def spare_threads(decoding: int) -> Iterator[None]:
     """Leaves the decoder its cores: OpenMP's threads spin while they wait, and would take them."""
     before = torch.get_num_threads()
     torch.set_num_threads(min(before, max(1, usable_cpus() - decoding)))

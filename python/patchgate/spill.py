@@ -14,9 +14,8 @@ import errno
 import json
 import math
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
@@ -56,6 +55,7 @@ class TokenSpill:
 
     Attributes:
         frames, tokens: how many were added so far.
+        scratch: the hidden folder, gone when the `with` ends.
 
     Raises:
         OSError: the folder is not there or not writable, or the disk is full.
@@ -68,9 +68,9 @@ class TokenSpill:
         self.frames = self.tokens = 0
         names = (*self._empty, "last", "cu_seqlens")
         with ExitStack() as stack:
-            self._folder = stack.enter_context(scratch_beside(self._path))
+            self.scratch = stack.enter_context(scratch_beside(self._path))
             self._parts = {
-                name: stack.enter_context((self._folder / name).open("wb")) for name in names
+                name: stack.enter_context((self.scratch / name).open("wb")) for name in names
             }
             self._on_exit = stack.pop_all()
         self._put("cu_seqlens", torch.zeros(1, dtype=torch.int32))
@@ -105,30 +105,39 @@ class TokenSpill:
         self._parts["last"].flush()
         if not self.tokens:
             return
-        last = np.memmap(self._folder / "last", np.int64, "r+")  # [K of all frames so far]
+        last = np.memmap(self.scratch / "last", np.int64, "r+")  # [K of all frames so far]
         for t, sources in enumerate(source.flatten(1).numpy(), self.frames):
             last[sources] = t
 
-    def finish(self) -> int:
-        """Puts the file in its place, in one step, and tells its size in bytes."""
+    def finish(self, check: Callable[[], None] = lambda: None) -> int:
+        """Puts the file in its place, in one step, and tells its size in bytes.
+
+        Args:
+            check: called every few megabytes, and last right before that step; what it raises
+                leaves no file.
+        """
         for part in self._parts.values():
             part.close()
-        self._write_spans()
-        whole = self._folder / "whole"
+        self._write_spans(check)
+        whole = self.scratch / "whole"
         with whole.open("wb") as out:
             out.write(self._header())
             for name in self._order():
-                with (self._folder / name).open("rb") as raw:
-                    shutil.copyfileobj(raw, out, _SLICE)
+                with (self.scratch / name).open("rb") as raw:
+                    while piece := raw.read(_SLICE):
+                        check()
+                        out.write(piece)
         size = whole.stat().st_size
+        check()
         os.replace(whole, os.path.realpath(self._path))
         return size
 
-    def _write_spans(self) -> None:
+    def _write_spans(self, check: Callable[[], None]) -> None:
         """For how many frames each token holds, as `tokenize.spans` has it."""
-        last, frame = ((self._folder / name).open("rb") for name in ("last", "frame"))
-        with last, frame, (self._folder / "span").open("wb") as span:
+        last, frame = ((self.scratch / name).open("rb") for name in ("last", "frame"))
+        with last, frame, (self.scratch / "span").open("wb") as span:
             while len(used := np.fromfile(last, np.int64, _SLICE)):
+                check()
                 span.write((used - np.fromfile(frame, np.int64, _SLICE) + 1).data)
 
     def _tensors(self) -> dict[str, tuple[torch.dtype, list[int]]]:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from os import PathLike
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -110,7 +110,7 @@ def side_by_side(
     that was repeated). One decoding for both.
     """
     seen = _Seen(video)
-    with closing(token_chunks(cast(Video, seen), gate.fresh())) as chunks:
+    with closing(token_chunks(seen, gate.fresh())) as chunks:
         for chunk in chunks:
             yield chunk, seen.take(len(chunk.kind) * gate.settings.temporal_patch)
 

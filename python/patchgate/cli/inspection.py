@@ -15,7 +15,7 @@ from patchgate.cli.report import Meter, bytes_text
 from patchgate.decode import Video, open_video
 from patchgate.gate import Gate
 from patchgate.history import Choice, History, history_of, strip_frames, telling_frames
-from patchgate.pipeline import TokenChunk, _spare_threads
+from patchgate.pipeline import TokenChunk, spare_threads
 from patchgate.report import overlay, page
 from patchgate.report.comparison import Comparison, compare
 from patchgate.spill import scratch_beside
@@ -46,7 +46,7 @@ def inspect_video(job: Job) -> dict[str, Any]:
             for path in targets
         }
         video = stack.enter_context(open_video(job.video, **job.options))
-        stack.enter_context(_spare_threads(video.threads))
+        stack.enter_context(spare_threads(video.threads))
         history = _first_pass(job, video, drafts.get(job.overlay) if job.overlay else None)
         facts = _facts(job, history)
         if job.output is not None:

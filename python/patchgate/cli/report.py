@@ -4,13 +4,19 @@ Standard output carries the result (with --json: one JSON object and nothing els
 warnings and errors go to standard error.
 """
 
+import contextlib
 import json
+import os
 import re
+import shutil
 import signal
+import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -26,12 +32,16 @@ from patchgate.pipeline import TokenChunk
 _NO_MEMORY = re.compile("allocate memory|new_empty")
 
 INTERRUPTED = 130  # as a shell reports SIGINT
+_NO_READER = 141  # as a shell reports SIGPIPE, which ends other tools
+
+_NOTHING = "nothing was written"
 
 
 def say(kind: str, what: object) -> None:
     """One line on standard error."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"patchgate: {kind}: {' '.join(str(what).split())}", markup=False)
+    with contextlib.suppress(OSError):  # the terminal is gone: the exit code still tells
+        console.print(f"patchgate: {kind}: {' '.join(str(what).split())}", markup=False)
 
 
 @contextmanager
@@ -48,9 +58,10 @@ def reported() -> Iterator[list[str]]:
         warnings.showwarning = show
         try:
             yield told
-        except KeyboardInterrupt:
-            say("interrupted", "nothing was written")
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as error:
+            say("interrupted", _NOTHING)
+            code = error.exit_code if isinstance(error, Stopped) else INTERRUPTED
+            raise typer.Exit(code) from None
         except (OSError, ValueError) as error:
             say("error", error)
             raise typer.Exit(1) from error
@@ -61,16 +72,39 @@ def reported() -> Iterator[list[str]]:
             raise typer.Exit(1) from error
 
 
-class Stop:
-    """Ctrl-C (or a polite kill) asks for an end after the chunk at hand; again, for one at once."""
+class Stopped(KeyboardInterrupt):
+    """Somebody asked for an end at once."""
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+class Stop:
+    """Ctrl-C (or a polite kill) asks for an end after the chunk at hand; again, for one at once.
+
+    The handler only takes notes, since Python drops what it would raise in a finaliser: `check`
+    raises, where that is safe. Should the work not come by there within `GRACE` seconds, a thread
+    of our own removes `scratch` and ends the process. Put it around all that the command says:
+    who has asked once is not heard any more after it.
+    """
+
+    GRACE = 2.0  # seconds
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
         self.asked_by: int | None = None  # the signal's number
+        self.now = False  # it was asked for twice
+        self.scratch: Path | None = None  # what must not be left behind
+        self._settled = False  # the file stands, or it is over: asking changes nothing any more
+        self._wake, self._over = threading.Event(), threading.Event()
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._ask) for number in self._SIGNALS}
+        self._before = {number: signal.getsignal(number) for number in self._SIGNALS}
+        for number, handler in self._before.items():
+            if handler != signal.SIG_IGN:  # as nohup wants it
+                signal.signal(number, self._ask)
+        threading.Thread(target=self._watch, name="patchgate-stop", daemon=True).start()
         return self
 
     def __exit__(
@@ -79,13 +113,40 @@ class Stop:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.settle()
+        self._over.set()
+        self._wake.set()
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if self.asked_by is None else signal.SIG_IGN)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked_by is not None:
-            raise KeyboardInterrupt
-        self.asked_by = number
+        if self._settled:
+            self.asked_by = self.asked_by or number
+        elif self.asked_by is None:
+            self.asked_by = number
+        elif not self.now:
+            self.now = True
+            self._wake.set()
+
+    def check(self) -> None:
+        """Raises where an end at once was asked for."""
+        if self.now:
+            raise Stopped(self.exit_code)
+
+    def settle(self) -> None:
+        """From here on the outcome stands."""
+        self._settled = True
+
+    def _watch(self) -> None:
+        self._wake.wait()
+        if self._over.wait(self.GRACE) or self._settled:
+            return
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        cursor = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""  # which the progress bar hides
+        with contextlib.suppress(OSError):
+            os.write(2, f"{cursor}patchgate: interrupted: {_NOTHING}\n".encode())
+        os._exit(self.exit_code)
 
     @property
     def exit_code(self) -> int:

@@ -6,6 +6,7 @@ import math
 import warnings
 import weakref
 from collections.abc import Generator, Iterator
+from numbers import Real
 from types import TracebackType
 from typing import Self, get_args
 
@@ -139,7 +140,8 @@ class Video:
             problems.format_changes.append((seconds, now.pixels))
         if not told:
             self._warn(
-                f"the picture changes at {seconds:.3f} s from {_look(was)} to {_look(now)}; "
+                f"the picture changes at {seconds:.3f} s from {_look(was)} to {_look(now)}"
+                f"{_recoloured(was, now)}; "
                 "a new batch begins there, and at every further change",
                 depth=5,
             )
@@ -188,6 +190,12 @@ class Video:
         )
 
 
+def _recoloured(was: Look, now: Look) -> str:
+    if (was.space, was.range) == (now.space, now.range):
+        return ""
+    return ", with other colours: RGB made of its tokens takes the first matrix for all"
+
+
 def _look(look: Look) -> str:
     turned = f" turned by {look.rotation}" if look.rotation else ""
     return f"{look.width}x{look.height} {look.pixels}{turned}"
@@ -217,7 +225,7 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
     """
     _check_device(device)
     _check_seconds(start, end)
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
+    if fps is not None and not (_is_number("fps", fps) and math.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be a positive number of frames a second or None, got {fps}")
     threads = default_threads() if threads is None else threads
     for name, count in (("chunk", chunk), ("threads", threads)):
@@ -242,9 +250,15 @@ def _check_device(device: str | torch.device) -> None:
         )
 
 
+def _is_number(name: str, value: float) -> bool:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a number or None, got {value!r}")
+    return True
+
+
 def _check_seconds(start: float | None, end: float | None) -> None:
     for name, value in (("start", start), ("end", end)):
-        if value is not None and not math.isfinite(value):
+        if value is not None and not (_is_number(name, value) and math.isfinite(value)):
             raise ValueError(f"{name} must be a finite number of seconds or None, got {value}")
     if start is not None and end is not None and end <= start:
         raise ValueError(f"end must lie after start, got start={start}, end={end} (seconds)")
