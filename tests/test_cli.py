@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import os
 import re
 import shlex
 import signal
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 import patchgate
 from patchgate.cli import app
 from patchgate.cli.options import GateOptions, parsed_size
-from patchgate.cli.report import Stop
+from patchgate.cli.report import Stop, Stopped
 
 SMALL = ["--size", "42,56"]
 EVERY_COMMAND = ["tokenize", "inspect"]
@@ -137,6 +138,7 @@ def test_inspect(tmp_path):
         ["--end", "inf"],
         ["--chunk", "0"],
         ["--threads", "none"],
+        ["--threads", "100000"],
         ["--nonsense"],
     ],
 )
@@ -194,13 +196,29 @@ def test_no_frame_in_the_part_exits_1_and_keeps_the_older_file(tmp_path):
     assert (tmp_path / "t").read_text() == "older"
 
 
-def test_the_video_itself_is_not_overwritten(tmp_path):
-    clip = tmp_path / "clip.mp4"
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("clip.mp4", ["tokenize", "-o"]),
+        ("clip.png", ["inspect", "-o"]),
+        ("clip.mp4", ["inspect", "--overlay"]),
+        ("clip.mp4", ["inspect", "-o", "new.png", "--overlay"]),
+    ],
+)
+@pytest.mark.parametrize("how", ["same", "hard link", "link"])
+def test_the_video_itself_is_not_overwritten(tmp_path, monkeypatch, name, words, how):
+    monkeypatch.chdir(tmp_path)
+    clip, output = tmp_path / name, tmp_path / f"other.{name}"
     clip.write_bytes(clips.clip("h264.mp4").read_bytes())
-    result = run("tokenize", clip, "-o", clip)
+    if how == "same":
+        output = clip
+    else:
+        (output.hardlink_to if how == "hard link" else output.symlink_to)(clip)
+    result = run(words[0], clip, *words[1:], output)
     assert result.exit_code == 1
     assert "the video itself" in result.stderr
     assert clip.read_bytes() == clips.clip("h264.mp4").read_bytes()
+    assert not (tmp_path / "new.png").exists()
 
 
 def test_an_unknown_picture_format_is_wrong_usage(tmp_path):
@@ -234,8 +252,8 @@ def endless(tmp_path_factory):
     return clips.write(tmp_path_factory.mktemp("cli") / "long.mp4", frames=1500)
 
 
-def interrupted(clip, output, number):
-    """Starts tokenizing, and sends the signal once the first tokens are on the disk."""
+def interrupted(clip, output, *numbers, gap=0.0):
+    """Starts tokenizing, and sends the signals once the first tokens are on the disk."""
     words = command("tokenize", clip, "-o", output, "--size", "980", "--json", "--chunk", "4")
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 20
@@ -243,12 +261,16 @@ def interrupted(clip, output, number):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(number)
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(gap)
     stdout, stderr = process.communicate(timeout=20)
     return process.returncode, stdout, stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_ctrl_c_leaves_a_valid_partial_file(tmp_path, endless, number, code):
     output = tmp_path / "t.safetensors"
     returned, stdout, stderr = interrupted(endless, output, number)
@@ -266,15 +288,86 @@ def test_ctrl_c_leaves_a_valid_partial_file(tmp_path, endless, number, code):
     assert list(tmp_path.iterdir()) == [output]
 
 
-def test_a_second_ctrl_c_ends_at_once():
-    before = signal.getsignal(signal.SIGINT)
+def test_a_second_ctrl_c_leaves_nothing(tmp_path, endless):
+    output = tmp_path / "t"
+    # two signals, as two of the same kind may arrive as one
+    returned, stdout, stderr = interrupted(endless, output, signal.SIGINT, signal.SIGTERM)
+    assert returned == 130
+    assert stdout == ""
+    assert stderr == "patchgate: interrupted: nothing was written\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("gap", [0.003, 0.03])
+def test_ctrl_c_pressed_again_and_again_tells_what_it_leaves(tmp_path, endless, gap):
+    output = tmp_path / "t"
+    returned, _, stderr = interrupted(endless, output, *[signal.SIGINT] * 15, gap=gap)
+    assert returned == 130
+    assert len(stderr.splitlines()) == 1
+    if "nothing was written" in stderr:
+        assert not list(tmp_path.iterdir())
+    else:  # the file was complete before the second
+        assert "holds the first" in stderr
+        assert patchgate.VideoTokens.load(output).shape.T > 0
+        assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.fixture
+def handlers():
+    """Puts the handlers back: after a signal `Stop` leaves none."""
+    before = {number: signal.getsignal(number) for number in Stop._SIGNALS}
+    yield before
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_signals_are_noted_and_raise_only_where_it_is_safe(handlers):
     with Stop() as stop:
         assert stop.exit_code == 0
+        signal.raise_signal(signal.SIGTERM)
+        stop.check()
+        assert stop.exit_code == 143
         signal.raise_signal(signal.SIGINT)
-        assert stop.exit_code == 130
-        with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Stopped) as stopped:
+            stop.check()
+        assert stopped.value.exit_code == 143
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "the program is ending"
+
+
+def test_signals_after_the_file_stands_change_nothing(handlers):
+    with Stop() as stop:
+        stop.settle()
+        for _ in range(3):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+        stop.check()
+        assert stop.exit_code == 0
+    assert signal.getsignal(signal.SIGINT) is handlers[signal.SIGINT]
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored(handlers):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.exit_code == 0
+
+
+def test_work_that_hangs_is_ended_without_its_help(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "part").touch()
+    program = f"""
+import pathlib, signal, time
+from patchgate.cli.report import Stop
+Stop.GRACE = 0.1
+with Stop() as stop:
+    stop.scratch = pathlib.Path({str(tmp_path / "scratch")!r})
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (130, b"patchgate: interrupted: nothing was written\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_ctrl_c_while_inspecting_writes_nothing(tmp_path, endless):
@@ -289,3 +382,50 @@ def test_ctrl_c_while_inspecting_writes_nothing(tmp_path, endless):
     assert "Traceback" not in stderr
     assert "nothing was written" in stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_standard_output_that_is_full_or_unread(words):
+    call = command("info", clips.clip("h264.mp4"), *words)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "patchgate: error: standard output: No space left on device\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(call, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "ascii_only"), [("\u00e9.mp4", True), (os.fsdecode(b"b\xff.mp4"), False)]
+)
+def test_names_that_the_terminal_cannot_write(tmp_path, name, ascii_only):
+    clip = tmp_path / name
+    clip.write_bytes(clips.clip("h264.mp4").read_bytes())
+    settings = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    environment = {**os.environ, **(settings if ascii_only else {})}
+    for words in (["info"], ["inspect", "-o", tmp_path / "p.png", *SMALL],
+                  ["inspect", "-o", tmp_path / "p.html", *SMALL],
+                  ["tokenize", "-o", tmp_path / name.replace("mp4", "t"), *SMALL]):  # fmt: skip
+        done = subprocess.run(command(words[0], clip, *words[1:]), env=environment,
+                              capture_output=True)  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b".mp4" in done.stdout or words[0] == "tokenize"
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert ("\u00e9.mp4" if "\u00e9" in name else "b\ufffd.mp4") in page
+
+
+def test_tubelets_are_not_called_frames(tmp_path):
+    """2 s at 25 frames/s, paired: sampling counts frames, and their tokens in pairs."""
+    clip = clips.write(tmp_path / "odd.mp4", frames=51)
+    words = ["-o", tmp_path / "p.png", *SMALL, "--temporal-patch", 2]
+    facts = json.loads(run("inspect", clip, *words, "--json").stdout)
+    assert facts["frames"] == 26
+    assert facts["dense_tokens"] == 26 * 12
+    assert facts["sampled"]["1_fps"] == {"frames": 3, "tokens": 2 * 12}
+    assert facts["sampled"]["2_fps"] == {"frames": 5, "tokens": 3 * 12}
+    assert "for all 26 tubelets of 2 frames" in run("inspect", clip, *words).stdout
+    words[1] = tmp_path / "t"
+    assert "26 tubelets of 2 frames, 3 x 4 cells each" in run("tokenize", clip, *words).stdout

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import clips
 import numpy as np
@@ -15,6 +16,8 @@ import pytest
 from test_decode import joined
 
 import patchgate
+from patchgate.decode.planes import native
+from patchgate.pipeline import token_chunks
 
 
 class Pipe(io.RawIOBase):
@@ -117,6 +120,38 @@ def test_a_closed_video_says_so():
     with pytest.raises(StopIteration):
         next(run)
     video.close()
+
+
+def test_closing_while_another_thread_decodes(monkeypatch):
+    decoding, taken = threading.Event(), []
+
+    def slow(picture):
+        decoding.set()
+        time.sleep(0.2)
+        return native(picture)
+
+    video = patchgate.open_video(clips.clip("h264.mp4"), chunk=1)
+    run = iter(video)
+    next(run)
+    monkeypatch.setattr("patchgate.decode.video.native", slow)
+    thread = threading.Thread(target=lambda: taken.extend(run))
+    thread.start()
+    assert decoding.wait(10)
+    video.close()  # waits for the one batch
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(taken) <= 1
+    assert next(run, None) is None
+
+
+def test_closing_while_the_pipeline_decodes_ahead():
+    for _ in range(5):
+        video = patchgate.open_video(clips.clip("h264.mp4"), chunk=1)
+        chunks = token_chunks(video, patchgate.Gate(size=(42, 56)))
+        next(chunks)
+        video.close()
+        assert len(list(chunks)) < 39
+    assert not [t for t in threading.enumerate() if t.name == "patchgate-prefetch"]
 
 
 STOP_EARLY = """

@@ -121,6 +121,35 @@ def test_without_finish_the_older_file_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_end_asked_for_while_finishing_leaves_nothing(tmp_path):
+    """Whenever that is: between any two pieces, and last right before the file is moved."""
+
+    def finish_but_for(count):
+        calls = iter(range(count))
+
+        def check():
+            if next(calls, None) is None:
+                raise KeyboardInterrupt
+
+        with (
+            patchgate.open_video(clips.clip("h264.mp4")) as video,
+            TokenSpill(tmp_path / "t", gate, video.colour.matrix) as spill,
+        ):
+            for chunk in token_chunks(video, gate.fresh()):
+                spill.add(chunk)
+            spill.finish(check)
+
+    gate, count = sized_gate(None, SIZE), 0
+    while not (tmp_path / "t").exists():
+        try:
+            finish_but_for(count)
+        except KeyboardInterrupt:
+            assert not list(tmp_path.iterdir())
+            count += 1
+    assert count > 10  # spans, ten tensors, the move
+    assert patchgate.VideoTokens.load(tmp_path / "t").shape.T == 40
+
+
 def test_a_link_stays_a_link(tmp_path):
     real, link = tmp_path / "real", tmp_path / "link"
     real.write_text("older")

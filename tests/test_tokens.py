@@ -1,7 +1,7 @@
 """VideoTokens: what a video's tokens say of every cell of every frame; saved, cut and rebuilt."""
 
 import functools
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import patchgate
-from patchgate import Gate, VideoTokens, grid
+from patchgate import Gate, VideoTokens, grid, token_file
 
 FRAMES, SIZE = 21, (24, 32)  # 3 x 4 cells of 8 pixels
 SECOND = 1 / clips.RATE
@@ -205,7 +205,8 @@ def test_a_towers_features_have_no_pixels_to_rebuild(tmp_path: Path) -> None:
 def test_a_file_whose_tensors_do_not_belong_together_is_refused(tmp_path, name, change, message):
     tokens = tokens_of("camera")
     file = tmp_path / "tokens.safetensors"
-    save_file({**tokens.tensors(), name: change(tokens.tensors()[name])}, file, tokens.metadata())
+    told = token_file.metadata(asdict(tokens.layout))
+    save_file({**tokens.tensors(), name: change(tokens.tensors()[name])}, file, told)
     with pytest.raises(ValueError, match=message):
         VideoTokens.load(file)
 

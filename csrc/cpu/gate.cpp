@@ -8,7 +8,7 @@
 namespace patchgate {
 namespace {
 
-// What repays waking a thread: about 30 us of work or more. Less would gain little on an idle machine and
+// What repays waking a thread: 30 us of work or more. Less would gain little on an idle machine and
 // lose much on a busy one, where every parallel region waits for its last thread to be scheduled.
 constexpr int64_t kZeroTestGrain = 1 << 19;  // bytes compared
 constexpr int64_t kSearchGrain = 32;         // cells searched

@@ -28,6 +28,7 @@ class History:
     duration_seconds: Tensor  # [T] float64
     changed: Tensor  # [T] int64: cells
     moved: Tensor  # [T] int64: cells
+    tubelet: int = 1  # frames of one
 
     @property
     def is_key(self) -> Tensor:
@@ -55,7 +56,14 @@ class History:
             return 0
         length = max(self.end - self.begin, 1e-9)
         moments = torch.arange(0, length, 1 / fps, dtype=torch.float64) + self.begin
-        return len(torch.searchsorted(self.pts_seconds, moments + 1e-3, right=True).unique())
+        # A tubelet's frames share its time, as if evenly: their own times are not kept.
+        share = torch.arange(self.tubelet, dtype=torch.float64) / self.tubelet
+        shown = (self.pts_seconds[:, None] + self.duration_seconds[:, None] * share).flatten()
+        return len(torch.searchsorted(shown, moments + 1e-3, right=True).unique())
+
+    def dense_tokens(self, frames: int) -> int:
+        """What so many frames cost without a gate, a last half tubelet filled up."""
+        return -(-frames // self.tubelet) * self.cells
 
     def frame_shown_at(self, seconds: float) -> int:
         """The frame on the screen at a time of the video's clock.
@@ -70,6 +78,16 @@ class History:
         return int(torch.searchsorted(self.pts_seconds, time, right=True)) - 1
 
 
+def unit(tubelet: int) -> str:
+    """What a gate looks at, and a history counts."""
+    return "frames" if tubelet == 1 else "tubelets"
+
+
+def counted(count: int, tubelet: int) -> str:
+    """`1,234 frames`, or, where one token spans two frames, `617 tubelets of 2 frames`."""
+    return f"{count:,} {unit(tubelet)}" + (f" of {tubelet} frames" if tubelet > 1 else "")
+
+
 class Choice(NamedTuple):
     """A frame to look at, and why this one."""
 
@@ -77,7 +95,9 @@ class Choice(NamedTuple):
     label: str
 
 
-def history_of(chunks: Iterable[TokenChunk], cells: int, on_chunk: OnChunk | None) -> History:
+def history_of(
+    chunks: Iterable[TokenChunk], cells: int, on_chunk: OnChunk | None, tubelet: int = 1
+) -> History:
     """Counts what goes by and forgets it."""
     # Numbers, not tensors: small tensors that stay between large ones that go keep the heap from
     # shrinking (measured: half a megabyte a chunk).
@@ -90,9 +110,9 @@ def history_of(chunks: Iterable[TokenChunk], cells: int, on_chunk: OnChunk | Non
         moved.extend((kind == MOVED).sum(1).tolist())
         if on_chunk is not None:
             on_chunk(chunk)
-    times = (torch.tensor(values, dtype=torch.float64) for values in (pts, duration))
-    counts = (torch.tensor(values, dtype=torch.int64) for values in (changed, moved))
-    return History(cells, *times, *counts)
+    starts, lengths = (torch.tensor(values, dtype=torch.float64) for values in (pts, duration))
+    new, moving = (torch.tensor(values, dtype=torch.int64) for values in (changed, moved))
+    return History(cells, starts, lengths, new, moving, tubelet)
 
 
 def telling_frames(history: History) -> list[Choice]:

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from patchgate.cells import overlay as overlay
 from patchgate.decode import Video
 from patchgate.gate import CHANGED, Gate
+from patchgate.history import counted, unit
 from patchgate.history_plot import PRINT, draw_shares, key_seconds, plain
 from patchgate.survey import History, Moment
 
@@ -47,7 +48,12 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
         f"threshold {settings.threshold:g}, search radius {settings.search_radius}, "
         f"on_motion {settings.on_motion}",
     ]
-    return Caption(Path(path).name, "   ·   ".join(facts), display_aspect(video, gate))
+    return Caption(printable(Path(path).name), "   ·   ".join(facts), display_aspect(video, gate))
+
+
+def printable(name: str) -> str:
+    """A file's name as text: its bytes may be none, which no font and no page can take."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def display_aspect(video: Video, gate: Gate) -> float:
@@ -100,7 +106,8 @@ def _draw_words(figure: Figure, height: float, history: History, caption: Captio
     figure.text(x, 1 - 0.34 / height, caption.title, size=16, weight="bold", color=INK)
     figure.text(
         x, 1 - 0.60 / height,
-        f"{tokens:,} tokens stand for all {frames:,} frames: {tokens / dense:.1%} of the dense "
+        f"{tokens:,} tokens stand for all {counted(frames, history.tubelet)}: "
+        f"{tokens / dense:.1%} of the dense "
         f"{dense:,}", size=11.5, color=INK,
     )  # fmt: skip
     figure.text(x, 1 - 0.81 / height, caption.facts, size=9, color=FAINT)
@@ -163,7 +170,8 @@ def _draw_history(axes: Axes, history: History, moments: list[Moment]) -> None:
     axes.set(xlabel="seconds", ylabel="share of cells")
     axes.set_title("kept share over time", size=10, color=INK, loc="left", pad=9)
     text, keys = "key frame (start, scene cut): every cell is a token", int(history.is_key.sum())
-    text = f"\u25bc {text}" if key_seconds(history) or not keys else f"{keys:,} frames are {text}"
+    count = f"{keys:,} {unit(history.tubelet)}"
+    text = f"\u25bc {text}" if key_seconds(history) or not keys else f"{count} are {text}"
     axes.set_title(text, size=8, color=FAINT, loc="right", pad=9)
 
 
@@ -171,13 +179,17 @@ def _draw_counts(axes: Axes, history: History) -> None:
     """Tokens and looked-at frames, beside what else one could do."""
     frames, cells = len(history.changed), history.cells
     sampled = {f"{fps} fps, dense": history.frames_at(fps) for fps in (1, 2)}
-    rows = [(name, count * cells, count, "#b5b5b5") for name, count in sampled.items()]
-    rows.append(("every frame, dense", frames * cells, frames, "#b5b5b5"))
-    rows.append(("every frame, gated", int(history.changed.sum()), frames, PRINT.changed))
+    rows = [
+        (name, history.dense_tokens(count), f"{count:,} frames", "#b5b5b5")
+        for name, count in sampled.items()
+    ]
+    every = f"{frames:,} {unit(history.tubelet)}"
+    rows.append(("every frame, dense", frames * cells, every, "#b5b5b5"))
+    rows.append(("every frame, gated", int(history.changed.sum()), every, PRINT.changed))
     names, tokens, seen, colours = zip(*rows, strict=True)
     axes.barh(names, tokens, color=colours, height=0.62)
     for row, (count, looked_at) in enumerate(zip(tokens, seen, strict=True)):
-        axes.text(count, row, f"  {count:,}  ({looked_at:,} frames)", va="center", size=8,
+        axes.text(count, row, f"  {count:,}  ({looked_at})", va="center", size=8,
                   color=INK)  # fmt: skip
     axes.set_xlim(0, max(tokens) * 1.9)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -17,6 +17,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -26,11 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchgate import token_file
 from patchgate.colour import Matrix
 from patchgate.gate import CHANGED, Gate
 from patchgate.pipeline import TokenChunk
 from patchgate.tokenize import empty_chunk, layout_of
-from patchgate.tokens import token_metadata
 
 _DTYPES = {
     torch.float64: "F64",
@@ -63,7 +64,10 @@ class TokenSpill:
     """
 
     def __init__(self, path: str | PathLike[str], gate: Gate, matrix: Matrix) -> None:
-        self._path, self._metadata = Path(path), token_metadata(layout_of(gate, matrix))
+        self._path, self._metadata = (
+            Path(path),
+            token_file.metadata(asdict(layout_of(gate, matrix))),
+        )
         self._empty = empty_chunk(gate)._asdict()
         self.frames = self.tokens = 0
         names = (*self._empty, "last", "cu_seqlens")

@@ -4,22 +4,17 @@ Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h 
 D features, p cell side in pixels.
 """
 
-import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from typing import NamedTuple, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from patchgate import _ops, reconstruct
+from patchgate import _ops, reconstruct, token_file
 from patchgate._check import checked_number
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.gate_settings import CHANGED
-
-_FORMAT = "patchgate.VideoTokens/1"
 
 
 class TokenShape(NamedTuple):
@@ -175,17 +170,14 @@ class VideoTokens:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
-    def metadata(self) -> dict[str, str]:
-        """What a file says beside the tensors."""
-        return token_metadata(self.layout)
-
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes a safetensors file, which ``load`` reads back bit for bit."""
-        tensors = {name: value.contiguous() for name, value in self.tensors().items()}
-        try:
-            save_file(tensors, path, self.metadata())
-        except (OSError, SafetensorError) as error:
-            raise OSError(f"{path}: the tokens could not be written there ({error})") from error
+        """Writes a safetensors file, which ``load`` reads back bit for bit.
+
+        Raises:
+            OSError: the file cannot be written there.
+        """
+        layout = None if self.layout is None else asdict(self.layout)
+        token_file.write(path, self.tensors(), layout)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -197,46 +189,8 @@ class VideoTokens:
             FileNotFoundError: no such file.
             ValueError: not a file of video tokens, or one whose tensors do not belong together.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise ValueError(f"{path}: not a safetensors file ({error})") from error
-        if metadata.get("format") != _FORMAT:
-            raise ValueError(f"{path}: expected {_FORMAT}, got {metadata.get('format')!r}")
-        try:
-            layout = json.loads(metadata["layout"])
-            tokens = cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path}: incomplete or of another version ({error})") from error
-        wrong = tokens._contradiction()
-        if wrong:
-            raise ValueError(f"{path}: damaged: {wrong}")
-        return tokens
-
-    def _contradiction(self) -> str | None:
-        """What does not fit together, in words; None if all does."""
-        k, (t, h, w) = len(self), self.shape
-        shapes = {"frame": [k], "cell": [k, 2], "span": [k], "kind": [t, h, w]}
-        shapes |= {"motion": [t, h, w, 2], "cu_seqlens": [t + 1]}
-        shapes |= {"pts_seconds": [t], "duration_seconds": [t]}
-        for name, expected in shapes.items():
-            if list(getattr(self, name).shape) != expected:
-                return f"expected {name} {expected}, got {list(getattr(self, name).shape)}"
-        if self.source.numel() and not 0 <= int(self.source.min()) <= int(self.source.max()) < k:
-            return f"source refers to tokens that are not among the {k}"
-        if int(self.cu_seqlens[-1]) != k or bool((self.cu_seqlens.diff() < 0).any()):
-            return f"cu_seqlens does not lead up to {k} tokens"
-        corner = torch.cartesian_prod(torch.arange(h), torch.arange(w)).view(h, w, 2)
-        if self.layout is not None:
-            came_from = corner * self.layout.cell + self.motion
-            most = torch.tensor([h - 1, w - 1]) * self.layout.cell
-            if bool(((came_from < 0) | (came_from > most)).any()):
-                return "a vector leads out of the picture"
-        return None
+        tensors, layout = token_file.read(path)
+        return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
 
 
 def spans(frame: Tensor, source: Tensor) -> Tensor:
@@ -259,8 +213,3 @@ def cu_seqlens(kind: Tensor) -> Tensor:
     """Where each frame's tokens begin, ``[T + 1]`` int32, of kinds ``[T, h, w]``."""
     ends = (kind == CHANGED).flatten(1).sum(1).cumsum(0)
     return torch.cat([ends.new_zeros(1), ends]).int()
-
-
-def token_metadata(layout: TokenLayout | None) -> dict[str, str]:
-    """The safetensors metadata of a token file."""
-    return {"format": _FORMAT, "layout": json.dumps(None if layout is None else asdict(layout))}

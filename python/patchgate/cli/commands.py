@@ -15,6 +15,7 @@ from patchgate.cli.report import Meter, Stop, bytes_text, reported, result, say
 from patchgate.decode import open_video
 from patchgate.decode.source import Source, open_container
 from patchgate.gate import Gate
+from patchgate.history import counted
 from patchgate.pipeline import StageSeconds, token_chunks
 from patchgate.spill import TokenSpill
 
@@ -73,38 +74,41 @@ def tokenize(
     Ctrl-C ends early with a valid file of the frames so far; pressed again, with none.
     """
     wanted, options = gate.gate(), read.apply()
-    with reported() as warned, Stop() as stop:
+    with Stop() as stop, reported() as warned:
         facts = _tokenize(video, output, wanted, options, stop)
-    facts["warnings"] = warned
-    result(facts, _tokenize_lines(facts), str(output), as_json)
-    if stop.exit_code:
-        say("interrupted", f"{output} holds the first {facts['frames']:,} frames")
-        raise typer.Exit(stop.exit_code)
+        facts["warnings"] = warned
+        if stop.exit_code:
+            held = counted(facts["frames"], wanted.settings.temporal_patch)
+            say("interrupted", f"{output} holds the first {held}")
+        result(facts, _tokenize_lines(facts), str(output), as_json)
+        if stop.exit_code:
+            raise typer.Exit(stop.exit_code)
     return facts
 
 
 def _tokenize(
     path: str, output: Path, gate: Gate, options: dict[str, Any], stop: Stop
 ) -> dict[str, Any]:
-    _not_the_video(output, path)
-    begin, stages = time.perf_counter(), StageSeconds()
+    not_the_video(path, output)
+    begin, stages, tubelet = time.perf_counter(), StageSeconds(), gate.settings.temporal_patch
     with open_video(path, **options) as video, TokenSpill(output, gate, video.colour.matrix) as out:
+        stop.scratch = out.scratch
         with (
-            Meter(video, "tokenize", options["start"], options["end"]) as meter,
+            Meter(video, "tokenize", options["start"], options["end"], tubelet) as meter,
             closing(token_chunks(video, gate, stages)) as chunks,
         ):
             for chunk in chunks:
+                stop.check()
                 with stages.time("write"):
                     out.add(chunk)
                 meter.show(chunk)
                 if stop.asked_by:
                     break
-        if stop.asked_by and not out.frames:
-            raise KeyboardInterrupt
         if not out.frames:
             raise ValueError(f"{path}: no frame there to be tokenized; nothing was written")
         with stages.time("write"):
-            size = out.finish()
+            size = out.finish(stop.check)
+        stop.settle()
     seconds = time.perf_counter() - begin
     height, width = gate.size or (0, 0)
     return {
@@ -118,7 +122,7 @@ def _tokenize(
         "grid": [height, width],
         "cells": [height // gate.settings.cell, width // gate.settings.cell],
         "gate": asdict(gate.settings),
-        "frames_per_second": out.frames * gate.settings.temporal_patch / seconds,
+        "frames_per_second": out.frames * tubelet / seconds,
         "seconds": {**stages.seconds, "total": seconds},
         "interrupted": stop.asked_by is not None,
     }
@@ -127,9 +131,9 @@ def _tokenize(
 def _tokenize_lines(facts: dict[str, Any]) -> dict[str, str]:
     h, w = facts["cells"]
     stages = ", ".join(f"{name} {spent:.2f}" for name, spent in facts["seconds"].items())
-    what = "frames" if facts["gate"]["temporal_patch"] == 1 else "tubelets"
+    frames = counted(facts["frames"], facts["gate"]["temporal_patch"])
     return {
-        what: f"{facts['frames']:,} of {h} x {w} cells",
+        "video": f"{frames}, {h} x {w} cells each",
         "tokens": f"{facts['tokens']:,} of {facts['dense_tokens']:,}: "
         f"{facts['kept_share']:.2%} kept",
         "speed": f"{facts['frames_per_second']:,.0f} frames/s",
@@ -166,7 +170,7 @@ def info(video: VideoPath, as_json: Json = False) -> dict[str, Any]:
             "warnings": warned,
             "build": build_info(),
         }
-    result(facts, _info_lines(facts), video, as_json)
+        result(facts, _info_lines(facts), video, as_json)
     return facts
 
 
@@ -234,18 +238,18 @@ def inspect(
         raise typer.BadParameter(f"--at: at most {_MOST_MOMENTS} moments fit, got {len(at or [])}")
     wanted, options = gate.gate(), read.apply()
     with reported() as warned:
-        for path in (output, overlay):
-            if path is not None:
-                _not_the_video(path, video)
+        not_the_video(video, output, overlay)
         job = inspection.Job(
             video, output, overlay, wanted, options, at or [], inspection.typed(context)
         )
         facts = inspection.inspect_video(job)
-    facts["warnings"] = warned
-    result(facts, inspection.lines(facts), video, as_json)
+        facts["warnings"] = warned
+        result(facts, inspection.lines(facts), video, as_json)
     return facts
 
 
-def _not_the_video(output: Path, video: str) -> None:
-    if output.exists() and os.path.exists(video) and output.samefile(video):
-        raise ValueError(f"{output}: this is the video itself; give another name to write to")
+def not_the_video(video: str, *outputs: Path | None) -> None:
+    """For every file that a command writes, before it writes any."""
+    for output in outputs:
+        if output and output.exists() and os.path.exists(video) and output.samefile(video):
+            raise ValueError(f"{output}: this is the video itself; give another name to write to")

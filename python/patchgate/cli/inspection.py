@@ -14,7 +14,7 @@ from patchgate import picture, survey
 from patchgate.cli.report import Meter, bytes_text
 from patchgate.decode import Video, open_video
 from patchgate.gate import Gate
-from patchgate.history import Choice, History, history_of, strip_frames, telling_frames
+from patchgate.history import Choice, History, counted, history_of, strip_frames, telling_frames
 from patchgate.pipeline import TokenChunk, spare_threads
 from patchgate.report import overlay, page
 from patchgate.report.comparison import Comparison, compare
@@ -78,7 +78,7 @@ def _first_pass(job: Job, video: Video, draft: Path | None) -> History:
                     writer.add(chunk, batches)
                 yield chunk
 
-        history = history_of(chunks(), cells, meter.show)
+        history = history_of(chunks(), cells, meter.show, gate.settings.temporal_patch)
         if not len(history.changed):
             raise ValueError(f"{job.video}: no frame there to be shown; nothing was written")
     return history
@@ -105,8 +105,8 @@ def _draw_page(
             job.video, job.gate, strip_frames(history, page.MOMENTS, asked),
             lambda compared: page.shot_of(compared, job.gate, aspect), meter.show, **job.options,
         )  # fmt: skip
-    name, facts = Path(job.video).name, page.video_facts(video, history)
-    subject = page.Subject(name, facts, job.command, aspect)
+    name, facts = picture.printable(Path(job.video).name), page.video_facts(video, history)
+    subject = page.Subject(name, facts, picture.printable(job.command), aspect)
     draft.write_text(page.render(history, comparison, job.gate, subject), encoding="utf-8")
     return {
         "moments": [
@@ -125,7 +125,8 @@ def _draw_page(
 
 
 def _meter(job: Job, video: Video, doing: str) -> Meter:
-    return Meter(video, doing, job.options["start"], job.options["end"])
+    tubelet = job.gate.settings.temporal_patch
+    return Meter(video, doing, job.options["start"], job.options["end"], tubelet)
 
 
 def _moment_facts(moment: survey.Moment | page.Shot) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def _facts(job: Job, history: History) -> dict[str, Any]:
         "moved_share": int(history.moved.sum()) / (frames * history.cells),
         "key_frame_seconds": history.pts_seconds[history.is_key].tolist(),
         "sampled": {
-            f"{fps}_fps": {"frames": seen, "tokens": seen * history.cells}
+            f"{fps}_fps": {"frames": seen, "tokens": history.dense_tokens(seen)}
             for fps, seen in ((fps, history.frames_at(fps)) for fps in (1, 2))
         },
         "moments": [],
@@ -163,12 +164,13 @@ def lines(facts: dict[str, Any]) -> dict[str, str]:
     )
     shown = (f"{m['seconds']:.2f} s" + (f" ({m['label']})" if m["label"] else "")
              for m in facts["moments"])  # fmt: skip
+    every = counted(facts["frames"], facts["gate"]["temporal_patch"])
     said = {
-        "tokens": f"{facts['tokens']:,} for all {facts['frames']:,} frames: "
+        "tokens": f"{facts['tokens']:,} for all {every}: "
         f"{facts['kept_share']:.2%} of {facts['dense_tokens']:,}",
         "sampling": f"{sampled} (dense)",
         "key frames": f"{len(facts['key_frame_seconds']):,}",
-        "shown": ", ".join(shown) or "all frames",
+        "shown": ", ".join(shown) or f"all {every}",
     }
     if "adjacent" in facts:
         said["worst error"] = (

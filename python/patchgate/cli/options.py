@@ -112,8 +112,9 @@ class ReadOptions:
     ] = 16
     threads: Annotated[
         int | None,
-        _option(_VIDEO, "CPU threads.", min=1, show_default="up to 4 to decode, all for the rest"),
-    ] = None
+        _option(_VIDEO, "CPU threads.", min=1, max=256,
+                show_default="up to 4 to decode, all for the rest"),
+    ] = None  # fmt: skip
 
     def apply(self) -> dict[str, Any]:
         """Sets the threads; gives the options of `open_video`."""

@@ -26,6 +26,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from patchgate.decode import DecodeWarning, Video
 from patchgate.gate import CHANGED
+from patchgate.history import counted
 from patchgate.pipeline import TokenChunk
 
 # Torch tells it in a RuntimeError; through the stable ABI only the failed call's name is left.
@@ -100,10 +101,10 @@ class Stop:
         self._wake, self._over = threading.Event(), threading.Event()
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.getsignal(number) for number in self._SIGNALS}
-        for number, handler in self._before.items():
-            if handler != signal.SIG_IGN:  # as nohup wants it
-                signal.signal(number, self._ask)
+        handlers = {number: signal.getsignal(number) for number in self._SIGNALS}
+        self._before = {number: h for number, h in handlers.items() if h != signal.SIG_IGN}  # nohup
+        for number in self._before:
+            signal.signal(number, self._ask)
         threading.Thread(target=self._watch, name="patchgate-stop", daemon=True).start()
         return self
 
@@ -121,8 +122,8 @@ class Stop:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._settled:
-            self.asked_by = self.asked_by or number
-        elif self.asked_by is None:
+            return
+        if self.asked_by is None:
             self.asked_by = number
         elif not self.now:
             self.now = True
@@ -157,7 +158,9 @@ class Stop:
 class Meter:
     """A progress bar, where standard error is a terminal, that is fed chunks of tokens."""
 
-    def __init__(self, video: Video, doing: str, start: float | None, end: float | None) -> None:
+    def __init__(
+        self, video: Video, doing: str, start: float | None, end: float | None, tubelet: int
+    ) -> None:
         first = video.begin_stream_seconds
         self._from = first if start is None else max(start, first)
         length = video.duration_seconds
@@ -171,8 +174,8 @@ class Meter:
         )  # fmt: skip
         total = min(until) - self._from if until else None
         self._task = self._bar.add_task(doing, total=total, counts="")
-        self._begin = time.perf_counter()
-        self.frames = self.tokens = self.cells = 0
+        self._begin, self._tubelet = time.perf_counter(), tubelet  # in frames
+        self.frames = self.tokens = self.cells = 0  # frames, or tubelets
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -184,25 +187,52 @@ class Meter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):  # a terminal that went away costs no tokens
+            self._bar.stop()
 
     def show(self, chunk: TokenChunk) -> None:
         """Counts the chunk and moves the bar."""
         self.frames += len(chunk.kind)
         self.cells += chunk.kind.numel()
         self.tokens += int((chunk.kind == CHANGED).sum())
-        speed = self.frames / (time.perf_counter() - self._begin)
-        counts = f"{self.frames:,} frames  {speed:,.0f}/s  kept {self.tokens / self.cells:.1%}"
+        speed = self.frames * self._tubelet / (time.perf_counter() - self._begin)
+        counts = (
+            f"{counted(self.frames, self._tubelet)}  {speed:,.0f} frames/s  "
+            f"kept {self.tokens / self.cells:.1%}"
+        )
         done = float(chunk.pts_seconds[-1] + chunk.duration_seconds[-1]) - self._from
         self._bar.update(self._task, completed=done, counts=counts)
 
 
 def result(facts: dict[str, Any], lines: dict[str, str], title: str, as_json: bool) -> None:
-    """The end of a command on standard output: for a program, or for a person."""
-    console = Console(soft_wrap=True, highlight=False)
-    if as_json:
-        typer.echo(json.dumps(facts, allow_nan=False))
-        return
+    """The end of a command on standard output: for a program, or for a person.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
+    try:
+        if as_json:
+            typer.echo(json.dumps(facts, allow_nan=False))
+        else:
+            _for_a_person(lines, title)
+        if sys.stdout is not None:  # it is closed: nobody asks for the result
+            sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would fail once more, loudly, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(_NO_READER) from None
+        raise OSError(f"standard output: {error.strerror}") from error
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Where Rich would exit with 1."""
+        raise
+
+
+def _for_a_person(lines: dict[str, str], title: str) -> None:
+    console = _Console(soft_wrap=True, highlight=False)
     console.print(title, style="bold", markup=False)
     width = max(map(len, lines))
     for name, text in lines.items():

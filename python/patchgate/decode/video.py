@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 import weakref
 from collections.abc import Generator, Iterator
@@ -18,6 +19,28 @@ from .pool import Pool
 from .pyav import Errors, PyAVReader
 from .source import Source, VideoSource, default_threads
 from .timeline import Timed, clipped, resampled, timed
+
+
+class _Run:
+    """One iteration, which another thread than the one that takes its batches may end."""
+
+    def __init__(self, batches: Generator[FrameBatch, None, None]) -> None:
+        self._batches, self._lock, self._ended = batches, threading.RLock(), False
+
+    def __iter__(self) -> _Run:
+        return self
+
+    def __next__(self) -> FrameBatch:
+        with self._lock:
+            if self._ended:
+                raise StopIteration
+            return next(self._batches)
+
+    def close(self) -> None:
+        """Waits for the batch that is being made: its decoder cannot be freed before."""
+        self._ended = True
+        with self._lock:
+            self._batches.close()
 
 
 class Video:
@@ -43,7 +66,7 @@ class Video:
         self._source, self._start, self._end, self._fps = source, start, end, fps
         self._chunk, self.threads, self._errors = chunk, threads, errors
         self._closed = False
-        self._runs: weakref.WeakSet[Generator[FrameBatch, None, None]] = weakref.WeakSet()
+        self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
         self._pending: PyAVReader | None = self._reader()
         try:
             self._describe(self._pending)
@@ -87,7 +110,7 @@ class Video:
         if self._source.is_file_object:
             for run in list(self._runs):
                 run.close()
-        run = self._batches()
+        run = _Run(self._batches())
         self._runs.add(run)
         return run
 
@@ -143,7 +166,7 @@ class Video:
                 f"the picture changes at {seconds:.3f} s from {_look(was)} to {_look(now)}"
                 f"{_recoloured(was, now)}; "
                 "a new batch begins there, and at every further change",
-                depth=5,
+                depth=6,
             )
 
     def _report(self, reader: PyAVReader, given: int) -> None:
@@ -152,13 +175,13 @@ class Video:
         if damage and self._errors == "raise":
             raise DecodeError(f"{self._source.name}: {'; '.join(damage)}")
         if damage:
-            self._warn("; ".join(damage), depth=4)
+            self._warn("; ".join(damage), depth=5)
         if not given:
             self._warn(
                 f"no frame lies between start={self._start} and end={self._end} s: the "
                 f"video begins at {self.begin_stream_seconds:g} s and lasts "
                 f"{self.duration_seconds or 0:g} s",
-                depth=4,
+                depth=5,
             )
 
     def _warn(self, what: str, *, depth: int) -> None:

@@ -137,7 +137,7 @@ def _ways(history: History, comparison: Comparison[Shot]) -> list[Way]:
         Way("patchgate", frames, int(history.changed.sum())),
         Way("adjacent-frame gate", frames, comparison.adjacent_tokens),
         *(
-            Way(f"dense, {fps} fps", seen, seen * cells)
+            Way(f"dense, {fps} fps", seen, history.dense_tokens(seen))
             for fps, seen in ((fps, history.frames_at(fps)) for fps in (1, 2))
         ),
         Way("dense, every frame", frames, frames * cells),
