@@ -63,7 +63,7 @@ def provenance() -> dict[str, Any]:
     """Machine, date, command, commit: what every published figure names."""
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "-s") else ""),
+        "commit": _commit(),
         "command": "python " + " ".join([os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -79,6 +79,12 @@ def save(name: str, rows: Any) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"provenance": provenance(), "rows": rows}, indent=1) + "\n")
     return path
+
+
+def _commit() -> str:
+    """The commit, with a + if anything but the results differs from it."""
+    changed = _git("status", "--short", "--", ".", ":!benchmarks/results")
+    return _git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
 def _git(*arguments: str) -> str:
