@@ -1,5 +1,6 @@
 // The motion gate on the CPU: the stages of gate_stream.h over all streams, frame after frame.
 #include <algorithm>
+#include <memory>
 #include <tuple>
 
 #include "cpu/gate_stream.h"
@@ -32,15 +33,27 @@ void each_failed(Streams& streams, int64_t grain, MakeScratch&& make_scratch, Wo
     for (int64_t n : streams[s].failed()) failed.emplace_back(s, n);
   const auto count = static_cast<int64_t>(failed.size());
   torch::stable::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
-    auto scratch = make_scratch();
+    auto&& scratch = make_scratch();
     for (int64_t i = begin; i < end; ++i) work(failed[i].first, failed[i].second, scratch);
   });
+}
+
+// One window a thread: on a still camera, making one would cost more than the search itself.
+SearchWindow& window_for(int64_t cell, int64_t radius) {
+  thread_local int64_t made_cell = 0, made_radius = 0;
+  thread_local std::unique_ptr<SearchWindow> window;
+  if (!window || made_cell != cell || made_radius != radius) {
+    window = std::make_unique<SearchWindow>(static_cast<int>(cell), static_cast<int>(radius));
+    made_cell = cell, made_radius = radius;
+  }
+  return *window;
 }
 
 void search(Streams& streams, const GateShape& shape, const GateRules& rules) {
   if (rules.radius == 0) return;
   each_failed(
-      streams, kSearchGrain, [&] { return SearchWindow(shape.cell, rules.radius); },
+      streams, kSearchGrain,
+      [&]() -> SearchWindow& { return window_for(shape.cell, rules.radius); },
       [&](int64_t s, int64_t n, SearchWindow& window) { streams[s].search_cell(n, window); });
 }
 
