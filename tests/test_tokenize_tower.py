@@ -112,6 +112,7 @@ def test_half_precision_towers_give_half_precision_tokens(video):
     [
         ({"gate": patchgate.Gate(patch=16, sub_blocks=1)}, "gate: the tower needs patch=14"),
         ({"gate": patchgate.Gate(temporal_patch=2)}, "gate: the tower needs temporal_patch=1"),
+        ({"gate": patchgate.Gate(fit="crop")}, "gate: the tower needs fit=stretch"),
         ({"size": (56, 56)}, r"size: the tower takes \(112, 112\), got \(56, 56\)"),
     ],
 )

@@ -78,7 +78,7 @@ def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int
         )
     own = tower.gate_settings
     settings = own if gate is None else gate.settings
-    for name in ("patch", "merge", "temporal_patch"):
+    for name in ("patch", "merge", "temporal_patch", "fit"):
         if getattr(settings, name) != getattr(own, name):
             raise ValueError(
                 f"gate: the tower needs {name}={getattr(own, name)}, got {getattr(settings, name)}"

@@ -21,13 +21,14 @@ def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
             raise TypeError(f"gated: {name} is no setting of the gate; those are {known}")
     size = (tower.covered, tower.covered)
     own = {"patch": tower.patch, "merge": 1, "temporal_patch": 1, "size": size}
-    settings = GateSettings(**{**own, **given})
-    for name, value in own.items():
-        if getattr(settings, name) != value:
+    # What the processor does to a frame, the tower's spec says; a fit would be silently ignored.
+    for name, value in {**own, "fit": "stretch"}.items():
+        square = name == "size" and given.get(name) == tower.covered  # one number for both
+        if name in given and given[name] != value and not square:
             raise ValueError(
                 f"{name}: the tower has {name}={value}, got {given[name]}; leave it out"
             )
-    return settings
+    return GateSettings(**{**given, **own})
 
 
 def check_options(interpolate: bool, options: dict[str, Any]) -> None:
