@@ -69,11 +69,11 @@ class PixelFeatures:
         # Copied in runs of p samples: seen so, `planes` is a table of rows, this an expansion.
         p, (_, c, height, width) = self._settings.cell, planes.shape
         h, w = height // p, width // p
-        per_row, per_plane = w, height * w  # runs
+        per_plane = height * w  # runs; a row of pixels has w of them
         per_cell = self._settings.temporal_patch * c  # planes
-        within = torch.arange(per_cell)[:, None] * per_plane + torch.arange(p) * per_row  # [., p]
+        within = torch.arange(per_cell)[:, None] * per_plane + torch.arange(p) * w  # [., p]
         frame, row, column = index // (h * w), index // w % h, index % w  # [K] each
-        start = frame * (per_cell * per_plane) + row * (p * per_row) + column  # [K]
+        start = frame * (per_cell * per_plane) + row * (p * w) + column  # [K]
         with stage("gather"):
             return _ops.expand(planes.view(-1, p), start[:, None, None] + within).flatten(1)
 

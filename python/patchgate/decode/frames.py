@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from patchgate.colour import Matrix
 
-_MATRICES = ("bt601", "bt709", "bt2020")
+_MATRICES = get_args(Matrix)
 
 
 class DecodeWarning(UserWarning):
