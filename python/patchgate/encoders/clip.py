@@ -5,10 +5,10 @@ D features.
 import torch
 from torch import Tensor
 
-from patchgate.encoders.tower import Tower
+from patchgate.encoders.clip_like import ClipLike
 
 
-class Clip(Tower):
+class Clip(ClipLike):
     """CLIP: a CLS token, whose layer-normed last state is the pooled output."""
 
     names = ("CLIPVisionModel", "CLIPVisionTransformer")

@@ -99,13 +99,14 @@ class GatedTower(nn.Module):
         pixel_values = pixel_values[..., : self._family.covered, : self._family.covered]
         self._family.check_mode()
         clips = inputs.checked_clips(clip_lengths, len(pixel_values))
-        layers, config = len(self._family.layers), self._family.model.config
+        layers, config = self._family.depth, self._family.model.config
         if output_hidden_states is None:
             output_hidden_states = getattr(config, "output_hidden_states", False)
         wanted = inputs.checked_states(output_hidden_states, layers)
         frames = self._call(pixel_values, clips, [f"hidden_{i}" for i in wanted])
         states = [frames.states.get(f"hidden_{i}") for i in range(layers + 1)]
-        output = _output(frames.states["features"], frames.pooled, states if wanted else None)
+        hidden = tuple(states) if wanted else None  # as there, None if not asked for
+        output = self._family.output(frames.states["features"], frames.pooled, hidden)
         if return_dict is None:
             return_dict = getattr(config, "return_dict", True)
         return output if return_dict else output.to_tuple()
@@ -218,17 +219,11 @@ class GatedTower(nn.Module):
     ) -> dict[str, Tensor]:
         segments = Segments.of(kept, self._family.prefix)
         known, state = {}, rows
-        run = self._family.run(rows, cell, segments, KeptAttention(segments))
+        x = segments.interleave(self._family.embed(rows, cell), self._family.prefix_tokens())
+        run = self._family.run(x, segments.cells(cell), KeptAttention(segments))
         for i, state in enumerate(run):
             if f"hidden_{i}" in hidden:
                 known[f"hidden_{i}"] = state
         known["features"] = self._family.leave(state)
         entry = self._family.pool_entry(known["features"])
         return known if entry is None else {**known, "pool": entry}
-
-
-def _output(features: Tensor, pooled: Tensor | None, states: list[Tensor | None] | None) -> Any:
-    from transformers.modeling_outputs import BaseModelOutputWithPooling  # only with such a tower
-
-    hidden: Any = None if states is None else tuple(states)  # as there, None if not asked for
-    return BaseModelOutputWithPooling(features, pooled, hidden)

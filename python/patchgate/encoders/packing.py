@@ -64,6 +64,10 @@ class Segments:
         out = out.index_copy(0, self.prefix_row.flatten(), repeated)
         return out.index_copy(0, self.patch_row, patches)
 
+    def cells(self, cell: Tensor) -> Tensor:
+        """``[R]``: the cell of each row, of kept patches at cells ``[K]``; -1: a prefix token."""
+        return cell.new_full((self.rows,), -1).index_copy(0, self.patch_row, cell)
+
 
 class KeptAttention:
     """Every token attends to the tokens of its own segment (``context="kept"``).

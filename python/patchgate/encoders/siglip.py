@@ -7,10 +7,10 @@ d features of a head, D = H * d features.
 import torch
 from torch import Tensor, nn
 
-from patchgate.encoders.tower import Tower
+from patchgate.encoders.clip_like import ClipLike
 
 
-class Siglip(Tower):
+class Siglip(ClipLike):
     """SigLIP: no prefix tokens, attention pooling by one learned query."""
 
     names = ("SiglipVisionModel", "SiglipVisionTransformer")

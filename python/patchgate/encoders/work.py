@@ -1,10 +1,10 @@
 """Work counted, not timed: floating-point operations of a tower, a multiply and an add as two.
 
-With D features, I of the MLP, L layers, C * P * P samples of a patch:
+With D features, C * P * P samples of a patch, per layer:
 
-    patch embedding   2 C P P D               per patch
-    linear layers     L (8 D D + 4 D I)       per token (q, k, v, out: 2 D D each; fc1, fc2: 2 D I)
-    attention         L 4 D n n               per frame of n tokens (scores, weighted sum)
+    patch embedding   2 C P P D                 per patch, once
+    linear layers     ``Tower.layer_flops``     per token
+    attention         4 D n                     per query of n keys (scores, weighted sum)
     pooling           ``Tower.pool_flops``
 
 Layer norms, activations, softmax, the gate and copies are not counted.
@@ -54,9 +54,8 @@ def work(tower: Tower, frames: int, lengths: list[int]) -> Work:
 
 
 def _encode(tower: Tower, lengths: list[int]) -> float:
-    config = tower.model.config
-    d, wide, layers = config.hidden_size, config.intermediate_size, len(tower.layers)
     tokens, pairs = sum(lengths), sum(n * n for n in lengths)
     patches = tokens - tower.prefix * len(lengths)
-    embed = 2.0 * patches * tower.weight.numel()
-    return embed + layers * (tokens * (8.0 * d * d + 4.0 * d * wide) + 4.0 * d * pairs)
+    d = tower.weight.shape[0]
+    layers = sum(tokens * tower.layer_flops(i) + 4.0 * d * pairs for i in range(tower.depth))
+    return 2.0 * patches * tower.weight.numel() + layers
