@@ -3,7 +3,8 @@
 // python/patchgate/reference/<op>.py its definition in plain torch.
 //
 // Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels,
-// h w cells, N = h * w, K tokens, D features, P patch side.
+// h w cells, N = h * w, K tokens, D features, P patch side. In attention: R queries, A rows of
+// keys, G groups, L keys of all groups, H heads, d features of a head.
 #include "torch.h"
 
 STABLE_TORCH_LIBRARY(patchgate, m) {
@@ -43,6 +44,23 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
       "gather(Tensor y, Tensor cb, Tensor cr, Tensor index, Tensor taps_x, Tensor taps_y, "
       "Tensor? matrix, Tensor levels, int bit_depth, int patch, int merge, int temporal_patch, "
       "bool channels_last, bool vertical_first) -> Tensor");
+
+  // Residual attention. query [R, H, d], key value [A, H, d] of one float dtype, last stride 1.
+  // In group g, rows cu_queries[g]:cu_queries[g + 1] of query attend to the rows of key and value
+  // that key_index[cu_keys[g]:cu_keys[g + 1]] names. cu_queries, cu_keys [G + 1] int32; key_index
+  // [L] int64; bias [L] float32 is added to the scaled scores.
+  // -> out [R, H, d] of the query's dtype, lse [R, H] float32 (float64 for float64): log of the sum
+  // of exponentials. A query that has no keys: 0 and -inf.
+  m.def(
+      "residual_attention(Tensor query, Tensor key, Tensor value, Tensor cu_queries, "
+      "Tensor key_index, Tensor cu_keys, Tensor? bias, float scale) -> (Tensor out, Tensor lse)");
+
+  // Its gradients, from its inputs, outputs and their gradients.
+  // -> of query, key, value (in their dtypes) and bias ([L] float32; [0] if there is none).
+  m.def(
+      "residual_attention_backward(Tensor grad_out, Tensor grad_lse, Tensor query, Tensor key, "
+      "Tensor value, Tensor cu_queries, Tensor key_index, Tensor cu_keys, Tensor? bias, "
+      "float scale, Tensor out, Tensor lse) -> (Tensor, Tensor, Tensor, Tensor)");
 
   // Expand. features [K, D], source [...] int64 -> [..., D].
   m.def("expand(Tensor features, Tensor source) -> Tensor");

@@ -20,7 +20,7 @@ def _no_grad():
 
 
 def gated(family, **settings):
-    return patchgate.gated(MODELS[family], mean=MEAN, std=STD, **settings)
+    return patchgate.gated(MODELS[family], mean=MEAN, std=STD, **{"context": "kept", **settings})
 
 
 @settings(max_examples=60)
@@ -51,7 +51,7 @@ def test_memory_is_bounded_by_what_can_be_named(family):
     stream = gated(family).stream()
     for t in range(20):
         stream(normalised(noise(1, seed=t)))  # every frame all new
-    assert len(stream._table.ids) == N
+    assert len(stream._memory.ids) == N
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -85,7 +85,7 @@ def test_streams_and_calls_are_apart():
 
 
 def test_what_a_stream_cannot_go_on_from():
-    stream = patchgate.gated(tower("clip"), mean=MEAN, std=STD).stream()
+    stream = patchgate.gated(tower("clip"), mean=MEAN, std=STD, context="kept").stream()
     x = normalised(flicker(2))
     stream(x)
     with pytest.raises(ValueError, match="did not ask for hidden_0"):

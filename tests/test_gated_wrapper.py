@@ -36,7 +36,7 @@ class Parent(nn.Module):
 
 
 def gated(model, **settings):
-    return patchgate.gated(model, mean=MEAN, std=STD, **settings)
+    return patchgate.gated(model, mean=MEAN, std=STD, **{"context": "kept", **settings})
 
 
 @both

@@ -121,3 +121,7 @@ def _expand_backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[
 
 
 torch.library.register_autograd("patchgate::expand", _expand_backward, setup_context=_expand_setup)
+
+from patchgate import _attention_ops  # noqa: E402 - it completes ops of the library loaded above
+
+residual_attention = _attention_ops.residual_attention

@@ -7,7 +7,7 @@ D features, p cell side, P patch side.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     Stage = Callable[[str], AbstractContextManager[None]]
 
 
+class KeptCells(NamedTuple):
+    """What the gate says of a chunk, as far as features need it."""
+
+    index: Tensor  # [K] int64, flat over [T, h, w]
+    cu_seqlens: Tensor  # [T + 1]
+    source: Tensor  # [T, h, w] int64
+    names: Tensor  # int64: ids that frames after these may name, beside those of the last one
+
+
 class Features(Protocol):
     """How frames are looked at, and what becomes of the cells that are kept."""
 
@@ -38,8 +47,7 @@ class Features(Protocol):
         self,
         planes: Tensor,  # [T * f, C, H, W]
         batch: FrameBatch | None,  # the same frames; None where tubelets were paired
-        index: Tensor,  # [K], flat over [T, h, w]
-        cu_seqlens: Tensor,  # [T + 1]
+        kept: KeptCells,
         stage: Stage,
     ) -> Tensor:
         """The kept cells' features, ``[K, D]``."""
@@ -62,8 +70,7 @@ class PixelFeatures:
         self,
         planes: Tensor,
         batch: FrameBatch | None,
-        index: Tensor,
-        cu_seqlens: Tensor,
+        kept: KeptCells,
         stage: Stage,
     ) -> Tensor:
         # Copied in runs of p samples: seen so, `planes` is a table of rows, this an expansion.
@@ -72,6 +79,7 @@ class PixelFeatures:
         per_plane = height * w  # runs; a row of pixels has w of them
         per_cell = self._settings.temporal_patch * c  # planes
         within = torch.arange(per_cell)[:, None] * per_plane + torch.arange(p) * w  # [., p]
+        index = kept.index
         frame, row, column = index // (h * w), index // w % h, index % w  # [K] each
         start = frame * (per_cell * per_plane) + row * (p * w) + column  # [K]
         with stage("gather"):
@@ -79,41 +87,40 @@ class PixelFeatures:
 
 
 class TowerFeatures:
-    """What a gated tower makes of the cells: its last hidden states."""
+    """What a gated tower makes of the cells: its last hidden states in the frames that kept them.
+
+    One video: what is remembered of earlier chunks serves later ones.
+    """
 
     def __init__(self, tower: GatedTower) -> None:
-        self._tower = tower
+        self._tower = tower.stream()
 
     def look(self, batch: FrameBatch) -> Tensor:
         return grid.placed_grid(batch, self._tower.pixel_spec.place(batch.height, batch.width))
 
     def empty(self) -> Tensor:
-        none = torch.zeros(1, dtype=torch.int64)
-        return self._encode(torch.empty(0, self._row_width()), none[:0], none)
+        weight = next(self._tower.parameters())
+        none = torch.zeros(1, dtype=torch.int64, device=weight.device)
+        rows = weight.new_empty((0, 3 * self._tower.pixel_spec.patch**2))
+        return self._tower.encode(rows, none[:0], none, none[:0, None])
 
     def of(
         self,
         planes: Tensor,
         batch: FrameBatch | None,
-        index: Tensor,
-        cu_seqlens: Tensor,
+        kept: KeptCells,
         stage: Stage,
     ) -> Tensor:
         assert batch is not None  # towers of tubelets are refused before
         with stage("gather"):
-            rows = gather(batch, index, self._tower.pixel_spec)  # [K, 3 * P * P]
-        h, w = (side // self._tower.gate_settings.cell for side in planes.shape[-2:])
-        with stage("encode"):
-            return self._encode(rows, index % (h * w), cu_seqlens)
-
-    def _row_width(self) -> int:
-        return 3 * self._tower.pixel_spec.patch**2
-
-    def _encode(self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor) -> Tensor:
+            rows = gather(batch, kept.index, self._tower.pixel_spec)  # [K, 3 * P * P]
+        h, w = kept.source.shape[1:]
         weight = next(self._tower.parameters())
-        with torch.no_grad():
+        with stage("encode"), torch.no_grad():
             return self._tower.encode(
                 rows.to(weight.device, weight.dtype),
-                cell.to(weight.device),
-                cu_seqlens.to(weight.device),
+                (kept.index % (h * w)).to(weight.device),
+                kept.cu_seqlens.to(weight.device),
+                kept.source.to(weight.device),
+                kept.names.to(weight.device),
             )

@@ -16,7 +16,7 @@ from torch import Tensor
 from patchgate import _ops
 from patchgate.decode import FrameBatch
 from patchgate.decode.source import usable_cpus
-from patchgate.features import Features, PixelFeatures
+from patchgate.features import Features, KeptCells, PixelFeatures
 from patchgate.gate import Gate
 from patchgate.prefetch import prefetch
 
@@ -83,8 +83,10 @@ def token_chunks(
             h, w = result.kind.shape[1:]
             index, cu_seqlens, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
+            assert gate.picture_ids is not None
+            kept = KeptCells(index, cu_seqlens, result.source, gate.picture_ids.flatten().long())
         with spare_threads(video.threads):
-            tokens = features.of(look.planes, look.batch, index, cu_seqlens, stages.time)
+            tokens = features.of(look.planes, look.batch, kept, stages.time)
         yield TokenChunk(
             tokens,
             index // (h * w) + frames_seen,

@@ -1,15 +1,14 @@
 """``gated``: any supported tower, so that it computes only what changed."""
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from patchgate.encoders.families import tower_of
+from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.encoders.inputs import gate_settings
 from patchgate.encoders.pixels import pixel_spec
-
-Context = Literal["kept", "full"]
 
 
 def gated(
@@ -18,7 +17,6 @@ def gated(
     *,
     mean: Any = None,
     std: Any = None,
-    context: Context = "kept",
     **settings: Any,
 ) -> GatedTower:
     """Wraps a vision tower so that it computes only the cells that changed.
@@ -33,10 +31,20 @@ def gated(
         processor: the tower's transformers processor (or a ``PixelSpec``), for the mean and
             standard deviation that bring pixel values back to 8 bit.
         mean, std: per channel, in its place.
-        context: what a cell that was not kept means to the kept ones. ``"kept"``: nothing; kept
-            cells (and CLS) attend to those of their own frame.
-        settings: of the gate, as ``threshold``; see ``Gate``. Patch, merge and size are the
-            tower's.
+        settings: what a cell that was not kept means to the others, and those of the gate
+            (``threshold``, ...: see ``Gate``; patch, merge and size are the tower's):
+
+            context: ``"full"``: residual attention, kept cells attend to all cells of their frame;
+                those that were not kept lend the keys and values of their source tokens.
+                ``"kept"``: nothing, kept cells (and CLS) attend to those of their own frame.
+            tolerance: with ``"full"``, a cell that stands still is computed from the layer on in
+                which its attention output has moved by more than this share of the one that its
+                state was made with: its neighbours changed what it means. 0: the dense tower over
+                each cell's source patch. ``math.inf``: never. See ``patchgate.calibrate``.
+            tolerance_layers: cells may become active in so many layers only, the first ones.
+            refresh: frames after which all cells are computed anew; None: never.
+            reposition: embed moved cells anew where they are now. Otherwise they keep their
+                source's position (with ``tolerance=0`` they never do).
 
     Returns:
         A ``GatedTower``.
@@ -45,20 +53,14 @@ def gated(
         TypeError: a tower that is not known, settings that the gate does not have.
         ValueError: no processor and no mean and std; a processor that is not known; sizes of
             tower, processor and gate that do not fit; weights of mixed dtypes or devices.
-        NotImplementedError: ``context="full"``.
 
-    Source: ``"kept"`` is the context of RLT (arXiv 2411.05222); the gate is in docs/gate.md.
+    Source: docs/towers.md; ``"kept"`` is the context of RLT (arXiv 2411.05222), the gate is in
+    docs/gate.md.
     """
-    if context == "full":
-        raise NotImplementedError(
-            'context="full" (residual attention over the whole frame) is not available yet; '
-            'context="kept" is'
-        )
-    if context != "kept":
-        raise ValueError(f'context: expected "kept" or "full", got {context!r}')
+    fidelity, gate = Fidelity.split(settings)
     if isinstance(tower, GatedTower):
         raise ValueError("tower: it is gated already; its own tower is .tower")
     family = tower_of(tower)
     family.check_dtype()
     spec = pixel_spec(family, processor, mean, std)
-    return GatedTower(tower, family, spec, gate_settings(family, settings))
+    return GatedTower(tower, family, spec, gate_settings(family, gate), fidelity)

@@ -6,34 +6,26 @@ P patch side, D features, E numbers of a token.
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from patchgate import _ops
 from patchgate.encoders import inputs
-from patchgate.encoders.packing import KeptAttention, Segments, groups
+from patchgate.encoders.fidelity import Fidelity
+from patchgate.encoders.frames import Frames, encode_frames
+from patchgate.encoders.memory import Memory
 from patchgate.encoders.pixels import gate_planes, patch_rows
 from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.table import TokenTable
+from patchgate.encoders.run import Kept
 from patchgate.encoders.tower import Tower
-from patchgate.encoders.work import Work, work
-from patchgate.gate import CHANGED, Gate
+from patchgate.encoders.work import Work
+from patchgate.gate import CHANGED, Gate, GateResult
 from patchgate.gate_settings import GateSettings
 
 if TYPE_CHECKING:
     from patchgate.encoders.stream import TowerStream
-
-_GROUP = 2048  # packed rows at a time: the MLP's buffers stay small enough to be reused
-
-
-class Frames(NamedTuple):
-    """The output of a call, and what a stream remembers of it."""
-
-    states: dict[str, Tensor]  # name -> [T, prefix + N, D]
-    pooled: Tensor | None  # [T, D]
-    table: TokenTable
 
 
 class GatedTower(nn.Module):
@@ -46,11 +38,17 @@ class GatedTower(nn.Module):
 
     tower: nn.Module  # the original, untouched
     gate_settings: GateSettings
+    fidelity: Fidelity
     pixel_spec: PixelSpec
     last_work: Work | None  # what the last call kept and computed
 
     def __init__(
-        self, tower: nn.Module, family: Tower, spec: PixelSpec, settings: GateSettings
+        self,
+        tower: nn.Module,
+        family: Tower,
+        spec: PixelSpec,
+        settings: GateSettings,
+        fidelity: Fidelity,
     ) -> None:
         super().__init__()
         # Not by setattr: as a submodule it would appear in the names of the parameters. With its
@@ -59,7 +57,8 @@ class GatedTower(nn.Module):
         for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
             self.__dict__[name] = tower.__dict__[name]
         self.training = tower.training
-        self.gate_settings, self.pixel_spec, self.last_work = settings, spec, None
+        self.gate_settings, self.fidelity, self.pixel_spec = settings, fidelity, spec
+        self.last_work = None
         self._family = family
 
     def forward(
@@ -103,43 +102,59 @@ class GatedTower(nn.Module):
         if output_hidden_states is None:
             output_hidden_states = getattr(config, "output_hidden_states", False)
         wanted = inputs.checked_states(output_hidden_states, layers)
-        frames = self._call(pixel_values, clips, [f"hidden_{i}" for i in wanted])
-        states = [frames.states.get(f"hidden_{i}") for i in range(layers + 1)]
-        hidden = tuple(states) if wanted else None  # as there, None if not asked for
-        output = self._family.output(frames.states["features"], frames.pooled, hidden)
+        states, pooled = _joined(self._call(pixel_values, clips, wanted))
+        hidden = [states.get(f"hidden_{i}") for i in range(layers + 1)]
+        # As there, None if not asked for.
+        output = self._family.output(states["features"], pooled, tuple(hidden) if wanted else None)
         if return_dict is None:
             return_dict = getattr(config, "return_dict", True)
         return output if return_dict else output.to_tuple()
 
-    def encode(self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor) -> Tensor:
+    def encode(
+        self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None = None
+    ) -> Tensor:
         """Kept patches to features, with no gate: for callers that have gathered them.
 
         Args:
             rows: ``[K, 3 * P * P]`` float, normalised, each in ``(3, P, P)`` order.
             cell: ``[K, 2]`` integers (row, column), or ``[K]`` flat.
             cu_seqlens: ``[T + 1]`` integers: frame t's are ``cu_seqlens[t]:cu_seqlens[t + 1]``.
+            source: ``[T, h, w]`` integers: which of the K explains each cell, in order of frames
+                and cells, as ``GateResult.source``. ``context="kept"`` can do without.
 
         Returns:
-            ``[K, D]``: what the tower's ``last_hidden_state`` would show at these cells. CLS,
-            which each frame that keeps a cell has, is left out.
+            ``[K, D]``: what the tower's ``last_hidden_state`` would show at these cells in their
+            own frames. CLS, which each frame that keeps a cell has, is left out.
 
         Raises:
             TypeError, ValueError: tensors that do not fit, and training as in a call.
         """
-        self._family.check_mode()
-        cell, kept = inputs.checked_rows(rows, cell, cu_seqlens, self._family)
-        segments = Segments.of(kept, self._family.prefix)
-        self.last_work = work(self._family, len(kept), segments.lengths)
-        features = self._encode(rows, cell, kept, []).get("features")
-        if features is None:
+        kept, order = self._given(rows, cell, cu_seqlens, source, 0)
+        if not len(kept.patches):
             return self._family.weight.new_empty((0, self._family.weight.shape[0]))
-        return features[segments.patch_row]
+        return self._encode(kept, [], dense=False).kept[order]
+
+    def _given(
+        self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None, emitted: int
+    ) -> tuple[Kept, Tensor]:
+        """The arguments of ``encode``, checked and sorted, and the way back to their order."""
+        self._family.check_mode()
+        mask, order = inputs.checked_rows(rows, cell, cu_seqlens, self._family)
+        if source is None and self.fidelity.context == "full":
+            raise ValueError(
+                'source: context="full" needs to know which token explains each cell '
+                "(GateResult.source)"
+            )
+        source = inputs.checked_source(source, mask, emitted)
+        return Kept(rows[order], mask, source), order.argsort()
 
     def stream(self) -> "TowerStream":
         """A tower that goes on where its last call ended: pushes of a clip equal the whole clip."""
         from patchgate.encoders.stream import TowerStream  # which is a GatedTower
 
-        return TowerStream(self.tower, self._family, self.pixel_spec, self.gate_settings)
+        return TowerStream(
+            self.tower, self._family, self.pixel_spec, self.gate_settings, self.fidelity
+        )
 
     def train(self, mode: bool = True) -> Self:
         """As ``nn.Module.train``, for the tower too."""
@@ -157,73 +172,36 @@ class GatedTower(nn.Module):
             return getattr(tower, name)
 
     def extra_repr(self) -> str:
-        return f"{type(self.tower).__name__}, {self.gate_settings}"
+        return f"{type(self.tower).__name__}, {self.gate_settings}, {self.fidelity}"
 
-    # The path of a call: gate, encode, expand.
+    # The path of a call: gate, then encode.
 
-    def _call(self, pixel_values: Tensor, clips: list[int], hidden: list[str]) -> Frames:
-        planes = gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)
-        kind, source = self._gate(planes, clips)  # [T, h, w] each
-        table = TokenTable.empty(self._family.prefix, pixel_values.device)
-        return self._show(pixel_values, kind, source.flatten(1), table, hidden)
+    def _call(self, pixel_values: Tensor, clips: list[int], hidden: list[int]) -> list[Frames]:
+        """Clips that know nothing of each other."""
+        parts = []
+        for clip in pixel_values.split(clips):
+            result = Gate(**asdict(self.gate_settings)).push(self._planes(clip))
+            parts.append(self._encode(self._kept(clip, result), hidden))
+        self.last_work = Work.total(part.work for part in parts)
+        return parts
 
-    def _gate(self, planes: Tensor, clips: list[int]) -> tuple[Tensor, Tensor]:
-        """Kinds and sources ``[T, h, w]`` of clips that know nothing of each other."""
-        kinds, sources, emitted = [], [], 0
-        for clip in planes.split(clips):
-            result = Gate(**asdict(self.gate_settings)).push(clip)
-            kinds.append(result.kind)
-            sources.append(result.source + emitted)
-            emitted += int((result.kind == CHANGED).sum())
-        return torch.cat(kinds), torch.cat(sources)
+    def _planes(self, pixel_values: Tensor) -> Tensor:
+        return gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)
 
-    def _show(
-        self,
-        pixel_values: Tensor,
-        kind: Tensor,  # [T, h, w]
-        source: Tensor,  # [T, N]
-        table: TokenTable,
-        hidden: list[str],
-    ) -> Frames:
-        """Encodes what was kept, and shows every cell the token that explains it."""
-        index, cu_seqlens, _ = _ops.compact(kind, kind.numel())
-        kept = cu_seqlens.long().diff()  # [T]
-        index = index[: int(cu_seqlens[-1])]  # [K]
-        segments = Segments.of(kept, self._family.prefix)
-        self.last_work = work(self._family, len(kept), segments.lengths)
+    def _kept(self, pixel_values: Tensor, result: GateResult) -> Kept:
+        index, cu_seqlens, _ = _ops.compact(result.kind, result.kind.numel())
+        patches = patch_rows(pixel_values, self._family.patch, index[: int(cu_seqlens[-1])])
+        return Kept(patches, result.kind.flatten(1) == CHANGED, result.source.flatten(1))
 
-        rows = patch_rows(pixel_values, self._family.patch, index)
-        new = self._encode(rows, index % self._family.cells, kept, hidden)
-        grown = table.grown(new, segments, source)
-        states = {name: grown.show(name) for name in ("features", *hidden)}
-        entry = grown.show("pool", segments.frame) if "pool" in grown.rows else None
-        pooled = None
-        if segments.lengths:
-            pooled = self._family.pool(states["features"], entry, segments.frame.tolist())
-        return Frames(states, grown.pooled_frames(pooled), grown)
+    def _encode(self, kept: Kept, hidden: list[int], dense: bool = True) -> Frames:
+        memory = Memory.empty(kept.mask.device, self._family.depth)
+        frames = encode_frames(self._family, self.fidelity, memory, kept, hidden, dense=dense)
+        self.last_work = frames.work
+        return frames
 
-    def _encode(
-        self, rows: Tensor, cell: Tensor, kept: Tensor, hidden: list[str]
-    ) -> dict[str, Tensor]:
-        """What is known of each packed token, ``[R, E]`` by name; nothing if none was kept."""
-        ends, parts = [0, *kept.cumsum(0).tolist()], []
-        for run in groups(kept, self._family.prefix, _GROUP):
-            tokens = slice(ends[run.start], ends[run.stop])
-            if tokens.start < tokens.stop:
-                parts.append(self._encode_group(rows[tokens], cell[tokens], kept[run], hidden))
-        names = parts[0] if parts else {}
-        return {name: torch.cat([part[name] for part in parts]) for name in names}
 
-    def _encode_group(
-        self, rows: Tensor, cell: Tensor, kept: Tensor, hidden: list[str]
-    ) -> dict[str, Tensor]:
-        segments = Segments.of(kept, self._family.prefix)
-        known, state = {}, rows
-        x = segments.interleave(self._family.embed(rows, cell), self._family.prefix_tokens())
-        run = self._family.run(x, segments.cells(cell), KeptAttention(segments))
-        for i, state in enumerate(run):
-            if f"hidden_{i}" in hidden:
-                known[f"hidden_{i}"] = state
-        known["features"] = self._family.leave(state)
-        entry = self._family.pool_entry(known["features"])
-        return known if entry is None else {**known, "pool": entry}
+def _joined(parts: list[Frames]) -> tuple[dict[str, Tensor], Tensor | None]:
+    """One clip after the other."""
+    states = {name: torch.cat([part.states[name] for part in parts]) for name in parts[0].states}
+    pooled = [part.pooled for part in parts if part.pooled is not None]
+    return states, torch.cat(pooled) if pooled else None

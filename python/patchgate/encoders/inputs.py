@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from patchgate.encoders.tower import Tower
@@ -96,7 +97,7 @@ def checked_states(wanted: Any, layers: int) -> list[int]:
 def checked_rows(
     rows: Tensor, cell: Tensor, cu_seqlens: Tensor, tower: Tower
 ) -> tuple[Tensor, Tensor]:
-    """Flat cells ``[K]`` and patches per frame ``[T]`` of what ``encode`` is given."""
+    """The kept cells ``[T, N]`` of what ``encode`` is given, and the order of rows by cell."""
     for name, tensor in (("rows", rows), ("cell", cell), ("cu_seqlens", cu_seqlens)):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
@@ -125,4 +126,42 @@ def checked_rows(
         or (int(cu_seqlens[0]) or int(cu_seqlens[-1]) != len(rows))
     ):
         raise ValueError(f"cu_seqlens: expected [T + 1] rising from 0 to {len(rows)}")
-    return cell.long(), kept
+    frame = torch.arange(len(kept), device=kept.device).repeat_interleave(kept)  # [K]
+    flat = frame * tower.cells + cell.long()
+    mask = torch.zeros((len(kept), tower.cells), dtype=torch.bool, device=kept.device)
+    mask.view(-1)[flat] = True
+    if int(mask.sum()) != len(rows):
+        raise ValueError("cell: expected each cell once a frame at most")
+    return mask, flat.argsort()
+
+
+def checked_source(source: Tensor | None, mask: Tensor, emitted: int) -> Tensor:
+    """The token of each cell, ``[T, N]`` int64.
+
+    Args:
+        source: as given; None: only kept cells matter.
+        mask: ``[T, N]`` bool, those that were kept.
+        emitted: tokens of earlier calls.
+    """
+    own = torch.arange(int(mask.sum()), device=mask.device) + emitted
+    if source is None:
+        source = torch.zeros(mask.shape, dtype=torch.int64, device=mask.device)
+        source[mask] = own
+        return source
+    if not len(mask) and not len(source):
+        return torch.zeros(mask.shape, dtype=torch.int64, device=mask.device)
+    if source.is_floating_point() or source.numel() != mask.numel() or len(source) != len(mask):
+        raise ValueError(
+            f"source: expected integers [T, h, w] of {list(mask.shape)} frames and cells, got "
+            f"{list(source.shape)} {source.dtype}"
+        )
+    source = source.flatten(1).long()
+    known = emitted + mask.sum(1).cumsum(0)[:, None]  # [T, 1]: tokens up to each frame
+    if not torch.equal(source[mask], own) or bool(((source < 0) | (source >= known)).any()):
+        raise ValueError(
+            "source: expected ids of tokens up to their frame, those of the kept cells counting up "
+            f"from {emitted} in order"
+        )
+    if not emitted and not bool(mask[0].all()):
+        raise ValueError("source: expected a first frame that keeps every cell")
+    return source

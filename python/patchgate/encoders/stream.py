@@ -1,17 +1,16 @@
-"""A gated tower that keeps its state between calls. Letters: T frames, N cells of a frame."""
+"""A gated tower that keeps its state between calls. Letters: T frames, K kept cells, D features."""
 
 from dataclasses import asdict
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from patchgate.encoders.gated_tower import Frames, GatedTower
-from patchgate.encoders.pixels import gate_planes
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.table import TokenTable
-from patchgate.encoders.tower import Tower
+from patchgate.encoders.frames import Frames, encode_frames
+from patchgate.encoders.gated_tower import GatedTower
+from patchgate.encoders.memory import Memory
+from patchgate.encoders.run import Kept
 from patchgate.gate import Gate
-from patchgate.gate_settings import GateSettings
 
 
 class TowerStream(GatedTower):
@@ -19,36 +18,56 @@ class TowerStream(GatedTower):
     later frames can still refer to. Gradients do not reach back into earlier calls.
     """
 
-    def __init__(
-        self, tower: nn.Module, family: Tower, spec: PixelSpec, settings: GateSettings
-    ) -> None:
-        super().__init__(tower, family, spec, settings)
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         self.reset()
 
     def reset(self) -> None:
         """Forgets all frames."""
         self._stream_gate = Gate(**asdict(self.gate_settings))
-        self._table: TokenTable | None = None
+        self._memory: Memory | None = None
 
-    def _call(self, pixel_values: Tensor, clips: list[int], hidden: list[str]) -> Frames:
+    def encode(
+        self,
+        rows: Tensor,
+        cell: Tensor,
+        cu_seqlens: Tensor,
+        source: Tensor | None = None,
+        names: Tensor | None = None,
+    ) -> Tensor:
+        """As ``GatedTower.encode``, of frames that follow those of the call before.
+
+        Args:
+            source: token ids since the last ``reset``.
+            names: ids that later frames may name, beside those that the last frame shows
+                (``Gate.picture_ids``: parts of cells that motion can bring together again).
+        """
+        memory = self._memory
+        emitted = 0 if memory is None else memory.emitted
+        kept, order = self._given(rows, cell, cu_seqlens, source, emitted)
+        if not len(kept.mask) or (memory is None and not len(kept.patches)):
+            return self._family.weight.new_empty((0, self._family.weight.shape[0]))
+        if names is None:
+            names = kept.source.new_empty(0)
+        return self._go_on(kept, [], names, dense=False).kept[order]
+
+    def _call(self, pixel_values: Tensor, clips: list[int], hidden: list[int]) -> list[Frames]:
         if len(clips) > 1:
             raise ValueError("clip_lengths: a stream is one clip; reset() it between clips")
-        weight, table = self._family.weight, self._table
-        if table is None:
-            table = TokenTable.empty(self._family.prefix, weight.device)
-        else:
-            table.check_same(weight, hidden)
-        planes = gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)
-        result = self._stream_gate.push(planes)
-        frames = self._show(pixel_values, result.kind, result.source.flatten(1), table, hidden)
-        names = _nameable(self._stream_gate, result.source[-1])
-        self._table = frames.table.pruned(names, frames.pooled, weight)
+        if self._memory is not None:
+            self._memory.check_same(self._family.weight, hidden)
+        result = self._stream_gate.push(self._planes(pixel_values))
+        ids = self._stream_gate.picture_ids
+        assert ids is not None
+        # Later frames can name single pixels' tokens, too: motion can bring them together.
+        names = torch.cat([ids.flatten().long(), result.source[-1].flatten()]).unique()
+        return [self._go_on(self._kept(pixel_values, result), hidden, names)]
+
+    def _go_on(self, kept: Kept, hidden: list[int], names: Tensor, dense: bool = True) -> Frames:
+        memory = self._memory
+        if memory is None:
+            memory = Memory.empty(kept.mask.device, self._family.depth)
+        frames = encode_frames(self._family, self.fidelity, memory, kept, hidden, names, dense)
+        self._memory = frames.memory.detached()
+        self.last_work = frames.work
         return frames
-
-
-def _nameable(gate: Gate, source: Tensor) -> Tensor:
-    """Ids of the tokens that a later frame can name, ascending: those of the cells now, and those
-    of single pixels of the reference, which motion can bring together.
-    """
-    assert gate.picture_ids is not None
-    return torch.cat([gate.picture_ids.flatten().long(), source.flatten()]).unique()

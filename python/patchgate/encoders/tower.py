@@ -5,12 +5,9 @@ d features of a head, D features, C channels, P patch side.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-
-from patchgate.encoders.packing import Attend
 
 
 class Tower(ABC):
@@ -79,6 +76,12 @@ class Tower(ABC):
     def scale(self, layer: int) -> float:
         """Of a layer's scores."""
 
+    def windows(self, layer: int) -> Tensor | None:
+        """The window of each of a frame's tokens ``[prefix + N]`` int64, if a layer's attention
+        does not cross them.
+        """
+        return None
+
     @abstractmethod
     def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
         """The layer's output ``[R, D]`` from its input and the heads' sums ``[R, H, d]``."""
@@ -111,14 +114,6 @@ class Tower(ABC):
     def pool_flops(self, frames: int, tokens: int, dense: bool) -> float:
         """Operations of pooling; ``dense``: as the tower itself does it."""
         return 0.0
-
-    def run(self, x: Tensor, cell: Tensor, attend: Attend) -> Iterator[Tensor]:
-        """A packed sequence ``[R, D]`` of tokens at cells ``[R]``, and as it leaves each layer."""
-        yield x
-        for layer in range(self.depth):
-            attended = attend(layer, *self.qkv(layer, x, cell), self.scale(layer))
-            x = self.finish(layer, x, attended)
-            yield x
 
     # What it looks like from outside.
 

@@ -10,9 +10,18 @@ With D features, C * P * P samples of a patch, per layer:
 Layer norms, activations, softmax, the gate and copies are not counted.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+import torch
 
 from patchgate.encoders.tower import Tower
+
+if TYPE_CHECKING:
+    from patchgate.encoders.run import Encoded
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,11 @@ class Work:
     kept: int  # K
     dense_flops: float  # of the tower on all frames
     gated_flops: float  # of this call
+
+    @classmethod
+    def total(cls, parts: Iterable[Work]) -> Work:
+        """Of all of them."""
+        return cls(*(sum(each) for each in zip(*map(astuple, parts), strict=True)))
 
     @property
     def kept_share(self) -> float:
@@ -44,18 +58,24 @@ class Work:
         )
 
 
-def work(tower: Tower, frames: int, lengths: list[int]) -> Work:
-    """Of ``frames`` frames of which those that keep a cell have segments of these lengths."""
-    rows = tower.cells + tower.prefix
-    kept = sum(lengths) - tower.prefix * len(lengths)
-    dense = _encode(tower, [rows] * frames) + tower.pool_flops(frames, frames * rows, dense=True)
-    gated = _encode(tower, lengths) + tower.pool_flops(len(lengths), sum(lengths), dense=False)
-    return Work(frames, len(lengths), frames * tower.cells, kept, dense, gated)
+def work(tower: Tower, runs: list[Encoded]) -> Work:
+    """Of some runs."""
+    active = torch.cat([run.active for run in runs])  # [T, M]
+    (frames, m), d = active.shape, tower.weight.shape[0]
+    patch = 2.0 * tower.weight.numel()
+    dense = tower.pool_flops(frames, frames * m, dense=True) + frames * tower.cells * patch
+    gated, encoded = 0.0, int(active.any(1).sum())
+    for layer in range(tower.depth):
+        linear, pairs = tower.layer_flops(layer), frames * _pairs(tower, layer, m)
+        dense += frames * m * linear + 4.0 * d * pairs
+        gated += sum(run.tokens[layer] * linear + 4.0 * d * run.pairs[layer] for run in runs)
+    gated += patch * sum(run.embedded for run in runs)
+    gated += tower.pool_flops(encoded, int(active.sum()), dense=False)
+    kept = sum(run.kept for run in runs)
+    return Work(frames, encoded, frames * tower.cells, kept, dense, gated)
 
 
-def _encode(tower: Tower, lengths: list[int]) -> float:
-    tokens, pairs = sum(lengths), sum(n * n for n in lengths)
-    patches = tokens - tower.prefix * len(lengths)
-    d = tower.weight.shape[0]
-    layers = sum(tokens * tower.layer_flops(i) + 4.0 * d * pairs for i in range(tower.depth))
-    return 2.0 * patches * tower.weight.numel() + layers
+def _pairs(tower: Tower, layer: int, m: int) -> int:
+    """Queries times keys of a dense frame."""
+    window = tower.windows(layer)
+    return m * m if window is None else int((window.bincount() ** 2).sum())

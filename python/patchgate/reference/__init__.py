@@ -8,5 +8,6 @@ from patchgate.reference.expand import expand
 from patchgate.reference.frame_grid import frame_grid
 from patchgate.reference.gate import gate
 from patchgate.reference.gather import gather
+from patchgate.reference.residual_attention import residual_attention
 
-__all__ = ["compact", "expand", "frame_grid", "gate", "gather"]
+__all__ = ["compact", "expand", "frame_grid", "gate", "gather", "residual_attention"]

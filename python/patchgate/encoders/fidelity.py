@@ -1,0 +1,62 @@
+"""How close a gated tower stays to the dense one."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from patchgate._check import checked_choice, checked_count, checked_number
+
+Context = Literal["full", "kept"]
+
+UNCALIBRATED = 0.05  # the tolerance that read all of eight formulas with real weights
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The arguments of ``gated`` that say what a cell that was not kept means to the others."""
+
+    context: Context = "full"
+    tolerance: float = UNCALIBRATED
+    tolerance_layers: int | None = None
+    refresh: int | None = None
+    reposition: bool = False
+
+    def __post_init__(self) -> None:
+        checked_choice("context", self.context, get_args(Context))
+        checked_number("tolerance", self.tolerance, 0, math.inf, "of the attention output")
+        if self.tolerance_layers is not None:
+            checked_count("tolerance_layers", self.tolerance_layers, 0)
+        if self.refresh is not None:
+            checked_count("refresh", self.refresh, 1)
+        if not isinstance(self.reposition, bool):
+            raise TypeError(f"reposition: expected True or False, got {self.reposition!r}")
+        if self.context == "kept":
+            for each in fields(self)[1:]:
+                if getattr(self, each.name) != each.default:
+                    raise ValueError(
+                        f'{each.name}: context="kept" has no use for it; it belongs to '
+                        'context="full"'
+                    )
+
+    def watches(self, layer: int) -> bool:
+        """Whether tokens that stand still can become active in a layer."""
+        limit = self.tolerance_layers
+        near = self.context == "full" and self.tolerance < math.inf
+        return near and (limit is None or layer < limit)
+
+    @property
+    def repositions(self) -> bool:
+        """Whether moved cells are embedded where they are now."""
+        return self.reposition or (self.context == "full" and self.tolerance == 0)
+
+    @property
+    def embeds_again(self) -> bool:
+        """Whether the pixels of earlier tokens can be needed."""
+        return self.repositions or self.refresh is not None
+
+    @classmethod
+    def split(cls, given: dict[str, Any]) -> tuple["Fidelity", dict[str, Any]]:
+        """Of settings, those named here and the others."""
+        names = {each.name for each in fields(cls)}
+        own = {name: value for name, value in given.items() if name in names}
+        return cls(**own), {name: v for name, v in given.items() if name not in names}

@@ -1,0 +1,110 @@
+"""A clip through a tower, run after run, and what its frames show.
+
+Letters: T frames, N cells, M = prefix + N tokens of a frame, K kept cells, F frames that computed
+anything, D features, E numbers of a token.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops
+from patchgate.encoders.fidelity import Fidelity
+from patchgate.encoders.memory import Memory
+from patchgate.encoders.run import Encoded, Kept, Run
+from patchgate.encoders.tower import Tower
+from patchgate.encoders.work import Work, work
+
+_ROWS = 2048  # packed rows at a time: the MLP's buffers stay small enough to be reused
+_TOKENS = 8192  # of all frames at a time, where those that stand still are watched
+
+
+class Frames(NamedTuple):
+    """The output of a call, and what is remembered of it."""
+
+    states: dict[str, Tensor]  # "features" and "hidden_<i>" -> [T, M, D]; empty if not asked for
+    pooled: Tensor | None  # [T, D]
+    kept: Tensor  # [K, D]: the features of the kept cells
+    work: Work
+    memory: Memory
+
+
+def encode_frames(
+    tower: Tower,
+    fidelity: Fidelity,
+    memory: Memory,
+    kept: Kept,
+    hidden: list[int],
+    names: Tensor | None = None,
+    dense: bool = True,
+) -> Frames:
+    """Frames that follow those of the memory.
+
+    Args:
+        hidden: numbers of the hidden states that are wanted.
+        names: ids of tokens that frames after these may name; None: there are no such frames.
+        dense: whether every token of every frame is wanted, or only what was kept.
+    """
+    parts, done = [], []
+    for frames, tokens in _runs(tower, fidelity, kept):
+        part = Kept(kept.patches[tokens], kept.mask[frames], kept.source[frames])
+        run = Run(tower, fidelity, memory, part)
+        encoded = run.encode(hidden)
+        states, pooled = _shown(tower, encoded, memory.pooled) if dense else ({}, None)
+        parts.append((states, pooled, _of_kept(tower, encoded, part.mask)))
+        done.append(encoded)
+        if names is not None or frames.stop < len(kept.mask):
+            emitted = memory.emitted + len(part.patches)
+            named = kept.source[frames.stop - 1 :].flatten()
+            if names is not None:
+                named = torch.cat([named, names])
+            memory = run.remembered(named[named < emitted].unique())
+            memory = replace(memory, pooled=None if pooled is None else pooled[-1:])
+    states = {name: torch.cat([part[0][name] for part in parts]) for name in parts[0][0]}
+    pools = [part[1] for part in parts if part[1] is not None]
+    pooled = torch.cat(pools) if pools else None
+    return Frames(states, pooled, torch.cat([part[2] for part in parts]), work(tower, done), memory)
+
+
+def _runs(tower: Tower, fidelity: Fidelity, kept: Kept) -> Iterator[tuple[slice, slice]]:
+    """Whole frames, and their kept cells, of so many rows (more where one frame has more)."""
+    frames, n = kept.mask.shape
+    counts = kept.mask.sum(1).tolist()
+    watched = fidelity.watches(0) or fidelity.embeds_again
+    most = max(1, _TOKENS // (tower.prefix + n)) if watched else frames
+    first = token = rows = tokens = 0
+    for t, count in enumerate(counts):
+        length = count + tower.prefix if count else 0
+        if t > first and (rows + length > _ROWS or t - first == most):
+            yield slice(first, t), slice(token, tokens)
+            first, token, rows = t, tokens, 0
+        rows, tokens = rows + length, tokens + count
+    yield slice(first, frames), slice(token, tokens)
+
+
+def _shown(
+    tower: Tower, encoded: Encoded, before: Tensor | None
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Every state of every token, and the pooled output of every frame."""
+    states = {
+        name: _ops.expand(table.rows, table.shown)
+        for name, table in encoded.tables.items()
+        if name != "pool"
+    }
+    computed = encoded.active.any(1)  # [T]
+    frames = computed.nonzero().flatten()  # [F]
+    entry = encoded.tables.get("pool")
+    scores = None if entry is None else _ops.expand(entry.rows, entry.shown[frames])  # [F, M, E]
+    new = tower.pool(states["features"], scores, frames.tolist()) if len(frames) else None
+    last = computed.cumsum(0) - 1  # [T]: of the F; -1: of an earlier run
+    if new is None:
+        return states, None if before is None else before.expand(len(last), -1).clone()
+    return states, new[last] if before is None else torch.cat([before.to(new.dtype), new])[last + 1]
+
+
+def _of_kept(tower: Tower, encoded: Encoded, mask: Tensor) -> Tensor:
+    rows, shown = encoded.tables["features"]
+    return rows[shown[:, tower.prefix :][mask]]

@@ -1,0 +1,104 @@
+"""What a stream remembers of the frames before: per layer, the rows that later frames may show.
+
+Letters: N cells, M tokens of a frame, S remembered slots (see ``slots``), I remembered tokens,
+r rows, A rows of this run, H heads, d features of a head, D features, E numbers of a patch.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+
+class Sums(NamedTuple):
+    """Each token's attention in one layer as running sums, so that keys can be exchanged: the
+    numerator and denominator of a softmax whose scores are taken relative to ``shift``.
+    """
+
+    weighted: Tensor  # [M, H, d] float32 or float64: values, weighted
+    total: Tensor  # [M, H]: weights
+    shift: Tensor  # [M, H]: log of the sum of exponentials when last summed up anew
+    age: Tensor  # [M] int64: exchanges since then
+
+    def at(self, index: Tensor) -> "Sums":
+        """Of some tokens."""
+        return Sums(*(part[index] for part in self))
+
+    def put(self, index: Tensor, other: "Sums") -> None:
+        """Overwrites those of some tokens."""
+        for part, new in zip(self, other, strict=True):
+            part[index] = new
+
+
+@dataclass(frozen=True)
+class LayerMemory:
+    """The rows of one layer's tables, and which of them each remembered slot shows."""
+
+    row: Tensor  # [S] int64
+    tables: dict[str, Tensor] = field(default_factory=dict)  # name -> [r, ...]
+    sums: Sums | None = None  # of the last frame
+
+    @property
+    def count(self) -> int:
+        """r."""
+        return len(next(iter(self.tables.values()))) if self.tables else 0
+
+    def joined(self, name: str, new: Tensor) -> Tensor:
+        """A table with the rows of this run, ``[r + A, ...]``."""
+        return torch.cat([self.tables[name], new]) if name in self.tables else new
+
+    @classmethod
+    def of(cls, tables: dict[str, Tensor], row: Tensor, sums: Sums | None) -> Self:
+        """Of whole tables only the rows ``[S]`` that slots show."""
+        keep, row = row.unique(return_inverse=True)
+        return cls(row, {name: table[keep] for name, table in tables.items()}, sums)
+
+    def detached(self) -> Self:
+        tables = {name: table.detach() for name, table in self.tables.items()}
+        return replace(self, tables=tables)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Between two runs of a stream. Its size is bounded by the picture, not by the video."""
+
+    ids: Tensor  # [I] int64, ascending: tokens that may still be named
+    layers: tuple[LayerMemory, ...]  # depth + 1: the last one of the tower's output
+    emitted: int = 0  # tokens so far: the next one's id
+    frames: int = 0  # so far
+    source: Tensor | None = None  # [N] int64 of the last frame
+    patches: Tensor | None = None  # [I, E]: pixels of those tokens, where they are embedded again
+    pooled: Tensor | None = None  # [1, D] of the last frame that computed anything
+    made_with: tuple[torch.dtype, torch.device] | None = None  # the tower's weights
+
+    @classmethod
+    def empty(cls, device: torch.device, depth: int) -> Self:
+        none = torch.empty(0, dtype=torch.int64, device=device)
+        return cls(none, (LayerMemory(none),) * (depth + 1))
+
+    def index_of(self, ids: Tensor) -> Tensor:
+        """Tokens by number: those remembered first, then new ones as they come."""
+        new = ids - self.emitted
+        return torch.where(new >= 0, new + len(self.ids), torch.searchsorted(self.ids, ids))
+
+    def detached(self) -> Self:
+        """Without the graph that made it."""
+        pooled = None if self.pooled is None else self.pooled.detach()
+        return replace(self, pooled=pooled, layers=tuple(x.detached() for x in self.layers))
+
+    def check_same(self, weight: Tensor, hidden: list[int]) -> None:
+        """Raises if a call that wants these hidden states cannot go on from the one before."""
+        if self.made_with is None:
+            return
+        if self.made_with != (weight.dtype, weight.device):
+            raise ValueError(
+                f"stream: its state was made with {self.made_with}, the tower is now "
+                f"{(weight.dtype, weight.device)}; reset() it"
+            )
+        missing = [f"hidden_{i}" for i in hidden if "x" not in self.layers[i].tables]
+        if missing:
+            raise ValueError(
+                f"stream: earlier calls did not ask for {', '.join(missing)}; ask for the same "
+                "hidden states in every call since reset()"
+            )

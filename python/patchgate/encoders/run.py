@@ -1,0 +1,265 @@
+"""Some frames on their way through a tower, all together, layer by layer.
+
+``context="kept"``: kept cells attend to those of their own frame. ``"full"``, residual attention:
+to all cells of it, and those that were not kept lend their keys and values. On top of that
+(``tolerance``) the closed loop goes on inside the tower: see ``stale``.
+
+Letters: T frames, N cells, M = prefix + N tokens of a frame, A active tokens of all frames,
+S remembered slots, I remembered sources, K kept cells, r remembered rows, H heads, d features of a
+head, D features, E numbers of a patch.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate.encoders.attention import Groups, kept_attention
+from patchgate.encoders.fidelity import Fidelity
+from patchgate.encoders.memory import LayerMemory, Memory, Sums
+from patchgate.encoders.slots import Slots
+from patchgate.encoders.stale import Scan
+from patchgate.encoders.tower import Tower
+
+
+class Kept(NamedTuple):
+    """What the gate kept of some frames."""
+
+    patches: Tensor  # [K, E]: normalised pixels, frame after frame
+    mask: Tensor  # [T, N] bool: those that were kept
+    source: Tensor  # [T, N] int64: the token that explains each cell
+
+
+class Table(NamedTuple):
+    """A value of every token of every frame: ``rows[shown]``."""
+
+    rows: Tensor  # [r + A, E]
+    shown: Tensor  # [T, M] int64
+
+
+class Encoded(NamedTuple):
+    """What came of a run."""
+
+    tables: dict[str, Table]  # "features", perhaps "pool" and "hidden_<i>"
+    active: Tensor  # [T, M] bool: in the last layer
+    kept: int  # K
+    embedded: int  # patches
+    tokens: list[int]  # computed in each layer
+    pairs: list[int]  # queries times keys in each layer
+
+
+class _Layer(NamedTuple):
+    """A layer's tables, remembered rows first, and which row each slot of the run shows."""
+
+    tables: dict[str, Tensor]  # name -> [r + A, ...]
+    shown: Tensor  # [T, M] int64
+    sums: Sums | None
+
+
+@dataclass
+class Run:
+    """A run goes once: ``encode``, then ``remembered`` for the run after it."""
+
+    tower: Tower
+    fidelity: Fidelity
+    memory: Memory
+    kept: Kept
+
+    def __post_init__(self) -> None:
+        mask, source = self.kept.mask, self.kept.source
+        before = source[:1] if self.memory.source is None else self.memory.source[None]
+        self._moved = ~mask & (source != torch.cat([before, source[:-1]]))  # [T, N]
+        self._source = self.memory.index_of(source)  # [T, N]
+        self._slots = Slots.of(
+            self._source,
+            self._moved,
+            self.tower.prefix,
+            len(self.memory.ids),
+            len(self.kept.patches),
+        )
+        self._layers: list[_Layer] = []
+        self._tokens: list[int] = []
+        self._pairs: list[int] = []
+
+    def encode(self, hidden: list[int]) -> Encoded:
+        """The frames' features. ``hidden``: numbers of hidden states that are wanted too."""
+        active = self._entering()
+        x, embedded = self._embedded(active)
+        tables: dict[str, Table] = {}
+        made: Tensor | None = None  # [A, H, d]: attention outputs that x was made with
+        for layer in range(self.tower.depth):
+            known: dict[str, Tensor] = {} if made is None else {"made": made}
+            if layer in hidden or self.fidelity.watches(layer):
+                known["x"] = x
+            shown = self._join(layer, active, known)
+            if layer in hidden:
+                tables[f"hidden_{layer}"] = Table(known["x"], shown)
+            active, x, made = self._through(layer, x, active, shown, known)
+        self._leave(x, active, made, hidden, tables)
+        return Encoded(tables, active, len(self.kept.patches), embedded, self._tokens, self._pairs)
+
+    def remembered(self, ids: Tensor) -> Memory:
+        """For the next run.
+
+        Args:
+            ids: ``[I']`` int64, ascending: the tokens that it may name, and those that the last
+                frame shows.
+        """
+        index = self.memory.index_of(ids)
+        slots = self._slots.remembered(index)
+        layers = []
+        for known, kept in zip(self._layers, self.memory.layers, strict=True):
+            row = torch.cat([kept.row, known.shown.flatten()])[slots]
+            layers.append(LayerMemory.of(known.tables, row, known.sums))
+        return replace(
+            self.memory,
+            ids=ids,
+            layers=tuple(layers),
+            emitted=self.memory.emitted + len(self.kept.patches),
+            frames=self.memory.frames + len(self.kept.mask),
+            source=self.kept.source[-1],
+            patches=self._patches()[index].detach() if self.fidelity.embeds_again else None,
+            made_with=(self.tower.weight.dtype, self.tower.weight.device),
+        )
+
+    # Entering.
+
+    def _entering(self) -> Tensor:
+        """The tokens that enter the first layer, ``[T, M]`` bool."""
+        cells, every = self.kept.mask, self.fidelity.refresh
+        if self.fidelity.repositions:
+            cells = cells | self._moved
+        if every is not None:
+            frame = torch.arange(len(cells), device=cells.device) + self.memory.frames
+            cells = cells | (frame % every == 0)[:, None]
+        return torch.cat([cells.any(1, keepdim=True).expand(-1, self.tower.prefix), cells], 1)
+
+    def _embedded(self, active: Tensor) -> tuple[Tensor, int]:
+        """The active tokens as they enter the first layer ``[A, D]``, and how many are patches."""
+        cell = self._cells(active)
+        rows = self.kept.patches
+        if self.fidelity.embeds_again:
+            rows = self._patches()[self._source[active[:, self.tower.prefix :]]]
+        patches = self.tower.embed(rows, cell[cell >= 0])
+        if not self.tower.prefix:
+            return patches, len(patches)
+        first = self.tower.prefix_tokens().to(patches.dtype)  # [prefix, D]
+        frames = (len(cell) - len(patches)) // self.tower.prefix
+        x = patches.new_empty((len(cell), patches.shape[1]))
+        x = x.index_copy(0, (cell < 0).nonzero().flatten(), first.repeat(frames, 1))
+        return x.index_copy(0, (cell >= 0).nonzero().flatten(), patches), len(patches)
+
+    def _patches(self) -> Tensor:
+        """The pixels of all sources, ``[I + K, E]``."""
+        earlier, new = self.memory.patches, self.kept.patches
+        return new if earlier is None else torch.cat([earlier, new])
+
+    def _cells(self, active: Tensor) -> Tensor:
+        """The cell of each active token ``[A]``; -1: a prefix token."""
+        token = active.flatten().nonzero().flatten() % active.shape[1]
+        return (token - self.tower.prefix).clamp(min=-1)
+
+    # A layer.
+
+    def _join(self, layer: int, active: Tensor, known: dict[str, Tensor]) -> Tensor:
+        """Puts remembered rows before new ones, and says which row every slot shows."""
+        kept = self.memory.layers[layer]
+        for name, new in known.items():
+            known[name] = kept.joined(name, new)
+        return self._slots.rows(active, kept.row, kept.count)
+
+    def _through(
+        self, layer: int, x: Tensor, active: Tensor, shown: Tensor, known: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Which tokens leave a layer, their states, and the attention they were made with."""
+        tower, scale = self.tower, self.tower.scale(layer)
+        self._tokens.append(len(x))
+        query, key, value = tower.qkv(layer, x, self._cells(active))
+        if self.fidelity.context == "kept":
+            lengths = [n for n in active.sum(1).tolist() if n]
+            self._pairs.append(sum(n * n for n in lengths))
+            self._layers.append(_Layer(known, shown, None))
+            out = kept_attention(query, key, value, lengths, scale)
+            return active, tower.finish(layer, x, out), None
+        watched = self.fidelity.watches(layer)
+        if watched and query.dtype in (torch.float16, torch.bfloat16):
+            query, key, value = query.float(), key.float(), value.float()
+        kept = self.memory.layers[layer]
+        known["key"], known["value"] = kept.joined("key", key), kept.joined("value", value)
+        groups = Groups.of(active, shown, tower.windows(layer))
+        out, lse = groups.attend(query, known["key"], known["value"], scale)
+        self._pairs.append(groups.pairs)
+        if watched:
+            known["query"] = kept.joined("query", query)
+            return self._watch(layer, active, shown, known, out, lse)
+        self._layers.append(_Layer(known, shown, None))
+        return active, tower.finish(layer, x, out), None
+
+    def _watch(
+        self,
+        layer: int,
+        active: Tensor,
+        shown: Tensor,
+        known: dict[str, Tensor],
+        out: Tensor,  # [A, H, d]
+        lse: Tensor,  # [A, H]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Lets those go on, too, whose meaning changed though they stand still."""
+        kept, later = self.memory.layers[layer], self.memory.layers[layer + 1]
+        scan = Scan(
+            slots=self._slots,
+            active=active,
+            row=shown,
+            query=known["query"],
+            key=known["key"],
+            value=known["value"],
+            scale=self.tower.scale(layer),
+            out=out,
+            lse=lse,
+            windows=_members(self.tower.windows(layer), active),
+            before=kept.row,
+            sums=kept.sums,
+            made=later.tables["made"][later.row] if later.tables else out[:0],
+        )
+        fired = scan.run(self.fidelity.tolerance)
+        self._pairs[-1] += fired.pairs
+        self._layers.append(_Layer(known, shown, fired.sums))
+        leaving = active | fired.mask
+        rank = leaving.flatten().cumsum(0) - 1
+        attended = out.new_empty((len(out) + len(fired.out), *out.shape[1:]))
+        attended[rank[active.flatten()]] = out
+        attended[rank[fired.mask.flatten()]] = fired.out
+        x = known["x"][shown[leaving]]
+        return leaving, self.tower.finish(layer, x, attended.to(x.dtype)), attended
+
+    # Leaving.
+
+    def _leave(
+        self,
+        x: Tensor,
+        active: Tensor,
+        made: Tensor | None,
+        hidden: list[int],
+        tables: dict[str, Table],
+    ) -> None:
+        features = self.tower.leave(x)
+        entry = self.tower.pool_entry(features)
+        last = self.tower.depth if self.tower.depth in hidden else None
+        parts = {"features": features, "pool": entry, "made": made, "x": x}
+        wanted = {"features", "pool", "made"} | ({"x"} if last is not None else set())
+        known = {name: p for name, p in parts.items() if p is not None and name in wanted}
+        shown = self._join(self.tower.depth, active, known)
+        self._layers.append(_Layer(known, shown, None))
+        for name in ("features", "pool"):
+            if name in known:
+                tables[name] = Table(known[name], shown)
+        if last is not None:
+            tables[f"hidden_{last}"] = Table(known["x"], shown)
+
+
+def _members(window: Tensor | None, active: Tensor) -> list[Tensor]:
+    """The tokens of each window, in order; all of a frame's if there are none."""
+    if window is None:
+        return [torch.arange(active.shape[1], device=active.device)]
+    return [(window == w).nonzero().flatten() for w in window.unique()]

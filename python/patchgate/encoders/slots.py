@@ -1,0 +1,73 @@
+"""Whose state each token of each frame shows: its own, if it is computed there, or inherited.
+
+A *slot* is a token's place in a frame. Remembered slots come first, 0 to S - 1: those of the last
+frame, then one per source that later frames may still name; then those of this run, frame by frame.
+What a slot inherits does not depend on the layer, but whether it does: a token that is active in a
+layer shows its own row there, any other the row of its parent.
+
+Letters: T frames of a run, N cells, M = prefix + N tokens of a frame, S remembered slots, I
+remembered sources, K new ones.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The slots of a run."""
+
+    earlier: int  # S
+    parent: Tensor  # [T, M] int64: the slot that a token inherits from
+    last: Tensor  # [I + K] int64: the last slot that shows each source
+
+    @classmethod
+    def of(cls, source: Tensor, moved: Tensor, prefix: int, remembered: int, new: int) -> Self:
+        """Follows every source through the run.
+
+        Args:
+            source: ``[T, N]`` int64, of each cell, as an index into the I + K sources.
+            moved: ``[T, N]`` bool: not kept, and of another source than in the frame before.
+            remembered: I; S is M + I, or 0 if nothing is remembered. new: K.
+        """
+        (frames, n), device = source.shape, source.device
+        m = prefix + n
+        earlier = m + remembered if remembered else 0
+        last = torch.zeros(remembered + new, dtype=torch.int64, device=device)
+        last[:remembered] = m + torch.arange(remembered, device=device)
+        own = torch.arange(frames * m, device=device).view(frames, m) + earlier
+        # A still token inherits from the frame before; of what is remembered that comes first.
+        parent = torch.cat([torch.arange(m, device=device)[None], own[:-1]])
+        moves = moved.any(1).tolist()
+        for t in range(frames):
+            if moves[t]:
+                parent[t, prefix:][moved[t]] = last[source[t][moved[t]]]
+            # Where several cells show a source, the first stands for it.
+            last.scatter_reduce_(0, source[t], own[t, prefix:], "amin", include_self=False)
+        return cls(earlier, parent, last)
+
+    def rows(self, active: Tensor, remembered: Tensor, count: int) -> Tensor:
+        """The row of a layer's table that every slot of the run shows, ``[T, M]`` int64.
+
+        Args:
+            active: ``[T, M]`` bool.
+            remembered: ``[S]`` int64, the rows of the remembered slots.
+            count: of remembered rows; those of active slots follow, in order.
+        """
+        flat = active.flatten()
+        own = torch.arange(len(flat), device=flat.device) + self.earlier
+        root = torch.where(flat, own, self.parent.flatten())
+        for _ in range(len(active).bit_length()):  # every step doubles how far each has gone
+            here = root >= self.earlier
+            root = torch.where(here, root[(root - self.earlier).clamp(min=0)], root)
+        table = torch.cat([remembered, flat.cumsum(0) - 1 + count])  # [S + T * M]
+        return table[root].view_as(active)
+
+    def remembered(self, sources: Tensor) -> Tensor:
+        """The slots to keep for the next run: the last frame's, then those of sources ``[I']``."""
+        frames, m = self.parent.shape
+        here = torch.arange(m, device=sources.device) + self.earlier + (frames - 1) * m
+        return torch.cat([here, self.last[sources]])
