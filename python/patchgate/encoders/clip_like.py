@@ -5,14 +5,14 @@ Letters: K kept patches, R packed rows, H heads, d features of a head, D feature
 P patch side.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from patchgate.encoders import structure
 from patchgate.encoders.tower import Tower
 
 _PARTS = (
-    "config.image_size",
     "config.patch_size",
     "embeddings.patch_embedding.weight",
     "embeddings.position_embedding.weight",
@@ -38,20 +38,19 @@ class ClipLike(Tower):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        for path in (*self.parts, *_PARTS):
-            self._part(path)
-        for name in _LAYER_PARTS:
-            for i in range(self.depth):
-                self._part(f"encoder.layers.{i}.{name}")
+        structure.check_parts(model, (*_PARTS, *self.parts))
+        for i in range(self.depth):
+            structure.check_parts(model, _LAYER_PARTS, f"encoder.layers.{i}")
         self._check_patches()
 
     @property
     def patch(self) -> int:
-        return int(self.model.config.patch_size)
+        return structure.side_of(self.model.config.patch_size, "patch_size")
 
     @property
-    def side(self) -> int:
-        return int(self.model.config.image_size)
+    def size(self) -> tuple[int, int]:
+        side = structure.side_of(self.model.config.image_size, "image_size")
+        return side, side
 
     @property
     def weight(self) -> Tensor:
@@ -67,12 +66,9 @@ class ClipLike(Tower):
         return patches
 
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
-        convolution = self.model.embeddings.patch_embedding
-        # Kernel and stride are one patch: a linear layer on its pixels.
-        patches = nn.functional.linear(
-            rows.to(self.weight.dtype), self.weight.flatten(1), convolution.bias
-        )
-        return self.enter(patches + self.model.embeddings.position_embedding(cell + self.prefix))
+        embeddings = self.model.embeddings
+        patches = structure.embedded(embeddings.patch_embedding, rows)
+        return self.enter(patches + embeddings.position_embedding(cell + self.prefix))
 
     def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         block = self.model.encoder.layers[layer]
@@ -98,54 +94,19 @@ class ClipLike(Tower):
 
     def check_mode(self) -> None:
         for layer in self.model.encoder.layers:
-            attention = layer.self_attn
-            if attention.training and attention.dropout > 0:
-                raise ValueError(
-                    f"tower: it is in training mode with attention dropout {attention.dropout}, "
-                    "which is not applied to packed tokens; call eval(), or set dropout to 0"
-                )
-            if layer.training and getattr(layer, "gradient_checkpointing", False):
-                raise ValueError(
-                    "tower: it is in training mode with gradient checkpointing, which is not "
-                    "applied to packed tokens; call eval(), or switch it off"
-                )
+            structure.check_off(layer.self_attn, "attention dropout", layer.self_attn.dropout)
+            structure.check_checkpointing(layer)
 
     def _check_patches(self) -> None:
-        config, convolution = self.model.config, self.model.embeddings.patch_embedding
-        if not isinstance(config.image_size, int) or not isinstance(config.patch_size, int):
+        """That its embeddings are those of a convolution, one position for each patch."""
+        structure.check_parts(self.model, ("config.image_size",))
+        structure.check_patches(self.model.embeddings.patch_embedding, self.patch)
+        if not self.cells:
             raise ValueError(
-                "tower: expected image_size and patch_size of one number each, got "
-                f"{config.image_size} and {config.patch_size}"
-            )
-        if self.covered == 0:
-            raise ValueError(
-                f"tower: image_size={self.side} holds no whole patch of {self.patch} pixels"
-            )
-        if list(self.weight.shape[1:]) != [3, self.patch, self.patch]:
-            raise ValueError(
-                f"tower: expected a patch embedding of 3 channels and {self.patch} pixels a side, "
-                f"got a weight of {list(self.weight.shape)}"
-            )
-        if tuple(convolution.stride) != (self.patch, self.patch) or (
-            convolution.padding not in ("valid", (0, 0), 0)
-        ):
-            raise ValueError(
-                "tower: expected patches that neither overlap nor are padded, got "
-                f"stride={convolution.stride}, padding={convolution.padding}"
+                f"tower: image_size={self.size[0]} holds no whole patch of {self.patch} pixels"
             )
         positions = self.model.embeddings.position_embedding.weight.shape[0]
         if positions != self.cells + self.prefix:
             raise ValueError(
                 f"tower: expected {self.cells + self.prefix} position embeddings, got {positions}"
             )
-
-    def _part(self, path: str) -> None:
-        part: Any = self.model
-        for name in path.split("."):
-            part = part[int(name)] if name.isdigit() else getattr(part, name, None)
-            if part is None:
-                raise TypeError(
-                    f"tower: a {type(self.model).__name__} without {path} is not what gated() "
-                    f"knows; it needs {', '.join((*self.parts, *_PARTS))} and layers with "
-                    f"{', '.join(_LAYER_PARTS)}"
-                )

@@ -57,7 +57,7 @@ def encode_frames(
         parts.append((states, pooled, _of_kept(tower, encoded, part.mask)))
         done.append(encoded)
         if names is not None or frames.stop < len(kept.mask):
-            emitted = memory.emitted + len(part.patches)
+            emitted = memory.emitted + int(part.mask.sum())
             named = kept.source[frames.stop - 1 :].flatten()
             if names is not None:
                 named = torch.cat([named, names])
@@ -70,11 +70,12 @@ def encode_frames(
 
 
 def _runs(tower: Tower, fidelity: Fidelity, kept: Kept) -> Iterator[tuple[slice, slice]]:
-    """Whole frames, and their kept cells, of so many rows (more where one frame has more)."""
+    """Whole frames, and their kept patches, of so many rows (more where one frame has more)."""
     frames, n = kept.mask.shape
-    counts = kept.mask.sum(1).tolist()
+    each = tower.tokens_per_cell
+    counts = (kept.mask.sum(1) * each).tolist()
     watched = fidelity.watches(0) or fidelity.embeds_again
-    most = max(1, _TOKENS // (tower.prefix + n)) if watched else frames
+    most = max(1, _TOKENS // (tower.prefix + n * each)) if watched else frames
     first = token = rows = tokens = 0
     for t, count in enumerate(counts):
         length = count + tower.prefix if count else 0
@@ -92,8 +93,11 @@ def _shown(
     states = {
         name: _ops.expand(table.rows, table.shown)
         for name, table in encoded.tables.items()
-        if name != "pool"
+        if name != "pool" and not name.startswith("tap_")
     }
+    if tower.tapped:
+        taps = [_ops.expand(*encoded.tables[f"tap_{layer}"]) for layer in tower.tapped]
+        states["features"] = torch.cat([states["features"], *taps], 2)
     computed = encoded.active.any(1)  # [T]
     frames = computed.nonzero().flatten()  # [F]
     entry = encoded.tables.get("pool")
@@ -106,5 +110,6 @@ def _shown(
 
 
 def _of_kept(tower: Tower, encoded: Encoded, mask: Tensor) -> Tensor:
-    rows, shown = encoded.tables["features"]
-    return rows[shown[:, tower.prefix :][mask]]
+    names = ["features", *(f"tap_{layer}" for layer in tower.tapped)]
+    tables = [encoded.tables[name] for name in names]
+    return torch.cat([rows[shown[:, tower.prefix :][mask]] for rows, shown in tables], 1)

@@ -63,4 +63,5 @@ def gated(
     family = tower_of(tower)
     family.check_dtype()
     spec = pixel_spec(family, processor, mean, std)
+    family = family.fitted(spec)
     return GatedTower(tower, family, spec, gate_settings(family, gate), fidelity)

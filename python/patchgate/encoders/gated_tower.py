@@ -16,7 +16,7 @@ from patchgate.encoders import inputs
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.frames import Frames, encode_frames
 from patchgate.encoders.memory import Memory
-from patchgate.encoders.pixels import gate_planes, patch_rows
+from patchgate.encoders.pixels import gate_planes
 from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.run import Kept
 from patchgate.encoders.tower import Tower
@@ -93,22 +93,28 @@ class GatedTower(nn.Module):
                 the range outside of it, or NaN); training with dropout or checkpointing;
                 interpolated positions; attention maps.
         """
+        if clip_lengths is not None:
+            options["clip_lengths"] = clip_lengths
+        family, pixel_values = self._family.opened(pixel_values, options)
+        clip_lengths = options.pop("clip_lengths", None)
         inputs.check_options(interpolate_pos_encoding, options)
-        inputs.check_pixels(pixel_values, self._family)
-        pixel_values = pixel_values[..., : self._family.covered, : self._family.covered]
-        self._family.check_mode()
-        clips = inputs.checked_clips(clip_lengths, len(pixel_values))
-        layers, config = self._family.depth, self._family.model.config
+        inputs.check_pixels(pixel_values, family)
+        height, width = family.covered
+        pixel_values = pixel_values[..., :height, :width]
+        family.check_mode()
+        clips = inputs.checked_clips(clip_lengths, len(pixel_values) // family.temporal_patch)
+        layers, config = family.depth, getattr(family.model, "config", None)  # timm's have none
         if output_hidden_states is None:
             output_hidden_states = getattr(config, "output_hidden_states", False)
         wanted = inputs.checked_states(output_hidden_states, layers)
-        states, pooled = _joined(self._call(pixel_values, clips, wanted))
-        hidden = [states.get(f"hidden_{i}") for i in range(layers + 1)]
-        # As there, None if not asked for.
-        output = self._family.output(states["features"], pooled, tuple(hidden) if wanted else None)
+        needed = sorted({*wanted, layers}) if family.shows_last else wanted
+        states, pooled = _joined(self._call(family, pixel_values, clips, needed))
+        hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
+        asked = tuple(hidden) if wanted else None  # as there, None if not asked for
+        output = family.output(states["features"], pooled, asked, states.get(f"hidden_{layers}"))
         if return_dict is None:
             return_dict = getattr(config, "return_dict", True)
-        return output if return_dict else output.to_tuple()
+        return output if return_dict or isinstance(output, Tensor) else output.to_tuple()
 
     def encode(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None = None
@@ -129,24 +135,31 @@ class GatedTower(nn.Module):
         Raises:
             TypeError, ValueError: tensors that do not fit, and training as in a call.
         """
-        kept, order = self._given(rows, cell, cu_seqlens, source, 0)
+        family, kept, order = self._given(rows, cell, cu_seqlens, source, 0)
         if not len(kept.patches):
-            return self._family.weight.new_empty((0, self._family.weight.shape[0]))
-        return self._encode(kept, [], dense=False).kept[order]
+            return family.weight.new_empty((0, family.weight.shape[0]))
+        return self._encode(family, kept, [], dense=False).kept[order]
 
     def _given(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None, emitted: int
-    ) -> tuple[Kept, Tensor]:
-        """The arguments of ``encode``, checked and sorted, and the way back to their order."""
-        self._family.check_mode()
-        mask, order = inputs.checked_rows(rows, cell, cu_seqlens, self._family)
+    ) -> tuple[Tower, Kept, Tensor]:
+        """The tower for ``encode``, its arguments, checked and sorted, and the way back to their
+        order.
+        """
+        family, side = self._family, self._family.patch * self._family.merge
+        if isinstance(source, Tensor) and source.dim() == 3:
+            family = family.sized(source.shape[1] * side, source.shape[2] * side)
+        family.check_mode()
+        mask, order = inputs.checked_rows(rows, cell, cu_seqlens, family)
         if source is None and self.fidelity.context == "full":
             raise ValueError(
                 'source: context="full" needs to know which token explains each cell '
                 "(GateResult.source)"
             )
         source = inputs.checked_source(source, mask, emitted)
-        return Kept(rows[order], mask, source), order.argsort()
+        each = family.tokens_per_cell
+        rows = rows.unflatten(0, (-1, each))[order].flatten(0, 1)
+        return family, Kept(rows, mask, source), order.argsort()
 
     def stream(self) -> "TowerStream":
         """A tower that goes on where its last call ended: pushes of a clip equal the whole clip."""
@@ -169,6 +182,11 @@ class GatedTower(nn.Module):
             tower = self.__dict__.get("tower")
             if tower is None:  # half built, as while it is unpickled
                 raise
+            if name in self._family.dense:
+                raise AttributeError(
+                    f"{name} would compute every cell; call the gated tower itself, or ask the "
+                    "original, .tower"
+                ) from None
             return getattr(tower, name)
 
     def extra_repr(self) -> str:
@@ -176,28 +194,32 @@ class GatedTower(nn.Module):
 
     # The path of a call: gate, then encode.
 
-    def _call(self, pixel_values: Tensor, clips: list[int], hidden: list[int]) -> list[Frames]:
+    def _call(
+        self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
+    ) -> list[Frames]:
         """Clips that know nothing of each other."""
         parts = []
-        for clip in pixel_values.split(clips):
+        for clip in frames.split([n * family.temporal_patch for n in clips]):
             result = Gate(**asdict(self.gate_settings)).push(self._planes(clip))
-            parts.append(self._encode(self._kept(clip, result), hidden))
+            parts.append(self._encode(family, packed(family, clip, result), hidden))
         self.last_work = Work.total(part.work for part in parts)
         return parts
 
     def _planes(self, pixel_values: Tensor) -> Tensor:
         return gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)
 
-    def _kept(self, pixel_values: Tensor, result: GateResult) -> Kept:
-        index, cu_seqlens, _ = _ops.compact(result.kind, result.kind.numel())
-        patches = patch_rows(pixel_values, self._family.patch, index[: int(cu_seqlens[-1])])
-        return Kept(patches, result.kind.flatten(1) == CHANGED, result.source.flatten(1))
-
-    def _encode(self, kept: Kept, hidden: list[int], dense: bool = True) -> Frames:
-        memory = Memory.empty(kept.mask.device, self._family.depth)
-        frames = encode_frames(self._family, self.fidelity, memory, kept, hidden, dense=dense)
+    def _encode(self, family: Tower, kept: Kept, hidden: list[int], dense: bool = True) -> Frames:
+        memory = Memory.empty(kept.mask.device, family.depth)
+        frames = encode_frames(family, self.fidelity, memory, kept, hidden, dense=dense)
         self.last_work = frames.work
         return frames
+
+
+def packed(family: Tower, frames: Tensor, result: GateResult) -> Kept:
+    """What the gate says of frames ``[T * f, 3, H, W]``, with the patches."""
+    index, cu_seqlens, _ = _ops.compact(result.kind, result.kind.numel())
+    patches = family.rows(frames, index[: int(cu_seqlens[-1])])
+    return Kept(patches, result.kind.flatten(1) == CHANGED, result.source.flatten(1))
 
 
 def _joined(parts: list[Frames]) -> tuple[dict[str, Tensor], Tensor | None]:

@@ -20,11 +20,15 @@ def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
     for name in given:
         if name not in known:
             raise TypeError(f"gated: {name} is no setting of the gate; those are {known}")
-    size = (tower.covered, tower.covered)
-    own = {"patch": tower.patch, "merge": 1, "temporal_patch": 1, "size": size}
+    own = {
+        "patch": tower.patch,
+        "merge": tower.merge,
+        "temporal_patch": tower.temporal_patch,
+        "size": tower.grid_size,
+    }
     # What the processor does to a frame, the tower's spec says; a fit would be silently ignored.
     for name, value in {**own, "fit": "stretch"}.items():
-        square = name == "size" and given.get(name) == tower.covered  # one number for both
+        square = name == "size" and (given.get(name),) * 2 == value  # one number for both
         if name in given and given[name] != value and not square:
             raise ValueError(
                 f"{name}: the tower has {name}={value}, got {given[name]}; leave it out"
@@ -48,8 +52,8 @@ def check_options(interpolate: bool, options: dict[str, Any]) -> None:
         raise TypeError(f"a gated tower does not take {', '.join(unknown)}")
 
 
-def check_pixels(pixel_values: Any, tower: Tower) -> None:
-    """Frames of the tower's size, at least one, where the tower is."""
+def check_floats(pixel_values: Any, tower: Tower) -> None:
+    """Pixels that were normalised, where the tower is."""
     if not isinstance(pixel_values, Tensor):
         raise TypeError(f"pixel_values: expected a Tensor, got {type(pixel_values).__name__}")
     if not pixel_values.is_floating_point():
@@ -57,12 +61,17 @@ def check_pixels(pixel_values: Any, tower: Tower) -> None:
             "pixel_values: expected normalised floats, as the tower's processor makes them, got "
             f"{pixel_values.dtype}"
         )
-    shape, side = list(pixel_values.shape), tower.side
-    if len(shape) != 4 or shape[1:] != [3, side, side]:
-        raise ValueError(f"pixel_values: expected [T, 3, {side}, {side}], got {shape}")
+    check_device(pixel_values, "pixel_values", tower)
+
+
+def check_pixels(pixel_values: Any, tower: Tower) -> None:
+    """Frames of the tower's size, at least one, where the tower is."""
+    check_floats(pixel_values, tower)
+    shape, (height, width) = list(pixel_values.shape), tower.size
+    if len(shape) != 4 or shape[1:] != [3, height, width]:
+        raise ValueError(f"pixel_values: expected [T, 3, {height}, {width}], got {shape}")
     if not shape[0]:
         raise ValueError("pixel_values: expected at least one frame, got none")
-    check_device(pixel_values, "pixel_values", tower)
 
 
 def check_device(tensor: Tensor, name: str, tower: Tower) -> None:
@@ -105,12 +114,12 @@ def checked_rows(
         if tensor.is_floating_point() != (name == "rows"):
             expected = "floats" if name == "rows" else "integers"
             raise TypeError(f"{name}: expected {expected}, got {tensor.dtype}")
-    width, w = 3 * tower.patch**2, tower.side // tower.patch
+    width, (h, w) = 3 * tower.patch**2, tower.shape
     if rows.dim() != 2 or rows.shape[1] != width:
         raise ValueError(f"rows: expected [K, {width}], got {list(rows.shape)}")
     if cell.dim() == 2 and cell.shape[1] == 2:
-        if bool(((cell < 0) | (cell >= w)).any()):
-            raise ValueError(f"cell: expected rows and columns in 0..{w - 1}")
+        if bool(((cell < 0) | (cell >= cell.new_tensor([h, w]))).any()):
+            raise ValueError(f"cell: expected rows in 0..{h - 1} and columns in 0..{w - 1}")
         cell = cell[:, 0] * w + cell[:, 1]
     if list(cell.shape) != [len(rows)]:
         raise ValueError(

@@ -64,11 +64,12 @@ class Memory:
     """Between two runs of a stream. Its size is bounded by the picture, not by the video."""
 
     ids: Tensor  # [I] int64, ascending: tokens that may still be named
-    layers: tuple[LayerMemory, ...]  # depth + 1: the last one of the tower's output
+    layers: tuple[LayerMemory, ...]  # depth + 1: what enters each layer, and leaves the last
+    outputs: dict[str, LayerMemory] = field(default_factory=dict)  # features, by cells
     emitted: int = 0  # tokens so far: the next one's id
     frames: int = 0  # so far
     source: Tensor | None = None  # [N] int64 of the last frame
-    patches: Tensor | None = None  # [I, E]: pixels of those tokens, where they are embedded again
+    patches: Tensor | None = None  # [I * m^2, E]: of those tokens, if they are embedded again
     pooled: Tensor | None = None  # [1, D] of the last frame that computed anything
     made_with: tuple[torch.dtype, torch.device] | None = None  # the tower's weights
 
@@ -85,7 +86,12 @@ class Memory:
     def detached(self) -> Self:
         """Without the graph that made it."""
         pooled = None if self.pooled is None else self.pooled.detach()
-        return replace(self, pooled=pooled, layers=tuple(x.detached() for x in self.layers))
+        return replace(
+            self,
+            pooled=pooled,
+            layers=tuple(layer.detached() for layer in self.layers),
+            outputs={name: output.detached() for name, output in self.outputs.items()},
+        )
 
     def check_same(self, weight: Tensor, hidden: list[int]) -> None:
         """Raises if a call that wants these hidden states cannot go on from the one before."""

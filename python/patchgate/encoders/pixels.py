@@ -3,14 +3,17 @@
 Letters: T frames, C channels, H W pixels, h w cells, P patch side, K kept cells.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from patchgate.encoders.processor import PixelSpec, Triple
-from patchgate.encoders.resize import Stretch
-from patchgate.encoders.tower import Tower
+
+if TYPE_CHECKING:
+    from patchgate.encoders.tower import Tower
 
 # A float resize overshoots at edges where the u8 one clamps, bicubic by up to a quarter of the
 # range. Other normalisations leave it: CLIP's pixel values under SigLIP's mean and std reach 1.57.
@@ -42,20 +45,14 @@ def pixel_spec(tower: Tower, processor: Any, mean: Any, std: Any) -> PixelSpec:
         if mean is None or std is None:
             raise ValueError("gated: expected both mean= and std=, got one of them")
         mean, std = (x.tolist() if isinstance(x, Tensor) else x for x in (mean, std))
-        return PixelSpec(Stretch(tower.side, tower.side), mean, std, tower.patch)
+        return PixelSpec(tower.size_rule, mean, std, tower.patch, channels_last=tower.channels_last)
     spec = processor
     if not isinstance(processor, PixelSpec):
         spec = PixelSpec.from_processor(processor, tower.patch, 1, 1)
-    size = spec.crop or spec.size.target(tower.side, tower.side, spec.cell)
-    if spec.channels_last or (spec.cell, spec.temporal_patch) != (tower.patch, 1):
-        raise ValueError(
-            f"processor: expected patches of (3, {tower.patch}, {tower.patch}), got {spec}"
-        )
-    if tuple(size) != (tower.side, tower.side):
-        raise ValueError(
-            f"processor: it makes pictures of {size[0]} x {size[1]}, the tower takes "
-            f"{tower.side} x {tower.side}"
-        )
+    p = tower.patch
+    if spec.channels_last != tower.channels_last or (spec.cell, spec.temporal_patch) != (p, 1):
+        order = (p, p, 3) if tower.channels_last else (3, p, p)
+        raise ValueError(f"processor: expected patches of {order}, got {spec}")
     if abs(255 * spec.rescale - 1) > 1e-3:
         raise ValueError(f"processor: expected one that rescales by 1/255, got {spec.rescale:g}")
     return spec

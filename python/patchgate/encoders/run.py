@@ -4,12 +4,16 @@
 to all cells of it, and those that were not kept lend their keys and values. On top of that
 (``tolerance``) the closed loop goes on inside the tower: see ``stale``.
 
-Letters: T frames, N cells, M = prefix + N tokens of a frame, A active tokens of all frames,
+A cell is m^2 tokens (Qwen-VL: four) and one feature; a prefix token is one of each.
+
+Letters: T frames, N cells, M = prefix + N * m^2 tokens of a frame, A active tokens of all frames,
 S remembered slots, I remembered sources, K kept cells, r remembered rows, H heads, d features of a
 head, D features, E numbers of a patch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -26,7 +30,7 @@ from patchgate.encoders.tower import Tower
 class Kept(NamedTuple):
     """What the gate kept of some frames."""
 
-    patches: Tensor  # [K, E]: normalised pixels, frame after frame
+    patches: Tensor  # [K * m^2, E]: normalised pixels, frame after frame
     mask: Tensor  # [T, N] bool: those that were kept
     source: Tensor  # [T, N] int64: the token that explains each cell
 
@@ -41,7 +45,7 @@ class Table(NamedTuple):
 class Encoded(NamedTuple):
     """What came of a run."""
 
-    tables: dict[str, Table]  # "features", perhaps "pool" and "hidden_<i>"
+    tables: dict[str, Table]  # "features", perhaps "pool", "tap_<i>" and "hidden_<i>"
     active: Tensor  # [T, M] bool: in the last layer
     kept: int  # K
     embedded: int  # patches
@@ -55,6 +59,11 @@ class _Layer(NamedTuple):
     tables: dict[str, Tensor]  # name -> [r + A, ...]
     shown: Tensor  # [T, M] int64
     sums: Sums | None
+
+    def kept(self, earlier: LayerMemory, slots: Tensor) -> LayerMemory:
+        """Of it and what was remembered before, what some slots show."""
+        row = torch.cat([earlier.row, self.shown.flatten()])[slots]
+        return LayerMemory.of(self.tables, row, self.sums)
 
 
 @dataclass
@@ -70,15 +79,17 @@ class Run:
         mask, source = self.kept.mask, self.kept.source
         before = source[:1] if self.memory.source is None else self.memory.source[None]
         self._moved = ~mask & (source != torch.cat([before, source[:-1]]))  # [T, N]
-        self._source = self.memory.index_of(source)  # [T, N]
-        self._slots = Slots.of(
-            self._source,
-            self._moved,
-            self.tower.prefix,
-            len(self.memory.ids),
-            len(self.kept.patches),
-        )
+        each = self.tower.tokens_per_cell
+        index, ids = self.memory.index_of(source), len(self.memory.ids)
+        new = len(self.kept.patches) // each
+        prefix = self.tower.prefix
+        self._units = self._slots = Slots.of(index, self._moved, prefix, ids, new)
+        self._source = self._tokens_of(index)  # [T, N * m^2]
+        if each > 1:
+            moved = self._moved.repeat_interleave(each, 1)
+            self._slots = Slots.of(self._source, moved, prefix, ids * each, new * each)
         self._layers: list[_Layer] = []
+        self._outputs: dict[str, _Layer] = {}
         self._tokens: list[int] = []
         self._pairs: list[int] = []
 
@@ -88,16 +99,27 @@ class Run:
         x, embedded = self._embedded(active)
         tables: dict[str, Table] = {}
         made: Tensor | None = None  # [A, H, d]: attention outputs that x was made with
-        for layer in range(self.tower.depth):
+        for layer in range(self.tower.depth + 1):
             known: dict[str, Tensor] = {} if made is None else {"made": made}
-            if layer in hidden or self.fidelity.watches(layer):
+            if layer in hidden or self._needs_earlier(layer):
                 known["x"] = x
             shown = self._join(layer, active, known)
             if layer in hidden:
                 tables[f"hidden_{layer}"] = Table(known["x"], shown)
+            if layer - 1 in self.tower.tapped:
+                name, make = f"tap_{layer - 1}", partial(self.tower.tap, layer - 1)
+                tables[name] = self._output(name, make, active, x, known, shown)
+            if layer == self.tower.depth:
+                break
             active, x, made = self._through(layer, x, active, shown, known)
-        self._leave(x, active, made, hidden, tables)
-        return Encoded(tables, active, len(self.kept.patches), embedded, self._tokens, self._pairs)
+        tables["features"] = self._output("features", self.tower.leave, active, x, known, shown)
+        self._layers.append(_Layer(known, shown, None))
+        if "pool" in self._outputs["features"].tables:
+            pool = self._outputs["features"]
+            tables["pool"] = Table(pool.tables["pool"], pool.shown)
+        return Encoded(
+            tables, active, int(self.kept.mask.sum()), embedded, self._tokens, self._pairs
+        )
 
     def remembered(self, ids: Tensor) -> Memory:
         """For the next run.
@@ -107,19 +129,24 @@ class Run:
                 frame shows.
         """
         index = self.memory.index_of(ids)
-        slots = self._slots.remembered(index)
-        layers = []
-        for known, kept in zip(self._layers, self.memory.layers, strict=True):
-            row = torch.cat([kept.row, known.shown.flatten()])[slots]
-            layers.append(LayerMemory.of(known.tables, row, known.sums))
+        tokens = self._tokens_of(index[None])[0]  # [I' * m^2]
+        slots, units = self._slots.remembered(tokens), self._units.remembered(index)
+        before = self.memory.outputs
         return replace(
             self.memory,
             ids=ids,
-            layers=tuple(layers),
-            emitted=self.memory.emitted + len(self.kept.patches),
+            layers=tuple(
+                known.kept(earlier, slots)
+                for known, earlier in zip(self._layers, self.memory.layers, strict=True)
+            ),
+            outputs={
+                name: known.kept(before.get(name, _nothing(units)), units)
+                for name, known in self._outputs.items()
+            },
+            emitted=self.memory.emitted + int(self.kept.mask.sum()),
             frames=self.memory.frames + len(self.kept.mask),
             source=self.kept.source[-1],
-            patches=self._patches()[index].detach() if self.fidelity.embeds_again else None,
+            patches=self._patches()[tokens].detach() if self.fidelity.embeds_again else None,
             made_with=(self.tower.weight.dtype, self.tower.weight.device),
         )
 
@@ -133,7 +160,8 @@ class Run:
         if every is not None:
             frame = torch.arange(len(cells), device=cells.device) + self.memory.frames
             cells = cells | (frame % every == 0)[:, None]
-        return torch.cat([cells.any(1, keepdim=True).expand(-1, self.tower.prefix), cells], 1)
+        tokens = cells.repeat_interleave(self.tower.tokens_per_cell, 1)
+        return torch.cat([cells.any(1, keepdim=True).expand(-1, self.tower.prefix), tokens], 1)
 
     def _embedded(self, active: Tensor) -> tuple[Tensor, int]:
         """The active tokens as they enter the first layer ``[A, D]``, and how many are patches."""
@@ -150,8 +178,13 @@ class Run:
         x = x.index_copy(0, (cell < 0).nonzero().flatten(), first.repeat(frames, 1))
         return x.index_copy(0, (cell >= 0).nonzero().flatten(), patches), len(patches)
 
+    def _tokens_of(self, index: Tensor) -> Tensor:
+        """Of cells by number ``[T, n]``, the tokens ``[T, n * m^2]``."""
+        each = self.tower.tokens_per_cell
+        return (index[..., None] * each + torch.arange(each, device=index.device)).flatten(1)
+
     def _patches(self) -> Tensor:
-        """The pixels of all sources, ``[I + K, E]``."""
+        """The pixels of all sources, ``[(I + K) * m^2, E]``."""
         earlier, new = self.memory.patches, self.kept.patches
         return new if earlier is None else torch.cat([earlier, new])
 
@@ -168,6 +201,13 @@ class Run:
         for name, new in known.items():
             known[name] = kept.joined(name, new)
         return self._slots.rows(active, kept.row, kept.count)
+
+    def _needs_earlier(self, layer: int) -> bool:
+        """Whether states of tokens that are not active are asked for where a layer begins."""
+        out = layer == self.tower.depth or layer - 1 in self.tower.tapped
+        parts = out and self.tower.tokens_per_cell > 1  # of a cell may be active, others not
+        below = layer > 0 and self.fidelity.watches(layer - 1)
+        return (layer < self.tower.depth and self.fidelity.watches(layer)) or (parts and below)
 
     def _through(
         self, layer: int, x: Tensor, active: Tensor, shown: Tensor, known: dict[str, Tensor]
@@ -235,27 +275,37 @@ class Run:
 
     # Leaving.
 
-    def _leave(
+    def _output(
         self,
-        x: Tensor,
-        active: Tensor,
-        made: Tensor | None,
-        hidden: list[int],
-        tables: dict[str, Table],
-    ) -> None:
-        features = self.tower.leave(x)
-        entry = self.tower.pool_entry(features)
-        last = self.tower.depth if self.tower.depth in hidden else None
-        parts = {"features": features, "pool": entry, "made": made, "x": x}
-        wanted = {"features", "pool", "made"} | ({"x"} if last is not None else set())
-        known = {name: p for name, p in parts.items() if p is not None and name in wanted}
-        shown = self._join(self.tower.depth, active, known)
-        self._layers.append(_Layer(known, shown, None))
-        for name in ("features", "pool"):
-            if name in known:
-                tables[name] = Table(known[name], shown)
-        if last is not None:
-            tables[f"hidden_{last}"] = Table(known["x"], shown)
+        name: str,
+        make: Callable[[Tensor], Tensor],
+        active: Tensor,  # [T, M]
+        x: Tensor,  # [A, D]
+        known: dict[str, Tensor],
+        shown: Tensor,  # [T, M]
+    ) -> Table:
+        """Features of the cells (and prefix tokens) that have an active token."""
+        prefix, each = self.tower.prefix, self.tower.tokens_per_cell
+        units = active
+        if each > 1:
+            whole = active[:, prefix:].unflatten(1, (-1, each)).any(2)  # [T, N]
+            units = torch.cat([active[:, :prefix], whole], 1)
+            if "x" in known:  # all tokens of a cell, of which some may not be active
+                tokens = torch.cat([active[:, :prefix], whole.repeat_interleave(each, 1)], 1)
+                x = known["x"][shown[tokens]]
+        kept = self.memory.outputs.get(name, _nothing(active))
+        rows = make(x)
+        tables = {"rows": kept.joined("rows", rows)}
+        entry = self.tower.pool_entry(rows) if name == "features" else None
+        if entry is not None:
+            tables["pool"] = kept.joined("pool", entry)
+        place = self._units.rows(units, kept.row, kept.count)
+        self._outputs[name] = _Layer(tables, place, None)
+        return Table(tables["rows"], place)
+
+
+def _nothing(like: Tensor) -> LayerMemory:
+    return LayerMemory(torch.empty(0, dtype=torch.int64, device=like.device))
 
 
 def _members(window: Tensor | None, active: Tensor) -> list[Tensor]:

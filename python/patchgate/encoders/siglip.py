@@ -7,7 +7,16 @@ d features of a head, D = H * d features.
 import torch
 from torch import Tensor, nn
 
+from patchgate.encoders import structure
 from patchgate.encoders.clip_like import ClipLike
+
+_HEAD_PARTS = (
+    "head.probe",
+    "head.attention.in_proj_weight",
+    "head.attention.in_proj_bias",
+    "head.layernorm",
+    "head.mlp",
+)
 
 
 class Siglip(ClipLike):
@@ -20,14 +29,7 @@ class Siglip(ClipLike):
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         if self.model.use_head:
-            for path in (
-                "head.probe",
-                "head.attention.in_proj_weight",
-                "head.attention.in_proj_bias",
-                "head.layernorm",
-                "head.mlp",
-            ):
-                self._part(path)
+            structure.check_parts(model, _HEAD_PARTS)
 
     def prefix_tokens(self) -> Tensor:
         return self.weight.new_empty((0, self.weight.shape[0]))

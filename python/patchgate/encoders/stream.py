@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from patchgate.encoders.frames import Frames, encode_frames
-from patchgate.encoders.gated_tower import GatedTower
+from patchgate.encoders.gated_tower import GatedTower, packed
 from patchgate.encoders.memory import Memory
 from patchgate.encoders.run import Kept
+from patchgate.encoders.tower import Tower
 from patchgate.gate import Gate
 
 
@@ -44,30 +45,34 @@ class TowerStream(GatedTower):
         """
         memory = self._memory
         emitted = 0 if memory is None else memory.emitted
-        kept, order = self._given(rows, cell, cu_seqlens, source, emitted)
+        family, kept, order = self._given(rows, cell, cu_seqlens, source, emitted)
         if not len(kept.mask) or (memory is None and not len(kept.patches)):
-            return self._family.weight.new_empty((0, self._family.weight.shape[0]))
+            return family.weight.new_empty((0, family.weight.shape[0]))
         if names is None:
             names = kept.source.new_empty(0)
-        return self._go_on(kept, [], names, dense=False).kept[order]
+        return self._go_on(family, kept, [], names, dense=False).kept[order]
 
-    def _call(self, pixel_values: Tensor, clips: list[int], hidden: list[int]) -> list[Frames]:
+    def _call(
+        self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
+    ) -> list[Frames]:
         if len(clips) > 1:
             raise ValueError("clip_lengths: a stream is one clip; reset() it between clips")
         if self._memory is not None:
-            self._memory.check_same(self._family.weight, hidden)
-        result = self._stream_gate.push(self._planes(pixel_values))
+            self._memory.check_same(family.weight, hidden)
+        result = self._stream_gate.push(self._planes(frames))
         ids = self._stream_gate.picture_ids
         assert ids is not None
         # Later frames can name single pixels' tokens, too: motion can bring them together.
         names = torch.cat([ids.flatten().long(), result.source[-1].flatten()]).unique()
-        return [self._go_on(self._kept(pixel_values, result), hidden, names)]
+        return [self._go_on(family, packed(family, frames, result), hidden, names)]
 
-    def _go_on(self, kept: Kept, hidden: list[int], names: Tensor, dense: bool = True) -> Frames:
+    def _go_on(
+        self, family: Tower, kept: Kept, hidden: list[int], names: Tensor, dense: bool = True
+    ) -> Frames:
         memory = self._memory
         if memory is None:
-            memory = Memory.empty(kept.mask.device, self._family.depth)
-        frames = encode_frames(self._family, self.fidelity, memory, kept, hidden, names, dense)
+            memory = Memory.empty(kept.mask.device, family.depth)
+        frames = encode_frames(family, self.fidelity, memory, kept, hidden, names, dense)
         self._memory = frames.memory.detached()
         self.last_work = frames.work
         return frames

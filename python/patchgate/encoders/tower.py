@@ -9,6 +9,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from patchgate.encoders.pixels import patch_rows
+from patchgate.encoders.processor import PixelSpec
+from patchgate.encoders.resize import SizeRule, Stretch
+
 
 class Tower(ABC):
     """A family of vision transformers, seen through its own submodules.
@@ -19,7 +23,10 @@ class Tower(ABC):
     """
 
     names: ClassVar[tuple[str, ...]]  # class names in transformers
+    dense: ClassVar[tuple[str, ...]] = ()  # methods of the model that compute every cell
+    channels_last: ClassVar[bool] = False  # rows are (P, P, C), not (C, P, P)
     prefix: int  # CLS and registers: tokens of a frame before its patches
+    shows_last: bool = False  # ``output`` needs what leaves the last layer, beside the features
 
     def __init__(self, model: nn.Module) -> None:
         self.model: Any = model
@@ -32,9 +39,23 @@ class Tower(ABC):
         """P."""
 
     @property
+    def merge(self) -> int:
+        """m: patches along a cell's side, whose m * m tokens come one after the other."""
+        return 1
+
+    @property
+    def temporal_patch(self) -> int:
+        """Frames of a patch; T counts tubelets then."""
+        return 1
+
+    @property
     @abstractmethod
-    def side(self) -> int:
-        """Of the picture in pixels."""
+    def size(self) -> tuple[int, int]:
+        """``(H, W)`` of the picture in pixels.
+
+        Raises:
+            ValueError: the tower has none of its own, and was not ``opened`` for one.
+        """
 
     @property
     @abstractmethod
@@ -47,16 +68,68 @@ class Tower(ABC):
         """Layers."""
 
     @property
-    def covered(self) -> int:
-        """Of the picture's side, what whole patches cover: a convolution drops the rest."""
-        return self.side // self.patch * self.patch
+    def shape(self) -> tuple[int, int]:
+        """``(h, w)``: cells down and across."""
+        height, width = self.size
+        return height // self.patch, width // self.patch
+
+    @property
+    def covered(self) -> tuple[int, int]:
+        """``(H, W)`` of what whole patches cover: a convolution drops the rest."""
+        h, w = self.shape
+        return h * self.patch, w * self.patch
 
     @property
     def cells(self) -> int:
         """N."""
-        return (self.side // self.patch) ** 2
+        h, w = self.shape
+        return h * w
 
-    # The path of a token. ``cell`` is its place in the frame's N; -1: a prefix token.
+    @property
+    def tokens_per_cell(self) -> int:
+        """m * m."""
+        return self.merge**2
+
+    def sized(self, height: int, width: int) -> "Tower":
+        """The tower for pictures of another size; itself if it takes its own only."""
+        return self
+
+    @property
+    def size_rule(self) -> SizeRule:
+        """What its processor does to a picture, as far as the tower knows."""
+        return Stretch(*self.size)
+
+    @property
+    def grid_size(self) -> tuple[int, int] | None:
+        """``(H, W)`` of the gate's grid, where it is the same in every call."""
+        return self.covered
+
+    def fitted(self, spec: PixelSpec) -> "Tower":
+        """The tower for pictures of a processor.
+
+        Raises:
+            ValueError: it takes none of them.
+        """
+        size = spec.crop or spec.size.target(*self.size, spec.cell)
+        tower = self.sized(*size)
+        if tuple(size) != tower.size:
+            raise ValueError(
+                f"processor: it makes pictures of {size[0]} x {size[1]}, the tower takes "
+                f"{tower.size[0]} x {tower.size[1]}"
+            )
+        return tower
+
+    def rows(self, frames: Tensor, index: Tensor) -> Tensor:
+        """The patches of some cells, as ``embed`` takes them.
+
+        Args:
+            frames: ``[T, C, H, W]``, as ``opened`` gives them.
+            index: ``[K]`` int64, flat over ``[T, h, w]``.
+        """
+        return patch_rows(frames, self.patch, index)
+
+    # The path of a token. ``cell`` is its place in the frame's N * merge * merge patches, cell
+    # after cell; -1: a prefix token.
 
     @abstractmethod
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
@@ -77,8 +150,8 @@ class Tower(ABC):
         """Of a layer's scores."""
 
     def windows(self, layer: int) -> Tensor | None:
-        """The window of each of a frame's tokens ``[prefix + N]`` int64, if a layer's attention
-        does not cross them.
+        """The window of each of a frame's tokens ``[prefix + N * merge^2]`` int64, if a layer's
+        attention does not cross them.
         """
         return None
 
@@ -91,8 +164,19 @@ class Tower(ABC):
         """Operations of a layer's linear parts, per token; a multiply and an add are two."""
 
     def leave(self, rows: Tensor) -> Tensor:
-        """The tower's ``last_hidden_state`` of packed rows ``[R, D]``."""
+        """The features of cells (and prefix tokens), ``[R / merge^2, E]``, of what leaves the last
+        layer, ``[R, D]``: for most towers their ``last_hidden_state``.
+        """
         return rows
+
+    @property
+    def tapped(self) -> tuple[int, ...]:
+        """Layers whose outputs are features, too: see ``tap``."""
+        return ()
+
+    def tap(self, layer: int, rows: Tensor) -> Tensor:
+        """Further features of whole cells, ``[R / merge^2, E]``, of what leaves a tapped layer."""
+        raise NotImplementedError
 
     def pool_entry(self, features: Tensor) -> Tensor | None:
         """What pooling needs of each token, ``[R, E]``; cached beside the features."""
@@ -127,14 +211,19 @@ class Tower(ABC):
         Raises:
             TypeError, ValueError: they do not fit.
         """
-        return self, pixel_values
+        pictures = isinstance(pixel_values, Tensor) and pixel_values.dim() == 4
+        return (self.sized(*pixel_values.shape[2:]) if pictures else self), pixel_values
 
-    def output(self, features: Tensor, pooled: Tensor | None, states: Any) -> Any:
+    def output(
+        self, features: Tensor, pooled: Tensor | None, states: Any, last: Tensor | None = None
+    ) -> Any:
         """What the tower's call returns.
 
         Args:
-            features: ``[T, prefix + N, D]``. pooled: ``[T, D]``.
-            states: hidden states, a tuple of such tensors (None where not asked for), or None.
+            features: ``[T, prefix + N, E]``. pooled: ``[T, D]``.
+            states: hidden states, a tuple of ``[T, prefix + N * merge^2, D]`` (None where not
+                asked for), or None.
+            last: the last of them, with ``shows_last``.
         """
         from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
 

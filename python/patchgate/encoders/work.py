@@ -62,8 +62,9 @@ def work(tower: Tower, runs: list[Encoded]) -> Work:
     """Of some runs."""
     active = torch.cat([run.active for run in runs])  # [T, M]
     (frames, m), d = active.shape, tower.weight.shape[0]
+    patches = tower.cells * tower.tokens_per_cell
     patch = 2.0 * tower.weight.numel()
-    dense = tower.pool_flops(frames, frames * m, dense=True) + frames * tower.cells * patch
+    dense = tower.pool_flops(frames, frames * m, dense=True) + frames * patches * patch
     gated, encoded = 0.0, int(active.any(1).sum())
     for layer in range(tower.depth):
         linear, pairs = tower.layer_flops(layer), frames * _pairs(tower, layer, m)

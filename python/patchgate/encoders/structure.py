@@ -1,0 +1,97 @@
+"""That a model is built as its family knows it: said at once, in the words of what differs.
+
+Letters: K patches, C channels, P patch side, D features.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def part(model: nn.Module, path: str) -> Any:
+    """What lies at a dotted path of attributes and indices.
+
+    Raises:
+        TypeError: nothing does.
+    """
+    found: Any = model
+    for name in path.split("."):
+        found = found[int(name)] if name.isdigit() else getattr(found, name, None)
+        if found is None:
+            raise TypeError(
+                f"tower: a {type(model).__name__} without {path} is not what gated() knows; its "
+                "family needs it"
+            )
+    return found
+
+
+def check_parts(model: nn.Module, paths: Iterable[str], root: str = "") -> None:
+    """Raises a ``TypeError`` if one of the paths (under ``root``) leads nowhere."""
+    for path in paths:
+        part(model, f"{root}.{path}" if root else path)
+
+
+def check_children(model: nn.Module, path: str, known: Collection[str]) -> None:
+    """Raises a ``TypeError`` if the module at a path has a child that would be passed over."""
+    for name, _ in part(model, path).named_children():
+        if name not in known:
+            raise TypeError(
+                f"tower: a {type(model).__name__} with {path}.{name} is not what gated() knows: "
+                f"of {path} it computes {', '.join(sorted(known))}"
+            )
+
+
+def side_of(value: Any, name: str) -> int:
+    """One number, given as such or as a pair of equal ones."""
+    sides = set(value) if isinstance(value, list | tuple) else {value}
+    if len(sides) != 1 or not all(isinstance(side, int) for side in sides):
+        raise ValueError(f"tower: expected {name} of one number, got {value}")
+    return int(sides.pop())
+
+
+def check_patches(convolution: Any, patch: int) -> None:
+    """Raises a ``ValueError`` if a convolution does not cut RGB into patches side by side."""
+    shape, stride = list(convolution.weight.shape), convolution.stride
+    if shape[1:] != [3, patch, patch]:
+        raise ValueError(
+            f"tower: expected a patch embedding of 3 channels and {patch} pixels a side, got a "
+            f"weight of {shape}"
+        )
+    if tuple(stride) != (patch, patch) or convolution.padding not in ("valid", (0, 0), 0):
+        raise ValueError(
+            "tower: expected patches that neither overlap nor are padded, got "
+            f"stride={stride}, padding={convolution.padding}"
+        )
+
+
+def embedded(convolution: Any, rows: Tensor) -> Tensor:
+    """What such a convolution makes of patches ``[K, C * P * P]``: ``[K, D]``.
+
+    Kernel and stride are one patch: a linear layer on its pixels.
+    """
+    weight = convolution.weight
+    return nn.functional.linear(rows.to(weight.dtype), weight.flatten(1), convolution.bias)
+
+
+def linear_flops(block: nn.Module) -> float:
+    """Operations of a block's linear layers, per token; a multiply and an add are two."""
+    return sum(2.0 * m.weight.numel() for m in block.modules() if isinstance(m, nn.Linear))
+
+
+def check_off(module: nn.Module, name: str, share: float) -> None:
+    """Raises a ``ValueError`` if a module in training mode would drop this share of something."""
+    if module.training and share > 0:
+        raise ValueError(
+            f"tower: it is in training mode with {name} {share}, which is not applied to packed "
+            "tokens; call eval(), or set it to 0"
+        )
+
+
+def check_checkpointing(module: nn.Module, flag: str = "gradient_checkpointing") -> None:
+    """Raises a ``ValueError`` if a module in training mode would be recomputed for gradients."""
+    if module.training and getattr(module, flag, False):
+        raise ValueError(
+            "tower: it is in training mode with gradient checkpointing, which is not applied to "
+            "packed tokens; call eval(), or switch it off"
+        )
