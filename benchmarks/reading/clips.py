@@ -1,0 +1,139 @@
+"""Clips by scene, split and seed: rendered, coded as H.264, decoded again.
+
+``python -m reading.clips contact OUT.png`` (in benchmarks/) draws a frame of every scene.
+"""
+
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+import PIL
+import torch
+from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+import patchgate
+from patchgate.colour import Matrix, yuv_to_rgb
+from patchgate.grid import to_grid
+from reading.scenes import SCENES
+from reading.truth import SCREEN, SMALL, Clip, Size, Split
+
+HERE = Path(__file__).parent
+CACHE = HERE.parent.parent / "build" / "reading"
+SECONDS = 6.0
+FPS = 25
+# mbtree's lookahead does not give the same bytes every time, nor do several threads
+X264 = {"preset": "veryfast", "crf": "23", "threads": "1", "x264-params": "mbtree=0"}
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A clip as a viewer gets it: coded, decoded, brought to the grid."""
+
+    truth: Clip  # without its frames
+    planes: Tensor  # uint8 [T, 3, H, W]: Y, Cb and Cr of full range
+    matrix: Matrix
+
+    def rgb(self, t: int | slice) -> Tensor:
+        """uint8 ``[3, H, W]`` of a frame, ``[n, 3, H, W]`` of a slice."""
+        return yuv_to_rgb(self.planes[t], self.matrix)
+
+
+def render(
+    scene: str, split: Split, seed: int, size: Size, seconds: float = SECONDS, fps: int = FPS
+) -> Clip:
+    """Draws a clip. Splits never share a clip: their names are part of the seed."""
+    name = f"{scene}/{split}/{size[0]}x{size[1]}"
+    rng = np.random.default_rng(np.random.SeedSequence([seed, *name.encode()]))
+    frames, items = SCENES[scene](rng, size, round(seconds * fps), fps)
+    return Clip(scene, split, seed, fps, frames, tuple(items))
+
+
+def encode(frames: NDArray[np.uint8], fps: int, path: Path) -> None:
+    """Writes RGB ``[T, H, W, 3]`` as H.264, BT.709 of limited range."""
+    with av.open(str(path), "w", format="mp4") as out:
+        stream = out.add_stream("libx264", rate=fps, options=X264)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        coder = stream.codec_context
+        coder.colorspace = coder.color_primaries = coder.color_trc = 1  # BT.709
+        coder.color_range = ColorRange.MPEG
+        for rgb in frames:
+            picture = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(
+                format="yuv420p", dst_colorspace=Colorspace.ITU709,
+                src_color_range=ColorRange.JPEG, dst_color_range=ColorRange.MPEG,
+            )  # fmt: skip
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+
+
+def footage(scene: str, split: Split, seed: int, size: Size, seconds: float = SECONDS) -> Footage:
+    """Renders, codes and decodes a clip; file and truth are kept under build/reading/."""
+    name = f"{scene}-{split}-{seed}-{size[0]}x{size[1]}-{seconds:g}s"
+    folder = CACHE / _generator()
+    video, truth = folder / f"{name}.mp4", folder / f"{name}.truth"
+    if not truth.exists():
+        clip = render(scene, split, seed, size, seconds)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as new:  # several may make it at once
+            coded, told = Path(new) / "video", Path(new) / "truth"
+            encode(clip.frames, clip.fps, coded)
+            told.write_bytes(pickle.dumps(clip.without_frames()))
+            os.replace(coded, video)
+            os.replace(told, truth)
+    return _decoded(pickle.loads(truth.read_bytes()), video)
+
+
+def _decoded(truth: Clip, video: Path) -> Footage:
+    with patchgate.open_video(video, threads=1, errors="raise") as opened:
+        batches = list(opened)
+    planes = torch.cat([to_grid(batch, truth.size) for batch in batches])
+    return Footage(truth, planes, batches[0].colour.matrix)
+
+
+@cache
+def _generator() -> str:
+    """A name for everything that decides what a clip looks like."""
+    digest = hashlib.sha256(f"{np.__version__} {PIL.__version__} {av.__version__}".encode())
+    modules = [HERE / f"{name}.py" for name in ("clips", "fonts", "ink", "truth")]
+    for path in [*modules, *sorted(HERE.glob("scenes/*.py"))]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def contact(path: Path, split: Split = "train", seed: int = 0) -> None:
+    """Draws a frame of every scene in both sizes, boxes around what is visible."""
+    sheet = Image.new("RGB", (SCREEN[1] + SMALL[1], SCREEN[0] * len(SCENES)), "grey")
+    for row, scene in enumerate(SCENES):
+        for left, size in ((0, SCREEN), (SCREEN[1], SMALL)):
+            sheet.paste(framed(footage(scene, split, seed, size), 0.7), (left, row * SCREEN[0]))
+    sheet.save(path)
+
+
+def framed(shown: Footage, share: float) -> Image.Image:
+    """A frame at a share of the clip's length, a box around every visible item."""
+    t = int(share * len(shown.planes))
+    picture = Image.fromarray(shown.rgb(t).permute(1, 2, 0).numpy())
+    draw = ImageDraw.Draw(picture)
+    for item in shown.truth.items:
+        if box := item.at(t):
+            draw.rectangle(box, outline="red")
+    draw.text((2, 0), shown.truth.name, fill="magenta")
+    return picture
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["contact", out]:
+            contact(Path(out))
+        case _:
+            sys.exit(__doc__)

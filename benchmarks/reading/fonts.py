@@ -1,0 +1,28 @@
+"""The fonts that clips are set in: those that matplotlib and Pillow bring along."""
+
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+from PIL import ImageFont
+
+FONTS = {
+    "sans": "DejaVuSans.ttf",
+    "sans-bold": "DejaVuSans-Bold.ttf",
+    "serif": "DejaVuSerif.ttf",
+    "mono": "DejaVuSansMono.ttf",
+    "times": "STIXGeneral.ttf",
+    "times-italic": "STIXGeneralItalic.ttf",
+    "modern": "cmr10.ttf",
+    "typewriter": "cmtt10.ttf",
+    "grotesque": None,  # Pillow's own
+}
+
+
+@cache
+def font(name: str, pixels: int) -> ImageFont.FreeTypeFont:
+    """A font by name, ``pixels`` its nominal size (em)."""
+    file = FONTS[name]
+    if file is None:
+        return ImageFont.load_default(pixels)
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file, pixels)
