@@ -55,7 +55,13 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
       "residual_attention(Tensor query, Tensor key, Tensor value, Tensor cu_queries, "
       "Tensor key_index, Tensor cu_keys, Tensor? bias, float scale) -> (Tensor out, Tensor lse)");
 
-  // Its gradients, from its inputs, outputs and their gradients.
+  // The same with the kernels of one instruction set, for tests: 0 portable, 1 AVX2, 2 AVX-512.
+  m.def(
+      "residual_attention_level(Tensor query, Tensor key, Tensor value, Tensor cu_queries, "
+      "Tensor key_index, Tensor cu_keys, Tensor? bias, float scale, int level) "
+      "-> (Tensor out, Tensor lse)");
+
+  // Gradients of residual_attention, from its inputs, outputs and their gradients.
   // -> of query, key, value (in their dtypes) and bias ([L] float32; [0] if there is none).
   m.def(
       "residual_attention_backward(Tensor grad_out, Tensor grad_lse, Tensor query, Tensor key, "

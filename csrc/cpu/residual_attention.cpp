@@ -1,91 +1,36 @@
-// Residual attention on the CPU: checks, and shares of equal work for the threads.
-#include "cpu/residual_attention.h"
-
-#include <algorithm>
+// Residual attention on the CPU: checks, threads, and the choice of an instruction set.
 #include <memory>
 #include <optional>
 #include <tuple>
 
-#include "cpu/simd.h"
+#include "cpu/residual_attention_shares.h"
 #include "torch.h"
 
 namespace patchgate {
 namespace {
 
 constexpr int64_t kWorkGrain = 1 << 15;  // multiplications of a score that repay waking a thread
-constexpr int64_t kQueryGrain = 12;      // queries that are never split: those of a tile
+
+int64_t best_level() {  // 0 portable, 1 AVX2, 2 AVX-512
+#ifdef PG_ATTENTION_X86
+  if (__builtin_cpu_supports("x86-64-v4")) return 2;
+  if (__builtin_cpu_supports("x86-64-v3")) return 1;
+#endif
+  return 0;
+}
 
 template <class T>
-AttentionKernel<T> best_attention_kernel() {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  if (__builtin_cpu_supports("x86-64-v4")) return avx512::attention_kernel<T>();
-  if (__builtin_cpu_supports("x86-64-v3")) return avx2::attention_kernel<T>();
+AttentionKernel<T> attention_kernel([[maybe_unused]] int64_t level) {
+#ifdef PG_ATTENTION_X86
+  if (level == 2) return avx512::attention_kernel<T>();
+  if (level == 1) return avx2::attention_kernel<T>();
 #endif
   return portable::attention_kernel<T>();
 }
 
-// Ends of the groups, [G + 1].
-struct Ends {
-  const int32_t* query;
-  const int32_t* key;
-  int64_t groups;
-
-  int64_t queries(int64_t g) const { return query[g + 1] - query[g]; }
-  int64_t keys(int64_t g) const { return key[g + 1] - key[g]; }
-};
-
-// Work is counted in (queries + what a key costs by itself) * keys, heads outermost: neighbouring
-// groups mostly share their keys, and those of one head stay in the cache.
-class Shares {
- public:
-  explicit Shares(const Ends& ends, int64_t heads) : ends_(ends), heads_(heads) {
-    before_.resize(ends.groups + 1);
-    for (int64_t g = 0; g < ends.groups; ++g) before_[g + 1] = before_[g] + work(g);
-  }
-
-  int64_t total() const { return before_.back() * heads_; }
-
-  // Calls attend(piece) for the pieces of work [begin, end); over all shares, for every query of
-  // every head exactly once.
-  template <class F>
-  void run(int64_t begin, int64_t end, const F& attend) const {
-    const int64_t head_work = before_.back();
-    for (int64_t at = begin; at < end;) {
-      const int64_t head = at / head_work, in_head = at % head_work;
-      const auto after = std::upper_bound(before_.begin(), before_.end(), in_head);
-      const int64_t g = after - before_.begin() - 1;
-      const int64_t group_begin = head * head_work + before_[g];
-      const int64_t group_end = group_begin + work(g);
-      const int64_t first = split(g, at - group_begin);
-      const int64_t last = split(g, std::min(end, group_end) - group_begin);
-      if (first < last)
-        attend(Piece{head, ends_.query[g] + first, last - first, ends_.key[g], ends_.keys(g)});
-      at = group_end;
-    }
-  }
-
- private:
-  // The query of a group at which so much of its work is done.
-  int64_t split(int64_t g, int64_t done) const {
-    const int64_t queries = ends_.queries(g);
-    if (done >= work(g)) return queries;
-    const auto share = static_cast<double>(done) / static_cast<double>(work(g));
-    return static_cast<int64_t>(share * static_cast<double>(queries)) / kQueryGrain * kQueryGrain;
-  }
-
-  int64_t work(int64_t g) const {
-    const int64_t queries = ends_.queries(g);
-    return queries == 0 ? 0 : (queries + 4) * (ends_.keys(g) + 4);
-  }
-
-  Ends ends_;
-  int64_t heads_;
-  std::vector<int64_t> before_;  // [G + 1]: work of one head's groups before each
-};
-
 template <class T>
-void attend_all(const Attention<T>& attention, const Ends& ends) {
-  const AttentionKernel<T> kernel = best_attention_kernel<T>();
+void attend_all(const Attention<T>& attention, const Ends& ends, int64_t level) {
+  const AttentionKernel<T> kernel = attention_kernel<T>(level);
   int64_t queries = 0, keys = 0;
   for (int64_t g = 0; g < ends.groups; ++g) {
     queries = std::max(queries, ends.queries(g));
@@ -143,35 +88,26 @@ HeadRows<T> rows_of(const Tensor& tensor) {
   return {const_data<T>(tensor), tensor.stride(0), tensor.stride(1)};
 }
 
-template <class T>
-void run(const Tensor& query, const Tensor& key, const Tensor& value, const Ends& ends,
-         const Tensor& key_index, const std::optional<Tensor>& bias, double scale,
-         const Tensor& out, const Tensor& lse) {
-  // What belongs to no group.
-  const int64_t heads = query.size(1), width = query.size(2);
-  const int64_t rows = query.size(0), first = ends.query[0], last = ends.query[ends.groups];
-  const auto clear = [&](int64_t begin, int64_t end) {
-    std::fill(data<T>(out) + begin * heads * width, data<T>(out) + end * heads * width, T(0));
-    std::fill(data<Work<T>>(lse) + begin * heads, data<Work<T>>(lse) + end * heads, -INFINITY);
-  };
-  clear(0, first);
-  clear(last, rows);
-  attend_all<T>({rows_of<T>(query), rows_of<T>(key), rows_of<T>(value),
-                 const_data<int64_t>(key_index), bias ? const_data<float>(*bias) : nullptr,
-                 data<T>(out), data<Work<T>>(lse), heads, width, scale},
-                ends);
-}
+// The op's inputs, checked.
+struct Inputs {
+  Tensor query, key, value;  // [R, H, d], [A, H, d] x 2
+  Ends ends;
+  const int64_t* key_index;  // [L]
+  const float* bias;         // [L] or null
+  double scale;
+};
 
-std::tuple<Tensor, Tensor> residual_attention(const Tensor& query_,  // [R, H, d]
-                                              const Tensor& key_,
-                                              const Tensor& value_,  // [A, H, d]
-                                              const Tensor& cu_queries,
-                                              const Tensor& key_index,  // [G + 1], [L]
-                                              const Tensor& cu_keys,
-                                              std::optional<Tensor> bias,  // [G + 1], [L]
-                                              double scale) {              // -> [R, H, d], [R, H]
-  const Tensor query = heads_of(query_, query_, "query");
-  const Tensor key = heads_of(key_, query_, "key"), value = heads_of(value_, query_, "value");
+Inputs checked(const Tensor& query, const Tensor& key, const Tensor& value,
+               const Tensor& cu_queries, const Tensor& key_index, const Tensor& cu_keys,
+               const std::optional<Tensor>& bias, double scale) {
+  const Inputs in{
+      heads_of(query, query, "query"),
+      heads_of(key, query, "key"),
+      heads_of(value, query, "value"),
+      {const_data<int32_t>(cu_queries), const_data<int32_t>(cu_keys), cu_queries.numel() - 1},
+      const_data<int64_t>(key_index),
+      bias.has_value() ? const_data<float>(*bias) : nullptr,
+      scale};
   STD_TORCH_CHECK(key.size(0) == value.size(0), "value: ", value.size(0), " rows, key has ",
                   key.size(0));
   check_dense(key_index, ScalarType::Long, 1, "key_index");
@@ -184,29 +120,65 @@ std::tuple<Tensor, Tensor> residual_attention(const Tensor& query_,  // [R, H, d
     STD_TORCH_CHECK(bias->size(0) == key_index.size(0), "bias: ", bias->size(0),
                     " entries, key_index has ", key_index.size(0));
   }
-  const Ends ends{const_data<int32_t>(cu_queries), const_data<int32_t>(cu_keys),
-                  cu_queries.size(0) - 1};
-  check_index(key_index, ends.key, ends.groups, key.size(0));
+  check_index(key_index, in.ends.key, in.ends.groups, key.size(0));
+  return in;
+}
 
-  const ScalarType dtype = query.scalar_type();
-  const bool wide = dtype == ScalarType::Double;
-  const Tensor out = empty_like_device(query, {query.size(0), query.size(1), query.size(2)}, dtype);
-  const Tensor lse = empty_like_device(query, {query.size(0), query.size(1)},
-                                       wide ? ScalarType::Double : ScalarType::Float);
-  const auto call = [&]<class T>() {
-    run<T>(query, key, value, ends, key_index, bias, scale, out, lse);
+template <class T>
+void run(const Inputs& in, const Tensor& out, const Tensor& lse, int64_t level) {
+  const int64_t rows = in.query.size(0), heads = in.query.size(1), width = in.query.size(2);
+  const auto clear = [&](int64_t begin, int64_t end) {  // rows of no group
+    std::fill(data<T>(out) + begin * heads * width, data<T>(out) + end * heads * width, T(0));
+    std::fill(data<Work<T>>(lse) + begin * heads, data<Work<T>>(lse) + end * heads, -INFINITY);
   };
+  clear(0, in.ends.query[0]);
+  clear(in.ends.query[in.ends.groups], rows);
+  attend_all<T>({rows_of<T>(in.query), rows_of<T>(in.key), rows_of<T>(in.value), in.key_index,
+                 in.bias, data<T>(out), data<Work<T>>(lse), heads, width, in.scale},
+                in.ends, level);
+}
+
+std::tuple<Tensor, Tensor> attention_at(const Inputs& in, int64_t level) {
+  const ScalarType dtype = in.query.scalar_type();
+  const bool wide = dtype == ScalarType::Double;
+  const int64_t rows = in.query.size(0), heads = in.query.size(1);
+  const Tensor out = empty_like_device(in.query, {rows, heads, in.query.size(2)}, dtype);
+  const Tensor lse =
+      empty_like_device(in.query, {rows, heads}, wide ? ScalarType::Double : ScalarType::Float);
   if (dtype == ScalarType::Float)
-    call.template operator()<float>();
+    run<float>(in, out, lse, level);
   else if (wide)
-    call.template operator()<double>();
+    run<double>(in, out, lse, level);
   else if (dtype == ScalarType::BFloat16)
-    call.template operator()<c10::BFloat16>();
+    run<c10::BFloat16>(in, out, lse, level);
   else if (dtype == ScalarType::Half)
-    call.template operator()<c10::Half>();
+    run<c10::Half>(in, out, lse, level);
   else
     STD_TORCH_CHECK(false, "query: expected float32, float64, bfloat16 or float16");
   return {out, lse};
+}
+
+std::tuple<Tensor, Tensor> residual_attention(  // -> [R, H, d], [R, H]
+    const Tensor& query,                        // [R, H, d]
+    const Tensor& key, const Tensor& value,     // [A, H, d]
+    const Tensor& cu_queries,                   // [G + 1]
+    const Tensor& key_index,                    // [L]
+    const Tensor& cu_keys,                      // [G + 1]
+    std::optional<Tensor> bias,                 // [L]
+    double scale) {
+  return attention_at(checked(query, key, value, cu_queries, key_index, cu_keys, bias, scale),
+                      best_level());
+}
+
+std::tuple<Tensor, Tensor> residual_attention_level(const Tensor& query, const Tensor& key,
+                                                    const Tensor& value, const Tensor& cu_queries,
+                                                    const Tensor& key_index, const Tensor& cu_keys,
+                                                    std::optional<Tensor> bias, double scale,
+                                                    int64_t level) {
+  STD_TORCH_CHECK(level >= 0 && level <= best_level(), "level: expected 0..", best_level(),
+                  " on this machine, got ", level);
+  return attention_at(checked(query, key, value, cu_queries, key_index, cu_keys, bias, scale),
+                      level);
 }
 
 }  // namespace
@@ -214,4 +186,5 @@ std::tuple<Tensor, Tensor> residual_attention(const Tensor& query_,  // [R, H, d
 
 STABLE_TORCH_LIBRARY_IMPL(patchgate, CPU, m) {
   m.impl("residual_attention", TORCH_BOX(&patchgate::residual_attention));
+  m.impl("residual_attention_level", TORCH_BOX(&patchgate::residual_attention_level));
 }

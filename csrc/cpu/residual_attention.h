@@ -10,6 +10,10 @@
 #include <cstdint>
 #include <type_traits>
 
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define PG_ATTENTION_X86  // the levels avx2 and avx512 are built
+#endif
+
 namespace patchgate {
 
 // Rows of heads, [rows, H, d], d adjacent.
@@ -44,6 +48,7 @@ struct Piece {
   int64_t head;
   int64_t first_query, queries;  // of R
   int64_t first_key, keys;       // of L
+  int64_t group_queries;         // decides how it is computed: threads must not change results
 };
 
 // Numbers of scratch memory that pieces of at most so many queries and keys need.

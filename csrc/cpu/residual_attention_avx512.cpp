@@ -1,12 +1,12 @@
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+// Before the target is set: what these headers define must run everywhere.
+#include "cpu/residual_attention.h"
 
-// Before the target is set: what these define must run everywhere.
+#ifdef PG_ATTENTION_X86
+
 #include <immintrin.h>
 
 #include <cmath>
 #include <cstring>
-
-#include "cpu/residual_attention.h"
 
 #pragma GCC target("arch=x86-64-v4")
 #define PG_LEVEL avx512

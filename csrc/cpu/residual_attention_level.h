@@ -1,6 +1,7 @@
 // The kernels of the level that includes this.
 #pragma once
 
+#include "cpu/residual_attention_few.h"
 #include "cpu/residual_attention_many.h"
 
 namespace patchgate::PG_LEVEL {
@@ -8,12 +9,29 @@ namespace {
 
 template <class T>
 void attend(const Attention<T>& a, const Piece& piece, Work<T>* scratch) {
-  attend_many(a, piece, scratch);
+  Block<Work<T>> block(piece.queries, piece.keys, a.width, scratch);
+  const bool few = piece.group_queries <= kFew;
+  for (int64_t q = 0; q < piece.queries; q += kBlockQueries) {
+    Piece part = piece;
+    part.first_query += q;
+    part.queries = smaller(kBlockQueries, piece.queries - q);
+    block.clear(part.queries);
+    few ? copy_queries(a, part, block) : pack_queries(a, part, block);
+    for (int64_t k = 0; k < piece.keys; k += kBlockKeys) {
+      part.first_key = piece.first_key + k;
+      part.keys = smaller(kBlockKeys, piece.keys - k);
+      copy_bias(a, part, block);
+      few ? attend_few(a, part, block) : attend_many(a, part, block);
+    }
+    for (int64_t i = 0; i < part.queries; ++i)
+      write_query(a, part.first_query + i, piece.head, block.sums + i * block.wide, block.most[i],
+                  block.total[i]);
+  }
 }
 
 template <class Real>
 int64_t scratch_size(int64_t queries, int64_t keys, int64_t width) {
-  return Panels<Real>(queries, keys, width, nullptr).size();
+  return Block<Real>(queries, keys, width, nullptr).size();
 }
 
 }  // namespace
