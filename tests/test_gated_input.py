@@ -188,7 +188,7 @@ ROWS, CELL, ENDS = torch.zeros(3, 192), torch.tensor([0, 5, 15]), torch.tensor([
         ((ROWS, CELL.float(), ENDS), TypeError, "cell: expected integers"),
         ((ROWS, CELL, [0, 3]), TypeError, "cu_seqlens: expected a Tensor, got list"),
         ((ROWS[:, 1:], CELL, ENDS), ValueError, r"rows: expected \[K, 192\], got \[3, 191\]"),
-        ((ROWS, CELL[1:], ENDS), ValueError, "K = 3 rows, got .2."),
+        ((ROWS, CELL[1:], ENDS), ValueError, "K = 3 cells, got .2."),
         ((ROWS, CELL + 1, ENDS), ValueError, "cell: expected numbers in 0..15"),
         ((ROWS, CELL[:, None].expand(3, 2), ENDS), ValueError, "columns in 0..3"),
         ((ROWS, CELL, ENDS[:-1]), ValueError, "rising from 0 to 3"),

@@ -117,7 +117,8 @@ def test_work_is_that_of_a_gated_tower() -> None:
     frame = torch.zeros(4, 4)
     frames = torch.stack([frame, frame + 0.8 * grey, frame + 0.8 * grey, frame + 0.8])
     pixels = frames.repeat_interleave(CELL, 1).repeat_interleave(CELL, 2)[:, None]
-    gated = patchgate.gated(tower, mean=(0.5,) * 3, std=(0.5,) * 3, search_radius=0)
+    options = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "search_radius": 0}
+    gated = patchgate.gated(tower, context="kept", **options)
     with torch.inference_mode():
         gated(pixels.expand(-1, 3, -1, -1).contiguous())
     cost, counted = Cost.of([Trace.of(keep)], FPS), gated.last_work

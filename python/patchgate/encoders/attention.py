@@ -14,25 +14,42 @@ from torch.nn.functional import scaled_dot_product_attention
 from patchgate import _ops
 
 
-def kept_attention(
-    query: Tensor, key: Tensor, value: Tensor, lengths: list[int], scale: float
-) -> Tensor:
-    """Every token attends to the tokens of its own segment (``context="kept"``).
-
-    One call per segment: with 1 to 20 tokens a frame as fast as batches padded to like lengths
-    (which must be gathered and scattered again), with more it is faster.
-
-    Args:
-        query, key, value: ``[A, H, d]``, segment after segment of these lengths.
+@dataclass(frozen=True)
+class Segments:
+    """Active tokens that attend to each other only (``context="kept"``): those of a frame, or of
+    each window of a frame.
     """
-    if not lengths:
-        return torch.zeros_like(query)
-    parts = (x.transpose(0, 1)[None].split(lengths, 2) for x in (query, key, value))
-    out = [
-        scaled_dot_product_attention(q, k, v, scale=scale).transpose(1, 2)  # [1, n, H, d]
-        for q, k, v in zip(*parts, strict=True)
-    ]
-    return torch.cat(out, 1)[0]
+
+    lengths: list[int]  # of those that have any
+    order: Tensor | None  # [A] int64: where packed tokens are not in order of their segments
+
+    @classmethod
+    def of(cls, active: Tensor, window: Tensor | None) -> Self:
+        """``active``: ``[T, M]`` bool. ``window``: ``[M]`` int64."""
+        if window is None:
+            return cls([n for n in active.sum(1).tolist() if n], None)
+        frame = torch.arange(len(active), device=active.device)[:, None]
+        segment = (frame * (window.max() + 1) + window)[active]  # [A]
+        order = segment.argsort(stable=True)
+        return cls(segment[order].unique_consecutive(return_counts=True)[1].tolist(), order)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """Outputs ``[A, H, d]`` of such each.
+
+        One call per segment: with 1 to 20 tokens a frame as fast as batches padded to like lengths
+        (which must be gathered and scattered again), with more it is faster.
+        """
+        if not self.lengths:
+            return torch.zeros_like(query)
+        if self.order is not None:
+            query, key, value = query[self.order], key[self.order], value[self.order]
+        parts = (x.transpose(0, 1)[None].split(self.lengths, 2) for x in (query, key, value))
+        out = [
+            scaled_dot_product_attention(q, k, v, scale=scale).transpose(1, 2)  # [1, n, H, d]
+            for q, k, v in zip(*parts, strict=True)
+        ]
+        joined = torch.cat(out, 1)[0]
+        return joined if self.order is None else joined[self.order.argsort()]
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,37 @@ from typing import Any
 from torch import nn
 
 from patchgate.encoders.clip import Clip
+from patchgate.encoders.dinov2 import Dinov2
+from patchgate.encoders.dinov3 import Dinov3
+from patchgate.encoders.qwen3 import Qwen3Vision
+from patchgate.encoders.qwen25 import Qwen25Vision
 from patchgate.encoders.siglip import Siglip
+from patchgate.encoders.siglip2 import Siglip2
+from patchgate.encoders.timm_vit import TimmVit
 from patchgate.encoders.tower import Tower
 
-FAMILIES: tuple[type[Tower], ...] = (Siglip, Clip)
+FAMILIES: tuple[type[Tower], ...] = (
+    Siglip,
+    Siglip2,
+    Clip,
+    Dinov2,
+    Dinov3,
+    TimmVit,
+    Qwen25Vision,
+    Qwen3Vision,
+)
+
+# Towers that look as if they could be, and why they are not.
+_REFUSED = {
+    "NaFlexVit": "it gives positions to the patches that it is shown one after the other, and "
+    "infers their grid from them: of a part of a frame's patches it makes something else. timm's "
+    "VisionTransformer of the same weights is supported",
+    "Eva": "its blocks rotate queries and keys, which its family would have to do",
+}
 
 
 def tower_of(model: Any) -> Tower:
-    """The family of a transformers model, with its structure checked.
+    """The family of a model of transformers or timm, with its structure checked.
 
     Raises:
         TypeError: not a family that is known, or not built as expected.
@@ -20,13 +43,17 @@ def tower_of(model: Any) -> Tower:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"tower: expected a torch module, got {type(model).__name__}")
+    classes = [base.__name__ for base in type(model).__mro__]
     for family in FAMILIES:
-        if any(base.__name__ in family.names for base in type(model).__mro__):
+        if any(name in family.names for name in classes):
             inner = getattr(model, "vision_model", None)  # other versions of transformers nest it
             return family(model if inner is None or hasattr(model, "encoder") else inner)
+    for name, why in _REFUSED.items():
+        if name in classes:
+            raise TypeError(f"tower: {name} is not supported: {why}")
     known = ", ".join(family.names[0] for family in FAMILIES)
     raise TypeError(
         f"tower: {type(model).__name__} is not supported; supported are {known} of transformers "
-        "(of a whole model, give its vision tower). To add one, derive from "
+        "and timm (of a whole model, give its vision tower). To add one, derive from "
         "patchgate.encoders.tower.Tower and append it to FAMILIES"
     )

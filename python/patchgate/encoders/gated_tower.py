@@ -137,7 +137,7 @@ class GatedTower(nn.Module):
         """
         family, kept, order = self._given(rows, cell, cu_seqlens, source, 0)
         if not len(kept.patches):
-            return family.weight.new_empty((0, family.weight.shape[0]))
+            return family.weight.new_empty((0, family.width))
         return self._encode(family, kept, [], dense=False).kept[order]
 
     def _given(

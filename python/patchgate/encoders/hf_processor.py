@@ -1,4 +1,5 @@
-"""Reads what a Hugging Face processor does from its attributes; transformers is not imported.
+"""Reads what a Hugging Face processor does from its attributes, or from those that its
+``preprocessor_config.json`` lists; transformers is not imported.
 
 Nothing is guessed: a class or a setting that is not known here is an error.
 """
@@ -6,6 +7,7 @@ Nothing is guessed: a class or a setting that is not known here is an error.
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from types import SimpleNamespace
 from typing import Any, get_args
 
 from patchgate._check import checked_count
@@ -25,9 +27,18 @@ _KINDS = {
     "CLIPImageProcessor": "plain",
     "ViTImageProcessor": "plain",
     "BitImageProcessor": "plain",
+    "DINOv3ViTImageProcessor": "floats",
     "Qwen2VLImageProcessor": "pixels",
     "Qwen2VLVideoProcessor": "pixels",
     "Siglip2ImageProcessor": "patches",
+}
+_PLAIN = ("plain", "floats")  # the second resize floats, not u8
+_CROPS = ("CLIPImageProcessor", "BitImageProcessor")  # by default
+# Flags of a description, and what each needs beside it: defaults are the class's, and not in it.
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "do_resize": ("resample",),
+    "do_rescale": ("rescale_factor",),
+    "do_normalize": ("image_mean", "image_std"),
 }
 _FILTERS: dict[Any, Filter] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
@@ -37,7 +48,7 @@ _SIDES = {"patch": "patch_size", "merge": "merge_size", "temporal_patch": "tempo
 
 def read_processor(processor: Any) -> dict[str, Any]:
     """Arguments of `PixelSpec`: all but the sides of a patch, where the processor has none."""
-    processor = _innermost(processor)
+    processor = _described(processor) if isinstance(processor, dict) else _innermost(processor)
     kind = _kind(processor)
     mean, std = _normalisation(processor)
     sides = {name: getattr(processor, attribute, None) for name, attribute in _SIDES.items()}
@@ -45,13 +56,32 @@ def read_processor(processor: Any) -> dict[str, Any]:
         "size": _size_rule(processor, kind),
         "mean": mean,
         "std": std,
-        "crop": _crop(processor) if kind == "plain" else None,
-        "filter": _filter(processor),
+        "crop": _crop(processor) if kind in _PLAIN else None,
+        "filter": _filter(processor, kind),
         "rescale": processor.rescale_factor if _on(processor, "do_rescale") else 1.0,
         "channels_last": kind == "patches",
-        "first_pass": _first_pass(processor),
+        "first_pass": "horizontal" if kind == "floats" else _first_pass(processor),
         **{name: side for name, side in sides.items() if side is not None},
     }
+
+
+def _described(settings: dict[str, Any]) -> Any:
+    """A ``preprocessor_config.json`` as the processor that it describes: some classes cannot be
+    made without torchvision.
+    """
+    name = settings.get("image_processor_type")
+    if not isinstance(name, str):
+        raise ValueError(
+            "processor: expected a dictionary with image_processor_type, as a "
+            f"preprocessor_config.json has it, got {sorted(map(str, settings))}; of others, as "
+            "timm's data configuration, give mean= and std=, or a PixelSpec"
+        )
+    flags = [*_NEEDED, *(["do_center_crop"] if name.removesuffix("Fast") in _CROPS else [])]
+    needed = [*flags, *(each for flag in _NEEDED if settings.get(flag) for each in _NEEDED[flag])]
+    missing = [each for each in needed if each not in settings]
+    if missing:
+        raise ValueError(f"processor: this description of a {name} lacks {', '.join(missing)}")
+    return type(name, (SimpleNamespace,), {})(**settings)
 
 
 def _innermost(processor: Any) -> Any:
@@ -87,9 +117,9 @@ def _size_rule(processor: Any, kind: str) -> SizeRule:
     size = _entries(processor, "size")
     if kind == "pixels" and size.keys() == {"shortest_edge", "longest_edge"}:
         return PixelRange(size["shortest_edge"], size["longest_edge"])
-    if kind == "plain" and size.keys() == {"height", "width"}:
+    if kind in _PLAIN and size.keys() == {"height", "width"}:
         return Stretch(size["height"], size["width"])
-    if kind == "plain" and size.keys() == {"shortest_edge"}:
+    if kind in _PLAIN and size.keys() == {"shortest_edge"}:
         return ShortestEdge(size["shortest_edge"])
     raise ValueError(f"processor: {type(processor).__name__} with size={size} is not supported")
 
@@ -109,14 +139,15 @@ def _normalisation(processor: Any) -> tuple[Any, Any]:
     return processor.image_mean, processor.image_std
 
 
-def _filter(processor: Any) -> Filter:
+def _filter(processor: Any, kind: str) -> Filter:
     resample = getattr(processor, "resample", None)
     if resample is None:
         return "bilinear"  # the back end's default
     # torchvision's InterpolationMode has the name as its value, Pillow's Resampling a number.
     value = getattr(resample, "value", resample)
     value = _FILTERS.get(value, value)
-    if value not in get_args(Filter):
+    # Floats are not clamped where the others overshoot.
+    if value not in get_args(Filter) or (kind == "floats" and value != "bilinear"):
         raise ValueError(f"processor: resample={resample!r} is not supported")
     return value
 

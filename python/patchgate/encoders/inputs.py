@@ -114,16 +114,18 @@ def checked_rows(
         if tensor.is_floating_point() != (name == "rows"):
             expected = "floats" if name == "rows" else "integers"
             raise TypeError(f"{name}: expected {expected}, got {tensor.dtype}")
-    width, (h, w) = 3 * tower.patch**2, tower.shape
-    if rows.dim() != 2 or rows.shape[1] != width:
-        raise ValueError(f"rows: expected [K, {width}], got {list(rows.shape)}")
+    each, width = tower.tokens_per_cell, 3 * tower.temporal_patch * tower.patch**2
+    if rows.dim() != 2 or rows.shape[1] != width or len(rows) % each:
+        length = "K" if each == 1 else f"K * {each}"
+        raise ValueError(f"rows: expected [{length}, {width}], got {list(rows.shape)}")
+    count, (h, w) = len(rows) // each, tower.shape
     if cell.dim() == 2 and cell.shape[1] == 2:
         if bool(((cell < 0) | (cell >= cell.new_tensor([h, w]))).any()):
             raise ValueError(f"cell: expected rows in 0..{h - 1} and columns in 0..{w - 1}")
         cell = cell[:, 0] * w + cell[:, 1]
-    if list(cell.shape) != [len(rows)]:
+    if list(cell.shape) != [count]:
         raise ValueError(
-            f"cell: expected [K, 2] or [K] for K = {len(rows)} rows, got {list(cell.shape)}"
+            f"cell: expected [K, 2] or [K] for K = {count} cells, got {list(cell.shape)}"
         )
     if bool(((cell < 0) | (cell >= tower.cells)).any()):
         raise ValueError(f"cell: expected numbers in 0..{tower.cells - 1}")
@@ -132,14 +134,14 @@ def checked_rows(
         cu_seqlens.dim() != 1
         or not len(cu_seqlens)
         or bool((kept < 0).any())
-        or (int(cu_seqlens[0]) or int(cu_seqlens[-1]) != len(rows))
+        or (int(cu_seqlens[0]) or int(cu_seqlens[-1]) != count)
     ):
-        raise ValueError(f"cu_seqlens: expected [T + 1] rising from 0 to {len(rows)}")
+        raise ValueError(f"cu_seqlens: expected [T + 1] rising from 0 to {count}")
     frame = torch.arange(len(kept), device=kept.device).repeat_interleave(kept)  # [K]
     flat = frame * tower.cells + cell.long()
     mask = torch.zeros((len(kept), tower.cells), dtype=torch.bool, device=kept.device)
     mask.view(-1)[flat] = True
-    if int(mask.sum()) != len(rows):
+    if int(mask.sum()) != count:
         raise ValueError("cell: expected each cell once a frame at most")
     return mask, flat.argsort()
 

@@ -45,14 +45,16 @@ def pixel_spec(tower: Tower, processor: Any, mean: Any, std: Any) -> PixelSpec:
         if mean is None or std is None:
             raise ValueError("gated: expected both mean= and std=, got one of them")
         mean, std = (x.tolist() if isinstance(x, Tensor) else x for x in (mean, std))
-        return PixelSpec(tower.size_rule, mean, std, tower.patch, channels_last=tower.channels_last)
+        sides = (tower.patch, tower.merge, tower.temporal_patch)
+        return PixelSpec(tower.size_rule, mean, std, *sides, channels_last=tower.channels_last)
     spec = processor
     if not isinstance(processor, PixelSpec):
-        spec = PixelSpec.from_processor(processor, tower.patch, 1, 1)
-    p = tower.patch
-    if spec.channels_last != tower.channels_last or (spec.cell, spec.temporal_patch) != (p, 1):
-        order = (p, p, 3) if tower.channels_last else (3, p, p)
-        raise ValueError(f"processor: expected patches of {order}, got {spec}")
+        spec = PixelSpec.from_processor(processor, tower.patch, tower.merge, tower.temporal_patch)
+    sides = ("patch", "merge", "temporal_patch", "channels_last")
+    differs = [name for name in sides if getattr(spec, name) != getattr(tower, name)]
+    if differs:
+        own = ", ".join(f"{name}={getattr(tower, name)}" for name in differs)
+        raise ValueError(f"processor: expected patches of {own}, got {spec}")
     if abs(255 * spec.rescale - 1) > 1e-3:
         raise ValueError(f"processor: expected one that rescales by 1/255, got {spec.rescale:g}")
     return spec

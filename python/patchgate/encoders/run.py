@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from patchgate.encoders.attention import Groups, kept_attention
+from patchgate.encoders.attention import Groups, Segments
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.memory import LayerMemory, Memory, Sums
 from patchgate.encoders.slots import Slots
@@ -217,10 +217,10 @@ class Run:
         self._tokens.append(len(x))
         query, key, value = tower.qkv(layer, x, self._cells(active))
         if self.fidelity.context == "kept":
-            lengths = [n for n in active.sum(1).tolist() if n]
-            self._pairs.append(sum(n * n for n in lengths))
+            segments = Segments.of(active, tower.windows(layer))
+            self._pairs.append(sum(n * n for n in segments.lengths))
             self._layers.append(_Layer(known, shown, None))
-            out = kept_attention(query, key, value, lengths, scale)
+            out = segments.attend(query, key, value, scale)
             return active, tower.finish(layer, x, out), None
         watched = self.fidelity.watches(layer)
         if watched and query.dtype in (torch.float16, torch.bfloat16):

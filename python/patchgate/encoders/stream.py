@@ -47,7 +47,7 @@ class TowerStream(GatedTower):
         emitted = 0 if memory is None else memory.emitted
         family, kept, order = self._given(rows, cell, cu_seqlens, source, emitted)
         if not len(kept.mask) or (memory is None and not len(kept.patches)):
-            return family.weight.new_empty((0, family.weight.shape[0]))
+            return family.weight.new_empty((0, family.width))
         if names is None:
             names = kept.source.new_empty(0)
         return self._go_on(family, kept, [], names, dense=False).kept[order]

@@ -86,6 +86,11 @@ class Tower(ABC):
         return h * w
 
     @property
+    def width(self) -> int:
+        """E: of a cell's features, those of tapped layers included."""
+        return self.weight.shape[0]
+
+    @property
     def tokens_per_cell(self) -> int:
         """m * m."""
         return self.merge**2

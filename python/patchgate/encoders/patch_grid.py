@@ -1,0 +1,82 @@
+"""Where the patches of tubelets lie: cell after cell, in each of them row by row.
+
+Letters: T tubelets, f frames of a tubelet, C channels, H W pixels, h w cells, N = h * w, P patch
+side, m merge side, K cells.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """The grid of a frame. Patch k of cell c is number ``c * m * m + k`` of it."""
+
+    h: int  # cells
+    w: int  # cells
+    merge: int  # m
+    patch: int  # P
+    temporal_patch: int  # f
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(H, W)``."""
+        return self.h * self.merge * self.patch, self.w * self.merge * self.patch
+
+    def places(self, device: torch.device) -> Tensor:
+        """Row and column of each patch of a frame, in patches, ``[N * m * m, 2]`` int64."""
+        m = self.merge
+        each = torch.arange(self.h * self.w * m * m, device=device)
+        cell, k = each // (m * m), each % (m * m)
+        return torch.stack([cell // self.w * m + k // m, cell % self.w * m + k % m], 1)
+
+    def frames(self, rows: Tensor) -> Tensor:
+        """All patches of whole tubelets ``[T * N * m * m, C * f * P * P]`` as frames,
+        ``[T * f, C, H, W]``.
+        """
+        m, p, f = self.merge, self.patch, self.temporal_patch
+        parts = rows.reshape(-1, self.h, self.w, m, m, rows.shape[1] // (f * p * p), f, p, p)
+        return parts.permute(0, 6, 5, 1, 3, 7, 2, 4, 8).reshape(-1, parts.shape[5], *self.size)
+
+    def rows(self, frames: Tensor, index: Tensor) -> Tensor:
+        """The patches of some cells of such frames, ``[K * m * m, C * f * P * P]``.
+
+        Args:
+            index: ``[K]`` int64, flat over ``[T, h, w]``.
+        """
+        h, w, m, p = self.h, self.w, self.merge, self.patch
+        parts = frames.reshape(-1, self.temporal_patch, frames.shape[1], h, m, p, w, m, p)
+        parts = parts.permute(0, 3, 6, 4, 7, 2, 1, 5, 8)  # [T, h, w, m, m, C, f, P, P]
+        kept = parts[index // (h * w), index // w % h, index % w]  # [K, m, m, C, f, P, P]
+        return kept.flatten(0, 2).flatten(1)
+
+
+def checked_grid(grid_thw: Any, merge: int) -> tuple[list[int], int, int]:
+    """Of a call of Qwen's: tubelets of each video, and patches down and across, the same for all.
+
+    Args:
+        grid_thw: ``[videos, 3]`` integers, in tubelets and patches.
+
+    Raises:
+        TypeError: no tensor.
+        ValueError: videos of different sizes; sizes of no whole cells.
+    """
+    if not isinstance(grid_thw, Tensor):
+        raise TypeError(f"grid_thw: expected a Tensor, got {type(grid_thw).__name__}")
+    if grid_thw.dim() != 2 or grid_thw.shape[1] != 3 or not len(grid_thw):
+        raise ValueError(f"grid_thw: expected [videos, 3], got {list(grid_thw.shape)}")
+    tubelets, heights, widths = grid_thw.T.tolist()
+    if len({*zip(heights, widths, strict=True)}) > 1:
+        raise ValueError(
+            "grid_thw: expected one height and width in a call, got "
+            f"{grid_thw[:, 1:].tolist()}; call the tower once for each"
+        )
+    height, width = heights[0], widths[0]
+    if height % merge or width % merge or min(height, width) < 1:
+        raise ValueError(
+            f"grid_thw: {height} x {width} patches are no whole cells of {merge} x {merge}"
+        )
+    return tubelets, height, width
