@@ -1,5 +1,7 @@
 """A stream of pushes equals the whole clip, and remembers no more than it must."""
 
+import copy
+
 import pytest
 import torch
 from gated_cases import FAMILIES, MEAN, STD, N, camera, flicker, noise, normalised, tower
@@ -108,3 +110,55 @@ def test_bad_input_leaves_a_stream_as_it_was():
     torch.testing.assert_close(
         stream(x[2:]).last_hidden_state, whole.last_hidden_state[2:], **EXACT
     )
+
+
+@pytest.mark.parametrize("rule", [{}, {"tolerance": 0.05}, {"refresh": 3}], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_saved_stream_goes_on_elsewhere(family, rule, tmp_path):
+    x, path = normalised(camera(6)), tmp_path / "stream"
+    rule = {"context": "full", **rule} if rule else {}
+    first = gated(family, **rule).stream()
+    first(x[:3])
+    first.save(path)
+    expected = first(x[3:])
+    second = gated(family, **rule).stream()
+    second.restore(path)
+    out = second(x[3:])
+    assert torch.equal(out.last_hidden_state, expected.last_hidden_state)
+    assert torch.equal(out.pooler_output, expected.pooler_output)
+    second.save(path)
+    first.restore(path)
+    assert torch.equal(first(x).last_hidden_state, second(x).last_hidden_state)
+
+
+def test_a_stream_that_saw_nothing_can_be_saved(tmp_path):
+    x, stream = normalised(flicker(3)), gated("clip").stream()
+    stream.save(tmp_path / "stream")
+    stream(x)
+    stream.restore(tmp_path / "stream")
+    expected = gated("clip").stream()(x).last_hidden_state
+    assert torch.equal(stream(x).last_hidden_state, expected)
+
+
+def test_states_of_something_else(tmp_path):
+    x, path = normalised(flicker(3)), tmp_path / "stream"
+    stream = gated("siglip").stream()
+    stream(x)
+    stream.save(path)
+    other = copy.deepcopy(MODELS["siglip"])
+    with torch.no_grad():
+        other.encoder.layers[1].mlp.fc1.weight[0, 0] += 1
+    others = {
+        "tower": patchgate.gated(other, mean=MEAN, std=STD, context="kept"),
+        "tower is SiglipV": gated("clip"),
+        "gate": gated("siglip", threshold=5),
+        "fidelity": gated("siglip", context="full"),
+    }
+    for what, sparse in others.items():
+        with pytest.raises(ValueError, match=f"its {what}"):
+            sparse.stream().restore(path)
+    with pytest.raises(FileNotFoundError):
+        stream.restore(tmp_path / "nothing")
+    (tmp_path / "text").write_text("no state")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        stream.restore(tmp_path / "text")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class KeptCells(NamedTuple):
     """What the gate says of a chunk, as far as features need it."""
 
-    index: Tensor  # [K] int64, flat over [T, h, w]
+    cells: Tensor  # [K] int64, flat over [T, h, w]
     cu_seqlens: Tensor  # [T + 1]
     source: Tensor  # [T, h, w] int64
     names: Tensor  # int64: ids that frames after these may name, beside those of the last one
@@ -79,7 +79,7 @@ class PixelFeatures:
         per_plane = height * w  # runs; a row of pixels has w of them
         per_cell = self._settings.temporal_patch * c  # planes
         within = torch.arange(per_cell)[:, None] * per_plane + torch.arange(p) * w  # [., p]
-        index = kept.index
+        index = kept.cells
         frame, row, column = index // (h * w), index // w % h, index % w  # [K] each
         start = frame * (per_cell * per_plane) + row * (p * w) + column  # [K]
         with stage("gather"):
@@ -113,13 +113,13 @@ class TowerFeatures:
     ) -> Tensor:
         assert batch is not None  # towers of tubelets are refused before
         with stage("gather"):
-            rows = gather(batch, kept.index, self._tower.pixel_spec)  # [K, 3 * P * P]
+            rows = gather(batch, kept.cells, self._tower.pixel_spec)  # [K, 3 * P * P]
         h, w = kept.source.shape[1:]
         weight = next(self._tower.parameters())
         with stage("encode"), torch.no_grad():
             return self._tower.encode(
                 rows.to(weight.device, weight.dtype),
-                (kept.index % (h * w)).to(weight.device),
+                (kept.cells % (h * w)).to(weight.device),
                 kept.cu_seqlens.to(weight.device),
                 kept.source.to(weight.device),
                 kept.names.to(weight.device),

@@ -188,6 +188,30 @@ class Gate:
         index = checked_streams(streams, len(clock))
         clock[index] = 0  # frame 0 again: the rest of the state is not read any more
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that it remembers, by name; empty before the first push. Not copies."""
+        parts = {} if self._state is None else self._state._asdict()
+        for name in ("pending", "pending_map"):
+            if (tensor := getattr(self, f"_{name}")) is not None:
+                parts[name] = tensor
+        return {**parts, "streamed": torch.tensor(self._streamed)} if parts else {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Remembers what another gate of the same settings did.
+
+        Raises:
+            ValueError: not what ``state_dict`` gives.
+        """
+        parts = dict(state)
+        pending, pending_map, streamed = (
+            parts.pop(name, None) for name in ("pending", "pending_map", "streamed")
+        )
+        if parts and set(parts) != set(_State._fields):
+            raise ValueError(f"state: expected {', '.join(_State._fields)}, got {sorted(parts)}")
+        self._state = _State(**parts) if parts else None
+        self._pending, self._pending_map = pending, pending_map
+        self._streamed = streamed is not None and bool(streamed)
+
     def _run(self, frames: Tensor, factors: Tensor | None) -> GateResult:
         s, t, c, height, width = frames.shape
         f = self.settings.temporal_patch

@@ -50,8 +50,8 @@ def pixel_spec(tower: Tower, processor: Any, mean: Any, std: Any) -> PixelSpec:
     spec = processor
     if not isinstance(processor, PixelSpec):
         spec = PixelSpec.from_processor(processor, tower.patch, tower.merge, tower.temporal_patch)
-    sides = ("patch", "merge", "temporal_patch", "channels_last")
-    differs = [name for name in sides if getattr(spec, name) != getattr(tower, name)]
+    names = ("patch", "merge", "temporal_patch", "channels_last")
+    differs = [name for name in names if getattr(spec, name) != getattr(tower, name)]
     if differs:
         own = ", ".join(f"{name}={getattr(tower, name)}" for name in differs)
         raise ValueError(f"processor: expected patches of {own}, got {spec}")

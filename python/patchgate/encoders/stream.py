@@ -1,11 +1,13 @@
 """A gated tower that keeps its state between calls. Letters: T frames, K kept cells, D features."""
 
 from dataclasses import asdict
+from os import PathLike
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from patchgate.encoders import stream_file
 from patchgate.encoders.frames import Frames, encode_frames
 from patchgate.encoders.gated_tower import GatedTower, packed
 from patchgate.encoders.memory import Memory
@@ -27,6 +29,29 @@ class TowerStream(GatedTower):
         """Forgets all frames."""
         self._stream_gate = Gate(**asdict(self.gate_settings))
         self._memory: Memory | None = None
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the state to a safetensors file.
+
+        Raises:
+            OSError: it cannot be written there.
+        """
+        told = stream_file.describe(self.tower, self.gate_settings, self.fidelity)
+        saved = stream_file.Saved(self._stream_gate.state_dict(), self._memory)
+        stream_file.write(path, saved, told)
+
+    def restore(self, path: str | PathLike[str]) -> None:
+        """Goes on where a saved stream stopped.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: it holds no state, or that of another tower (weights or dtype), of other
+                gate settings or another fidelity. The stream is left as it was.
+        """
+        told = stream_file.describe(self.tower, self.gate_settings, self.fidelity)
+        saved = stream_file.read(path, told, self._family.weight.device)
+        self._stream_gate.load_state_dict(saved.gate)
+        self._memory = saved.memory
 
     def encode(
         self,
