@@ -4,6 +4,7 @@ from patchgate import _ops as _ops  # loads the native library and registers the
 from patchgate import reference
 from patchgate._host import build_info
 from patchgate.decode import Colour, FrameBatch, Video, open_video
+from patchgate.encoders.calibrate import Calibration, calibrate
 from patchgate.encoders.gated import gated
 from patchgate.gate import Gate, GateResult
 from patchgate.pipeline import TokenChunk
@@ -11,6 +12,7 @@ from patchgate.tokenize import tokenize
 from patchgate.tokens import TokenLayout, TokenShape, VideoTokens
 
 __all__ = [
+    "Calibration",
     "Colour",
     "FrameBatch",
     "Gate",
@@ -21,6 +23,7 @@ __all__ = [
     "Video",
     "VideoTokens",
     "build_info",
+    "calibrate",
     "gated",
     "open_video",
     "reference",

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from patchgate.encoders.calibrate import calibrated
 from patchgate.encoders.families import tower_of
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.gated_tower import GatedTower
@@ -40,7 +41,8 @@ def gated(
             tolerance: with ``"full"``, a cell that stands still is computed from the layer on in
                 which its attention output has moved by more than this share of the one that its
                 state was made with: its neighbours changed what it means. 0: the dense tower over
-                each cell's source patch. ``math.inf``: never. See ``patchgate.calibrate``.
+                each cell's source patch. ``math.inf``: never. By default what
+                ``patchgate.calibrate`` found for this model, else .05.
             tolerance_layers: cells may become active in so many layers only, the first ones.
             refresh: frames after which all cells are computed anew; None: never.
             reposition: embed moved cells anew where they are now. Otherwise they keep their
@@ -57,6 +59,8 @@ def gated(
     Source: docs/towers.md; ``"kept"`` is the context of RLT (arXiv 2411.05222), the gate is in
     docs/gate.md.
     """
+    if settings.get("context", "full") == "full":
+        settings = {**calibrated(tower), **settings}
     fidelity, gate = Fidelity.split(settings)
     if isinstance(tower, GatedTower):
         raise ValueError("tower: it is gated already; its own tower is .tower")
