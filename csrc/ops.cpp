@@ -4,7 +4,8 @@
 //
 // Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels,
 // h w cells, N = h * w, K tokens, D features, P patch side. In attention: R queries, A rows of
-// keys, G groups, L keys of all groups, H heads, d features of a head.
+// keys, G groups, L keys of all groups, H heads, d features of a head. In exchange: M tokens, n
+// stale ones, c exchanged keys, r rows.
 #include "torch.h"
 
 STABLE_TORCH_LIBRARY(patchgate, m) {
@@ -67,6 +68,26 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
       "residual_attention_backward(Tensor grad_out, Tensor grad_lse, Tensor query, Tensor key, "
       "Tensor value, Tensor cu_queries, Tensor key_index, Tensor cu_keys, Tensor? bias, "
       "float scale, Tensor out, Tensor lse) -> (Tensor, Tensor, Tensor, Tensor)");
+
+  // Exchange. Of M tokens' attention as running sums (weighted [M, H, d], total [M, H], relative to
+  // shift [M, H]), some take out old keys and put in new ones, in place: in group g, those that
+  // token[cu_tokens[g]:cu_tokens[g + 1]] names (none twice), with the queries that row [n] names,
+  // and the keys and values changed[cu_changed[g]:cu_changed[g + 1]], each weight [c] times more
+  // (or fewer: negative). float32 or float64, one dtype; query key value [r, H, d]; token, row,
+  // changed int64; cu_tokens, cu_changed [G + 1] int32.
+  // -> distance [n]: |weighted / total - reference| / |reference| over all heads, reference
+  // [M, H, d]; 0 where both norms are 0, NaN where a total has left (.05, 1e4): sum up anew there.
+  // It has no gradients (its definition in plain torch has).
+  m.def(
+      "exchange(Tensor(a!) weighted, Tensor(b!) total, Tensor shift, Tensor reference, "
+      "Tensor token, Tensor row, Tensor cu_tokens, Tensor query, Tensor key, Tensor value, "
+      "Tensor changed, Tensor weight, Tensor cu_changed, float scale) -> Tensor");
+
+  // The same with the kernels of one instruction set, for tests, as above.
+  m.def(
+      "exchange_level(Tensor(a!) weighted, Tensor(b!) total, Tensor shift, Tensor reference, "
+      "Tensor token, Tensor row, Tensor cu_tokens, Tensor query, Tensor key, Tensor value, "
+      "Tensor changed, Tensor weight, Tensor cu_changed, float scale, int level) -> Tensor");
 
   // Expand. features [K, D], source [...] int64 -> [..., D].
   m.def("expand(Tensor features, Tensor source) -> Tensor");

@@ -7,6 +7,8 @@ import pytest
 import torch
 from gated_families import Case, each, gated, masked, output_of, parts_of
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 import patchgate
 from patchgate.colour import rgb_to_ycbcr
@@ -105,6 +107,22 @@ def test_a_still_clip_computes_its_first_frame_only(case, context):
     work = sparse.last_work
     assert (work.kept, work.encoded_frames, work.frames) == (case.cells, 1, 6)
     assert 5.99 <= work.flops_ratio < 8  # SigLIP2's gated pooling is less work than its own
+
+
+@each
+def test_work_is_what_torch_counts_in_the_dense_tower(case):
+    x, sparse = case.inputs(case.noise(3)), gated(case.model, context="kept")
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # without gradients it fails on some
+        with FlopCounterMode(display=False) as counter:
+            case.dense(x)
+        sparse(**x)
+    counted, work = counter.get_total_flops(), sparse.last_work
+    if case.padding:  # which the tower computes patch by patch
+        assert work.dense_flops < counted
+    else:
+        assert work.dense_flops == counted
+    if not case.is_naflex:  # whose pooling is put together otherwise
+        assert work.gated_flops == work.dense_flops
 
 
 @each

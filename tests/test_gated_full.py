@@ -228,6 +228,6 @@ def test_encode_needs_sources():
         sparse.encode(rows, cell, ends, source.flip(0))
     with pytest.raises(ValueError, match=r"integers \[T, h, w\]"):
         sparse.encode(rows, cell, ends, source[:1])
+    own = (torch.arange(N) - 1).clamp(min=0).view(1, 4, 4)
     with pytest.raises(ValueError, match="first frame that keeps every cell"):
-        own = (torch.arange(N) - 1).clamp(min=0).view(1, 4, 4)
         sparse.encode(rows[1:N], cell[1:N], torch.tensor([0, N - 1]), own)

@@ -1,4 +1,4 @@
-"""What completes the residual attention op: its fake kernels and its gradients.
+"""What completes the ops of residual attention: their fake kernels and gradients.
 
 Imported by ``_ops`` once the library, which has the schemas, is loaded.
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 residual_attention = torch.ops.patchgate.residual_attention.default
 residual_attention_backward = torch.ops.patchgate.residual_attention_backward.default
+exchange = torch.ops.patchgate.exchange.default
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -33,6 +34,26 @@ def _fake(
 ) -> tuple[Tensor, Tensor]:
     lse = query.new_empty(query.shape[:2], dtype=_wide(query.dtype))
     return query.new_empty(query.shape), lse
+
+
+@torch.library.register_fake("patchgate::exchange")
+def _exchange_fake(
+    weighted: Tensor,  # [M, H, d]
+    total: Tensor,  # [M, H]
+    shift: Tensor,  # [M, H]
+    reference: Tensor,  # [M, H, d]
+    token: Tensor,  # [n]
+    row: Tensor,  # [n]
+    cu_tokens: Tensor,  # [G + 1]
+    query: Tensor,  # [r, H, d]
+    key: Tensor,  # [r, H, d]
+    value: Tensor,  # [r, H, d]
+    changed: Tensor,  # [c]
+    weight: Tensor,  # [c]
+    cu_changed: Tensor,  # [G + 1]
+    scale: float,
+) -> Tensor:
+    return weighted.new_empty(token.shape)
 
 
 @torch.library.register_fake("patchgate::residual_attention_backward")

@@ -125,3 +125,4 @@ torch.library.register_autograd("patchgate::expand", _expand_backward, setup_con
 from patchgate import _attention_ops  # noqa: E402 - it completes ops of the library loaded above
 
 residual_attention = _attention_ops.residual_attention
+exchange = _attention_ops.exchange

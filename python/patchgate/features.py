@@ -46,7 +46,7 @@ class Features(Protocol):
     def of(
         self,
         planes: Tensor,  # [T * f, C, H, W]
-        batch: FrameBatch | None,  # the same frames; None where tubelets were paired
+        batch: FrameBatch,  # the same frames; the last of the last tubelet may be missing
         kept: KeptCells,
         stage: Stage,
     ) -> Tensor:
@@ -69,7 +69,7 @@ class PixelFeatures:
     def of(
         self,
         planes: Tensor,
-        batch: FrameBatch | None,
+        batch: FrameBatch,
         kept: KeptCells,
         stage: Stage,
     ) -> Tensor:
@@ -92,28 +92,29 @@ class TowerFeatures:
     One video: what is remembered of earlier chunks serves later ones.
     """
 
-    def __init__(self, tower: GatedTower) -> None:
-        self._tower = tower.stream()
+    def __init__(self, tower: GatedTower, size: tuple[int, int]) -> None:
+        """``size``: ``(H, W)`` of the tower's frames in pixels."""
+        self._tower, self._size = tower.stream(), size
 
     def look(self, batch: FrameBatch) -> Tensor:
         return grid.placed_grid(batch, self._tower.pixel_spec.place(batch.height, batch.width))
 
     def empty(self) -> Tensor:
-        weight = next(self._tower.parameters())
+        weight, spec = next(self._tower.parameters()), self._tower.pixel_spec
         none = torch.zeros(1, dtype=torch.int64, device=weight.device)
-        rows = weight.new_empty((0, 3 * self._tower.pixel_spec.patch**2))
-        return self._tower.encode(rows, none[:0], none, none[:0, None])
+        rows = weight.new_empty((0, 3 * spec.temporal_patch * spec.patch**2))
+        cells = [side // spec.cell for side in self._size]
+        return self._tower.encode(rows, none[:0], none, none.new_empty((0, *cells)))
 
     def of(
         self,
         planes: Tensor,
-        batch: FrameBatch | None,
+        batch: FrameBatch,
         kept: KeptCells,
         stage: Stage,
     ) -> Tensor:
-        assert batch is not None  # towers of tubelets are refused before
         with stage("gather"):
-            rows = gather(batch, kept.cells, self._tower.pixel_spec)  # [K, 3 * P * P]
+            rows = gather(batch, kept.cells, self._tower.pixel_spec)  # [K * m * m, 3 * f * P * P]
         h, w = kept.source.shape[1:]
         weight = next(self._tower.parameters())
         with stage("encode"), torch.no_grad():

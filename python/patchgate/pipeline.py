@@ -19,6 +19,7 @@ from patchgate.decode.source import usable_cpus
 from patchgate.features import Features, KeptCells, PixelFeatures
 from patchgate.gate import Gate
 from patchgate.prefetch import prefetch
+from patchgate.tubelets import whole_tubelets
 
 
 class FrameSource(Protocol):
@@ -77,7 +78,7 @@ def token_chunks(
         assert gate.size is not None
         features = PixelFeatures(gate.settings, gate.size)
     frames_seen = 0
-    for look in _tubelets(video, gate, features, stages):
+    for look in _looks(video, gate, features, stages):
         with stages.time("gate"), spare_threads(video.threads):
             result = gate.push(look.planes)
             h, w = result.kind.shape[1:]
@@ -103,40 +104,25 @@ def token_chunks(
 class _Look(NamedTuple):
     """Frames on their way to the gate, in whole tubelets."""
 
-    batch: FrameBatch | None  # as decoded; None where tubelets were paired
+    batch: FrameBatch  # as decoded; the last frame of the last tubelet may be missing
     planes: Tensor  # [T * f, C, H, W]
     pts_seconds: Tensor  # [T]
     duration_seconds: Tensor  # [T]
 
 
-def _tubelets(
+def _looks(
     video: FrameSource, gate: Gate, features: Features, stages: StageSeconds
 ) -> Iterator[_Look]:
     f = gate.settings.temporal_patch
-    looks = _looks(video, features, stages)
-    if f == 1:
-        yield from looks
-        return
-    held: list[Tensor] = []  # planes, pts, duration of a frame that waits for its partner
-    for _, *parts in looks:
-        if held:
-            parts = [torch.cat(pair) for pair in zip(held, parts, strict=True)]
-        whole = len(parts[1]) // f * f
-        held = [part[whole:].clone() for part in parts] if whole < len(parts[1]) else []
-        planes, pts, duration = (part[:whole] for part in parts)
-        if whole:
-            yield _Look(None, planes, pts[::f], duration.view(-1, f).sum(1))
-    if held:  # repeated, as transformers does
-        planes, pts, duration = held
-        yield _Look(None, torch.cat([planes] * f), pts, duration)
-
-
-def _looks(video: FrameSource, features: Features, stages: StageSeconds) -> Iterator[_Look]:
     with contextlib.closing(prefetch(_timed(iter(video), stages, "decode"))) as decoded:
-        for batch in _timed(decoded, stages, "wait"):
+        for batch in whole_tubelets(_timed(decoded, stages, "wait"), f):
             with stages.time("grid"), spare_threads(video.threads):
                 planes = features.look(batch)
-            yield _Look(batch, planes, batch.pts_seconds, batch.duration_seconds)
+            missing = -len(batch) % f  # repeated, as transformers does
+            if missing:
+                planes = torch.cat([planes, planes[-1:].expand(missing, -1, -1, -1)])
+            duration = torch.nn.functional.pad(batch.duration_seconds, (0, missing))
+            yield _Look(batch, planes, batch.pts_seconds[::f], duration.view(-1, f).sum(1))
 
 
 def _timed(

@@ -54,13 +54,14 @@ def tokenize(
             not gated; a gate that does not fit the tower.
     """
     features: Features
-    if tower is None:
-        gate = sized_gate(gate, size)
-        features = PixelFeatures(gate.settings, cast("tuple[int, int]", gate.size))
-    else:
-        gate = _tower_gate(tower, gate, size)
-        features = TowerFeatures(tower)
+    gate = sized_gate(gate, size) if tower is None else _tower_gate(tower, gate, size)
     with _opened(video, fps, start, end, device, open_options) as source:
+        if tower is None:
+            features = PixelFeatures(gate.settings, cast("tuple[int, int]", gate.size))
+        else:
+            place = tower.pixel_spec.place(source.height, source.width)
+            own = (place[0].size, place[1].size)
+            gate, features = gate.fresh(size=own), TowerFeatures(tower, own)
         chunks = []
         for chunk in token_chunks(source, gate, features=features):
             chunks.append(chunk)

@@ -4,12 +4,14 @@ from typing import Any
 
 from torch import nn
 
-from patchgate.encoders.calibrate import calibrated
 from patchgate.encoders.families import tower_of
 from patchgate.encoders.fidelity import Fidelity
+from patchgate.encoders.gated_clips import gated_clips, is_space_time
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.encoders.inputs import gate_settings
 from patchgate.encoders.pixels import pixel_spec
+from patchgate.encoders.spacetime import GatedClips
+from patchgate.encoders.truncated import truncated
 
 
 def gated(
@@ -18,8 +20,9 @@ def gated(
     *,
     mean: Any = None,
     std: Any = None,
+    feature_layer: int | None = None,
     **settings: Any,
-) -> GatedTower:
+) -> GatedTower | GatedClips:
     """Wraps a vision tower so that it computes only the cells that changed.
 
     ``tower(pixel_values)`` is then one clip, its batch axis time: same call, same output type and
@@ -32,6 +35,8 @@ def gated(
         processor: the tower's transformers processor (or a ``PixelSpec``), for the mean and
             standard deviation that bring pixel values back to 8 bit.
         mean, std: per channel, in its place.
+        feature_layer: the features are ``hidden_states[feature_layer]``, as many vision-language
+            models take them, and layers after it are not computed.
         settings: what a cell that was not kept means to the others, and those of the gate
             (``threshold``, ...: see ``Gate``; patch, merge and size are the tower's):
 
@@ -41,8 +46,7 @@ def gated(
             tolerance: with ``"full"``, a cell that stands still is computed from the layer on in
                 which its attention output has moved by more than this share of the one that its
                 state was made with: its neighbours changed what it means. 0: the dense tower over
-                each cell's source patch. ``math.inf``: never. By default what
-                ``patchgate.calibrate`` found for this model, else .05.
+                each cell's source patch. ``math.inf``: never. See ``patchgate.calibrate``.
             tolerance_layers: cells may become active in so many layers only, the first ones.
             refresh: frames after which all cells are computed anew; None: never.
             reposition: embed moved cells anew where they are now. Otherwise they keep their
@@ -59,8 +63,10 @@ def gated(
     Source: docs/towers.md; ``"kept"`` is the context of RLT (arXiv 2411.05222), the gate is in
     docs/gate.md.
     """
-    if settings.get("context", "full") == "full":
-        settings = {**calibrated(tower), **settings}
+    if is_space_time(tower):
+        if feature_layer is not None:
+            raise ValueError("feature_layer: a space-time tower is gated as a whole")
+        return gated_clips(tower, processor, mean=mean, std=std, **settings)
     fidelity, gate = Fidelity.split(settings)
     if isinstance(tower, GatedTower):
         raise ValueError("tower: it is gated already; its own tower is .tower")
@@ -68,4 +74,6 @@ def gated(
     family.check_dtype()
     spec = pixel_spec(family, processor, mean, std)
     family = family.fitted(spec)
+    if feature_layer is not None:
+        family = truncated(family, feature_layer)
     return GatedTower(tower, family, spec, gate_settings(family, gate), fidelity)

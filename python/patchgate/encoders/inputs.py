@@ -13,6 +13,9 @@ from torch import Tensor
 from patchgate.encoders.tower import Tower
 from patchgate.gate_settings import GateSettings
 
+# What models of transformers hand down to their towers, which take anything and have no use for it.
+_HANDED_DOWN = ("vision_aspect_ratio", "use_cache")
+
 
 def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
     """The gate's settings: the tower's sizes, and what the user says of the rest."""
@@ -47,7 +50,9 @@ def check_options(interpolate: bool, options: dict[str, Any]) -> None:
             "output_attentions=True: kept cells attend to other kept cells only, so there are no "
             "maps of the tower's shape; ask the original, .tower"
         )
-    unknown = sorted(name for name, value in options.items() if value is not None)
+    unknown = sorted(
+        name for name, value in options.items() if value is not None and name not in _HANDED_DOWN
+    )
     if unknown:
         raise TypeError(f"a gated tower does not take {', '.join(unknown)}")
 

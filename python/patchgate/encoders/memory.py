@@ -21,15 +21,6 @@ class Sums(NamedTuple):
     shift: Tensor  # [M, H]: log of the sum of exponentials when last summed up anew
     age: Tensor  # [M] int64: exchanges since then
 
-    def at(self, index: Tensor) -> "Sums":
-        """Of some tokens."""
-        return Sums(*(part[index] for part in self))
-
-    def put(self, index: Tensor, other: "Sums") -> None:
-        """Overwrites those of some tokens."""
-        for part, new in zip(self, other, strict=True):
-            part[index] = new
-
 
 @dataclass(frozen=True)
 class LayerMemory:
@@ -56,7 +47,8 @@ class LayerMemory:
 
     def detached(self) -> Self:
         tables = {name: table.detach() for name, table in self.tables.items()}
-        return replace(self, tables=tables)
+        sums = None if self.sums is None else Sums(*(part.detach() for part in self.sums))
+        return replace(self, tables=tables, sums=sums)
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,28 @@
 """Whether a token that stands still has changed its meaning: the closed loop inside a layer.
 
 A stale token's attention output changes only by the keys that changed. From its softmax as running
-sums the old ones are taken out and the new ones put in, exactly:
-``o_new = (total * o - sum_old + sum_new) / total_new``. Where the output has moved by more than the
-tolerance from the one that the token's state was made with, the token becomes active. That scan is
-all that is sequential in time: activation acts on later layers, never on this layer's attention.
+sums the old ones are taken out and the new ones put in, exactly (op exchange). Where the output has
+moved by more than the tolerance from the one that the token's state was made with, the token
+becomes active. That scan is all that is sequential in time: activation acts on later layers, never
+on this layer's attention.
 
 Letters: T frames, M tokens of a frame, S remembered slots, r rows of a layer's tables, n stale
-tokens, m members of a window, c exchanged keys, H heads, d features of a head.
+tokens, m members of a window, W windows, f rows saved for later frames, H heads, d features of a
+head.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from patchgate import _ops
+from patchgate import _ops, reference
+from patchgate.encoders.exchanges import Exchanges, Inherited, by_frame
 from patchgate.encoders.memory import Sums
 from patchgate.encoders.slots import Slots
 
-_LEAST = 0.05  # of the denominator: below it what is left is mostly rounding
-_MOST = 1e4
 _AGE = 64  # exchanges before sums are taken anew: rounding must not gather
 
 
@@ -34,9 +35,21 @@ class Fired(NamedTuple):
     pairs: int  # queries times keys that were computed for stale tokens
 
 
+class _Present(NamedTuple):
+    """All tokens of the frame that the scan has come to, changed in place."""
+
+    sums: Sums
+    made: Tensor  # [M, H, d]: the attention outputs that their next states are made with
+    older: Tensor  # [S + f, H, d]: likewise, of remembered slots and of older frames
+
+
 @dataclass
 class Scan:
-    """One layer of a run, all of whose active tokens have attended already."""
+    """One layer of a run, all of whose active tokens have attended already.
+
+    Where gradients are asked for, keys are exchanged by the op's definition in plain torch, which
+    has them; it is slower.
+    """
 
     slots: Slots
     active: Tensor  # [T, M] bool
@@ -54,105 +67,137 @@ class Scan:
 
     def run(self, tolerance: float) -> Fired:
         """Frame after frame. ``tolerance``: relative, of the norm over all heads."""
-        frames, m = self.active.shape
-        earlier = self.slots.earlier
-        reference = self.out.new_empty((earlier + frames * m, *self.out.shape[1:]))
-        reference[:earlier] = self.made
-        mask, outs, pairs = torch.zeros_like(self.active), [], 0
-        sums, taken = self.sums, 0
-        for t in range(frames):
-            here = earlier + t * m
-            parent = self.slots.parent[t]
-            column = parent - (here - m if t else 0)  # in the frame before
-            strange = (column < 0) | (column >= m)  # inherited from an older frame
-            now = self._carried(sums, column.clamp(0, m - 1))
-            reference[here : here + m] = reference[parent.clamp(max=here - 1)] if here else 0
-            own = self.active[t].nonzero().flatten()
-            out = self.out[taken : taken + len(own)]
-            lse = self.lse[taken : taken + len(own)]
-            now.put(own, _summed(out, lse))
-            reference[here + own] = out
-            taken += len(own)
-            stale, cost = self._exchange(t, now, strange)
-            sums, pairs = now, pairs + cost
-            if not len(stale):
-                continue
-            moved = now.weighted[stale] / now.total[stale][..., None]  # [n, H, d]
-            known = reference[here + stale]
-            far = (moved - known).flatten(1).norm(dim=1) > tolerance * known.flatten(1).norm(dim=1)
-            fired = stale[far]
-            mask[t, fired] = True
-            reference[here + fired] = moved[far]
-            outs.append(moved[far])
-        assert sums is not None
-        empty = self.out.new_empty((0, *self.out.shape[1:]))
-        return Fired(mask, torch.cat([empty, *outs]), sums, pairs)
-
-    def _carried(self, sums: Sums | None, column: Tensor) -> Sums:
-        if sums is not None:
-            return sums.at(column)
-        (_, heads, width), m = self.out.shape, len(column)  # the first frame: all are active
-        return Sums(
-            self.out.new_zeros((m, heads, width)),
-            self.lse.new_zeros((m, heads)),
-            self.lse.new_zeros((m, heads)),
-            column.new_zeros(m),
+        m = self.active.shape[1]
+        inherited = Inherited.of(self.slots)
+        before = self.before[:m] if self.slots.earlier else self.row[0]
+        exchanges = Exchanges.of(
+            self.active, self.row, before, self._window, inherited, self.out.dtype
         )
+        now = self._first(sum(map(len, inherited.saved)))
+        mask, outs, pairs = torch.zeros_like(self.active), [], exchanges.pairs
+        taken, saved = 0, self.slots.earlier
+        for t, own in enumerate(by_frame(self.active)):
+            _inherit(now, inherited, t)
+            if len(own):
+                out = self.out[taken : taken + len(own)]
+                _put(now.sums, own, _summed(out, self.lse[taken : taken + len(own)]))
+                now.made.index_copy_(0, own, out.detach())
+                taken += len(own)
+            token, distance, cost = self._exchange(t, exchanges, now)
+            pairs += cost
+            fired = token[distance > tolerance].sort().values
+            if len(fired):
+                weighted = now.sums.weighted.index_select(0, fired)  # [n, H, d]
+                moved = weighted / now.sums.total.index_select(0, fired)[..., None]
+                mask[t, fired] = True
+                now.made.index_copy_(0, fired, moved.detach())
+                outs.append(moved)
+            later = inherited.saved[t]
+            if len(later):
+                now.older[saved : saved + len(later)] = now.made.index_select(0, later)
+                saved += len(later)
+        empty = self.out.new_empty((0, *self.out.shape[1:]))
+        return Fired(mask, torch.cat([empty, *outs]), now.sums, pairs)
 
-    def _exchange(self, t: int, now: Sums, strange: Tensor) -> tuple[Tensor, int]:
+    @cached_property
+    def _window(self) -> Tensor:
+        """The window of each token, ``[M]`` int64."""
+        window = torch.empty_like(self.row[0])
+        for w, members in enumerate(self.windows):
+            window[members] = w
+        return window
+
+    def _first(self, saved: int) -> _Present:
+        """The frame before the run, and room for what its frames must save for later ones."""
+        (_, heads, width), m = self.out.shape, self.active.shape[1]
+        made = self.made.detach()
+        older = torch.cat([made, made.new_empty((saved, heads, width))]) if saved else made
+        if self.sums is not None:  # what is remembered stays as it is
+            return _Present(Sums(*(part.clone() for part in self.sums)), made[:m].clone(), older)
+        made = made.new_empty((m, heads, width))  # the first frame: all tokens are active
+        age = torch.empty_like(self.row[0])
+        lse = self.lse.new_empty((m, heads))
+        return _Present(Sums(torch.empty_like(made), lse, lse.clone(), age), made, older)
+
+    def _exchange(self, t: int, exchanges: Exchanges, now: _Present) -> tuple[Tensor, Tensor, int]:
         """Brings the sums of frame t's stale tokens up to date.
 
         Returns:
-            The stale tokens whose keys changed ``[n]``, and what they cost.
+            The tokens whose keys changed ``[n]``, how far their outputs are from those that their
+            states were made with ``[n]``, and what it cost beyond the exchanges' own pairs.
         """
-        row, last = self.row[t], self.row[t - 1] if t else self.before[: self.row.shape[1]]
-        touched, pairs = [], 0
-        for members in self.windows:
-            stale = members[~self.active[t, members]]
-            if not len(stale):
-                continue
-            changed, weight = _exchanged(last[members], row[members])
-            anew = strange[stale]
-            if len(changed) >= len(members):
-                anew = torch.ones_like(anew)
-            elif len(changed):
-                self._replace(now, stale, row, changed, weight)
-                pairs += len(stale) * len(changed)
-                total, age = now.total[stale], now.age[stale]
-                bounded = ((total > _LEAST) & (total < _MOST)).all(1)
-                anew = anew | ~bounded | (age >= _AGE)
-            elif not bool(anew.any()):
-                continue
-            again = stale[anew]
-            if len(again):
-                now.put(again, self._full(row, again, members))
-                pairs += len(again) * len(members)
-            touched.append(stale)
-        nothing = row.new_empty(0)
-        return torch.cat([nothing, *touched]).sort().values, pairs
+        token, anew = exchanges.token[t], exchanges.anew[t]
+        distance = now.made.new_empty(0)
+        if len(token):
+            distance = self._exchanged(
+                t, now, token, exchanges.cu_tokens[t],
+                exchanges.changed[t], exchanges.weight[t], exchanges.cu_changed[t],
+            )  # fmt: skip
+            now.sums.age[token] += 1
+            useless = distance.isnan() | (now.sums.age[token] >= _AGE)
+            if useless.any():
+                anew = torch.cat([anew, token[useless]])
+                token, distance = token[~useless], distance[~useless]
+        if not len(anew):
+            return token, distance, 0
+        anew = anew[self._window[anew].argsort(stable=True)]
+        ends = _ends(self._window[anew], len(self.windows))
+        _put(now.sums, anew, self._full(t, anew, ends))
+        none = self.row.new_empty(0)
+        far = self._exchanged(
+            t, now, anew, ends, none, distance.new_empty(0), torch.zeros_like(ends)
+        )
+        cost = int(self._window.bincount()[self._window[anew]].sum())
+        return torch.cat([token, anew]), torch.cat([distance, far]), cost
 
-    def _replace(
-        self, now: Sums, stale: Tensor, row: Tensor, changed: Tensor, weight: Tensor
-    ) -> None:
-        """Takes out old keys and puts in new ones: rows ``[c]``, so many times each."""
-        part = now.at(stale)
-        query, key, value = self.query[row[stale]], self.key[changed], self.value[changed]
-        scores = torch.einsum("nhd,chd->hnc", query, key) * self.scale  # [H, n, c]
-        # Far above the shift the sums are taken anew anyway; infinity must not meet infinity.
-        factor = (scores - part.shift.T[..., None]).clamp(max=80).exp() * weight
-        weighted = part.weighted + torch.einsum("hnc,chd->nhd", factor, value)
-        now.put(stale, Sums(weighted, part.total + factor.sum(2).T, part.shift, part.age + 1))
+    def _exchanged(
+        self,
+        t: int,
+        now: _Present,
+        token: Tensor,
+        cu_tokens: Tensor,
+        changed: Tensor,
+        weight: Tensor,
+        cu_changed: Tensor,
+    ) -> Tensor:
+        """As the op; nothing to exchange is just the distances."""
+        sums = now.sums
+        exchange = reference.exchange if self._needs_gradients else _ops.exchange
+        return exchange(
+            sums.weighted, sums.total, sums.shift, now.made, token, self.row[t, token], cu_tokens,
+            self.query, self.key, self.value, changed, weight, cu_changed, self.scale,
+        )  # fmt: skip
 
-    def _full(self, row: Tensor, tokens: Tensor, members: Tensor) -> Sums:
-        def ends(length: int) -> Tensor:
-            return torch.tensor([0, length], dtype=torch.int32, device=row.device)
+    @cached_property
+    def _needs_gradients(self) -> bool:
+        earlier = () if self.sums is None else self.sums[:3]
+        taken = (self.query, self.key, self.value, self.out, self.lse, *earlier)
+        return torch.is_grad_enabled() and any(x.requires_grad for x in taken)
 
-        query = self.query[row[tokens]]
+    def _full(self, t: int, tokens: Tensor, ends: Tensor) -> Sums:
+        """The sums of tokens of frame t, in order of their windows, taken anew."""
+        order = torch.cat(self.windows)
         out, lse = _ops.residual_attention(
-            query, self.key, self.value, ends(len(tokens)), row[members], ends(len(members)),
-            None, self.scale,
+            self.query[self.row[t, tokens]], self.key, self.value, ends, self.row[t, order],
+            _ends(self._window, len(self.windows)), None, self.scale,
         )  # fmt: skip
         return _summed(out, lse)
+
+
+def _inherit(now: _Present, inherited: Inherited, t: int) -> None:
+    """From the frame before to frame t. Sums of tokens from older frames will be taken anew."""
+    near, column, far = inherited.near[t], inherited.column[t], inherited.far[t]
+    if len(near):
+        _put(now.sums, near, Sums(*(part.index_select(0, column) for part in now.sums)))
+        now.made.index_copy_(0, near, now.made.index_select(0, column))
+    if len(far):
+        now.made.index_copy_(0, far, now.older.index_select(0, inherited.place[t]))
+
+
+def _put(sums: Sums, tokens: Tensor, new: Sums) -> None:
+    """Overwrites those of some tokens. (index_copy_, unlike an assignment, wakes no thread.)"""
+    for part, each in zip(sums, new, strict=True):
+        part.index_copy_(0, tokens, each)
 
 
 def _summed(out: Tensor, lse: Tensor) -> Sums:
@@ -161,9 +206,7 @@ def _summed(out: Tensor, lse: Tensor) -> Sums:
     return Sums(out, torch.ones_like(lse), lse, age)
 
 
-def _exchanged(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows that occur more or less often than before ``[c]``, and by how much ``[c]``."""
-    size = int(torch.maximum(old.max(), new.max())) + 1
-    difference = new.bincount(minlength=size) - old.bincount(minlength=size)
-    changed = difference.nonzero().flatten()
-    return changed, difference[changed]
+def _ends(window: Tensor, windows: int) -> Tensor:
+    """Where the tokens of each window end, ``[W + 1]`` int32, from 0."""
+    counts = window.bincount(minlength=windows)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()

@@ -1,0 +1,101 @@
+"""LLaVA-OneVision. Letters: T frames, h w cells, L ids of a prompt, L' of the one with videos, n
+pooled cells, D features of the tower, E of the language model.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from patchgate import _ops
+from patchgate._check import checked_choice
+from patchgate.language.prompt import (
+    Layout,
+    Positions,
+    Prompt,
+    check_width,
+    first_and,
+    kept_cells,
+    split_prompt,
+)
+from patchgate.positions import Run
+from patchgate.tokens import VideoTokens
+
+_FRAMES = 16  # brought to the dense layout at a time
+
+
+def llava_onevision_inputs(
+    model: Any,
+    input_ids: Tensor,
+    videos: VideoTokens | Sequence[VideoTokens],
+    *,
+    layout: Layout = "packed",
+    positions: Positions = "dense",
+) -> dict[str, Any]:
+    """For a ``LlavaOnevisionForConditionalGeneration``.
+
+    The model halves the frame's grid by bilinear pooling, for which the cells are brought to their
+    places first, ``_FRAMES`` frames at a time.
+
+    Args:
+        model: its projector, pooling and configuration are used.
+        input_ids: ``[L]`` or ``[1, L]`` integers, one prompt with one placeholder for each video.
+        videos: in the order of their placeholders. Their features are the hidden state that the
+            model selects: those of ``gated(model.model.vision_tower, ...,
+            feature_layer=model.config.vision_feature_layer)``. The tower's last hidden state is
+            another: it has one more layer norm.
+        layout: ``"packed"``: pooled cells of which a part was kept, and all of the first frame.
+            ``"dense"``: all, as the model itself has it.
+        positions: ``"dense"``: each token stands where it would in the dense layout. ``"compact"``:
+            one after the other.
+
+    Returns:
+        ``input_ids`` ``attention_mask`` ``position_ids`` ``[1, L']``, and ``mm_encoder_outputs``.
+
+    Raises:
+        TypeError, ValueError: a prompt, videos or features that do not fit the model.
+    """
+    from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
+
+    checked_choice("layout", layout, ("packed", "dense"))
+    checked_choice("positions", positions, ("dense", "compact"))
+    pad = model.config.video_token_id
+    texts, videos = split_prompt(input_ids, videos, pad)
+    prompt, outputs = Prompt(), []
+    for text, video in zip(texts, videos, strict=False):
+        prompt.text(text)
+        mask, features = _pooled(model.model, video, layout)  # [T, n], [K, E]
+        place = mask.flatten().nonzero().flatten()
+        if positions == "compact":
+            place = torch.arange(len(place))
+        extent = mask.numel() if positions == "dense" else len(place)
+        prompt.run(Run(place.expand(3, -1), extent), pad)
+        prompt.text([pad])  # the end of the video is a token of the model's own
+        outputs += [features, model.model.image_newline[None].to(features)]
+    prompt.text(texts[-1])
+    encoded = BaseModelOutputWithPooling(pooler_output=torch.cat(outputs)[None])
+    return prompt.inputs(model, encoded, axes=1)
+
+
+def _pooled(model: Any, video: VideoTokens, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Which pooled cells the layout shows ``[T, n]`` bool, and their features ``[K, E]``."""
+    side = model.config.vision_config.image_size // model.config.vision_config.patch_size
+    if video.shape[1:] != (side, side):
+        raise ValueError(
+            f"videos: the model's tower has frames of {side} x {side} cells, got "
+            f"{video.shape.h} x {video.shape.w}"
+        )
+    check_width(video.features, model.multi_modal_projector.linear_1.in_features)
+    half = -(-side // 2)
+    shown = first_and(kept_cells(video)) if layout == "packed" else torch.ones_like(video.kind)
+    # Pooling a mask as the features are pooled says which cells a pooled one is made of.
+    mask = nn.functional.interpolate(shown[None].double(), (half, half), mode="bilinear")[0] > 0
+    mask = mask.flatten(1)  # [T, n]
+    projected = model.multi_modal_projector(video.features)  # [K, E]
+    parts = []
+    for source, wanted in zip(video.source.split(_FRAMES), mask.split(_FRAMES), strict=True):
+        if bool(wanted.any()):
+            dense = _ops.expand(projected, source.flatten(1).to(projected.device))
+            parts.append(model.apply_pooling(dense)[wanted])
+    return mask, torch.cat(parts)

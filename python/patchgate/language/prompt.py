@@ -1,0 +1,157 @@
+"""A prompt in the making: ids, and where each of them stands.
+
+Letters: L ids of the prompt, T frames or tubelets, h w cells, n cells of a video in the prompt,
+D features.
+"""
+
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate._check import checked_choice
+from patchgate.positions import Run
+from patchgate.tokens import VideoTokens
+
+Layout = Literal["packed", "dense"]
+Positions = Literal["dense", "compact"]
+
+
+class Shown(NamedTuple):
+    """The cells of a video that a prompt shows, frame after frame."""
+
+    frame: Tensor  # [n] int64
+    cell: Tensor  # [n, 2] int64
+    features: Tensor  # [n, D]
+
+
+class Prompt:
+    """Text and runs of a video, one after the other."""
+
+    def __init__(self) -> None:
+        self._ids: list[Tensor] = []
+        self._places: list[Tensor] = []  # [3, .] each
+        self._next = 0
+
+    def text(self, ids: Tensor | Sequence[int]) -> None:
+        """Ids of which each takes a position."""
+        ids = torch.as_tensor(ids, dtype=torch.int64).cpu()
+        self._ids.append(ids)
+        self._places.append((torch.arange(len(ids)) + self._next).expand(3, -1))
+        self.skip(len(ids))
+
+    def run(self, run: Run, pad: int) -> None:
+        """Cells of a video, for each of which ``pad`` holds a place."""
+        self._ids.append(torch.full((run.place.shape[1],), pad))
+        self._places.append(run.place.cpu() + self._next)
+        self.skip(run.extent)
+
+    def skip(self, positions: int) -> None:
+        """Leaves positions out."""
+        self._next += positions
+
+    def inputs(self, model: Any, encoded: Any, axes: int = 3) -> dict[str, Any]:
+        """The arguments of a model's call, where the model is.
+
+        Args:
+            encoded: the tower's output, for ``mm_encoder_outputs``.
+            axes: of a position: 3 (time, down, across) or 1.
+
+        Raises:
+            ValueError: the model does not take the tower's output.
+        """
+        if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
+            raise ValueError(
+                f"model: in this version of transformers a {type(model).__name__} takes no "
+                "mm_encoder_outputs: it would pass over the video with no error; update it"
+            )
+        ids, places = torch.cat(self._ids)[None], torch.cat(self._places, 1)  # [1, L], [3, L]
+        return {
+            "input_ids": ids.to(model.device),
+            "attention_mask": torch.ones_like(ids).to(model.device),
+            "position_ids": (places[:, None] if axes == 3 else places[:1]).to(model.device),
+            "mm_encoder_outputs": {"video": encoded},
+        }
+
+
+def split_prompt(
+    input_ids: Tensor,
+    videos: VideoTokens | Iterable[VideoTokens],
+    pad: int,
+    marks: tuple[int, int] | None = None,
+) -> tuple[list[Tensor], list[VideoTokens]]:
+    """The text before, between and after the videos.
+
+    Args:
+        input_ids: ``[L]`` or ``[1, L]``.
+        pad: the placeholder of a video.
+        marks: what may stand around a placeholder; it is cut off with it.
+
+    Raises:
+        TypeError, ValueError: another number of placeholders than of videos; tokens of pixels.
+    """
+    videos = [videos] if isinstance(videos, VideoTokens) else list(videos)
+    for video in videos:
+        if not isinstance(video, VideoTokens):
+            raise TypeError(f"videos: expected VideoTokens, got {type(video).__name__}")
+        if video.layout is not None:
+            raise ValueError(
+                "videos: these tokens hold pixels; tokenize the video with the model's own tower"
+            )
+        if not video.shape.T:
+            raise ValueError("videos: expected at least one frame in each, got none")
+    if not isinstance(input_ids, Tensor) or input_ids.is_floating_point():
+        raise TypeError("input_ids: expected a Tensor of integers, the tokenizer's")
+    ids = input_ids[0] if input_ids.dim() == 2 and len(input_ids) == 1 else input_ids
+    if ids.dim() != 1:
+        raise ValueError(f"input_ids: expected [L] or [1, L], got {list(input_ids.shape)}")
+    at = (ids == pad).nonzero().flatten().tolist()
+    if len(at) != len(videos):
+        raise ValueError(
+            f"input_ids: expected one placeholder ({pad}) for each of the {len(videos)} videos, "
+            f"got {len(at)}"
+        )
+    texts, begin = [], 0
+    for i in at:
+        marked = marks is not None and tuple(ids[max(0, i - 1) : i + 2 : 2].tolist()) == marks
+        texts.append(ids[begin : i - marked])
+        begin = i + 1 + marked
+    return [*texts, ids[begin:]], videos
+
+
+def shown_cells(video: VideoTokens, layout: Layout) -> Shown:
+    """The cells that a layout shows.
+
+    ``"dense"``: all. ``"packed"``: those that were kept, and all of the first frame: where the
+    video begins in the middle of another, it refers to tokens from before.
+    """
+    checked_choice("layout", layout, ("packed", "dense"))
+    mask = torch.ones_like(video.source, dtype=torch.bool)
+    if layout == "packed":
+        mask = first_and(kept_cells(video))
+    frame, row, column = mask.nonzero().unbind(1)
+    source = video.source[mask].to(video.features.device)
+    return Shown(frame, torch.stack([row, column], 1), video.features[source])
+
+
+def kept_cells(video: VideoTokens) -> Tensor:
+    """``[T, h, w]`` bool: cells with a token of their own."""
+    mask = torch.zeros_like(video.source, dtype=torch.bool)
+    own = video.frame >= 0
+    mask[video.frame[own], video.cell[own, 0], video.cell[own, 1]] = True
+    return mask
+
+
+def first_and(mask: Tensor) -> Tensor:
+    """A mask of cells ``[T, h, w]`` with all of the first frame."""
+    return torch.cat([torch.ones_like(mask[:1]), mask[1:]])
+
+
+def check_width(features: Tensor, width: int) -> None:
+    """Raises a ``ValueError`` if features are not so wide."""
+    if features.shape[-1] != width:
+        raise ValueError(
+            f"videos: the model's tower has features of {width} numbers, got {features.shape[-1]}"
+        )

@@ -1,0 +1,126 @@
+"""Qwen's vision-language models. Letters: L ids of a prompt, L' of the one with videos."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from patchgate._check import checked_choice, checked_count
+from patchgate.language.prompt import (
+    Layout,
+    Positions,
+    Prompt,
+    check_width,
+    shown_cells,
+    split_prompt,
+)
+from patchgate.positions import qwen3_run, qwen25_run, split_deepstack, tubelet_seconds
+from patchgate.tokens import VideoTokens
+
+
+def qwen3_vl_inputs(
+    model: Any,
+    input_ids: Tensor,
+    videos: VideoTokens | Sequence[VideoTokens],
+    tokenizer: Any,
+    *,
+    layout: Layout = "packed",
+    positions: Positions = "dense",
+    decimals: int = 1,
+) -> dict[str, Any]:
+    """For a ``Qwen3VLForConditionalGeneration``.
+
+    Each frame that has tokens becomes its time in words (``<1.5 seconds>``), the mark where vision
+    begins, a placeholder for each token, and the mark where it ends.
+
+    Args:
+        model: its configuration and device are read; it is not called.
+        input_ids: ``[L]`` or ``[1, L]`` integers, one prompt: the chat template through the
+            tokenizer, with the one placeholder of each video (alone, or between those marks).
+        videos: in the order of their placeholders, with the features of ``model``'s gated tower.
+        tokenizer: with ``encode(text, add_special_tokens=False)``, for the times.
+        layout: ``"packed"``: kept cells only, and all of the first frame. ``"dense"``: every cell
+            of every frame, as the model itself has it.
+        positions: ``"dense"``: each token stands where it would in the dense layout. ``"compact"``:
+            frames without tokens take no room.
+        decimals: of a second. The model was trained with 1, which tells apart ten tubelets a
+            second.
+
+    Returns:
+        ``input_ids`` and ``attention_mask`` ``[1, L']``, ``position_ids`` ``[3, 1, L']``, and
+        ``mm_encoder_outputs``.
+
+    Raises:
+        TypeError, ValueError: a prompt, videos or features that do not fit the model.
+    """
+    from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
+
+    checked_choice("positions", positions, ("dense", "compact"))
+    checked_count("decimals", decimals, 0, 6)
+    config, vision = model.config, model.config.vision_config
+    begin, end = config.vision_start_token_id, config.vision_end_token_id
+    layers = len(vision.deepstack_visual_indexes)
+    texts, videos = split_prompt(input_ids, videos, config.video_token_id, (begin, end))
+    prompt, outputs, taps = Prompt(), [], []
+    for text, video in zip(texts, videos, strict=False):
+        prompt.text(text)
+        shown = shown_cells(video, layout)
+        check_width(shown.features, (1 + layers) * vision.out_hidden_size)
+        output, deepstack = split_deepstack(shown.features, layers)
+        outputs.append(output)
+        taps.append(deepstack)
+        cells = shown.cell.split(shown.frame.bincount(minlength=video.shape.T).tolist())
+        seconds = tubelet_seconds(video, vision.temporal_patch_size).tolist()
+        for cell, second in zip(cells, seconds, strict=True):
+            run = qwen3_run(video, cell)
+            # A sum of floats that should be 1.75 is 1.7499..: not to be said as 1.7.
+            said = f"<{round(second, 6):.{decimals}f} seconds>"
+            words = tokenizer.encode(said, add_special_tokens=False)
+            if len(cell):
+                prompt.text([*words, begin])
+                prompt.run(run, config.video_token_id)
+                prompt.text([end])
+            elif positions == "dense":
+                prompt.skip(len(words) + 2 + run.extent)
+    prompt.text(texts[-1])
+    # One tensor for each video, as transformers has it whatever its annotations say.
+    parts: dict[str, Any] = {
+        "pooler_output": tuple(outputs),
+        "deepstack_features": [list(layer) for layer in zip(*taps, strict=True)],
+    }
+    return prompt.inputs(model, BaseModelOutputWithDeepstackFeatures(**parts))
+
+
+def qwen25_vl_inputs(
+    model: Any,
+    input_ids: Tensor,
+    videos: VideoTokens | Sequence[VideoTokens],
+    *,
+    layout: Layout = "packed",
+) -> dict[str, Any]:
+    """For a ``Qwen2_5_VLForConditionalGeneration``: every token at its time on the video's clock.
+
+    Args:
+        model, input_ids, videos, layout: as for ``qwen3_vl_inputs``.
+
+    Returns:
+        As ``qwen3_vl_inputs``.
+
+    Raises:
+        TypeError, ValueError: a prompt, videos or features that do not fit the model.
+    """
+    from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
+
+    config, vision = model.config, model.config.vision_config
+    texts, videos = split_prompt(input_ids, videos, config.video_token_id)
+    prompt, outputs = Prompt(), []
+    for text, video in zip(texts, videos, strict=False):
+        prompt.text(text)
+        shown = shown_cells(video, layout)
+        check_width(shown.features, vision.out_hidden_size)
+        outputs.append(shown.features)
+        run = qwen25_run(video, shown.frame, shown.cell, vision.tokens_per_second)
+        prompt.run(run, config.video_token_id)
+    prompt.text(texts[-1])
+    parts: dict[str, Any] = {"pooler_output": tuple(outputs)}  # one for each video
+    return prompt.inputs(model, BaseModelOutputWithPooling(**parts))

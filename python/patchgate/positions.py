@@ -1,0 +1,107 @@
+"""Where packed tokens stand, in the numbers that vision-language models want.
+
+Letters: T tubelets, h w cells, K tokens, F frames that emitted a token, m merge side, D features,
+L layers that are tapped.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate.tokens import VideoTokens
+
+# A time that should be whole must not fall below it by the rounding of a stamp.
+_ROUNDING = 1e-4
+
+
+class Run(NamedTuple):
+    """Cells of a video in a prompt: those of one picture, or of many."""
+
+    place: Tensor  # [3, K] int64: positions in time, down and across, from where the run begins
+    extent: int  # positions that the run takes: what follows stands so much further on
+
+
+def qwen25_run(tokens: VideoTokens, frame: Tensor, cell: Tensor, tokens_per_second: float) -> Run:
+    """Qwen2.5-VL's m-RoPE: time counts on with the clock, all frames form one run.
+
+    Args:
+        tokens: whose ``pts_seconds`` are the frames' times, evenly spaced or not.
+        frame: ``[K]`` int64 in ``[0, T)``. cell: ``[K, 2]`` int64.
+        tokens_per_second: positions of a second (``config.vision_config.tokens_per_second``).
+
+    Returns:
+        For frames evenly spaced, the numbers of transformers' ``get_rope_index`` with
+        ``second_per_grid_ts`` their distance (5.17 rounds that down to whole seconds).
+    """
+    seconds = tokens.pts_seconds - tokens.pts_seconds[:1]  # [T]
+    time = (seconds * tokens_per_second + _ROUNDING).floor().long().to(frame.device)
+    return Run(torch.stack([time[frame], *cell.unbind(1)]), max(tokens.shape[1:]))
+
+
+def qwen3_run(tokens: VideoTokens, cell: Tensor) -> Run:
+    """Qwen3-VL's m-RoPE: a frame is a picture of its own, whose time is said in words.
+
+    Args:
+        cell: ``[K, 2]`` int64, the cells of one frame.
+    """
+    return Run(torch.stack([torch.zeros_like(cell[:, 0]), *cell.unbind(1)]), max(tokens.shape[1:]))
+
+
+def tubelet_seconds(tokens: VideoTokens, frames: int) -> Tensor:
+    """The middle of each tubelet's first and last frame ``[T]`` float64: what Qwen3-VL is told.
+
+    Args:
+        frames: of a tubelet. They are taken to be evenly spaced within it.
+    """
+    return tokens.pts_seconds + tokens.duration_seconds * ((frames - 1) / (2 * frames))
+
+
+def vision_position_ids(cell: Tensor, merge: int) -> Tensor:
+    """Of the patches of kept cells in a Qwen vision tower: its call's ``position_ids``.
+
+    Args:
+        cell: ``[K, 2]`` int64. merge: patches along the side of a cell.
+
+    Returns:
+        ``[K * m * m, 2]`` int64, row and column, cell after cell.
+    """
+    each = torch.arange(merge, device=cell.device)
+    within = torch.cartesian_prod(each, each).view(-1, 2)  # [m * m, 2]
+    return (cell[:, None] * merge + within).flatten(0, 1)
+
+
+def vision_cu_seqlens(cu_seqlens: Tensor, merge: int) -> Tensor:
+    """Where the patches of each frame begin in a Qwen vision tower: its call's ``cu_seqlens``.
+
+    Args:
+        cu_seqlens: ``[T + 1]`` integers, in cells, as ``VideoTokens`` has them.
+        merge: patches along the side of a cell.
+
+    Returns:
+        ``[F + 1]`` int32, in patches. Frames that emitted nothing are left out: attention over no
+        key is an error in transformers.
+    """
+    ends = cu_seqlens - cu_seqlens[0]
+    return (ends.unique_consecutive() * merge**2).int()
+
+
+def split_deepstack(features: Tensor, layers: int) -> tuple[Tensor, list[Tensor]]:
+    """A gated Qwen3-VL tower's features, apart.
+
+    Args:
+        features: ``[.., (1 + L) * D]``. layers: L.
+
+    Returns:
+        Its output ``[.., D]``, and what the first L layers of the language model add, likewise.
+
+    Raises:
+        ValueError: a width that does not divide.
+    """
+    if features.shape[-1] % (1 + layers):
+        raise ValueError(
+            f"features: expected a width of {1 + layers} equal parts, the output and those of "
+            f"{layers} layers, got {features.shape[-1]}"
+        )
+    output, *taps = features.chunk(1 + layers, -1)
+    return output, taps

@@ -1,0 +1,69 @@
+"""Exchange: some keys of a finished softmax are replaced, and how far its output moved by that."""
+
+import torch
+from torch import Tensor
+
+_MOST_EXPONENT = 80  # so far above the shift sums are useless; infinity must not meet infinity
+_LEAST, _MOST = 0.05, 1e4  # of a denominator that started at 1: outside it is mostly rounding
+
+
+def exchange(
+    weighted: Tensor,  # [M, H, d], changed in place
+    total: Tensor,  # [M, H], changed in place
+    shift: Tensor,  # [M, H]
+    reference: Tensor,  # [M, H, d]
+    token: Tensor,  # [n]
+    row: Tensor,  # [n]
+    cu_tokens: Tensor,  # [G + 1]
+    query: Tensor,  # [r, H, d]
+    key: Tensor,  # [r, H, d]
+    value: Tensor,  # [r, H, d]
+    changed: Tensor,  # [c]
+    weight: Tensor,  # [c]
+    cu_changed: Tensor,  # [G + 1]
+    scale: float,
+) -> Tensor:  # [n]
+    """Brings running sums of attention up to date where keys were replaced (DESIGN, section 4).
+
+    A softmax is kept as its numerator ``weighted`` and its denominator ``total``, of scores taken
+    relative to ``shift``. What the old keys had added is taken out, what the new ones add is put in
+    (``total_new = total - sum_old + sum_new``, likewise the numerator), and nothing is computed for
+    keys that stayed. That is exact, but for rounding.
+
+    In each of G groups (windows of a frame, or a whole frame) the tokens
+    ``token[cu_tokens[g]:cu_tokens[g + 1]]`` exchange the same keys,
+    ``changed[cu_changed[g]:cu_changed[g + 1]]``. Sums of other tokens stay as they are.
+
+    Args:
+        weighted, total, shift: of M tokens, float32 or float64.
+        reference: the outputs to compare with.
+        token: int64, the tokens whose keys changed, none twice.
+        row: int64, the row of ``query`` that each of them asks with.
+        cu_tokens, cu_changed: int32, ascending from 0.
+        changed: int64, rows of ``key`` and ``value``. weight: how many times more each of them
+            occurs than before (fewer: negative), in the dtype of the sums.
+
+    Returns:
+        For each token ``|weighted / total - reference| / |reference|``, norms over all heads; 0 if
+        both are 0. NaN if the denominator of a head is not in (.05, 1e4): too much was taken out or
+        put in, and the token's sums must be taken anew. Distances carry no gradients; the sums do
+        here, in plain torch, but not from the op.
+    """
+    groups = zip(cu_tokens.tolist(), cu_changed.tolist(), strict=True)
+    (t0, c0), *rest = groups
+    for t1, c1 in rest:
+        tokens, keys = token[t0:t1], changed[c0:c1]
+        scores = torch.einsum("nhd,chd->nhc", query[row[t0:t1]], key[keys]) * scale
+        exponent = (scores - shift[tokens][..., None]).clamp(max=_MOST_EXPONENT)
+        factor = exponent.exp() * weight[c0:c1]  # [n, H, c]
+        sums = weighted[tokens] + torch.einsum("nhc,chd->nhd", factor, value[keys])
+        weighted[tokens], total[tokens] = sums, total[tokens] + factor.sum(-1)
+        t0, c0 = t1, c1
+    return _distance(weighted.detach()[token], total.detach()[token], reference.detach()[token])
+
+
+def _distance(weighted: Tensor, total: Tensor, known: Tensor) -> Tensor:
+    moved = (weighted / total[..., None] - known).flatten(1).norm(dim=1)
+    distance = (moved / known.flatten(1).norm(dim=1)).masked_fill(moved == 0, 0)
+    trusted = ((total > _LEAST) & (total < _MOST)).all(1)
+    return distance.masked_fill(~trusted, torch.nan)

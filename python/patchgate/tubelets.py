@@ -1,0 +1,55 @@
+"""Decoded frames in whole tubelets. Letters: T frames, f frames of a tubelet."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from patchgate.decode import FrameBatch
+
+
+def whole_tubelets(batches: Iterable[FrameBatch], frames: int) -> Iterator[FrameBatch]:
+    """The same frames, of which only the last batch, and one before a change of size or format, may
+    end inside a tubelet.
+
+    Args:
+        frames: of a tubelet.
+    """
+    held: FrameBatch | None = None  # waits for the frames that it lacks
+    for batch in batches:
+        if held is not None and not _alike(held, batch):
+            yield held
+            held = None
+        if held is not None:
+            missing = frames - len(held)
+            held, batch = _joined(held, _cut(batch, 0, missing)), _cut(batch, missing, len(batch))
+            if len(held) < frames:
+                continue
+            yield held
+        whole = len(batch) // frames * frames
+        if whole:
+            yield _cut(batch, 0, whole)
+        held = _joined(_cut(batch, whole, len(batch))) if whole < len(batch) else None
+    if held is not None:
+        yield held
+
+
+def _cut(batch: FrameBatch, first: int, last: int) -> FrameBatch:
+    y, cb, cr = (plane[first:last] for plane in batch.planes)
+    times = (batch.pts_seconds[first:last], batch.duration_seconds[first:last])
+    key = None if batch.key_frame is None else batch.key_frame[first:last]
+    return FrameBatch((y, cb, cr), *times, batch.colour, key)
+
+
+def _joined(*parts: FrameBatch) -> FrameBatch:
+    """Copies, which keep no larger batch alive."""
+    y, cb, cr = (torch.cat(planes) for planes in zip(*(p.planes for p in parts), strict=True))
+    pts = torch.cat([part.pts_seconds for part in parts])
+    duration = torch.cat([part.duration_seconds for part in parts])
+    keys = [part.key_frame for part in parts if part.key_frame is not None]
+    key = torch.cat(keys) if len(keys) == len(parts) else None
+    return FrameBatch((y, cb, cr), pts, duration, parts[0].colour, key)
+
+
+def _alike(a: FrameBatch, b: FrameBatch) -> bool:
+    shapes = [[plane.shape[1:] for plane in batch.planes] for batch in (a, b)]
+    return shapes[0] == shapes[1] and a.colour == b.colour

@@ -1,0 +1,47 @@
+"""Made-up videos for the gate's refinements: a fade, a window that returns, a pan by fractions.
+
+All are uint8 ``[T, 3, H, W]``, Y Cb Cr, from a seed.
+"""
+
+import torch
+from gate_videos import any_video, noisy, still, texture
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+H, W, T = 64, 96, 20
+CELL = 16
+
+
+def dimming(planes: Tensor) -> Tensor:
+    """The lights go down to half over the video: luma and chroma, as a lens cap would."""
+    light = torch.linspace(1, 0.5, len(planes)).view(-1, 1, 1, 1)
+    centre = torch.tensor([0, 128, 128]).view(1, 3, 1, 1)
+    return ((planes - centre) * light + centre).round().to(torch.uint8)
+
+
+def returning(planes: Tensor) -> Tensor:
+    """A window of two by three cells that opens, closes and opens again."""
+    planes = planes.clone()
+    window = texture((2 * CELL, 3 * CELL), 5, 3)
+    for t in (*range(4, 8), *range(12, 16)):
+        planes[t, :, CELL : 3 * CELL, CELL : 4 * CELL] = window
+    return planes
+
+
+def panning(quarters: tuple[int, int] = (2, 1)) -> Tensor:
+    """A camera over a smooth page, by some quarters of a pixel a frame."""
+    random = torch.Generator().manual_seed(3)
+    grain = torch.rand((1, 3, H // 4, W // 4), generator=random)
+    fine = interpolate(grain, (6 * H, 6 * W), mode="bicubic").clamp(0, 1) * 255
+    views = [
+        fine[..., t * quarters[0] :, t * quarters[1] :][..., : 4 * H, : 4 * W] for t in range(T)
+    ]
+    return avg_pool2d(torch.cat(views), 4).round().to(torch.uint8)
+
+
+VIDEOS: dict[str, Tensor] = {
+    "dimming": noisy(dimming(still((H, W), T, c=3)), 1),
+    "returning": noisy(returning(still((H, W), T, c=3)), 1),
+    "panning": noisy(panning(), 1),
+    **{f"any {seed}": any_video((H, W), 3, seed) for seed in range(4)},
+}

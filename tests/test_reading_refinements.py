@@ -1,0 +1,234 @@
+"""Refinements of the gate in benchmarks/reading: the guarantee, and what each of them is for."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from gate_videos import still, texture
+from rebuild import POISON, worst_sub_blocks
+from refinement_videos import VIDEOS, H, T, W, dimming, panning, returning
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from reading import page
+from reading.looks import Look
+from reading.methods import (
+    CELL,
+    PEERS,
+    Adjacent,
+    AdjacentSubBlocks,
+    Dense,
+    Seen,
+    Trace,
+    ours,
+)
+from reading.predictions import ONE, Weighted
+from reading.questions import Question
+from reading.refined import PREDICTED, REFINEMENTS, SETTINGS, Rebuilt, Refined
+from reading.subpixel import sampled, upsampled
+
+from patchgate import Gate
+from patchgate.gate_settings import CHANGED, MOVED, STATIC
+
+N = (H // CELL) * (W // CELL)
+MATRIX = "bt709"
+NAMES = tuple(REFINEMENTS)
+
+
+def traced(name: str, planes: Tensor) -> Rebuilt:
+    (trace,) = Refined(name).traces(Seen(planes, 25, MATRIX))
+    assert isinstance(trace, Rebuilt)
+    return trace
+
+
+def default(planes: Tensor) -> Trace:
+    (trace,) = ours().traces(Seen(planes, 25, MATRIX))
+    return trace
+
+
+def received(trace: Rebuilt, planes: Tensor, name: str) -> Tensor:
+    """What a receiver makes of the emitted cells, the vectors and what was told, cell by cell."""
+    predictions = REFINEMENTS[name]()
+    picture, pictures = torch.full_like(planes[0], POISON), []
+    for frame, kind, motion, told in zip(planes, trace.kind, trace.motion, trace.told, strict=True):
+        old, picture = picture, picture.clone()
+        # Only these reach the receiver of a frame, and each cell by one way alone.
+        said = [
+            (own.taken.view(kind.shape), prediction.predict(old, own.values, CELL))
+            for own, prediction in zip(told, predictions, strict=bool(told))
+        ]
+        for y, x in (kind != STATIC).nonzero().tolist():
+            block = picture[:, y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL]
+            if kind[y, x] == CHANGED:
+                block[...] = frame[:, y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL]
+            elif kind[y, x] == MOVED:
+                dy, dx = motion[y, x].tolist()
+                top, left = y * CELL + dy, x * CELL + dx
+                block[...] = old[:, top : top + CELL, left : left + CELL]
+            else:
+                (own,) = [cells for taken, cells in said if taken[y, x]]
+                block[...] = own[y * kind.shape[1] + x]
+        cells = picture.unfold(1, CELL, CELL).unfold(2, CELL, CELL).flatten(1, 2).transpose(0, 1)
+        nobody = torch.zeros(kind.numel(), dtype=torch.bool)
+        for i, prediction in enumerate(predictions):
+            own = told[i] if told else (nobody, nobody.long())
+            prediction.settle(*own, kind.flatten(), cells.contiguous())
+        pictures.append(picture)
+    return torch.stack(pictures)
+
+
+# --- the loop ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("video", VIDEOS)
+def test_without_a_refinement_it_is_the_gate(video: str) -> None:
+    planes = VIDEOS[video]
+    trace, gate = traced("none", planes), Gate(patch=CELL)
+    pushed = gate.push(planes)
+    assert torch.equal(trace.kind, pushed.kind)
+    assert torch.equal(trace.motion, pushed.motion)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("video", VIDEOS)
+def test_the_receiver_has_every_picture_within_the_limit(video: str, name: str) -> None:
+    planes = VIDEOS[video]
+    trace = traced(name, planes)
+    assert torch.equal(received(trace, planes, name), trace.pictures)
+    worst = worst_sub_blocks(trace.pictures, planes, CELL, SETTINGS.sub_block)
+    assert int(worst.max()) <= SETTINGS.limit
+    assert trace.tokens <= default(planes).tokens * 1.05  # what is taken may cost a later frame
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_every_refinement_has_its_use(name: str) -> None:
+    assert any(bool((traced(name, planes).kind == PREDICTED).any()) for planes in VIDEOS.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_still_clip_and_a_cut_are_what_they_were(name: str) -> None:
+    planes = torch.cat([still((H, W), 5, seed, c=3) for seed in (1, 2)])
+    trace = traced(name, planes)
+    assert torch.equal(trace.kind, default(planes).kind)
+    assert trace.tokens == 2 * N
+
+
+# --- what each is for -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["weighted", "weighted per cell"])
+def test_a_fade_is_free(name: str) -> None:
+    planes = dimming(still((H, W), T, c=3))
+    assert default(planes).tokens > 3 * N
+    assert traced(name, planes).tokens == N
+
+
+def test_weights_are_those_of_h264() -> None:
+    picture = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    told = torch.tensor([[[48, 9]]])  # three quarters, and nine more
+    (predicted,) = Weighted().predict(picture, told, CELL)
+    assert predicted.flatten().tolist() == [min(255, (48 * x + 32) // 64 + 9) for x in range(256)]
+
+
+def test_an_object_does_not_sway_the_weights() -> None:
+    planes = dimming(still((H, W), T, c=3))[:2]
+    planes[1, :, :CELL, : 3 * CELL] = texture((CELL, 3 * CELL), 8, 3)
+    ((told,),) = traced("weighted", planes).told[1:]
+    light = 1 - 0.5 / (T - 1)
+    assert (told.values[0, :, 0] - light * ONE).abs().max() <= 1
+    assert traced("weighted", planes).tokens == N + 3
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_a_window_that_returns_is_free(depth: int) -> None:
+    planes = returning(still((H, W), T, c=3))
+    assert default(planes).tokens == N + 4 * 6  # opened, closed, opened, closed
+    assert traced(f"recalled, {depth}", planes).tokens == N + 6
+
+
+def test_what_was_used_longest_ago_is_forgotten() -> None:
+    shown = [texture((CELL, CELL), seed, 3) for seed in range(4)]
+    planes = torch.stack([shown[i] for i in (0, 1, 2, 0, 2, 1, 3, 1)])
+    changed = {d: traced(f"recalled, {d}", planes).kind.flatten() == CHANGED for d in (1, 2)}
+    assert changed[1].tolist() == [True, True, True, True, False, True, True, False]
+    assert changed[2].tolist() == [True, True, True, False, False, False, True, False]
+
+
+def test_a_pan_by_fractions_costs_less() -> None:
+    planes = panning()
+    assert traced("sub-pixel", planes).tokens < 0.5 * default(planes).tokens
+
+
+def test_halves_are_h264s_six_taps() -> None:
+    picture = torch.zeros((1, 8, 8), dtype=torch.uint8)
+    picture[0, 4] = 160
+    fine = upsampled(picture)
+    assert torch.equal(fine[0, 0], picture)
+    assert fine[2, 0, 0, :, 3].tolist() == [0, 5, 0, 100, 100, 0, 5, 0]
+    assert fine[1, 0, 0, :, 3].tolist() == [0, 3, 0, 50, 130, 0, 3, 0]
+    at = torch.tensor([[8, 4], [10, 0]])
+    assert sampled(fine, at, 2)[:, 0].tolist() == [[[0, 0], [0, 0]], [[0, 0], [100, 100]]]
+
+
+# --- the measurement --------------------------------------------------------------------------
+
+
+class Eye:
+    """Says how bright a box is."""
+
+    def read(self, pictures: Any, looks: list[Look]) -> list[str]:
+        return [str(int(pictures.rgb(look.frame).float().mean() / 8)) for look in looks]
+
+
+@pytest.fixture
+def exam() -> Any:
+    refinements = pytest.importorskip("reading.refinements")
+    planes = dimming(still((H, W), T, c=3))
+    truth = SimpleNamespace(fps=25, scene="slides", name="slides-test-0")
+    film = SimpleNamespace(planes=planes, matrix=MATRIX, truth=truth)
+    viewer = refinements.OnRebuilt("eye", (H, W), Eye())
+    looks = [Look(t, (0.0, 0.0, float(W), float(H)), "text") for t in range(T)]
+    (dense,) = Dense().traces(Seen(planes, 25, MATRIX))
+    answers = viewer.read(film, Dense(), dense, looks).texts
+    questions = [
+        Question("what", "slide", (look,), (answer,), answer)
+        for look, answer in zip(looks, answers, strict=True)
+    ]
+    return refinements.Exam("slides", viewer, film, questions)
+
+
+def test_a_refinement_is_read_from_its_own_pictures(exam: Any) -> None:
+    marked = exam.mark(Refined("weighted"))
+    assert (marked.retained, marked.dense, marked.tokens) == (T, T, N)
+
+
+def test_the_adjacent_gate_is_tuned_by_the_fewest_tokens_that_suffice(exam: Any) -> None:
+    (best,) = exam.tuned()
+    assert best.retained >= 0.99 * best.dense
+    sweep = [m for m in PEERS if isinstance(m, Adjacent | AdjacentSubBlocks)]
+    enough = [m for m in map(exam.mark, sweep) if m.retained >= 0.99 * m.dense]
+    assert best.tokens == min(each.tokens for each in enough)
+
+
+def test_shares_are_of_the_same_clips() -> None:
+    refinements = pytest.importorskip("reading.refinements")
+    one = refinements.Tried("fade", "patchgate: default", 9, 10, 100, 4)
+    tuned = replace(one, method=refinements.TUNED, tokens=50)
+    better = replace(one, method="refined: weighted", tokens=80, retained=10)
+    both = {row["method"]: row for row in refinements.summary([one, one, better, better, tuned])}
+    assert both["refined: weighted"]["of default"] == 0.8
+    assert both["refined: weighted"]["retained"] == 1.0
+    assert both["refined: weighted"]["of adjacent"] == "-"  # tuned on one clip of two
+    assert both[refinements.TUNED]["of default"] == "-"
+    (_, better_row, _) = refinements.summary([one, better, tuned])
+    assert better_row["of adjacent"] == 1.6
+    refinements.show([better_row])
+    source = dict.fromkeys(("date", "commit", "command", "cpu", "cores", "threads", "torch"), "x")
+    assert "| refined: weighted | 1 | 10 | 1.0 |" in "\n".join(
+        page.refinements([better_row], source)
+    )
