@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 # Without 0 O 1 I, which some of the fonts draw alike: an answer must be exact.
 LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+DIGITS = "0123456789"  # all that a SMALL clip says: its reader learns in minutes
 SIGNS = "+-="  # beside letters in formulas and code
-ALPHABET = LETTERS + SIGNS
+ALPHABET = LETTERS + SIGNS  # of SCREEN clips
+NUMERALS = DIGITS + SIGNS  # of SMALL ones
 LONGEST = 8  # characters of a text item
 SHAPES = ("disc", "ring", "cross", "triangle", "square", "fork")
 
@@ -39,7 +41,7 @@ class Item:
     def __post_init__(self) -> None:
         assert self.boxes.shape == (len(self.visible), 4), (self.text, self.boxes.shape)
         assert self.kind == "shape" or (
-            set(self.text) <= set(ALPHABET) and 0 < len(self.text) <= LONGEST
+            set(self.text) <= set(ALPHABET + DIGITS) and 0 < len(self.text) <= LONGEST
         ), self.text
 
     def at(self, frame: int) -> Box | None:

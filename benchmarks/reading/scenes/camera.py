@@ -41,7 +41,7 @@ def text_page(
     colours = theme(rng)
     page = backdrop(rng, whole, colours.paper)
     within = area or (8, 8, width - 8, height - 4)
-    filled = lines(rng, vocabulary(rng, formulas=0.1), face(rng, size), colours, within)
+    filled = lines(rng, vocabulary(rng, size, formulas=0.1), face(rng, size), colours, within)
     words = [word for line in filled for word in line]
     for word in words:
         word.draw(page)

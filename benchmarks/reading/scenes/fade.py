@@ -19,7 +19,7 @@ def fade(rng: np.random.Generator, size: Size, frames: int, fps: int) -> Scene:
     """Every line fades in over 2 to 4 seconds, from a moment of its own."""
     height, width = size
     colours, style = theme(rng), face(rng, size)
-    filled = lines(rng, vocabulary(rng), style, colours, (12, 10, width - 6, height - 6))
+    filled = lines(rng, vocabulary(rng, size), style, colours, (12, 10, width - 6, height - 6))
     paper = backdrop(rng, size, colours.paper)
     written = paper.copy()
     start, lasts = rng.uniform(0, 1.5 * fps, len(filled)), rng.uniform(2, 4, len(filled)) * fps

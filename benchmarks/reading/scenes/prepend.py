@@ -37,7 +37,7 @@ def push(rng: np.random.Generator, size: Size, frames: int, fps: int) -> Scene:
 
 def _film(rng: np.random.Generator, size: Size, frames: int, fps: int, push: bool) -> Scene:
     height, width = size
-    colours, style, texts = theme(rng), face(rng, size), vocabulary(rng)
+    colours, style, texts = theme(rng), face(rng, size), vocabulary(rng, size)
     paper = backdrop(rng, size, colours.paper)
     film = np.empty((frames, *size, 3), np.uint8)
     film[:] = paper

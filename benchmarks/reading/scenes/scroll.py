@@ -31,7 +31,7 @@ def scroll(rng: np.random.Generator, size: Size, frames: int, fps: int) -> Scene
         page, words, "scroll", np.stack([0 * down, down], axis=1), np.ones(frames), size
     )
     bar = Image.new("RGB", (width, heading), tinted(rng, 60, 1))
-    title = spaced(next(vocabulary(rng)), face(rng, size, ems=(20, 22)))
+    title = spaced(next(vocabulary(rng, size)), face(rng, size, ems=(20, 22)))
     word = Word(title, 12, round((heading - title.height) / 2), (240, 240, 240))
     word.draw(bar)
     film[:, :heading] = bar
@@ -49,7 +49,7 @@ def code(rng: np.random.Generator, size: Size, frames: int, fps: int) -> Scene:
     whole = height + int(jumps[-1] + 1) * pitch, width
     page = Image.new("RGB", whole[::-1], colours.paper)
     words: list[Word] = []
-    indent, texts = 0, vocabulary(rng, formulas=0.35)
+    indent, texts = 0, vocabulary(rng, size, formulas=0.35)
     for line in range(6, whole[0] - pitch, pitch):
         indent = int(np.clip(indent + rng.integers(-1, 2), 0, 3))
         if rng.random() < 0.12:

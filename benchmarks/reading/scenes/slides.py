@@ -45,7 +45,7 @@ def _talk(
     """Two slides after each other; groups "slide" and "formula" unless one is named."""
     film = np.empty((frames, *size, 3), np.uint8)
     items: list[Item] = []
-    texts = vocabulary(rng, formulas=0.25)
+    texts = vocabulary(rng, size, formulas=0.25)
     turn = round(frames * rng.uniform(0.4, 0.6))
     for first, end in ((0, turn), (turn, frames)):
         colours = theme(rng)

@@ -47,7 +47,7 @@ def _film(
     offset = wander(rng, frames, fps, (0, 0, MARGIN, MARGIN), 0.1).round().astype(int)
     film = np.empty((frames, *size, 3), np.uint8)
     items: list[Item] = []
-    texts, style = vocabulary(rng, repeats=0.3), face(rng, size, ems=(em,))
+    texts, style = vocabulary(rng, size, repeats=0.3), face(rng, size, ems=(em,))
     for first, end in _turns(rng, frames, fps):
         words = [] if rng.random() < 0.1 else _said(rng, texts, style, colours, size)
         items += [still(word, group, first, end) for word in words]

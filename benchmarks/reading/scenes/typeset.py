@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from reading.fonts import FONTS, font
 from reading.ink import Colour, Setting, setting
-from reading.truth import LETTERS, Box, Size
+from reading.truth import DIGITS, LETTERS, SMALL, Box, Size
 
 LUMA = np.array([0.2126, 0.7152, 0.0722])
 CENTRES = 8.5  # pixels between the centres of two glyphs: a reader may label cells of 8 pixels
@@ -87,13 +87,14 @@ def spaced(text: str, face: ImageFont.FreeTypeFont) -> Setting:
     return plain if tightest == CENTRES else setting(text, face, 1 + CENTRES - tightest)
 
 
-def letters(rng: np.random.Generator, count: int) -> str:
-    """Random letters and digits."""
-    return "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=count))
+def letters(rng: np.random.Generator, size: Size, count: int) -> str:
+    """Random letters and digits; digits only where the picture is small."""
+    known = DIGITS if size == SMALL else LETTERS
+    return "".join(known[i] for i in rng.integers(len(known), size=count))
 
 
 def vocabulary(
-    rng: np.random.Generator, *, formulas: float = 0.0, repeats: float = 0.2
+    rng: np.random.Generator, size: Size, *, formulas: float = 0.0, repeats: float = 0.2
 ) -> Iterator[str]:
     """Random words of 3 to 6 letters and formulas; some come again, so that they can be counted."""
     said: list[str] = []
@@ -101,15 +102,19 @@ def vocabulary(
         if said and rng.random() < repeats:
             yield said[rng.integers(len(said))]
             continue
-        new = formula(rng) if rng.random() < formulas else letters(rng, rng.integers(3, 7))
+        new = (
+            formula(rng, size)
+            if rng.random() < formulas
+            else letters(rng, size, rng.integers(3, 7))
+        )
         said.append(new)
         yield new
 
 
-def formula(rng: np.random.Generator) -> str:
+def formula(rng: np.random.Generator, size: Size) -> str:
     """Such as AB+C=7."""
-    one, two = letters(rng, rng.integers(1, 3)), letters(rng, rng.integers(1, 3))
-    return f"{one}{'+-'[rng.integers(2)]}{two}={letters(rng, 1)}"
+    one, two = (letters(rng, size, rng.integers(1, 3)) for _ in range(2))
+    return f"{one}{'+-'[rng.integers(2)]}{two}={letters(rng, size, 1)}"
 
 
 def row(

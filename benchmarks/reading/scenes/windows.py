@@ -34,7 +34,7 @@ def windows(rng: np.random.Generator, size: Size, frames: int, fps: int) -> Scen
     height, width = size
     colours = theme(rng)
     page = backdrop(rng, size, colours.paper)
-    filled = lines(rng, vocabulary(rng), face(rng, size), colours, (8, 8, width, height))
+    filled = lines(rng, vocabulary(rng, size), face(rng, size), colours, (8, 8, width, height))
     words = list(chain.from_iterable(filled))
     for word in words:
         word.draw(page)
@@ -69,7 +69,7 @@ def _window(rng: np.random.Generator, size: Size) -> Window:
         draw.ellipse([8 + 14 * button, 5, 16 + 14 * button, 13], fill)
     style = face(rng, size, ems=(14, 16, 18, 20, 22))
     within = (10, bar + 7, wide - 6, high)
-    inner = lines(rng, vocabulary(rng), style, colours, within, leading=1.4)
+    inner = lines(rng, vocabulary(rng, size), style, colours, within, leading=1.4)
     words = list(chain.from_iterable(inner))
     for word in words:
         word.draw(picture)
