@@ -48,10 +48,11 @@ def main() -> None:
         done = load(ROWS)
     else:
         start = time.perf_counter()
+        before = load(ROWS) if wanted.add else None
         rows = list(run(tasks(wanted), wanted.reader, wanted.quick))
         recorded = [] if wanted.quick or wanted.reader == "vit" else recording()
         spent = {"threads": WORKERS, "seconds": round(time.perf_counter() - start)}
-        done = Done(harness.provenance() | spent, rows, recorded)
+        done = joined(Done(harness.provenance() | spent, rows, recorded), before)
         store(ROWS, done)
     publish(wanted.out, done)
 
@@ -64,6 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each clip")
     parser.add_argument("--scenes", nargs="+", choices=tuple(SCENES), default=tuple(SCENES))
     parser.add_argument("--out", type=Path, default=harness.RESULTS, help="a folder")
+    parser.add_argument("--add", action="store_true", help="to the last run, another reader")
     parser.add_argument("--redraw", action="store_true", help="tables and plot of the last run")
     return parser.parse_args()
 
@@ -121,6 +123,19 @@ def recording() -> list[dict[str, Any]]:
 
     video = harness.clip_folder() / real.VIDEO
     return real.rows(video) if video.exists() else []
+
+
+def joined(done: Done, before: Done | None) -> Done:
+    """With the other readers of an earlier run."""
+    if before is None:
+        return done
+    own = {row.reader for row in done.rows}
+    first, second = before.provenance, done.provenance
+    told = {name: f"{first[name]}, then {second[name]}" for name in ("commit", "command")}
+    seconds = first["seconds"] + second["seconds"]
+    rows = [*(row for row in before.rows if row.reader not in own), *done.rows]
+    recorded = done.recorded or before.recorded
+    return Done(second | told | {"seconds": seconds}, rows, recorded)
 
 
 # --- writing ----------------------------------------------------------------------------------

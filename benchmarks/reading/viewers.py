@@ -3,6 +3,7 @@
 Letters: T frames, N cells of a frame, D features.
 """
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +14,19 @@ import torch
 import patchgate
 from reading.known import Known
 from reading.looks import Look
-from reading.methods import COARSE, Dense, Method, Ours, Trace
+from reading.methods import COARSE, Dense, Method, Ours, Trace, ours
 from reading.readers import Pictures, Reader
 from reading.trial import Said, Viewer
 from reading.truth import SCREEN, SMALL, Size
 
 # What a cell that was not kept means to the tower: settings of ``patchgate.gated``.
-CONTEXTS: dict[str, dict[str, Any]] = {"kept": {"context": "kept"}}
+CONTEXTS: dict[str, dict[str, Any]] = {
+    "kept": {"context": "kept"},
+    "residual": {"tolerance": math.inf},
+    **{f"tolerance {value}": {"tolerance": value} for value in (0.5, 0.2, 0.1, 0.05, 0.02)},
+    "tolerance 0.1, first 2 layers": {"tolerance": 0.1, "tolerance_layers": 2},
+    **{f"refresh {n}": {"tolerance": math.inf, "refresh": n} for n in (8, 4, 2)},
+}
 _TOWERS_OWN = ("patch", "merge", "temporal_patch", "size", "fit")
 
 
@@ -67,7 +74,7 @@ class Gated:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def suits(self, method: Method) -> bool:
-        return isinstance(method, Ours | Dense) and method in COARSE
+        return method in (Dense(), ours())
 
     def read(self, footage: Any, method: Method, trace: Trace, looks: Sequence[Look]) -> Said:
         from reading.vit.model import pixel_values
