@@ -158,7 +158,7 @@ def test_plain_knows_what_looks_alike():
 def with_shape(name, left, top, side, paper, ink):
     frame = np.empty((120, 160, 3), np.uint8)
     frame[:] = paper
-    overlays.paste(frame, movers._shape(name, side, ink), left, top)
+    overlays.paste(frame, movers.shape(name, side, ink), left, top)
     return frame, Look(0, (left, top, left + side, top + side), "shape")
 
 
@@ -188,7 +188,7 @@ def test_names_nothing_where_nothing_is():
 
 def test_two_shapes_in_one_place_are_none():
     frame, look = with_shape("cross", 50, 40, 40, (40, 90, 60), (220, 200, 90))
-    overlays.paste(frame, movers._shape("ring", 40, (220, 200, 90)), 62, 52)
+    overlays.paste(frame, movers.shape("ring", 40, (220, 200, 90)), 62, 52)
     assert ShapeReader().read(Pictures(frame), [look]) == [""]
 
 

@@ -16,11 +16,12 @@ from reading.fonts import font
 from reading.looks import Look
 from reading.readers.vit import WEIGHTS, VitReader
 from reading.scenes.typeset import Word, spaced
-from reading.truth import ALPHABET, LONGEST, SMALL
+from reading.truth import LONGEST, NUMERALS, SMALL
 from reading.vit.check import visible
-from reading.vit.labels import CLASSES, read_shape, read_text
-from reading.vit.model import pixel_values
+from reading.vit.labels import CLASSES, GRID, read_shape, read_text
+from reading.vit.model import Network, pixel_values
 from reading.vit.pages import page
+from reading.vit.start import BESIDE, start
 
 import patchgate
 
@@ -77,7 +78,7 @@ def test_labels_read_back_as_the_truth(seed: int) -> None:
     assert shown.seen.sum() > 3
     for item in np.flatnonzero(shown.seen):
         box, said = tuple(shown.box[item].tolist()), shown.spelled(item)
-        text = set(said) <= set(ALPHABET)  # names of shapes are in small letters
+        text = set(said) <= set(NUMERALS)  # names of shapes are in small letters
         assert (read_text(glyph, index, box) if text else read_shape(glyph, box)) == said
 
 
@@ -94,18 +95,32 @@ def test_what_is_cut_or_covered_is_not_judged() -> None:
 def test_an_index_twice_or_missing_is_a_gap() -> None:
     glyph, index = torch.zeros(32, 32, len(CLASSES)), torch.zeros(32, 32, LONGEST)
     glyph[..., 0] = 1
-    for column, (letter, place) in enumerate([("A", 0), ("B", 1), ("C", 1), ("D", 3)]):
-        glyph[4, column] = torch.eye(len(CLASSES))[CLASSES.index(letter)]
+    for column, (digit, place) in enumerate([("4", 0), ("2", 1), ("8", 1), ("5", 3)]):
+        glyph[4, column] = torch.eye(len(CLASSES))[CLASSES.index(digit)]
         index[4, column] = torch.eye(LONGEST)[place]
-    assert read_text(glyph, index, (0.0, 32.0, 31.0, 40.0)) == "A??D"
-    assert read_text(glyph, index, (0.0, 32.0, 15.0, 40.0)) == "AB"
+    assert read_text(glyph, index, (0.0, 32.0, 31.0, 40.0)) == "4??5"
+    assert read_text(glyph, index, (0.0, 32.0, 15.0, 40.0)) == "42"
 
 
 def test_a_glyph_between_two_sub_cells_counts_once() -> None:
     glyph, index = torch.zeros(32, 32, len(CLASSES)), torch.zeros(32, 32, LONGEST)
     glyph[..., 0], index[..., 0] = 1, 1
-    glyph[4, 3:5, 0], glyph[4, 3:5, CLASSES.index("K")] = 0.5, 0.5
-    assert read_text(glyph, index, (24.0, 32.0, 40.0, 40.0)) == "K"
+    glyph[4, 3:5, 0], glyph[4, 3:5, CLASSES.index("6")] = 0.5, 0.5
+    assert read_text(glyph, index, (24.0, 32.0, 40.0, 40.0)) == "6"
+
+
+def test_training_starts_with_heads_that_look_beside_and_before() -> None:
+    sheet, _ = page(np.random.default_rng(4))
+    network = Network()
+    start(network, [sheet])
+    layer, token = network.tower.encoder.layers[0], 7 * GRID + 8
+    with torch.no_grad():
+        pixels = pixel_values(torch.from_numpy(sheet[:256, :256]).permute(2, 0, 1)[None])
+        states = layer.layer_norm1(network.tower.embeddings(pixels))[0]  # [N, D]
+        query, key = layer.self_attn.q_proj(states), layer.self_attn.k_proj(states)
+    by_head = zip(query[token].chunk(4), key.chunk(4, 1), strict=True)
+    seen = [divmod(int((k @ q).argmax()), GRID) for q, k in by_head]
+    assert seen == [(7 + down, 8 + right) for down, right in BESIDE]
 
 
 def test_it_reads_pages(reader: VitReader) -> None:
@@ -113,7 +128,7 @@ def test_it_reads_pages(reader: VitReader) -> None:
     for seed in range(6):
         sheet, marks = page(np.random.default_rng([2, seed]))
         shown = marks.cropped(16, 16)
-        items = [i for i in np.flatnonzero(shown.seen) if set(shown.spelled(i)) <= set(ALPHABET)]
+        items = [i for i in np.flatnonzero(shown.seen) if set(shown.spelled(i)) <= set(NUMERALS)]
         looks = [Look(0, tuple(shown.box[i].tolist()), "text") for i in items]
         read = reader.read(Still(sheet[16:272, 16:272]), looks)
         asked += len(items)
@@ -130,11 +145,11 @@ def test_it_reads_a_coded_clip(reader: VitReader, coded: Footage) -> None:
 
 
 def test_an_index_comes_from_the_context(reader: VitReader) -> None:
-    # One letter more at the left: the others' pixels stay, and each is one place further on.
-    short, long = _written("4KMT7"), _written("E4KMT7")
+    # One digit more at the left: the others' pixels stay, and each is one place further on.
+    short, long = _written("42857"), _written("642857")
     texts = reader.read(Still(short[0], long[0]), [Look(0, _box(short[1]), "text"),
                                                    Look(1, _box(long[1]), "text")])  # fmt: skip
-    assert texts == ["4KMT7", "E4KMT7"]
+    assert texts == ["42857", "642857"]
     column = int(_box(short[1])[0])
     assert (short[0][:, column:] == long[0][:, column:]).all()
     states = reader.hidden(torch.stack([Still(p).rgb(0) for p in (short[0], long[0])]))

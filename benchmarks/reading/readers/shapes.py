@@ -60,7 +60,7 @@ def masks() -> Tensor:
     """Where each shape is, as it is drawn: ``[m, n, n]`` of 0..1."""
     rows = []
     for name in SHAPES:
-        sprite = movers._shape(name, 2 * INNER, (255, 255, 255))
+        sprite = movers.shape(name, 2 * INNER, (255, 255, 255))
         opacity = torch.from_numpy(sprite[..., 3].copy())[None, None]  # [1, 1, h, w]
         small = interpolate(opacity, (INNER, INNER), mode="bilinear", antialias=True)
         rows.append(pad(small[0, 0], (MARGIN,) * 4))

@@ -30,7 +30,7 @@ def sign(rng: np.random.Generator, size: Size, frames: int, fps: int) -> Scene:
         room = hand / hands * width, 0, (hand + 1) / hands * width - side, height - side
         path = wander(rng, frames, fps, room, 0.3)
         for first, end, name in _turns(rng, frames, fps):
-            picture = _shape(name, side, colour)
+            picture = shape(name, side, colour)
             for t in range(first, end):
                 paste(film[t], picture, *path[t])
             boxes = np.concatenate([path[first:end], path[first:end] + side], axis=1)
@@ -49,7 +49,7 @@ def _turns(rng: np.random.Generator, frames: int, fps: int) -> Iterator[tuple[in
         first, name = end, (name + rng.integers(1, len(SHAPES))) % len(SHAPES)
 
 
-def _shape(name: str, side: int, colour: Colour) -> NDArray[np.float32]:
+def shape(name: str, side: int, colour: Colour) -> NDArray[np.float32]:
     """A sprite of a shape that fills its square."""
     large = Image.new("RGBA", (side * FINE, side * FINE))
     draw, full = ImageDraw.Draw(large), side * FINE - 1

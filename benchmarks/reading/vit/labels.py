@@ -7,7 +7,7 @@ its word: the index depends on the glyphs to its left, most of them in other tok
 Letters: n items, g glyphs, R C rows and columns of sub-cells, L indices, G classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import Self
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reading.truth import ALPHABET, SHAPES, SMALL, Box, Item
+from reading.truth import LONGEST, NUMERALS, SHAPES, SMALL, Box, Item
 
 PATCH = 16
 GRID = SMALL[0] // PATCH  # tokens a side
@@ -25,11 +25,12 @@ DOWN, ACROSS = 2, 2  # sub-cells of a token
 ROWS, COLUMNS = GRID * DOWN, GRID * ACROSS
 HEIGHT, WIDTH = PATCH / DOWN, PATCH / ACROSS  # of a sub-cell in pixels
 
-CLASSES = ("", *ALPHABET, *SHAPES)  # 0: blank
+CLASSES = ("", *NUMERALS, *SHAPES)  # 0: blank
 CLASS = {name: number for number, name in enumerate(CLASSES)}
-TEXT = slice(1, 1 + len(ALPHABET))
+TEXT = slice(1, 1 + len(NUMERALS))
 SHAPE = slice(TEXT.stop, len(CLASSES))
-IGNORE = -100  # as in torch's cross entropy
+IGNORE = -1  # the index of a shape
+BLUR = 4.0  # pixels
 
 
 @dataclass(frozen=True)
@@ -81,22 +82,46 @@ class Marks:
         """What an item says."""
         return "".join(CLASSES[name] for name in self.name[self.item == item])
 
-    def targets(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Glyph and index of each sub-cell, ``[R, C]`` each."""
-        glyph = np.zeros((ROWS, COLUMNS), np.int64)
-        index = np.full((ROWS, COLUMNS), IGNORE, np.int64)
+    def targets(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The share of each glyph ``[R, C, G]`` and index ``[R, C, L]`` in every sub-cell.
+
+        All of a sub-cell that shows no glyph is blank; one that is not judged has no share of
+        anything. A centre is as wide as ``BLUR``: where it is to a pixel is hard to see, and on
+        the line between two sub-cells it belongs to both.
+        """
+        glyph = np.zeros((ROWS, COLUMNS, len(CLASSES)), np.float32)
+        index = np.zeros((ROWS, COLUMNS, LONGEST), np.float32)
+        hidden = np.zeros((ROWS, COLUMNS), np.bool_)
         for left, top, right, bottom in self.box[~self.seen]:
-            glyph[_span(top, bottom, HEIGHT), _span(left, right, WIDTH)] = IGNORE
+            hidden[_span(top, bottom, HEIGHT), _span(left, right, WIDTH)] = True
         shown = self.seen[self.item]
-        column, row = (self.centre[shown] // np.array([WIDTH, HEIGHT])).astype(int).T
-        glyph[row, column] = self.name[shown]
-        index[row, column] = self.index[shown]
+        x, y = self.centre[shown].T
+        name, number = self.name[shown], self.index[shown]
+        counted = number != IGNORE
+        for row, down in _parts(y, HEIGHT, ROWS):
+            for column, across in _parts(x, WIDTH, COLUMNS):
+                share = down * across
+                np.add.at(glyph, (row, column, name), share)
+                place = row[counted], column[counted], number[counted]
+                np.add.at(index, place, share[counted])
+        judged = ~hidden | glyph.any(2)
+        glyph[..., 0] = judged * (1 - glyph.sum(2)).clip(0)
         return glyph, index
 
 
 def _span(low: float, high: float, side: float) -> slice:
     """The sub-cells that an interval touches."""
     return slice(max(int(low // side), 0), max(int(-(-high // side)), 0))
+
+
+def _parts(
+    centre: NDArray[np.float32], side: float, most: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """The two sub-cells that centres may be in, and how much of each centre is."""
+    first = ((centre - BLUR / 2) // side).astype(np.int64)
+    second = ((centre + BLUR / 2 - side * (first + 1)) / BLUR).clip(0, 1)
+    yield first.clip(0, most - 1), 1 - second
+    yield (first + 1).clip(0, most - 1), second
 
 
 def read_text(glyph: Tensor, index: Tensor, box: Box) -> str:
@@ -116,7 +141,7 @@ def read_text(glyph: Tensor, index: Tensor, box: Box) -> str:
     length = claimed[-1] + 1 if claimed else 0
     best = expected.argmax(1).tolist()
     once = ((count > 0.5) & (count < 1.5)).tolist()
-    return "".join(ALPHABET[best[i]] if once[i] else "?" for i in range(length))
+    return "".join(NUMERALS[best[i]] if once[i] else "?" for i in range(length))
 
 
 def read_shape(glyph: Tensor, box: Box) -> str:

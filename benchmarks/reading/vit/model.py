@@ -5,7 +5,6 @@ Letters: B pictures, N tokens, D features, R C rows and columns of sub-cells, G 
 
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import SiglipVisionConfig, SiglipVisionModel
@@ -14,7 +13,7 @@ from reading.truth import LONGEST, SMALL
 from reading.vit.labels import ACROSS, CLASSES, COLUMNS, DOWN, GRID, PATCH, ROWS
 
 MEAN = STD = (0.5, 0.5, 0.5)  # pixel values are (x / 255 - MEAN) / STD
-_FEATURES, _LAYERS, _HEADS = 160, 6, 4
+_FEATURES, _LAYERS, _HEADS, _WIDE = 256, 4, 4, 768
 
 
 class Network(nn.Module):
@@ -24,7 +23,7 @@ class Network(nn.Module):
         super().__init__()
         config = SiglipVisionConfig(
             hidden_size=_FEATURES,
-            intermediate_size=4 * _FEATURES,
+            intermediate_size=_WIDE,
             num_hidden_layers=_LAYERS,
             num_attention_heads=_HEADS,
             image_size=SMALL[0],
@@ -34,18 +33,6 @@ class Network(nn.Module):
         self.tower = SiglipVisionModel(config)
         self.glyph = nn.Linear(_FEATURES, DOWN * ACROSS * len(CLASSES))
         self.index = nn.Linear(_FEATURES, DOWN * ACROSS * LONGEST)
-        self._start()
-
-    @torch.no_grad()
-    def _start(self) -> None:
-        """Where training starts from: each of these saves it many steps."""
-        embeddings = self.tower.embeddings
-        embeddings.position_embedding.weight.copy_(_waves())
-        stripes = torch.randn(_FEATURES, 1, PATCH, PATCH)
-        stripes -= stripes.mean((2, 3), keepdim=True)  # text is contrast, whatever the brightness
-        luma = torch.tensor([0.3, 0.5, 0.2])[:, None, None]
-        embeddings.patch_embedding.weight.copy_(0.15 * luma * stripes)
-        self.glyph.bias.unflatten(0, (-1, len(CLASSES)))[:, 0] = 3  # most sub-cells are blank
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, 3, H, W]`` to logits, as ``read``."""
@@ -65,17 +52,6 @@ def _by_place(read: Tensor) -> Tensor:
 def pixel_values(rgb: Tensor) -> Tensor:
     """uint8 ``[B, 3, H, W]`` as the tower takes it."""
     return rgb.float() / 127.5 - 1
-
-
-def _waves() -> Tensor:
-    """Sines of row and column ``[N, D]``: where learned positions start from, so that "the token
-    to my left" is the same turn everywhere from the first step on."""
-    rate = 0.5 ** torch.linspace(0, 5, _FEATURES // 4)  # from radians a token to one in 32
-    turn = torch.arange(GRID)[:, None] * rate  # [GRID, D / 4]
-    wave = torch.cat([turn.sin(), turn.cos()], 1)  # [GRID, D / 2]
-    rows = wave[:, None].expand(-1, GRID, -1)
-    columns = wave[None].expand(GRID, -1, -1)
-    return torch.cat([rows, columns], 2).flatten(0, 1)
 
 
 def save(network: Network, path: Path) -> None:

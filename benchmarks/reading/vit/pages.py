@@ -13,7 +13,7 @@ from reading.scenes import movers
 from reading.scenes.backdrop import gradient, shaded, texture
 from reading.scenes.overlays import paste
 from reading.scenes.typeset import Word, meet, spaced, tinted
-from reading.truth import ALPHABET, LONGEST, SHAPES, Item
+from reading.truth import LONGEST, NUMERALS, SHAPES, Item
 from reading.vit.labels import Marks
 
 SIDE = 288  # a page is larger than a picture: shown at another place each time, it serves often
@@ -24,7 +24,7 @@ QUALITY = (30, 95)  # of JPEG, for what a video codec does to a picture
 
 def page(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Marks]:
     """A picture ``[SIDE, SIDE, 3]`` and what stands in it."""
-    contrast = rng.uniform(*(LOW if rng.random() < 0.3 else HIGH))
+    contrast = rng.uniform(*(LOW if rng.random() < 0.15 else HIGH))
     lumas = rng.uniform(0, 255 - contrast) + np.array([0, contrast])
     paper, ink = rng.permutation(lumas)
     sheet = _backdrop(rng, tinted(rng, paper, rng.uniform(0, 0.5)), contrast / 14)
@@ -59,11 +59,12 @@ def _words(rng: np.random.Generator, luma: float) -> Iterator[Word]:
         if not steady:
             name, em = _face(rng)
         colour = tinted(rng, luma, tint)
-        fractions = rng.random() < 0.5  # clips set text at whole pixels, and move it by fractions
+        fractions = rng.random() < 0.3  # clips set text at whole pixels, and move it by fractions
         x = rng.uniform(-20, 30) if rng.random() < 0.7 else rng.uniform(0, SIDE)
         while x < SIDE:
-            text = rng.integers(len(ALPHABET), size=rng.integers(1, LONGEST + 1))
-            word = spaced("".join(ALPHABET[i] for i in text), font(name, em))
+            length = rng.integers(1, LONGEST + 1) if rng.random() < 0.5 else rng.integers(3, 7)
+            text = "".join(NUMERALS[i] for i in rng.integers(len(NUMERALS), size=length))
+            word = spaced(text, font(name, em))
             left, top = (x, y) if fractions else (round(x), round(y))
             yield Word(word, left, top - word.rise, colour)
             x += word.width + em * rng.uniform(0.8, 1.7)
@@ -77,11 +78,6 @@ def _face(rng: np.random.Generator) -> tuple[str, int]:
     return list(FONTS)[rng.integers(len(FONTS))], round(np.exp(rng.uniform(low, high)))
 
 
-def _box(rng: np.random.Generator, low: float, high: float) -> NDArray[np.float32]:
-    corner, size = rng.uniform(0, SIDE, 2), rng.uniform(low, high, 2)
-    return np.concatenate([corner - size / 2, corner + size / 2]).astype(np.float32)
-
-
 def _shapes(rng: np.random.Generator, sheet: Image.Image, luma: float) -> Iterator[Item]:
     """Draws one or two shapes that do not touch."""
     film, taken = np.array(sheet), np.empty((0, 4), np.float32)
@@ -91,7 +87,7 @@ def _shapes(rng: np.random.Generator, sheet: Image.Image, luma: float) -> Iterat
         box = np.concatenate([corner, corner + side]).astype(np.float32)
         if not meet(taken, box).any():
             name = str(rng.choice(SHAPES))
-            paste(film, movers._shape(name, side, tinted(rng, luma, 1)), *corner)
+            paste(film, movers.shape(name, side, tinted(rng, luma, 1)), *corner)
             taken = np.append(taken, box[None], 0)
             whole = np.array([[0, 0, 1, 1]], np.float32)
             yield Item(name, "shape", "page", 0, box[None], np.ones(1, bool), whole)
