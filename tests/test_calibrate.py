@@ -69,6 +69,8 @@ def test_bad_input_changes_nothing():
         (ValueError, "at least one", (sparse, [])),
         (ValueError, "share in", (sparse, CLIPS, None, 0)),
         (TypeError, "tensor of answers", (sparse, CLIPS, lambda output: 3)),
+        (TypeError, "got a stream", (sparse.stream(), CLIPS)),
+        (ValueError, "tolerances: expected", (sparse, CLIPS, None, 0.9, [-1])),
         (ValueError, "as RGB", (sparse, [CLIPS[0] * 100])),
     ]
     for error, message, arguments in cases:
@@ -79,3 +81,15 @@ def test_bad_input_changes_nothing():
         patchgate.calibrate(sparse, CLIPS[:1], lambda output: next(lengths))
     assert sparse.fidelity == before
     assert not hasattr(model.config, "patchgate")
+
+
+def test_a_readout_that_does_not_repeat_itself_is_told():
+    count = iter(range(1000))
+    with pytest.raises(ValueError, match=r"even tolerance 0 .* not deterministic"):
+        patchgate.calibrate(gated(tower("clip")), CLIPS[:1], lambda output: [next(count)])
+
+
+def test_the_exact_answers_are_those_of_all_layers():
+    sparse = gated(tower("clip"), tolerance_layers=0)
+    with pytest.raises(ValueError, match="too few layers"):
+        patchgate.calibrate(sparse, CLIPS, signs, target=1)

@@ -231,3 +231,41 @@ def test_encode_needs_sources():
     own = (torch.arange(N) - 1).clamp(min=0).view(1, 4, 4)
     with pytest.raises(ValueError, match="first frame that keeps every cell"):
         sparse.encode(rows[1:N], cell[1:N], torch.tensor([0, N - 1]), own)
+
+
+@both
+def test_float32_is_as_exact_as_the_dense_tower(family):
+    """Sharp attention, so that sums change by orders of magnitude: digits lost stay lost."""
+    model = tower(family)
+    for layer in model.encoder.layers:
+        layer.self_attn.q_proj.weight *= 3
+    x = normalised(flicker(40, 3))
+    exact = patchgate.gated(model, mean=MEAN, std=STD, tolerance=0)(x).last_hidden_state
+    model = model.float()
+    sparse = patchgate.gated(model, mean=MEAN, std=STD, tolerance=0)
+    dense = model(composed(x, *gate_of(sparse, x.float())).float()).last_hidden_state
+    mine = sparse(x.float()).last_hidden_state
+    assert (mine - exact).norm() <= 2 * (dense - exact).norm()
+
+
+@both
+def test_pixel_gradients_do_not_depend_on_runs(family, monkeypatch):
+    x = normalised(reuse(6, 2))
+    gradients = []
+    for most in (8192, 1):  # all frames in a run, one frame a run
+        monkeypatch.setattr("patchgate.encoders.frames._TOKENS", most)
+        pixels = x.clone().requires_grad_()
+        with torch.enable_grad():
+            out = gated(family, on_motion="reuse", tolerance=math.inf, refresh=2)(pixels)
+            gradients.append(torch.autograd.grad(out.last_hidden_state.square().sum(), pixels)[0])
+    torch.testing.assert_close(*gradients, atol=1e-8, rtol=1e-8)
+
+
+@both
+def test_autocast_may_come_and_go(family):
+    model, x = tower(family, torch.float32), normalised(flicker(4, 1)).float()
+    stream = patchgate.gated(model, mean=MEAN, std=STD, tolerance=math.inf).stream()
+    stream(x[:2])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert stream(x[2:3]).last_hidden_state.isfinite().all()
+    assert stream(x[3:]).last_hidden_state.isfinite().all()

@@ -4,7 +4,18 @@ import copy
 
 import pytest
 import torch
-from gated_cases import FAMILIES, MEAN, STD, N, camera, flicker, noise, normalised, tower
+from gated_cases import (
+    FAMILIES,
+    MEAN,
+    STD,
+    N,
+    camera,
+    flicker,
+    noise,
+    normalised,
+    rows_of,
+    tower,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,3 +173,38 @@ def test_states_of_something_else(tmp_path):
     (tmp_path / "text").write_text("no state")
     with pytest.raises(ValueError, match="not a safetensors file"):
         stream.restore(tmp_path / "text")
+
+
+def test_an_error_inside_leaves_a_stream_as_it_was(monkeypatch):
+    stream, x = gated("clip", context="full").stream(), normalised(camera(6))
+    stream(x[:2])
+    with monkeypatch.context() as patch:
+        patch.setattr("patchgate.encoders.stream.encode_frames", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            stream(x[2:])
+    expected = gated("clip", context="full")(x).last_hidden_state[2:]
+    torch.testing.assert_close(stream(x[2:]).last_hidden_state, expected, **EXACT)
+
+
+def test_frames_and_rows_are_not_mixed():
+    x = normalised(noise(2))
+    rows, cell = rows_of(x[:1])[0], torch.arange(N)
+    arguments = rows, cell, torch.tensor([0, N]), torch.arange(N).view(1, 4, 4)
+    stream = gated("siglip").stream()
+    stream(x)
+    with pytest.raises(ValueError, match=r"so far it had frames; reset\(\)"):
+        stream.encode(*arguments)
+    stream.reset()
+    stream.encode(*arguments)
+    with pytest.raises(ValueError, match=r"so far it had encode\(\); reset\(\)"):
+        stream(x)
+
+
+def test_a_token_that_was_forgotten_is_not_guessed():
+    x = normalised(noise(3))
+    rows, cell, ends = rows_of(x), torch.arange(N), torch.tensor([0, N])
+    stream = gated("siglip", context="full").stream()
+    for t in range(2):  # the second frame shows none of the first one's tokens
+        stream.encode(rows[t], cell, ends, torch.arange(t * N, (t + 1) * N).view(1, 4, 4))
+    with pytest.raises(ValueError, match="token 0 is not remembered"):
+        stream.encode(rows[2, :0], cell[:0], ends * 0, torch.arange(N).view(1, 4, 4))

@@ -14,7 +14,7 @@ constexpr double kMostExponent = 80;
 
 // Between these a denominator can be trusted: it starts at 1, and where most of it was taken out,
 // what is left is mostly rounding. A NaN is not between them.
-constexpr double kLeastTotal = 0.05, kMostTotal = 1e4;
+constexpr double kLeastTotal = 0.25, kMostTotal = 4;
 
 template <class Real>
 struct Exchange {

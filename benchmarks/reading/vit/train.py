@@ -41,7 +41,7 @@ class Recipe:
     clips: int = 30  # of each scene
     seconds: float = 3.0  # of a clip
     frames: int = 6  # of a clip
-    steps: int = 6600
+    steps: int = 4200
     batch: int = 5  # of each worker
     from_clips: tuple[float, float] = (0.3, 0.7)  # their share in a batch: at first, at last
     noise: float = 4.0  # grey levels at most

@@ -3,6 +3,7 @@
 Letters: T frames, M tokens of a frame, D features.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchgate._check import checked_number
 from patchgate.encoders.gated_tower import GatedTower
 
 Readout = Callable[[Any], Any]
@@ -78,6 +80,8 @@ def calibrate(
     """
     if not isinstance(tower, GatedTower):
         raise TypeError(f"tower: expected one made by gated(...), got {type(tower).__name__}")
+    if hasattr(tower, "reset"):
+        raise TypeError("tower: expected the gated tower itself, got a stream, which has a state")
     if tower.fidelity.context != "full":
         raise ValueError('tower: only context="full" has a tolerance')
     if not 0 < target <= 1:
@@ -85,6 +89,8 @@ def calibrate(
     given = [clip if isinstance(clip, dict) else {"pixel_values": clip} for clip in clips]
     if not given:
         raise ValueError("clips: expected at least one, got none")
+    for tolerance in tolerances:
+        checked_number("tolerances", tolerance, 0, math.inf, "of the attention output")
     before = tower.fidelity
     try:
         trials = _trials(tower, given, readout or _Pointing(), target, tolerances)
@@ -113,24 +119,32 @@ def _trials(
     target: float,
     tolerances: Sequence[float],
 ) -> list[Trial]:
-    exact = [_answers(tower, clip, readout, 0.0)[0] for clip in clips]
+    limit = tower.fidelity.tolerance_layers
+    exact = [_answers(tower, clip, readout, 0.0, None)[0] for clip in clips]
     trials = []
     for tolerance in sorted({*tolerances, 0.0}, reverse=True):
         shares, gated, dense = [], 0.0, 0.0
         for clip, right in zip(clips, exact, strict=True):
-            answers, work = _answers(tower, clip, readout, tolerance)
+            answers, work = _answers(tower, clip, readout, tolerance, limit)
             shares.append(_agreement(right, answers))
             gated, dense = gated + work.gated_flops, dense + work.dense_flops
         trials.append(Trial(tolerance, min(shares), gated / dense))
         if trials[-1].agreement >= target:
             return trials
-    return trials
+    raise ValueError(
+        f"target: even tolerance 0 gives the same answers only to {trials[-1].agreement:.1%}: the "
+        "read-out is not deterministic, or tolerance_layers leaves too few layers"
+    )
 
 
 def _answers(
-    tower: GatedTower, clip: dict[str, Any], readout: Readout, tolerance: float
+    tower: GatedTower,
+    clip: dict[str, Any],
+    readout: Readout,
+    tolerance: float,
+    layers: int | None,
 ) -> tuple[list[Any], Any]:
-    tower.fidelity = replace(tower.fidelity, tolerance=tolerance)
+    tower.fidelity = replace(tower.fidelity, tolerance=tolerance, tolerance_layers=layers)
     answers = readout(tower(**clip))
     if isinstance(answers, Tensor):
         answers = answers.tolist()

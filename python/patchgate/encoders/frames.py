@@ -62,7 +62,7 @@ def encode_frames(
             if names is not None:
                 named = torch.cat([named, names])
             memory = run.remembered(named[named < emitted].unique())
-            memory = replace(memory, pooled=None if pooled is None else pooled[-1:])
+            memory = replace(memory, pooled=None if pooled is None else pooled[-1:].clone())
     states = {name: torch.cat([part[0][name] for part in parts]) for name in parts[0][0]}
     pools = [part[1] for part in parts if part[1] is not None]
     pooled = torch.cat(pools) if pools else None

@@ -4,8 +4,10 @@ from typing import Any
 
 from torch import nn
 
+from patchgate.encoders.calibrate import calibrated
 from patchgate.encoders.families import tower_of
 from patchgate.encoders.fidelity import Fidelity
+from patchgate.encoders.fixed import FixedTower
 from patchgate.encoders.gated_clips import gated_clips, is_space_time
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.encoders.inputs import gate_settings
@@ -21,6 +23,7 @@ def gated(
     mean: Any = None,
     std: Any = None,
     feature_layer: int | None = None,
+    capacity: int | None = None,
     **settings: Any,
 ) -> GatedTower | GatedClips:
     """Wraps a vision tower so that it computes only the cells that changed.
@@ -37,6 +40,9 @@ def gated(
         mean, std: per channel, in its place.
         feature_layer: the features are ``hidden_states[feature_layer]``, as many vision-language
             models take them, and layers after it are not computed.
+        capacity: compute so many kept cells of a clip, never more or fewer, so that every shape is
+            known beforehand: for ``torch.compile``. See ``FixedTower``. Only with
+            ``tolerance=math.inf`` or ``context="kept"``, and towers of one patch a cell.
         settings: what a cell that was not kept means to the others, and those of the gate
             (``threshold``, ...: see ``Gate``; patch, merge and size are the tower's):
 
@@ -53,7 +59,7 @@ def gated(
                 source's position (with ``tolerance=0`` they never do).
 
     Returns:
-        A ``GatedTower``.
+        A ``GatedTower``; with ``capacity`` a ``FixedTower``, which is one.
 
     Raises:
         TypeError: a tower that is not known, settings that the gate does not have.
@@ -64,9 +70,12 @@ def gated(
     docs/gate.md.
     """
     if is_space_time(tower):
-        if feature_layer is not None:
-            raise ValueError("feature_layer: a space-time tower is gated as a whole")
+        for name, value in (("feature_layer", feature_layer), ("capacity", capacity)):
+            if value is not None:
+                raise ValueError(f"{name}: a space-time tower is gated as a whole")
         return gated_clips(tower, processor, mean=mean, std=std, **settings)
+    if settings.get("context", "full") == "full":
+        settings = {**calibrated(tower), **settings}
     fidelity, gate = Fidelity.split(settings)
     if isinstance(tower, GatedTower):
         raise ValueError("tower: it is gated already; its own tower is .tower")
@@ -76,4 +85,5 @@ def gated(
     family = family.fitted(spec)
     if feature_layer is not None:
         family = truncated(family, feature_layer)
-    return GatedTower(tower, family, spec, gate_settings(family, gate), fidelity)
+    parts = (tower, family, spec, gate_settings(family, gate), fidelity)
+    return GatedTower(*parts) if capacity is None else FixedTower(*parts, capacity)

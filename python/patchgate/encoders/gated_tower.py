@@ -108,7 +108,7 @@ class GatedTower(nn.Module):
             output_hidden_states = getattr(config, "output_hidden_states", False)
         wanted = inputs.checked_states(output_hidden_states, layers)
         needed = sorted({*wanted, layers}) if family.shows_last else wanted
-        states, pooled = _joined(self._call(family, pixel_values, clips, needed))
+        states, pooled = self._states(family, pixel_values, clips, needed)
         hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
         asked = tuple(hidden) if wanted else None  # as there, None if not asked for
         output = family.output(states["features"], pooled, asked, states.get(f"hidden_{layers}"))
@@ -193,6 +193,12 @@ class GatedTower(nn.Module):
         return f"{type(self.tower).__name__}, {self.gate_settings}, {self.fidelity}"
 
     # The path of a call: gate, then encode.
+
+    def _states(
+        self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What all frames show, ``[T, M, E]`` each, and ``pooler_output``."""
+        return _joined(self._call(family, frames, clips, hidden))
 
     def _call(
         self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]

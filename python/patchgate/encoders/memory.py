@@ -5,10 +5,13 @@ r rows, A rows of this run, H heads, d features of a head, D features, E numbers
 """
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from patchgate.encoders.tower import Tower
 
 
 class Sums(NamedTuple):
@@ -37,7 +40,9 @@ class LayerMemory:
 
     def joined(self, name: str, new: Tensor) -> Tensor:
         """A table with the rows of this run, ``[r + A, ...]``."""
-        return torch.cat([self.tables[name], new]) if name in self.tables else new
+        if name not in self.tables:
+            return new
+        return torch.cat([self.tables[name].to(new.dtype), new])  # autocast may differ by now
 
     @classmethod
     def of(cls, tables: dict[str, Tensor], row: Tensor, sums: Sums | None) -> Self:
@@ -49,6 +54,20 @@ class LayerMemory:
         tables = {name: table.detach() for name, table in self.tables.items()}
         sums = None if self.sums is None else Sums(*(part.detach() for part in self.sums))
         return replace(self, tables=tables, sums=sums)
+
+
+class MadeWith(NamedTuple):
+    """The tower as it was when a state was made."""
+
+    dtype: torch.dtype
+    device: torch.device
+    prefix: int
+    cells: int
+
+
+def made_with(tower: "Tower") -> MadeWith:
+    """The tower as it is."""
+    return MadeWith(tower.weight.dtype, tower.weight.device, tower.prefix, tower.cells)
 
 
 @dataclass(frozen=True)
@@ -63,7 +82,7 @@ class Memory:
     source: Tensor | None = None  # [N] int64 of the last frame
     patches: Tensor | None = None  # [I * m^2, E]: of those tokens, if they are embedded again
     pooled: Tensor | None = None  # [1, D] of the last frame that computed anything
-    made_with: tuple[torch.dtype, torch.device] | None = None  # the tower's weights
+    made_with: MadeWith | None = None
 
     @classmethod
     def empty(cls, device: torch.device, depth: int) -> Self:
@@ -75,24 +94,34 @@ class Memory:
         new = ids - self.emitted
         return torch.where(new >= 0, new + len(self.ids), torch.searchsorted(self.ids, ids))
 
+    def check_known(self, ids: Tensor) -> None:
+        """Raises if a token of earlier calls is not remembered any more."""
+        old = ids[ids < self.emitted].unique()
+        lost = old[~torch.isin(old, self.ids)]
+        if len(lost):
+            raise ValueError(
+                f"source: token {int(lost[0])} is not remembered: a token that a later call may "
+                "name must be shown by the last frame or be among its names="
+            )
+
     def detached(self) -> Self:
         """Without the graph that made it."""
-        pooled = None if self.pooled is None else self.pooled.detach()
         return replace(
             self,
-            pooled=pooled,
+            pooled=None if self.pooled is None else self.pooled.detach(),
+            patches=None if self.patches is None else self.patches.detach(),
             layers=tuple(layer.detached() for layer in self.layers),
             outputs={name: output.detached() for name, output in self.outputs.items()},
         )
 
-    def check_same(self, weight: Tensor, hidden: list[int]) -> None:
+    def check_same(self, tower: "Tower", hidden: list[int]) -> None:
         """Raises if a call that wants these hidden states cannot go on from the one before."""
         if self.made_with is None:
             return
-        if self.made_with != (weight.dtype, weight.device):
+        if self.made_with != made_with(tower):
             raise ValueError(
                 f"stream: its state was made with {self.made_with}, the tower is now "
-                f"{(weight.dtype, weight.device)}; reset() it"
+                f"{made_with(tower)}; reset() it"
             )
         missing = [f"hidden_{i}" for i in hidden if "x" not in self.layers[i].tables]
         if missing:

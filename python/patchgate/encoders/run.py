@@ -21,7 +21,7 @@ from torch import Tensor
 
 from patchgate.encoders.attention import Groups, Segments
 from patchgate.encoders.fidelity import Fidelity
-from patchgate.encoders.memory import LayerMemory, Memory, Sums
+from patchgate.encoders.memory import LayerMemory, Memory, Sums, made_with
 from patchgate.encoders.slots import Slots
 from patchgate.encoders.stale import Scan
 from patchgate.encoders.tower import Tower
@@ -145,9 +145,9 @@ class Run:
             },
             emitted=self.memory.emitted + int(self.kept.mask.sum()),
             frames=self.memory.frames + len(self.kept.mask),
-            source=self.kept.source[-1],
-            patches=self._patches()[tokens].detach() if self.fidelity.embeds_again else None,
-            made_with=(self.tower.weight.dtype, self.tower.weight.device),
+            source=self.kept.source[-1].clone(),  # a view would hold all frames
+            patches=self._patches()[tokens] if self.fidelity.embeds_again else None,
+            made_with=made_with(self.tower),
         )
 
     # Entering.
@@ -206,7 +206,8 @@ class Run:
         """Whether states of tokens that are not active are asked for where a layer begins."""
         out = layer == self.tower.depth or layer - 1 in self.tower.tapped
         parts = out and self.tower.tokens_per_cell > 1  # of a cell may be active, others not
-        below = layer > 0 and self.fidelity.watches(layer - 1)
+        # A cell that some layer left with part of its tokens active stays so in all that follow.
+        below = any(self.fidelity.watches(earlier) for earlier in range(layer))
         return (layer < self.tower.depth and self.fidelity.watches(layer)) or (parts and below)
 
     def _through(

@@ -36,7 +36,7 @@ class TowerStream(GatedTower):
         Raises:
             OSError: it cannot be written there.
         """
-        told = stream_file.describe(self.tower, self.gate_settings, self.fidelity)
+        told = self._told()
         saved = stream_file.Saved(self._stream_gate.state_dict(), self._memory)
         stream_file.write(path, saved, told)
 
@@ -48,10 +48,15 @@ class TowerStream(GatedTower):
             ValueError: it holds no state, or that of another tower (weights or dtype), of other
                 gate settings or another fidelity. The stream is left as it was.
         """
-        told = stream_file.describe(self.tower, self.gate_settings, self.fidelity)
+        told = self._told()
         saved = stream_file.read(path, told, self._family.weight.device)
         self._stream_gate.load_state_dict(saved.gate)
         self._memory = saved.memory
+
+    def _told(self) -> dict[str, str]:
+        return stream_file.describe(
+            self.tower, self._family, self.pixel_spec, self.gate_settings, self.fidelity
+        )
 
     def encode(
         self,
@@ -70,7 +75,12 @@ class TowerStream(GatedTower):
         """
         memory = self._memory
         emitted = 0 if memory is None else memory.emitted
+        if self._stream_gate.picture_ids is not None:
+            raise ValueError("stream: so far it had frames; reset() it before encode()")
         family, kept, order = self._given(rows, cell, cu_seqlens, source, emitted)
+        if memory is not None:
+            memory.check_same(family, [])
+            memory.check_known(kept.source)
         if not len(kept.mask) or (memory is None and not len(kept.patches)):
             return family.weight.new_empty((0, family.width))
         if names is None:
@@ -83,13 +93,20 @@ class TowerStream(GatedTower):
         if len(clips) > 1:
             raise ValueError("clip_lengths: a stream is one clip; reset() it between clips")
         if self._memory is not None:
-            self._memory.check_same(family.weight, hidden)
+            self._memory.check_same(family, hidden)
+            if self._stream_gate.picture_ids is None:
+                raise ValueError("stream: so far it had encode(); reset() it before frames")
+        before = {name: tensor.clone() for name, tensor in self._stream_gate.state_dict().items()}
         result = self._stream_gate.push(self._planes(frames))
         ids = self._stream_gate.picture_ids
         assert ids is not None
         # Later frames can name single pixels' tokens, too: motion can bring them together.
         names = torch.cat([ids.flatten().long(), result.source[-1].flatten()]).unique()
-        return [self._go_on(family, packed(family, frames, result), hidden, names)]
+        try:
+            return [self._go_on(family, packed(family, frames, result), hidden, names)]
+        except BaseException:  # out of memory, interrupted: as if it had not been pushed
+            self._stream_gate.load_state_dict(before)
+            raise
 
     def _go_on(
         self, family: Tower, kept: Kept, hidden: list[int], names: Tensor, dense: bool = True

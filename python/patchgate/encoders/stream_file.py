@@ -13,7 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from patchgate.encoders.fidelity import Fidelity
-from patchgate.encoders.memory import LayerMemory, Memory, Sums
+from patchgate.encoders.memory import LayerMemory, MadeWith, Memory, Sums
+from patchgate.encoders.processor import PixelSpec
+from patchgate.encoders.tower import Tower
 from patchgate.gate_settings import GateSettings
 
 _FORMAT = "patchgate.TowerStream/1"
@@ -27,11 +29,16 @@ class Saved(NamedTuple):
     memory: Memory | None  # None: nothing was pushed yet
 
 
-def describe(tower: nn.Module, settings: GateSettings, fidelity: Fidelity) -> dict[str, str]:
+def describe(
+    tower: nn.Module, family: Tower, spec: PixelSpec, settings: GateSettings, fidelity: Fidelity
+) -> dict[str, str]:
     """What a state belongs to: it fits no other."""
+    kinds = [kind.__name__ for kind in type(family).__mro__[:2]]  # one that ends early says so
     return {
         "format": _FORMAT,
         "tower": f"{type(tower).__name__} {_fingerprint(tower)}",
+        "layers": f"{family.depth} {kinds}",
+        "pixels": f"mean {spec.mean}, std {spec.std}",
         "gate": json.dumps(asdict(settings)),
         "fidelity": json.dumps(asdict(fidelity)),
     }
@@ -43,7 +50,10 @@ def write(path: str | PathLike[str], saved: Saved, told: dict[str, str]) -> None
     if saved.memory is not None:
         tensors |= dict(_flat(saved.memory))
         counts = {name: getattr(saved.memory, name) for name in ("emitted", "frames")}
-        told = {**told, "counts": json.dumps({**counts, "layers": len(saved.memory.layers)})}
+        assert saved.memory.made_with is not None
+        own = {name: getattr(saved.memory.made_with, name) for name in ("prefix", "cells")}
+        layers = len(saved.memory.layers)
+        told = {**told, "counts": json.dumps({**counts, **own, "layers": layers})}
     # Rows may be shared between tables, which the format does not have.
     copies = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     try:
@@ -73,7 +83,12 @@ def read(path: str | PathLike[str], told: dict[str, str], device: torch.device) 
                 f"{path}: its {name} is {found.get(name)}, that of this stream {expected}"
             )
     gate = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("gate.")}
-    return Saved(gate, _memory(tensors, json.loads(found["counts"])) if "counts" in found else None)
+    if "counts" not in found:
+        return Saved(gate, None)
+    try:
+        return Saved(gate, _memory(tensors, json.loads(found["counts"])))
+    except KeyError as error:
+        raise ValueError(f"{path}: damaged: {error} is missing") from error
 
 
 def _flat(memory: Memory) -> Iterator[tuple[str, Tensor]]:
@@ -103,7 +118,7 @@ def _memory(tensors: dict[str, Tensor], counts: dict[str, int]) -> Memory:
         source=tensors.get("source"),
         patches=tensors.get("patches"),
         pooled=tensors.get("pooled"),
-        made_with=(features.dtype, features.device),
+        made_with=MadeWith(features.dtype, features.device, counts["prefix"], counts["cells"]),
     )
 
 

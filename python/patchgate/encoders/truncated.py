@@ -30,18 +30,18 @@ def truncated(tower: Tower, layer: int) -> Tower:
     kind = type(tower)
     ended: Any = type(kind.__name__, (_Truncated, kind), {})
     cut: Tower = ended.__new__(ended)
-    cut.__dict__.update(tower.__dict__, layers=layer % (tower.depth + 1))
+    cut.__dict__.update(tower.__dict__, _ends_after=layer % (tower.depth + 1))
     return cut
 
 
 class _Truncated:
     """Goes before a family, and ends it after some layers."""
 
-    layers: int
+    _ends_after: int
 
     @property
     def depth(self) -> int:
-        return self.layers
+        return self._ends_after
 
     def leave(self, rows: Tensor) -> Tensor:
         return rows

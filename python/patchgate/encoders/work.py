@@ -29,7 +29,7 @@ class Work:
     """What one call kept and computed."""
 
     frames: int  # T
-    encoded_frames: int  # F: those that keep a cell
+    encoded_frames: int  # F: those that computed a cell
     cells: int  # T * N
     kept: int  # K
     dense_flops: float  # of the tower on all frames

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 _MOST_EXPONENT = 80  # so far above the shift sums are useless; infinity must not meet infinity
-_LEAST, _MOST = 0.05, 1e4  # of a denominator that started at 1: outside it is mostly rounding
+_LEAST, _MOST = 0.25, 4.0  # of a denominator that started at 1: outside it is mostly rounding
 
 
 def exchange(
@@ -45,7 +45,7 @@ def exchange(
 
     Returns:
         For each token ``|weighted / total - reference| / |reference|``, norms over all heads; 0 if
-        both are 0. NaN if the denominator of a head is not in (.05, 1e4): too much was taken out or
+        both are 0. NaN if the denominator of a head is not in (.25, 4): too much was taken out or
         put in, and the token's sums must be taken anew. Distances carry no gradients; the sums do
         here, in plain torch, but not from the op.
     """
