@@ -17,7 +17,7 @@ from reading import real
 from reading.clips import encode
 from reading.fonts import FONTS, font
 from reading.ink import setting
-from reading.looks import Look
+from reading.looks import Look, distance
 from reading.readers.ocr import OcrReader, Recogniser, cut, plain
 from reading.readers.shapes import ShapeReader
 from reading.scenes import movers, overlays
@@ -195,15 +195,15 @@ def test_two_shapes_in_one_place_are_none():
 @given(st.text("ABC", max_size=6), st.text("ABC", max_size=6))
 @settings(max_examples=50)
 def test_distance_is_a_metric(one, other):
-    found = real.distance(one, other)
-    assert found == real.distance(other, one)
+    found = distance(one, other)
+    assert found == distance(other, one)
     assert (found == 0) == (one == other)
     assert abs(len(one) - len(other)) <= found <= max(len(one), len(other))
 
 
 def test_distance():
-    assert real.distance("KITTEN", "SITTING") == 3
-    assert real.distance("", "AB") == 2
+    assert distance("KITTEN", "SITTING") == 3
+    assert distance("", "AB") == 2
 
 
 def test_recording(tmp_path):

@@ -109,3 +109,13 @@ def middle(frames: list[int], fps: int) -> int | None:
     """The fair frame nearest the middle of a run."""
     able = [t for t in frames if fair(t, fps)]
     return min(able, key=lambda t: abs(2 * t - frames[0] - frames[-1]), default=None)
+
+
+def distance(one: str, other: str) -> int:
+    """Levenshtein's: the fewest characters to insert, delete or replace."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        above, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (a != b))
+    return row[-1]

@@ -29,7 +29,7 @@ from patchgate import Gate, open_video
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.grid import to_grid
 from reading.known import Known
-from reading.looks import fair
+from reading.looks import distance, fair
 from reading.methods import Trace
 from reading.readers import Pictures
 from reading.readers.ocr import Reading, Recogniser, cut
@@ -150,16 +150,6 @@ def dense_lines(recording: Recording, frames: Sequence[int], recogniser: Recogni
 def _read(recogniser: Recogniser, pictures: Pictures, lines: Sequence[Line]) -> list[Reading]:
     """The detector's boxes have a margin of their own."""
     return recogniser.read([cut(pictures.rgb(each.frame), each.box, 0.0) for each in lines])
-
-
-def distance(one: str, other: str) -> int:
-    """Levenshtein's: the fewest characters to insert, delete or replace."""
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        above, row[0] = row[0], i
-        for j, b in enumerate(other, 1):
-            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (a != b))
-    return row[-1]
 
 
 def table(found: Sequence[dict[str, Any]]) -> Table:

@@ -3,14 +3,14 @@ benchmarks/. Prints the table that its card shows.
 """
 
 import sys
-from collections import Counter
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from reading.clips import footage
-from reading.looks import Look
+from reading.looks import Look, distance
 from reading.readers.vit import WEIGHTS, VitReader
 from reading.scenes import SCENES
 from reading.truth import SMALL, Clip, Split
@@ -21,18 +21,36 @@ CLIPS, FRAMES = 8, 12  # of each scene, of each clip
 def main(weights: Path) -> None:
     """Every visible item in some frames of every test clip."""
     torch.set_num_threads(2)
-    right, asked = tally(VitReader(weights), "test", CLIPS, FRAMES)
-    print("| group | strings | right |\n|---|---|---|")
-    for group in sorted(asked):
-        print(f"| {group} | {asked[group]} | {right[group] / asked[group]:.2%} |")
-    print(f"| all | {asked.total()} | {right.total() / asked.total():.2%} |")
+    marks = tally(VitReader(weights), "test", CLIPS, FRAMES)
+    print("| group | strings | right | characters right |\n|---|---|---|---|")
+    for group, mark in [*sorted(marks.items()), ("all", sum(marks.values(), Marked()))]:
+        print(
+            f"| {group} | {mark.strings} | {mark.right / mark.strings:.2%} | "
+            f"{1 - mark.wrong / mark.characters:.2%} |"
+        )
 
 
-def tally(
-    reader: VitReader, split: Split, clips: int, frames: int
-) -> tuple[Counter[str], Counter[str]]:
-    """Strings read right, and asked about, by group."""
-    right, asked = Counter[str](), Counter[str]()
+@dataclass(frozen=True)
+class Marked:
+    """How much was asked, and how much of it was read."""
+
+    strings: int = 0
+    right: int = 0
+    characters: int = 0
+    wrong: int = 0  # characters to insert, delete or replace; a shape is one
+
+    def __add__(self, other: "Marked") -> "Marked":
+        return Marked(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @classmethod
+    def of(cls, said: str, read: str, kind: str) -> "Marked":
+        length = len(said) if kind == "text" else 1
+        return cls(1, int(said == read), length, min(length, distance(said, read)))
+
+
+def tally(reader: VitReader, split: Split, clips: int, frames: int) -> dict[str, Marked]:
+    """The marks by group."""
+    marks: dict[str, Marked] = {}
     for scene in SCENES:
         for seed in range(clips):
             shown = footage(scene, split, seed, SMALL)
@@ -40,9 +58,10 @@ def tally(
             some = np.random.default_rng(seed).choice(length, frames, replace=False)
             looks, said, groups = visible(shown.truth, some.tolist())
             read = reader.read(shown, looks)
-            asked.update(groups)
-            right.update(g for g, s, r in zip(groups, said, read, strict=True) if s == r)
-    return right, asked
+            for look, truth, found, group in zip(looks, said, read, groups, strict=True):
+                mark = Marked.of(truth, found, look.kind)
+                marks[group] = marks.get(group, Marked()) + mark
+    return marks
 
 
 def visible(clip: Clip, frames: list[int]) -> tuple[list[Look], list[str], list[str]]:
