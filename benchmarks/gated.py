@@ -1,4 +1,4 @@
-"""Gated towers against dense ones: python benchmarks/gated.py [frames]
+"""Gated towers against dense ones: python benchmarks/gated.py [frames] [part of a tower's name]
 
 SiglipVisionModel base/16-224 and so400m/14-384 with random weights, float32, on the clips of
 PATCHGATE_CLIPS (by default the signing clip that ships), decoded and made pixel values by the
@@ -131,10 +131,11 @@ def measure(
 
 
 @torch.inference_mode()
-def main(frames: int) -> None:
+def main(frames: int, wanted: str) -> None:
     torch.set_num_threads(harness.THREADS)
     rows: list[dict[str, object]] = []
-    for name, (model, processor, count) in towers(frames).items():
+    chosen = {name: each for name, each in towers(frames).items() if wanted in name}
+    for name, (model, processor, count) in chosen.items():
         small = model.config.image_size < 300
         chunks = {f"calls of {CHUNK}": CHUNK, **({"frame by frame": 1} if small else {})}
         side = model.config.image_size
@@ -156,4 +157,4 @@ def main(frames: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 64)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 64, "".join(sys.argv[2:3]))

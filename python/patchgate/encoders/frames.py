@@ -14,7 +14,8 @@ from torch import Tensor
 from patchgate import _ops
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.memory import Memory
-from patchgate.encoders.run import Encoded, Kept, Run
+from patchgate.encoders.packed import Encoded, Kept
+from patchgate.encoders.run import Run
 from patchgate.encoders.tower import Tower
 from patchgate.encoders.work import Work, work
 

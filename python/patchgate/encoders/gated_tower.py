@@ -16,9 +16,9 @@ from patchgate.encoders import inputs
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.frames import Frames, encode_frames
 from patchgate.encoders.memory import Memory
+from patchgate.encoders.packed import Kept
 from patchgate.encoders.pixels import gate_planes
 from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.run import Kept
 from patchgate.encoders.tower import Tower
 from patchgate.encoders.work import Work
 from patchgate.gate import CHANGED, Gate, GateResult

@@ -22,35 +22,10 @@ from torch import Tensor
 from patchgate.encoders.attention import Groups, Segments
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.memory import LayerMemory, Memory, Sums, made_with
+from patchgate.encoders.packed import Encoded, Kept, Table
 from patchgate.encoders.slots import Slots
 from patchgate.encoders.stale import Scan
 from patchgate.encoders.tower import Tower
-
-
-class Kept(NamedTuple):
-    """What the gate kept of some frames."""
-
-    patches: Tensor  # [K * m^2, E]: normalised pixels, frame after frame
-    mask: Tensor  # [T, N] bool: those that were kept
-    source: Tensor  # [T, N] int64: the token that explains each cell
-
-
-class Table(NamedTuple):
-    """A value of every token of every frame: ``rows[shown]``."""
-
-    rows: Tensor  # [r + A, E]
-    shown: Tensor  # [T, M] int64
-
-
-class Encoded(NamedTuple):
-    """What came of a run."""
-
-    tables: dict[str, Table]  # "features", perhaps "pool", "tap_<i>" and "hidden_<i>"
-    active: Tensor  # [T, M] bool: in the last layer
-    kept: int  # K
-    embedded: int  # patches
-    tokens: list[int]  # computed in each layer
-    pairs: list[int]  # queries times keys in each layer
 
 
 class _Layer(NamedTuple):

@@ -11,7 +11,7 @@ from patchgate.encoders import stream_file
 from patchgate.encoders.frames import Frames, encode_frames
 from patchgate.encoders.gated_tower import GatedTower, packed
 from patchgate.encoders.memory import Memory
-from patchgate.encoders.run import Kept
+from patchgate.encoders.packed import Kept
 from patchgate.encoders.tower import Tower
 from patchgate.gate import Gate
 

@@ -21,7 +21,7 @@ import torch
 from patchgate.encoders.tower import Tower
 
 if TYPE_CHECKING:
-    from patchgate.encoders.run import Encoded
+    from patchgate.encoders.packed import Encoded
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,35 @@
+"""What goes into a run through a tower, and what comes out of it.
+
+Letters: T frames, N cells, M tokens of a frame, m merge side, K kept cells, r remembered rows,
+A active tokens of all frames, E numbers of a patch or a token.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Kept(NamedTuple):
+    """What the gate kept of some frames."""
+
+    patches: Tensor  # [K * m^2, E]: normalised pixels, frame after frame
+    mask: Tensor  # [T, N] bool: those that were kept
+    source: Tensor  # [T, N] int64: the token that explains each cell
+
+
+class Table(NamedTuple):
+    """A value of every token of every frame: ``rows[shown]``."""
+
+    rows: Tensor  # [r + A, E]
+    shown: Tensor  # [T, M] int64
+
+
+class Encoded(NamedTuple):
+    """What came of a run."""
+
+    tables: dict[str, Table]  # "features", perhaps "pool", "tap_<i>" and "hidden_<i>"
+    active: Tensor  # [T, M] bool: in the last layer
+    kept: int  # K
+    embedded: int  # patches
+    tokens: list[int]  # computed in each layer
+    pairs: list[int]  # queries times keys in each layer
