@@ -33,7 +33,7 @@ def encode(
     tolerance: float = math.inf,
     layers: int | None = None,
     refresh: int | None = None,
-    reposition: bool = False,
+    reposition: bool = True,
 ) -> tuple[Tensor, int]:
     """Features ``[T, M, D]``, and how many tokens all layers computed."""
     frames, (prefix, n, depth) = [], (family.prefix, mask.shape[1], family.depth)

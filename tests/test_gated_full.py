@@ -34,9 +34,9 @@ RULES = (
     {"tolerance": 0.03},
     {"tolerance": 0.2},
     {"tolerance": 0.05, "tolerance_layers": 1},
-    {"tolerance": 0.1, "reposition": True},
+    {"tolerance": 0.1, "reposition": False},
     {"tolerance": math.inf},
-    {"tolerance": math.inf, "reposition": True},
+    {"tolerance": math.inf, "reposition": False},
     {"tolerance": math.inf, "refresh": 3},
     {"tolerance": 0.3, "refresh": 4},
 )

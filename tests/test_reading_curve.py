@@ -173,10 +173,12 @@ def test_verdicts_follow_from_the_rows() -> None:
     rows = [dense, good, adjacent("1", 9, 150)]
     by_scene = {row[""]: row for row in tables.per_clip(rows, "scene")}
     assert by_scene["slides"]["tokens, share"] == 0.67
-    assert by_scene["slides"]["tokens"] == by_scene["slides"]["retained >= 0.99"] == "reached"
+    assert by_scene["slides"]["of each clip"] == "0.67..0.67"
+    assert by_scene["slides"]["clips that reach it"] == "1 of 1"
+    assert by_scene["slides"]["retained >= 0.99"] == "reached"
     panned = [replace(row, group="pan") for row in rows]
     (pan, _) = tables.per_clip(panned, "group")
-    assert (pan["aim"], pan["tokens"]) == ("<= 0.5", "missed")
+    assert (pan["aim"], pan["clips that reach it"]) == ("<= 0.5", "0 of 1")
     (worse, _) = tables.per_clip([dense, ROW, adjacent("1", 9, 150)], "scene")
     assert worse["retained >= 0.99"] == "missed"
 

@@ -14,8 +14,9 @@ from reading.score import ENOUGH, TOWER, Row, grouped
 
 _WORDS = f"""\
 `questions`: asked over all clips. `right`: the share answered right. `retained`: of those that the
-reader answers right from the dense video, the share that it still does; in brackets, 95 % of a
-bootstrap over clips. `tokens/s`: kept cells of 16 px a second. `work`: floating-point operations
+reader answers right from the dense video, the share that it still does; `95 %`: of a bootstrap over
+clips, which of clips without a loss can say nothing but 1. `tokens/s`: kept cells of 16 px a
+second. `work`: floating-point operations
 of the layers of {TOWER} on the kept cells over those on all, where kept cells attend to kept cells
 of their frame (`kept`) or to all cells of it (`full`); `own`: what the reader's own tower did, and
 the same as `full` for readers that have none."""
@@ -23,9 +24,12 @@ _TUNED = f"""\
 Our default, one setting for all clips, against an oracle: on every clip the adjacent gate, with
 RLT's test or with our sub-block test, at that threshold of the sweep at which it retains at least
 {ENOUGH:.0%} with the fewest tokens. Beside it our own gate, tuned by the same oracle over the
-settings below. `tokens, share`: ours over the tuned adjacent gate's, on the clips where a setting
-of it retains enough (`tuned`). A clip in several groups counts in each of them with all its
-tokens."""
+settings below (with coarser steps). A clip has about fifty questions, so that enough means all of
+them. `tokens, share`: ours over the tuned adjacent gate's, on the clips where a setting of it
+retains enough (`tuned`): of the sums, then the least and the greatest of a clip. The aim is for
+every clip: no more tokens, and half on pans and scrolling. Two of three pans move by fractions of a
+pixel, which whole vectors do not follow. A clip in several groups counts in each of them with all
+its tokens."""
 
 _REFINED = """\
 What the gate at its defaults would keep if it had other ways to say a cell by what the receiver
@@ -33,8 +37,8 @@ has; in plain torch, in a closed loop, with the same guarantee; docs/gate.md doe
 `weighted`: gain x reference + offset, a pair a plane for the whole frame, or for every cell.
 `recalled`: one of the last so many cells that were encoded at its place, beside the current one.
 `sub-pixel`: motion to a quarter of a pixel, within half a pixel of the camera's. In `slides,
-dimmed` the lights go down and up again. `questions`: right from the dense video. `of default`,
-`of adjacent`: tokens over those of our default, and of the adjacent gate tuned as above."""
+dimmed` the lights go down and up again. Clips of 4 s, above of 6 s. `questions`: right from the
+dense video. `of default`, `of adjacent`: tokens over those of our default, and of the adjacent gate tuned as above."""
 REFINEMENTS = harness.RESULTS / "reading_refinements.json"
 
 

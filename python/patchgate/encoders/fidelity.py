@@ -19,7 +19,7 @@ class Fidelity:
     tolerance: float = UNCALIBRATED
     tolerance_layers: int | None = None
     refresh: int | None = None
-    reposition: bool = False
+    reposition: bool = True
 
     def __post_init__(self) -> None:
         checked_choice("context", self.context, get_args(Context))
@@ -47,7 +47,7 @@ class Fidelity:
     @property
     def repositions(self) -> bool:
         """Whether moved cells are embedded where they are now."""
-        return self.reposition or (self.context == "full" and self.tolerance == 0)
+        return self.context == "full" and (self.reposition or self.tolerance == 0)
 
     @property
     def embeds_again(self) -> bool:

@@ -155,6 +155,7 @@ def _check_fidelity(fidelity: Fidelity) -> None:
             "known beforehand how many tokens become active; use tolerance=math.inf (plain "
             'residual attention) or context="kept", or leave capacity out'
         )
-    for name in ("refresh", "reposition"):
-        if getattr(fidelity, name):
-            raise ValueError(f"{name}: not available with capacity; leave one of them out")
+    if fidelity.refresh is not None:
+        raise ValueError("refresh: not available with capacity; leave one of them out")
+    if fidelity.repositions:
+        raise ValueError("reposition: not available with capacity; pass reposition=False")

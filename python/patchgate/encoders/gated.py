@@ -55,8 +55,9 @@ def gated(
                 each cell's source patch. ``math.inf``: never. See ``patchgate.calibrate``.
             tolerance_layers: cells may become active in so many layers only, the first ones.
             refresh: frames after which all cells are computed anew; None: never.
-            reposition: embed moved cells anew where they are now. Otherwise they keep their
-                source's position (with ``tolerance=0`` they never do).
+            reposition: embed moved cells anew where they are now. False: they lend what their
+                source was, with its position (with ``tolerance=0`` they never do). Needless on a
+                camera that stands still; where text scrolls it loses half of it.
 
     Returns:
         A ``GatedTower``; with ``capacity`` a ``FixedTower``, which is one.
