@@ -129,11 +129,11 @@ def joined(done: Done, before: Done | None) -> Done:
     """With the other readers of an earlier run."""
     if before is None:
         return done
-    own = {row.reader for row in done.rows}
+    own = {row.reader.split(",")[0] for row in done.rows}  # in all its variants
     first, second = before.provenance, done.provenance
     told = {name: f"{first[name]}, then {second[name]}" for name in ("commit", "command")}
     seconds = first["seconds"] + second["seconds"]
-    rows = [*(row for row in before.rows if row.reader not in own), *done.rows]
+    rows = [*(row for row in before.rows if row.reader.split(",")[0] not in own), *done.rows]
     recorded = done.recorded or before.recorded
     return Done(second | told | {"seconds": seconds}, rows, recorded)
 

@@ -38,7 +38,8 @@ has; in plain torch, in a closed loop, with the same guarantee; docs/gate.md doe
 `recalled`: one of the last so many cells that were encoded at its place, beside the current one.
 `sub-pixel`: motion to a quarter of a pixel, within half a pixel of the camera's. In `slides,
 dimmed` the lights go down and up again. Clips of 4 s, above of 6 s. `questions`: right from the
-dense video. `of default`, `of adjacent`: tokens over those of our default, and of the adjacent gate tuned as above."""
+dense video. `of default`, `of adjacent`: tokens over those of our default, and of the adjacent
+gate tuned as above."""
 REFINEMENTS = harness.RESULTS / "reading_refinements.json"
 
 

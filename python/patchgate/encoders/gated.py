@@ -42,7 +42,8 @@ def gated(
             models take them, and layers after it are not computed.
         capacity: compute so many kept cells of a clip, never more or fewer, so that every shape is
             known beforehand: for ``torch.compile``. See ``FixedTower``. Only with
-            ``tolerance=math.inf`` or ``context="kept"``, and towers of one patch a cell.
+            ``tolerance=math.inf, reposition=False`` or ``context="kept"``, and towers of one patch
+            a cell.
         settings: what a cell that was not kept means to the others, and those of the gate
             (``threshold``, ...: see ``Gate``; patch, merge and size are the tower's):
 
