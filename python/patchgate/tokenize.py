@@ -35,8 +35,9 @@ def tokenize(
 
     Args:
         video: a path, a file object, bytes, or a ``Video`` that is already open.
-        tower: a tower made by ``gated``: the features are its last hidden states, and only kept
-            cells are ever converted to RGB. None: the features are the cells' own samples.
+        tower: a tower made by ``gated``: the features are its last hidden states of each cell in
+            the frame that kept it (what a tolerance computes of still cells later is not stored),
+            and only kept cells are ever converted to RGB. None: the cells' own samples.
         gate: its settings are used, with a fresh state; None: the tower's, or ``Gate(size=size)``.
         size: ``(H, W)`` of the grid in pixels, where neither tower nor gate says.
         fps: frames per second to look at; None: every frame.
