@@ -13,6 +13,7 @@ from torch import Tensor
 
 from patchgate._check import checked_number
 from patchgate.encoders.gated_tower import GatedTower
+from patchgate.encoders.stream import TowerStream
 
 Readout = Callable[[Any], Any]
 
@@ -80,7 +81,7 @@ def calibrate(
     """
     if not isinstance(tower, GatedTower):
         raise TypeError(f"tower: expected one made by gated(...), got {type(tower).__name__}")
-    if hasattr(tower, "reset"):
+    if isinstance(tower, TowerStream):
         raise TypeError("tower: expected the gated tower itself, got a stream, which has a state")
     if tower.fidelity.context != "full":
         raise ValueError('tower: only context="full" has a tolerance')

@@ -6,7 +6,7 @@ P patch side, D features, E numbers of a token.
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from patchgate.encoders.memory import Memory
 from patchgate.encoders.packed import Kept
 from patchgate.encoders.pixels import gate_planes
 from patchgate.encoders.processor import PixelSpec
+from patchgate.encoders.stand_in import StandIn
 from patchgate.encoders.tower import Tower
 from patchgate.encoders.work import Work
 from patchgate.gate import CHANGED, Gate, GateResult
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from patchgate.encoders.stream import TowerStream
 
 
-class GatedTower(nn.Module):
+class GatedTower(StandIn):
     """What ``gated`` returns: in place of its tower in a larger model, it has the same parameters
     under the same names; what it lacks itself (``config``, ``dtype``, ...) is the tower's.
 
@@ -36,7 +37,6 @@ class GatedTower(nn.Module):
     Hooks on the tower, its encoder and layers do not run: packed tokens pass through their parts.
     """
 
-    tower: nn.Module  # the original, untouched
     gate_settings: GateSettings
     fidelity: Fidelity
     pixel_spec: PixelSpec
@@ -50,13 +50,7 @@ class GatedTower(nn.Module):
         settings: GateSettings,
         fidelity: Fidelity,
     ) -> None:
-        super().__init__()
-        # Not by setattr: as a submodule it would appear in the names of the parameters. With its
-        # own tables shared instead, .to() and load_state_dict() here are the same as there.
-        self.__dict__["tower"] = tower
-        for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
-            self.__dict__[name] = tower.__dict__[name]
-        self.training = tower.training
+        super().__init__(tower)
         self.gate_settings, self.fidelity, self.pixel_spec = settings, fidelity, spec
         self.last_work = None
         self._family = family
@@ -169,25 +163,13 @@ class GatedTower(nn.Module):
             self.tower, self._family, self.pixel_spec, self.gate_settings, self.fidelity
         )
 
-    def train(self, mode: bool = True) -> Self:
-        """As ``nn.Module.train``, for the tower too."""
-        super().train(mode)
-        self.tower.training = mode
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            tower = self.__dict__.get("tower")
-            if tower is None:  # half built, as while it is unpickled
-                raise
-            if name in self._family.dense:
-                raise AttributeError(
-                    f"{name} would compute every cell; call the gated tower itself, or ask the "
-                    "original, .tower"
-                ) from None
-            return getattr(tower, name)
+    def _of_tower(self, name: str) -> Any:
+        if name in self._family.dense:
+            raise AttributeError(
+                f"{name} would compute every cell; call the gated tower itself, or ask the "
+                "original, .tower"
+            ) from None
+        return super()._of_tower(name)
 
     def extra_repr(self) -> str:
         return f"{type(self.tower).__name__}, {self.gate_settings}, {self.fidelity}"

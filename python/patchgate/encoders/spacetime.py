@@ -7,7 +7,7 @@ of a clip, P patch side, D features.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from patchgate.encoders import structure
 from patchgate.encoders.patch_grid import PatchGrid
 from patchgate.encoders.pixels import gate_planes
 from patchgate.encoders.processor import Triple
+from patchgate.encoders.stand_in import StandIn
 from patchgate.encoders.work import Work
 from patchgate.gate import Gate
 from patchgate.gate_settings import GateSettings
@@ -82,24 +83,18 @@ class SpaceTimeTower(ABC):
             )
 
 
-class GatedClips(nn.Module):
+class GatedClips(StandIn):
     """A space-time tower that computes only what changed within each clip. In place of its tower in
     a larger model, it has the same parameters under the same names.
     """
 
-    tower: nn.Module  # the original, untouched
     gate_settings: GateSettings
     last_work: Work | None  # what the last call kept and computed
 
     def __init__(
         self, family: SpaceTimeTower, mean: Triple, std: Triple, settings: GateSettings
     ) -> None:
-        super().__init__()
-        # As in GatedTower: not a submodule, which would appear in the names of the parameters.
-        self.__dict__["tower"] = family.model
-        for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
-            self.__dict__[name] = family.model.__dict__[name]
-        self.training = family.model.training
+        super().__init__(family.model)
         self.mean, self.std, self.gate_settings, self.last_work = mean, std, settings, None
         self._family = family
 
@@ -135,21 +130,6 @@ class GatedClips(nn.Module):
         self.last_work = Work.total(works)
         output = BaseModelOutput(last_hidden_state=torch.stack(shown))
         return output.to_tuple() if return_dict is False else output
-
-    def train(self, mode: bool = True) -> Self:
-        """As ``nn.Module.train``, for the tower too."""
-        super().train(mode)
-        self.tower.training = mode
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            tower = self.__dict__.get("tower")
-            if tower is None:  # half built, as while it is unpickled
-                raise
-            return getattr(tower, name)
 
     def extra_repr(self) -> str:
         return f"{type(self.tower).__name__}, {self.gate_settings}"
