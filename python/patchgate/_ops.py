@@ -122,7 +122,8 @@ def _expand_backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[
 
 torch.library.register_autograd("patchgate::expand", _expand_backward, setup_context=_expand_setup)
 
-from patchgate import _attention_ops  # noqa: E402 - it completes ops of the library loaded above
+# They complete ops of the library loaded above.
+from patchgate import _attention_ops, _triton_ops  # noqa: E402, F401
 
 residual_attention = _attention_ops.residual_attention
 exchange = _attention_ops.exchange

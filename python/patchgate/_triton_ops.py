@@ -1,0 +1,27 @@
+"""Registers the ops whose GPU kernels are written in Triton.
+
+``kernels/<op>.py`` (installed as ``patchgate.kernels.<op>``) has one public function of the op's
+own name and schema. It is imported when the first CUDA tensor arrives: a machine without a GPU
+needs no Triton.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+OPS: tuple[str, ...] = ()  # each is kernels/<op>.py
+
+
+def _on_first_use(op: str) -> Callable[..., Any]:
+    """The op's Triton kernel, imported by the first call."""
+
+    def run(*args: Any) -> Any:
+        return getattr(importlib.import_module(f"patchgate.kernels.{op}"), op)(*args)
+
+    return run
+
+
+for _op in OPS:
+    torch.library.impl(f"patchgate::{_op}", "CUDA")(_on_first_use(_op))
