@@ -18,7 +18,6 @@ namespace emulate {
 namespace {
 
 constexpr size_t kStackBytes = 128 << 10;
-constexpr unsigned kApart = 3;  // blocks that are there at once, where they need not all be
 
 struct Fiber;
 
@@ -103,7 +102,8 @@ void Machine::run() {
   std::shuffle(to_start_.begin(), to_start_.end(), random_);
   grid_.members = blocks * count(launch_.threads);
   blockDim = launch_.threads, gridDim = launch_.blocks;
-  for (unsigned i = 0; i < (launch_.together ? blocks : kApart); ++i) start_block();
+  const unsigned resident = launch_.resident > 0 ? std::min(launch_.resident, blocks) : blocks;
+  for (unsigned i = 0; i < resident; ++i) start_block();
   while (!ready_.empty() && error_.empty()) {
     std::swap(ready_[random_() % ready_.size()], ready_.back());
     Fiber* fiber = ready_.back();

@@ -28,8 +28,8 @@ struct Index3 {
 struct Launch {
   Index3 blocks, threads;
   size_t shared_bytes;
-  bool together;  // a cooperative launch: all blocks are there at once
-  uint32_t seed;  // of the order
+  unsigned resident;  // blocks that are there at once; 0: all, as in a cooperative launch
+  uint32_t seed;      // of the order
 };
 
 // Runs a kernel; throws where threads wait for each other for ever, or where one failed.
@@ -67,6 +67,11 @@ template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned distance) {
   const unsigned lane = threadIdx.x % 32;  // of blocks that are one-dimensional
   return __shfl_sync(mask, value, static_cast<int>(lane < distance ? lane : lane - distance));
+}
+
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits) {
+  return __shfl_sync(mask, value, static_cast<int>(threadIdx.x % 32) ^ bits);
 }
 
 inline unsigned __ballot_sync(unsigned mask, bool vote) {

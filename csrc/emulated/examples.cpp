@@ -37,7 +37,7 @@ void stuck_kernel(int32_t* numbers, bool with_barrier) {
 template <class Kernel>
 void run(Kernel kernel, Array<int32_t>& numbers, bool with_barrier, uint32_t seed) {
   const unsigned blocks = static_cast<unsigned>(numbers.size()) / kThreads;
-  emulate::run({{blocks}, {kThreads}, kThreads * sizeof(int32_t), true, seed},
+  emulate::run({{blocks}, {kThreads}, kThreads * sizeof(int32_t), 0, seed},
                [&] { kernel(numbers.mutable_data(), with_barrier); });
 }
 

@@ -64,9 +64,8 @@ Results gate(const Array<uint8_t>& planes,  // [S, T, f, C, H, W]
   carve(plan, scratch.data());
   blocks = static_cast<unsigned>(std::min<int64_t>(blocks, gate_blocks(plan)));
   with_gate_kernel(plan, [&](auto kernel) {
-    emulate::run(
-        {{blocks}, {kGateThreads}, static_cast<size_t>(gate_shared_bytes(plan)), true, seed},
-        [&] { kernel(plan); });
+    emulate::run({{blocks}, {kGateThreads}, static_cast<size_t>(gate_shared_bytes(plan)), 0, seed},
+                 [&] { kernel(plan); });
   });
   return results;
 }
