@@ -29,6 +29,10 @@ __device__ __forceinline__ void fail(const char* why) {
 // In a loop that waits for another block.
 __device__ __forceinline__ void spin() { __nanosleep(32); }
 
+// An aligned word of which at least one byte is in bounds. Allocations on the device begin and end
+// on words, so that all of it can be read.
+__device__ __forceinline__ uint32_t load_word(const uint32_t* word) { return *word; }
+
 // Sum of the four absolute byte differences, onto `sum`: one instruction. (__vsadu4 adds by
 // another.)
 __device__ __forceinline__ uint32_t sad4(uint32_t a, uint32_t b, uint32_t sum) {

@@ -59,7 +59,6 @@ __device__ __forceinline__ void watch_in_memory(const GatePlan& g, GateShared& s
       if (g.result.kind[g.at(s, t) + segment.first + j] == kChanged)
         copy_cell<kCell>(g, g.frame(s, t) + at, g.picture(s) + at, g.cell_planes);
     }
-    __syncthreads();
   }
 }
 
@@ -77,7 +76,8 @@ struct RawBlock {
       const int skipped = static_cast<int>(address % 4);
       const auto* row = reinterpret_cast<const uint32_t*>(address - skipped);
 #pragma unroll
-      for (int k = 0; k < kWords; ++k) words[y][k] = 4 * k < skipped + kSize ? row[k] : 0;
+      for (int k = 0; k < kWords; ++k)
+        words[y][k] = 4 * k < skipped + kSize ? load_word(row + k) : 0;
     }
   }
 };

@@ -2,6 +2,7 @@
 // bytes at a time and shared out to the lanes of a warp.
 #pragma once
 
+#include "cuda/bytes.h"
 #include "cuda/gate_plan.h"
 
 namespace patchgate {
@@ -27,38 +28,6 @@ struct Sides {
     return kSubBlock ? kSubBlock : plan.sub_block;
   }
   __device__ __forceinline__ int parts() const { return cell() / sub_block(); }
-};
-
-// Keeps the bytes of word k that belong to a row of `size` bytes.
-__device__ __forceinline__ uint32_t keep_mask(int size, int k) {
-  const int bytes = size - 4 * k;
-  return bytes >= 4 ? ~0u : (1u << 8 * bytes) - 1;
-}
-
-// A row of bytes at any address as words. Read are the aligned words that hold a byte of the row,
-// no others: allocations end on a word, so a word with a byte in bounds is in bounds.
-struct RowReader {
-  const uint32_t* words;
-  uint32_t shift, low;
-  int bytes_left;  // that no read word holds
-
-  __device__ __forceinline__ RowReader(const uint8_t* row, int size) {
-    const auto address = reinterpret_cast<uintptr_t>(row);
-    const int skipped = static_cast<int>(address % 4);
-    words = reinterpret_cast<const uint32_t*>(address - skipped);
-    shift = 8 * skipped;
-    low = *words++;
-    bytes_left = size + skipped - 4;
-  }
-
-  // The next four bytes; those past the row's end are rubbish.
-  __device__ __forceinline__ uint32_t next() {
-    const uint32_t high = bytes_left > 0 ? *words++ : 0;
-    bytes_left -= 4;
-    const uint32_t bytes = __funnelshift_r(low, high, shift);
-    low = high;
-    return bytes;
-  }
 };
 
 // Sum of absolute differences of two size x size blocks in rows of `stride` bytes.

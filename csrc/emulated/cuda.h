@@ -10,6 +10,10 @@
 #include <functional>
 #include <stdexcept>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 #define __global__
 #define __device__
 #define __forceinline__ inline
@@ -52,6 +56,20 @@ inline void __threadfence() {}
 inline void __syncwarp(unsigned mask = ~0u) { emulate::exchange(mask, 0); }
 inline void grid_barrier() { emulate::wait_for_grid(); }
 inline void spin() { emulate::yield(); }
+// Device memory ends on a word, the heap may not: a sanitizer is to complain only of words of which
+// no byte is in bounds.
+#ifdef __SANITIZE_ADDRESS__
+__attribute__((no_sanitize("address"), noinline)) inline uint32_t load_word(const uint32_t* word) {
+  const auto* bytes = reinterpret_cast<const volatile char*>(word);
+  bool known = false;
+  for (int i = 0; i < 4; ++i) known |= !__asan_address_is_poisoned(bytes + i);
+  if (!known) emulate::fail("a word was read that lies out of bounds");
+  return *word;
+}
+#else
+inline uint32_t load_word(const uint32_t* word) { return *word; }
+#endif
+
 inline void fail(const char* why) { emulate::fail(why); }
 
 template <class T>
@@ -122,6 +140,22 @@ inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t shift) {
   return static_cast<uint32_t>((uint64_t{high} << 32 | low) >> (shift & 31));
+}
+
+inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t selector) {
+  const uint64_t bytes = uint64_t{high} << 32 | low;
+  uint32_t result = 0;
+  for (int i = 0; i < 4; ++i)
+    result |= static_cast<uint32_t>(bytes >> (selector >> 4 * i & 7) * 8 & 255) << 8 * i;
+  return result;
+}
+
+// Two 16-bit numbers times two bytes of the lower (or the upper) half of `bytes`, onto `sum`.
+inline uint32_t __dp2a_lo(uint32_t pair, uint32_t bytes, uint32_t sum) {
+  return sum + (pair & 0xFFFF) * (bytes & 255) + (pair >> 16) * (bytes >> 8 & 255);
+}
+inline uint32_t __dp2a_hi(uint32_t pair, uint32_t bytes, uint32_t sum) {
+  return __dp2a_lo(pair, bytes >> 16, sum);
 }
 
 // Sum of the four absolute byte differences, onto `sum`.

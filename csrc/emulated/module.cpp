@@ -7,5 +7,6 @@ PYBIND11_MODULE(_emulated, m) {
       "The CUDA kernels on numpy arrays: every thread a fiber, run in an order drawn by chance.";
   patchgate::bind_examples(m);
   patchgate::bind_compact_emulated(m);
+  patchgate::bind_frame_grid_emulated(m);
   patchgate::bind_gate_emulated(m);
 }
