@@ -9,8 +9,9 @@
 #include "torch.h"
 
 STABLE_TORCH_LIBRARY(patchgate, m) {
-  // Frame grid. y [T, H', W'], cb cr [T, H'', W''] u8, or u16 with the value in the low bits; one
-  // tap table [out, 1 + taps] int32 per plane kind and direction (first sample or -1, weights).
+  // Frame grid. y [T, H', W'], cb cr [T, H'', W''] u8, or u16 with the value in the low bits (in
+  // the high ones: bit_depth 16 rounds alike), of any strides (CPU: last stride 1); one tap table
+  // [out, 1 + taps] int32 per plane kind and direction (first sample or -1, weights).
   // -> [T, 3, H, W] u8, full range.
   m.def(
       "frame_grid(Tensor y, Tensor cb, Tensor cr, Tensor luma_x, Tensor luma_y, Tensor chroma_x, "

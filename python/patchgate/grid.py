@@ -48,8 +48,10 @@ def to_grid(batch: FrameBatch, size: tuple[int, int], fit: Fit = "stretch") -> T
 
     Args:
         batch: planes Y `[T, H', W']`, Cb and Cr `[T, H'', W'']` (any subsampling), uint8 or, with
-            9 to 16 bits, uint16 with the value in the low bits. Padded rows and crops are read in
-            place; only the samples of a row must be adjacent. `batch.colour` tells range and bits.
+            9 to 16 bits, uint16 with the value in the low bits. (In the high bits, as P010 has it:
+            say 16 bits, which rounds alike.) Padded rows and crops are read in place; on the CPU
+            the samples of a row must be adjacent, on CUDA they need not: NV12's Cb is every second
+            sample of its plane. `batch.colour` tells range and bits.
         size: `(H, W)` of the grid, in pixels.
         fit: what happens to the aspect ratio, as in the encoder's own processor: "stretch" resizes
             both sides; "crop" covers the grid and cuts the middle out; "pad" fits inside and
@@ -196,7 +198,7 @@ def check_planes(planes: tuple[Tensor, ...], bit_depth: int) -> tuple[Tensor, Te
             raise TypeError(f"{name} of {bit_depth} bit must be {dtype}, got {plane.dtype}")
         if plane.ndim != 3 or 0 in plane.shape[1:]:
             raise ValueError(f"{name} must be [T, H, W] with pixels, got {list(plane.shape)}")
-        if plane.shape[2] > 1 and plane.stride(2) != 1:
+        if plane.shape[2] > 1 and plane.stride(2) != 1 and not plane.is_cuda:
             raise ValueError(f"{name}'s rows must be contiguous; call .contiguous() first")
         if plane.device != planes[0].device:
             raise ValueError(f"Y is on {planes[0].device}, but {name} is on {plane.device}")

@@ -1,0 +1,81 @@
+"""What the CUDA ops must move and compute at least, counted by hand: see each function.
+
+Counted are every input byte read once, every output byte written once, and the integer operations
+that the method asks for, on 32 lanes at a time: a sum of four absolute byte differences is one.
+"""
+
+from typing import NamedTuple
+
+LANES_A_SECOND = 132 * 64 * 1.98e9  # H200: int32 lanes, by the data sheet's clock
+BYTES_A_SECOND = 4.3e12  # H200: of a device-to-device copy, read and written, 2026-10-28
+
+
+class Count(NamedTuple):
+    """Of one call."""
+
+    bytes: int
+    integer: int
+
+    @property
+    def seconds(self) -> float:
+        """That no version can beat on an H200."""
+        return max(self.bytes / BYTES_A_SECOND, self.integer / LANES_A_SECOND)
+
+
+def frame_grid(
+    frames: int,
+    luma: tuple[int, int],  # H', W'
+    chroma: tuple[int, int],  # H'', W''
+    size: tuple[int, int],  # H, W
+    sample_bytes: int = 1,
+) -> Count:
+    """Two passes of a triangle filter: two multiply-adds an instruction across, one down."""
+    operations = 0
+    for (height, width), planes in ((luma, 1), (chroma, 2)):
+        across = height * size[1] * _taps(width, size[1]) / 2
+        down = size[0] * size[1] * _taps(height, size[0])
+        operations += planes * int(across + down)
+    samples = luma[0] * luma[1] + 2 * chroma[0] * chroma[1]
+    moved = samples * sample_bytes + 3 * size[0] * size[1]
+    return Count(frames * moved, frames * operations)
+
+
+def _taps(samples: int, out: int) -> float:
+    """Of a triangle filter on average: its support is twice the scale, and at least two."""
+    return 2 * max(samples / out, 1.0)
+
+
+CELL_BYTES = 1 + 2 + 4 + 8  # of the result: kind, motion, cost, source
+ID_BYTES = 4  # of a pixel
+
+
+def gate(
+    frames: int,
+    cells: int,  # N
+    cell: int,  # pixels a side
+    changed: float,  # share of the cells that get a token
+    *,
+    searched: float = 0.0,  # share of the cells that search
+    radius: int = 0,
+    planes: int = 3,
+    apart: bool = False,
+) -> Count:
+    """The gate on one stream.
+
+    For every frame the reference is read, and written with its ids where a cell changed; where
+    cells have nothing to do with each other (``apart``), once a call. A test compares all planes, a
+    search all candidates' luma and then the best one's planes.
+    """
+    pixels = cells * cell**2
+    reference = planes * pixels + int(changed * pixels) * (planes + ID_BYTES)
+    moved = frames * (planes * pixels + cells * CELL_BYTES) + reference * (1 if apart else frames)
+    words = cell * -(-cell // 4)  # of four bytes
+    candidates = (2 * radius + 1) ** 2 - 1
+    operations = planes * words + searched * (candidates + planes) * words
+    return Count(moved, int(frames * cells * operations))
+
+
+def compact(frames: int, cells: int, capacity: int) -> Count:
+    """One pass: a comparison and a step of a sum a cell."""
+    total = frames * cells
+    return Count(total + 8 * capacity + 4 * (frames + 1) + 8, 2 * total)

@@ -1,0 +1,116 @@
+"""The motion gate on frames that stand still, flicker, or have nothing in common."""
+
+from typing import Any
+
+import floors
+import torch
+from torch import Tensor
+
+from gpu import Case
+from gpu.floors import Work
+from gpu.frame_grid import SIZE, on_rows, surface, tables
+from patchgate.gate_settings import GateSettings
+
+op = torch.ops.patchgate.gate
+
+
+def cases(small: bool) -> list[Case]:
+    """Still frames with and without a search, a tenth of the cells, all cells, many streams; and
+    the grid before it, on surfaces.
+    """
+    t, many = (3, 2) if small else (32, 32)
+    apart: dict[str, Any] = {"search_radius": 0, "scene_cut": None}
+    return [
+        gate_case("still", still(t), **apart),
+        gate_case("still", still(t), search_radius=0),
+        gate_case("still", still(t)),
+        gate_case("a tenth changes", flicker(t), changed=0.1, **apart),
+        gate_case("a tenth changes", flicker(t), changed=0.1),
+        gate_case("every cell searches", noise(t, 384), changed=1.0, patch=16, scene_cut=None),
+        gate_case("a tenth changes", flicker(t), changed=0.1, streams=many, **apart),
+        gate_case("a tenth changes", flicker(t), changed=0.1, streams=many),
+        grid_case(t, small),
+    ]
+
+
+def gate_case(
+    what: str, video: Tensor, changed: float = 0.0, streams: int = 1, patch: int = 14, **rules: Any
+) -> Case:
+    """Some pushes of ``video [T, 3, H, W]``; the state goes on from one to the next."""
+    settings = GateSettings(patch=patch, **rules)
+    planes = video[None, :, None].repeat(streams, 1, 1, 1, 1, 1)  # [S, T, 1, 3, H, W]
+    t, height, width = len(video), *video.shape[-2:]
+    cells = height // patch * (width // patch)
+    radius = settings.search_radius or 0
+    apart = radius == 0 and settings.scene_cut is None
+    count = floors.gate(
+        t, cells, patch, changed, searched=changed if radius else 0.0, radius=radius, apart=apart
+    )
+    name = f"{streams} x {t} x {height} px, {what}, search_radius={radius}"
+    name += "" if settings.scene_cut is None else ", scene_cut"
+    inputs = (planes, *new_state(planes, patch), settings.op_rules(cells))
+    return Case("gate", name, Work(*(streams * each for each in count)), inputs, run)
+
+
+def run(planes: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    """The op, with its rules by name."""
+    return op(planes, *rest[:6], None, **rest[6])
+
+
+def grid_case(frames: int, small: bool) -> Case:
+    """Resident NV12 surfaces to decisions, cells by themselves."""
+    size = (270, 480) if small else (1080, 1920)
+    planes = surface(size, frames, 8)
+    chroma = (planes[1].shape[1], planes[1].shape[2])
+    settings = GateSettings(search_radius=0, scene_cut=None)
+    cells = SIZE[0] // 14 * (SIZE[1] // 14)
+    resized = torch.zeros(1, frames, 1, 3, *SIZE, dtype=torch.uint8)
+    grid_count = floors.frame_grid(frames, size, chroma, SIZE)
+    gate_count = floors.gate(frames, cells, 14, 0.0, apart=True)
+    work = Work(*map(sum, zip(grid_count, gate_count, strict=True)))
+    inputs = (*planes, *tables(size, chroma), *new_state(resized, 14), settings.op_rules(cells))
+
+    def both(make_grid: Any) -> Any:
+        def call(*args: Any) -> tuple[Tensor, ...]:
+            small = make_grid(*args[:7], False, 8)  # [T, 3, H, W]
+            return run(small[None, :, None], *args[7:])
+
+        return call
+
+    name = f"frame_grid and gate, {frames} x {size[0]}p NV12, search_radius=0"
+    grid_op = torch.ops.patchgate.frame_grid
+    return Case("gate", name, work, inputs, both(grid_op), expected=both(on_rows))
+
+
+def new_state(planes: Tensor, patch: int) -> tuple[Tensor, ...]:
+    """Of streams that have seen nothing, for planes ``[S, T, f, C, H, W]``, as the schema says."""
+    s, _, f, c, height, width = planes.shape
+    return (
+        torch.zeros(s, f, c, height, width, dtype=torch.uint8),
+        torch.zeros(s, height, width, dtype=torch.int32),
+        torch.zeros(s, height // patch, width // patch, dtype=torch.int64),
+        torch.zeros(s, 2, dtype=torch.int64),
+        torch.zeros(s, 0, dtype=torch.int64),
+        torch.zeros(s, 15, dtype=torch.int32),
+    )
+
+
+def noise(frames: int, side: int = 378) -> Tensor:
+    """Frames with nothing in common."""
+    random = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (frames, 3, side, side), dtype=torch.uint8, generator=random)
+
+
+def still(frames: int) -> Tensor:
+    """One picture, again and again."""
+    return noise(1).expand(frames, -1, -1, -1).contiguous()
+
+
+def flicker(frames: int) -> Tensor:
+    """A picture of which a tenth of the cells changes in every frame, from the last to the first
+    too: a twentieth shows something else than before and after.
+    """
+    random = torch.Generator().manual_seed(1)
+    shown = torch.rand(frames, 1, 27, 27, generator=random) < 0.05
+    mask = shown.repeat_interleave(14, 2).repeat_interleave(14, 3)  # [T, 1, H, W]
+    return torch.where(mask, 255 - still(frames), still(frames))
