@@ -38,8 +38,8 @@ def surface(size: tuple[int, int], frames: int, bit_depth: int) -> tuple[Tensor,
     height, width = size
     random = torch.Generator().manual_seed(0)
     rows, columns = torch.arange(height * 3 // 2)[:, None], torch.arange(width)
-    noise = torch.randint(0, 32, (frames, height * 3 // 2, width), generator=random)
-    values = (rows // 4 + columns // 8) % 200 + 16 + noise  # 16..247
+    noise = torch.randint(0, 8, (frames, height * 3 // 2, width), generator=random)
+    values = (rows // 4 + columns // 8) % 200 + 16 + noise  # 16..223
     dtype = torch.uint8 if bit_depth == 8 else torch.uint16
     memory = (values << (0 if bit_depth == 8 else 8)).to(dtype)
     chroma = memory[:, height:]
