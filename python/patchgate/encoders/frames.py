@@ -26,7 +26,9 @@ _TOKENS = 8192  # of all frames at a time, where those that stand still are watc
 class Frames(NamedTuple):
     """The output of a call, and what is remembered of it."""
 
-    states: dict[str, Tensor]  # "features" and "hidden_<i>" -> [T, M, D]; empty if not asked for
+    # "features" and "hidden_<i>" -> [T, M, D], "born" (see Encoded) -> [T, M, 1]; empty if not
+    # asked for
+    states: dict[str, Tensor]
     pooled: Tensor | None  # [T, D]
     kept: Tensor  # [K, D]: the features of the kept cells
     work: Work

@@ -89,9 +89,9 @@ class Run:
             active, x, made = self._through(layer, x, active, shown, known)
         tables["features"] = self._output("features", self.tower.leave, active, x, known, shown)
         self._layers.append(_Layer(known, shown, None))
-        if "pool" in self._outputs["features"].tables:
-            pool = self._outputs["features"]
-            tables["pool"] = Table(pool.tables["pool"], pool.shown)
+        features = self._outputs["features"]
+        for name in features.tables.keys() - {"rows"}:
+            tables[name] = Table(features.tables[name], features.shown)
         return Encoded(
             tables, active, int(self.kept.mask.sum()), embedded, self._tokens, self._pairs
         )
@@ -272,9 +272,11 @@ class Run:
         kept = self.memory.outputs.get(name, _nothing(active))
         rows = make(x)
         tables = {"rows": kept.joined("rows", rows)}
-        entry = self.tower.pool_entry(rows) if name == "features" else None
-        if entry is not None:
-            tables["pool"] = kept.joined("pool", entry)
+        if name == "features":
+            first = self.memory.frames * units.shape[1]
+            tables["born"] = kept.joined("born", units.flatten().nonzero() + first)
+            if (entry := self.tower.pool_entry(rows)) is not None:
+                tables["pool"] = kept.joined("pool", entry)
         place = self._units.rows(units, kept.row, kept.count)
         self._outputs[name] = _Layer(tables, place, None)
         return Table(tables["rows"], place)
