@@ -162,3 +162,58 @@ def _check_tables(
 
 def _told(tensor: Tensor) -> str:
     return f"{list(tensor.shape)} {tensor.dtype}"
+
+
+def variants() -> list[Variant]:
+    """A 1080p frame for SigLIP so400m/14 at 378 px, and what differs from that one by one."""
+    return [
+        _variant("NV12, fp16"),
+        _variant("NV12, fp32", dtype=torch.float32),
+        _variant("I420, fp16", nv12=False),
+        _variant("P010, fp16", bit_depth=16),
+        _variant("RGB, fp16", rgb=True),
+        _variant("NV12, fp16, vertical pass first", vertical_first=True),
+        _variant("NV12, bf16, patch 16, merge 2, 2 frames", patch=16, merge=2, frames=2),
+        _variant("4:4:4, fp16", step=1),
+        _variant("4:1:1, fp16", step=4),
+    ]
+
+
+def _variant(
+    name: str,
+    dtype: torch.dtype = torch.float16,
+    *,
+    step: int = 2,
+    nv12: bool = True,
+    rgb: bool = False,
+    bit_depth: int = 8,
+    patch: int = 14,
+    merge: int = 1,
+    frames: int = 1,
+    vertical_first: bool = False,
+) -> Variant:
+    sample = torch.uint8 if bit_depth == 8 else torch.uint16
+    y = meta(32, 1080, 1920, dtype=sample)
+    across, down = 1920 // step, 1080 // min(step, 2)
+    if nv12 and step == 2:
+        cb, cr = meta(32, down, across, 2, dtype=sample).unbind(-1)
+    else:
+        cb, cr = (meta(32, down, across, dtype=sample) for _ in range(2))
+    if rgb:
+        y, cb, cr = meta(32, 3, 1080, 1920, dtype=sample).unbind(1)
+    side = 384 // (patch * merge) * patch * merge
+    rows = (1024 * merge * merge, 3 * frames * patch * patch)
+    launch = _launch(
+        (y, cb, cr),
+        meta(1024, dtype=torch.int64),
+        meta(side, 24, dtype=torch.int32),
+        meta(side, 15, dtype=torch.int32),
+        None if rgb else meta(6, dtype=torch.int32),
+        meta(3, 256, dtype=dtype),
+        meta(*rows, dtype=dtype),
+        bit_depth,
+        (patch, merge, frames),
+        False,
+        vertical_first,
+    )
+    return Variant(name, launch)

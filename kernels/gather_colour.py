@@ -55,7 +55,7 @@ def yuv_tile(
     planes,
     strides,
     sizes,
-    factors,  # of the colour matrix, six
+    matrix,  # [6]
     y0,
     x0,  # a multiple of STEP_X
     Y: tl.constexpr,
@@ -77,6 +77,14 @@ def yuv_tile(
     luma = planes[0] + _row(row, strides[0])
     cb = (planes[1] + _row(first, strides[1]), planes[1] + _row(second, strides[1]), place & 15)
     cr = (planes[2] + _row(first, strides[2]), planes[2] + _row(second, strides[2]), place & 15)
+    factors = (
+        tl.load(matrix),
+        tl.load(matrix + 1),
+        tl.load(matrix + 2),
+        tl.load(matrix + 3),
+        tl.load(matrix + 4),
+        tl.load(matrix + 5),
+    )
     block = (x0 // STEP_X + tl.arange(0, X // STEP_X))[None, :]  # columns of chroma
     tile = _yuv_phase(luma, cb, cr, block, strides, sizes, factors, 0, STEP_X, BIT_DEPTH)
     if STEP_X == 2:

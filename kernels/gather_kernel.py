@@ -105,7 +105,6 @@ def _resized(
 
     The first pass runs along the inner axis and is rounded, the second along the outer one.
     """
-    factors = _factors(matrix)
     begin_y, end_y = window(y, sizes[0])
     begin_x, end_x = window(x, sizes[1])
     begin_x = begin_x // STEP_X * STEP_X
@@ -124,7 +123,7 @@ def _resized(
         inner_at = inner_begin
         while inner_at < inner_end:
             tile = _tile(
-                planes, strides, sizes, matrix, factors, inner_at, outer_at,
+                planes, strides, sizes, matrix, inner_at, outer_at,
                 BIT_DEPTH, STEP_Y, STEP_X, VERTICAL_FIRST, OUTER, INNER,
             )  # fmt: skip
             weights = band(inner, inner_at, INNER)
@@ -141,27 +140,11 @@ def _resized(
 
 
 @triton.jit
-def _factors(matrix):
-    if matrix is None:
-        return None
-    else:
-        return (
-            tl.load(matrix),
-            tl.load(matrix + 1),
-            tl.load(matrix + 2),
-            tl.load(matrix + 3),
-            tl.load(matrix + 4),
-            tl.load(matrix + 5),
-        )
-
-
-@triton.jit
 def _tile(
     planes,
     strides,
     sizes,
     matrix,
-    factors,
     inner_at,
     outer_at,
     BIT_DEPTH: tl.constexpr,
@@ -182,7 +165,7 @@ def _tile(
         tile = rgb_tile(planes, strides, sizes, y0, x0, Y, X, BIT_DEPTH)
     else:
         tile = yuv_tile(
-            planes, strides, sizes, factors, y0, x0, Y, X, STEP_Y, STEP_X, BIT_DEPTH
+            planes, strides, sizes, matrix, y0, x0, Y, X, STEP_Y, STEP_X, BIT_DEPTH
         )
     if VERTICAL_FIRST:
         tile = (tl.trans(tile[0]), tl.trans(tile[1]), tl.trans(tile[2]))
