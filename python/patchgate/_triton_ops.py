@@ -11,7 +11,10 @@ from typing import Any
 
 import torch
 
-OPS: tuple[str, ...] = ()  # each is kernels/<op>.py
+OPS: tuple[str, ...] = (  # each is kernels/<op>.py
+    "exchange",
+    "residual_attention",
+)
 
 
 def _on_first_use(op: str) -> Callable[..., Any]:
