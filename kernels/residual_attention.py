@@ -46,7 +46,8 @@ def tiling(
         main, tail = 2 * main, 0
     block_keys = 64 if main + tail <= 128 and (block == 128 or main + tail <= 80) else 32
     stages = 3 if generation >= 9 and main + tail <= 128 else 2
-    return Tiling(block, block_keys, 8 if block == 128 else 4, stages, main, tail)
+    warps = 8 if block == 128 or (block == 64 and main + tail > 80) else 4
+    return Tiling(block, block_keys, warps, stages, main, tail)
 
 
 def residual_attention(
@@ -150,21 +151,25 @@ def check(
 
 
 def variants() -> list[Variant]:
-    """Frames of so400m (72), ViT-B (64) and ViT-H (80), in whole, a tenth of each, and a few."""
+    """Frames of so400m (72), ViT-B (64) and ViT-H (80): in whole, a part of each, and a few."""
     half = (torch.bfloat16, torch.float16)
-    whole = [_variant(729, width, dtype) for dtype in half for width in (64, 72, 80, 128)]
-    tenth = [_variant(40, width, torch.bfloat16) for width in (64, 72, 80, 128)]
+    widths = (64, 72, 80, 128)
+    whole = [_variant(729, width, dtype) for dtype in half for width in widths]
+    parts = [_variant(40, width, torch.bfloat16) for width in widths]
     few = [_variant(20, 72, torch.bfloat16), _variant(5, 72, torch.bfloat16)]
+    hopper = [_variant(729, width, torch.bfloat16, generation=9) for width in widths]
     slow = [
         _variant(729, 72, torch.bfloat16, biased=True),
         _variant(729, 64, torch.float32),
         _variant(729, 72, torch.float32),
         _variant(729, 64, torch.float64),
     ]
-    return [*whole, *tenth, *few, *(each._replace(hot=False) for each in slow)]
+    return [*whole, *parts, *few, *(each._replace(hot=False) for each in (*hopper, *slow))]
 
 
-def _variant(queries: int, width: int, dtype: torch.dtype, biased: bool = False) -> Variant:
+def _variant(
+    queries: int, width: int, dtype: torch.dtype, *, biased: bool = False, generation: int = 8
+) -> Variant:
     """16 heads, 32 frames of 729 keys and as many queries each; fused projections."""
     frames, heads, keys = 32, 16, 729
     query, key, value = meta(frames * keys, 3, heads, width, dtype=dtype).unbind(1)
@@ -173,7 +178,7 @@ def _variant(queries: int, width: int, dtype: torch.dtype, biased: bool = False)
     bias = meta(frames * keys, dtype=torch.float32) if biased else None
     out = meta(*query.shape, dtype=dtype)
     lse = meta(*query.shape[:2], dtype=wide(dtype))
-    cut = tiling(frames * queries, frames, width, dtype, generation=8)
+    cut = tiling(frames * queries, frames, width, dtype, generation)
     launch = launched(query, key, value, ends, index, ends, bias, width**-0.5, out, lse, cut)
     name = f"{str(dtype).removeprefix('torch.')}, {width} features, {queries} queries"
-    return Variant(name + ", bias" * biased, launch)
+    return Variant(name + ", bias" * biased + ", as on Hopper" * (generation > 8), launch)

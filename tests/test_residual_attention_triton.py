@@ -16,7 +16,7 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
 @given(cases())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_it_is_as_exact_as_plain_torch(case: Case) -> None:
     check(case, op=residual_attention)
 

@@ -14,6 +14,7 @@ import torch
 OPS: tuple[str, ...] = (  # each is kernels/<op>.py
     "exchange",
     "residual_attention",
+    "residual_attention_backward",
 )
 
 
