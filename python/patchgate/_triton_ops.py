@@ -12,9 +12,12 @@ from typing import Any
 import torch
 
 OPS: tuple[str, ...] = (  # each is in kernels/<op>.py
+    "exchange",
     "expand",
     "expand_backward",
     "gather",
+    "residual_attention",
+    "residual_attention_backward",
 )
 
 
