@@ -30,11 +30,16 @@ PG_HOST_DEVICE int magnitude(Vector v) {
 
 PG_HOST_DEVICE bool operator==(Vector a, Vector b) { return a.dy == b.dy && a.dx == b.dx; }
 
-// Ties: least |dy| + |dx|, then (dy, dx) in raster order.
-PG_HOST_DEVICE bool precedes(Vector a, Vector b) {
-  if (magnitude(a) != magnitude(b)) return magnitude(a) < magnitude(b);
-  return a.dy != b.dy ? a.dy < b.dy : a.dx < b.dx;
+// Ties: least |dy| + |dx|, then (dy, dx) in raster order. The order as a number: the least wins.
+PG_HOST_DEVICE uint32_t tie_rank(Vector v) {
+  return static_cast<uint32_t>(magnitude(v) << 16 | (v.dy + 128) << 8 | (v.dx + 128));
 }
+
+PG_HOST_DEVICE Vector vector_of_rank(uint32_t rank) {
+  return {static_cast<int>(rank >> 8 & 255) - 128, static_cast<int>(rank & 255) - 128};
+}
+
+PG_HOST_DEVICE bool precedes(Vector a, Vector b) { return tie_rank(a) < tie_rank(b); }
 
 PG_HOST_DEVICE bool better(Match a, Match b) {
   return a.objective != b.objective ? a.objective < b.objective : precedes(a.vector, b.vector);
@@ -79,15 +84,19 @@ PG_HOST_DEVICE int32_t plane_cost(const uint8_t* a, const uint8_t* b, int64_t st
   return cost;
 }
 
+// Sum of a row's absolute differences to its right neighbours and to the row below, if there is
+// one.
+PG_HOST_DEVICE int32_t row_texture(const uint8_t* row, int64_t stride, int cell, bool has_below) {
+  int32_t sum = 0;
+  for (int x = 0; x + 1 < cell; ++x) sum += absolute_difference(row[x], row[x + 1]);
+  for (int x = 0; has_below && x < cell; ++x) sum += absolute_difference(row[x], row[x + stride]);
+  return sum;
+}
+
 // Sum of absolute horizontal and vertical neighbour differences inside a cell.
 PG_HOST_DEVICE int32_t cell_texture(const uint8_t* a, int64_t stride, int cell) {
   int32_t sum = 0;
-  for (int y = 0; y < cell; ++y)
-    for (int x = 0; x < cell; ++x) {
-      const uint8_t* p = a + y * stride + x;
-      if (x + 1 < cell) sum += absolute_difference(p[0], p[1]);
-      if (y + 1 < cell) sum += absolute_difference(p[0], p[stride]);
-    }
+  for (int y = 0; y < cell; ++y) sum += row_texture(a + y * stride, stride, cell, y + 1 < cell);
   return sum;
 }
 

@@ -1,9 +1,8 @@
 // Compaction on the CPU: count each frame's changed cells, then write each frame's indices.
 #include <algorithm>
-#include <tuple>
 
+#include "compact_tensors.h"
 #include "gate.h"
-#include "torch.h"
 
 namespace patchgate {
 namespace {
@@ -23,17 +22,10 @@ void write_indices(const uint8_t* kind, int64_t frame, int64_t cells, int64_t* i
 
 }  // namespace
 
-std::tuple<Tensor, Tensor, Tensor> compact(const Tensor& kind_, int64_t capacity) {
-  STD_TORCH_CHECK(kind_.dim() >= 2, "compact: kind must be [..., h, w], got ", kind_.dim(),
-                  " dimensions");
-  STD_TORCH_CHECK(kind_.scalar_type() == ScalarType::Byte, "compact: kind must be uint8");
-  STD_TORCH_CHECK(capacity >= 0 && capacity <= INT32_MAX, "compact: capacity ", capacity,
-                  " must be 0..2^31-1");
-  const Tensor kind = torch::stable::contiguous(kind_);
-  const int64_t cells = kind.size(kind.dim() - 2) * kind.size(kind.dim() - 1);
-  int64_t frames = 1;
-  for (int64_t d = 0; d + 2 < kind.dim(); ++d) frames *= kind.size(d);
-  const auto* kinds = const_data<uint8_t>(kind);
+std::tuple<Tensor, Tensor, Tensor> compact(const Tensor& kind, int64_t capacity) {
+  const CompactTensors tensors(kind, capacity);
+  const int64_t cells = tensors.cells, frames = tensors.frames;
+  const auto* kinds = const_data<uint8_t>(tensors.kind);
 
   std::vector<int64_t> starts(frames + 1);
   torch::stable::parallel_for(0, frames, kFrameGrain, [&](int64_t begin, int64_t end) {
@@ -41,20 +33,17 @@ std::tuple<Tensor, Tensor, Tensor> compact(const Tensor& kind_, int64_t capacity
   });
   for (int64_t t = 0; t < frames; ++t) starts[t + 1] += starts[t];
 
-  const Tensor index = empty_like_device(kind, {capacity}, ScalarType::Long);
-  const Tensor cu_seqlens = empty_like_device(kind, {frames + 1}, ScalarType::Int);
-  const Tensor count = empty_like_device(kind, {1}, ScalarType::Long);
-  *data<int64_t>(count) = starts[frames];
+  *data<int64_t>(tensors.count) = starts[frames];
   for (int64_t t = 0; t <= frames; ++t)
-    data<int32_t>(cu_seqlens)[t] = static_cast<int32_t>(std::min(starts[t], capacity));
-  auto* out = data<int64_t>(index);
+    data<int32_t>(tensors.cu_seqlens)[t] = static_cast<int32_t>(std::min(starts[t], capacity));
+  auto* out = data<int64_t>(tensors.index);
   torch::stable::parallel_for(0, frames, kFrameGrain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       write_indices(kinds, t, cells, out, std::min(starts[t], capacity),
                     std::min(starts[t + 1], capacity));
   });
   std::fill(out + std::min(starts[frames], capacity), out + capacity, -1);
-  return {index, cu_seqlens, count};
+  return tensors.results();
 }
 
 }  // namespace patchgate

@@ -4,7 +4,7 @@
 #include <tuple>
 
 #include "cpu/gate_stream.h"
-#include "torch.h"
+#include "gate_tensors.h"
 
 namespace patchgate {
 namespace {
@@ -81,34 +81,6 @@ void step(Streams& streams, const GateShape& shape, const GateRules& rules) {
   }
 }
 
-GateShape shape_of(const Tensor& planes, const Tensor& source, int64_t cell, int64_t sub_block) {
-  GateShape shape{planes.size(0), planes.size(1), planes.size(2), planes.size(3), planes.size(4),
-                  planes.size(5), cell,           sub_block,      source.size(1), source.size(2)};
-  STD_TORCH_CHECK(cell > 0 && cell <= 256 && sub_block > 0 && cell % sub_block == 0, "gate: cell ",
-                  cell, " must be 1..256 pixels and a multiple of sub_block ", sub_block);
-  STD_TORCH_CHECK(shape.h * cell == shape.height && shape.w * cell == shape.width,
-                  "gate: ", shape.height, " x ", shape.width, " pixels are not ", shape.h, " x ",
-                  shape.w, " cells of ", cell, " pixels");
-  return shape;
-}
-
-void check_state(const GateShape& shape, const Tensor& picture, const Tensor& ids,
-                 const Tensor& source, const Tensor& clock, const Tensor& births,
-                 const Tensor& quartiles) {
-  check_dense(picture, ScalarType::Byte, 5, "gate: picture");
-  check_dense(ids, ScalarType::Int, 3, "gate: ids");
-  check_dense(source, ScalarType::Long, 3, "gate: source");
-  check_dense(clock, ScalarType::Long, 2, "gate: clock");
-  check_dense(births, ScalarType::Long, 2, "gate: births");
-  check_dense(quartiles, ScalarType::Int, 2, "gate: quartiles");
-  STD_TORCH_CHECK(picture.numel() == shape.streams * shape.picture() &&
-                      ids.numel() == shape.streams * shape.plane() &&
-                      source.size(0) == shape.streams && clock.numel() == 2 * shape.streams &&
-                      births.size(0) == shape.streams &&
-                      quartiles.numel() == kQuartiles * shape.streams,
-                  "gate: the state does not belong to planes of this shape");
-}
-
 // Token ids are stored per pixel in 32 bits: refuse before anything is written.
 void check_ids(const GateShape& shape, const int64_t* clock) {
   for (int64_t s = 0; s < shape.streams; ++s)
@@ -129,69 +101,39 @@ Streams make_streams(const GateShape& shape, const GateRules& rules, const GateS
 
 }  // namespace
 
-using Results = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-Results gate(const Tensor& planes_, const Tensor& picture, const Tensor& ids, const Tensor& source,
-             const Tensor& clock, const Tensor& births, const Tensor& quartiles,
-             const std::optional<Tensor>& threshold_map_, int64_t cell, int64_t sub_block,
-             int64_t limit, int64_t texture, int64_t search_radius, int64_t on_motion, int64_t cut,
-             double hysteresis, bool adaptive) {
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate(
+    const Tensor& planes_, const Tensor& picture, const Tensor& ids, const Tensor& source,
+    const Tensor& clock, const Tensor& births, const Tensor& quartiles,
+    const std::optional<Tensor>& threshold_map, int64_t cell, int64_t sub_block, int64_t limit,
+    int64_t texture, int64_t search_radius, int64_t on_motion, int64_t cut, double hysteresis,
+    bool adaptive) {
   const Tensor planes = torch::stable::contiguous(planes_);
-  check_dense(planes, ScalarType::Byte, 6, "gate: planes");
-  STD_TORCH_CHECK(source.dim() == 3, "gate: source: expected 3 dimensions");
-  const GateShape shape = shape_of(planes, source, cell, sub_block);
-  check_state(shape, picture, ids, source, clock, births, quartiles);
-  STD_TORCH_CHECK(search_radius >= 0 && search_radius <= 127, "gate: search_radius ", search_radius,
-                  " must be 0..127");
+  const GateShape shape = gate_shape(planes, source, cell, sub_block);
+  const GateState state = gate_state(shape, picture, ids, source, clock, births, quartiles);
   std::optional<Tensor> map;
-  if (threshold_map_) {
-    map = torch::stable::contiguous(*threshold_map_);
-    check_dense(*map, ScalarType::Double, 2, "gate: threshold_map");
-    STD_TORCH_CHECK(map->numel() == shape.cells(), "gate: threshold_map has ", map->numel(),
-                    " cells, the grid ", shape.cells());
-  }
-  const GateRules rules{static_cast<int32_t>(limit),
-                        static_cast<int32_t>(texture),
-                        search_radius,
-                        on_motion,
-                        cut,
-                        hysteresis,
-                        adaptive,
-                        births.size(1),
-                        map ? const_data<double>(*map) : nullptr};
-  check_ids(shape, data<int64_t>(clock));
-  Streams streams =
-      make_streams(shape, rules,
-                   {data<uint8_t>(picture), data<int32_t>(ids), data<int64_t>(source),
-                    data<int64_t>(clock), data<int64_t>(births), data<int32_t>(quartiles)});
-
-  const std::vector<int64_t> frames{shape.streams, shape.frames};
-  const std::vector<int64_t> cells{shape.streams, shape.frames, shape.h, shape.w};
-  const Tensor kind = empty_like_device(planes, cells, ScalarType::Byte);
-  const Tensor motion =
-      empty_like_device(planes, {cells[0], cells[1], cells[2], cells[3], 2}, ScalarType::Char);
-  const Tensor cost = empty_like_device(planes, cells, ScalarType::Int);
-  const Tensor out_source = empty_like_device(planes, cells, ScalarType::Long);
-  const Tensor is_key = empty_like_device(planes, frames, ScalarType::Bool);
-  const Tensor out_limit = empty_like_device(planes, frames, ScalarType::Int);
+  if (threshold_map) map = torch::stable::contiguous(*threshold_map);
+  const GateRules rules = gate_rules(shape, map, limit, texture, search_radius, on_motion, cut,
+                                     hysteresis, adaptive, births.size(1));
+  check_ids(shape, state.clock);
+  Streams streams = make_streams(shape, rules, state);
+  const GateOutputs outputs(planes, shape);
+  const GateResult all = outputs.result();
 
   for (int64_t t = 0; t < shape.frames; ++t) {
     const auto frame = [&](int64_t s) { return s * shape.frames + t; };
     for (int64_t s = 0; s < shape.streams; ++s)
       streams[s].begin(const_data<uint8_t>(planes) + frame(s) * shape.picture());
     zero_test(streams, shape);
-    for (int64_t s = 0; s < shape.streams; ++s)
-      streams[s].decide_static(data<int32_t>(out_limit) + frame(s));
+    for (int64_t s = 0; s < shape.streams; ++s) streams[s].decide_static(all.limit + frame(s));
     step(streams, shape, rules);
     for (int64_t s = 0; s < shape.streams; ++s) {
       const int64_t at = frame(s) * shape.cells();
-      streams[s].finish({data<uint8_t>(kind) + at, data<int8_t>(motion) + 2 * at,
-                         data<int32_t>(cost) + at, data<int64_t>(out_source) + at,
-                         data<bool>(is_key) + frame(s), data<int32_t>(out_limit) + frame(s)});
+      streams[s].finish({all.kind + at, all.motion + 2 * at, all.cost + at, all.source + at,
+                         all.is_key + frame(s), all.limit + frame(s)});
       streams[s].write_picture();
     }
   }
-  return {kind, motion, cost, out_source, is_key, out_limit};
+  return outputs.tensors();
 }
 
 }  // namespace patchgate

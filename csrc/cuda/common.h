@@ -21,15 +21,41 @@ inline cudaStream_t current_stream(const Tensor& tensor) {
   return static_cast<cudaStream_t>(stream);
 }
 
-// After every launch; a launch never synchronises. (STD_CUDA_CHECK would need libtorch_cuda.)
-inline void check_launch(const char* kernel) {
-  const cudaError_t error = cudaGetLastError();
-  STD_TORCH_CHECK(error == cudaSuccess, kernel, ": ", cudaGetErrorString(error));
+// STD_CUDA_CHECK would need libtorch_cuda.
+inline void check(cudaError_t error, const char* what) {
+  STD_TORCH_CHECK(error == cudaSuccess, what, ": ", cudaGetErrorString(error));
 }
 
+// After every launch; a launch never synchronises.
+inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
+
 inline void check_cuda(const Tensor& tensor, const Tensor& like, const char* name) {
-  STD_TORCH_CHECK(tensor.is_cuda() && tensor.get_device() == like.get_device(), name,
-                  ": expected a tensor on CUDA device ", like.get_device());
+  STD_TORCH_CHECK(tensor.is_cuda(), name,
+                  ": expected a CUDA tensor, as the others, got one on "
+                  "another kind of device");
+  STD_TORCH_CHECK(tensor.get_device() == like.get_device(), name,
+                  ": expected a tensor on CUDA device ", like.get_device(), ", got one on ",
+                  tensor.get_device());
+}
+
+// Launches a kernel whose blocks wait for each other, so that all must fit on the device at once:
+// `blocks` of them, or as many as fit, at most `most` on a multiprocessor.
+template <class Argument>
+void launch_together(void (*kernel)(const Argument), const Argument& argument, int64_t blocks,
+                     int threads, int shared_bytes, int most, const Tensor& on, const char* name) {
+  if (shared_bytes > 48 << 10)  // what a kernel gets without asking
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
+          name);
+  int fit = 0, multiprocessors = 0;
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&fit, kernel, threads, shared_bytes), name);
+  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, on.get_device()),
+        name);
+  const int64_t room = int64_t{multiprocessors} * (fit < most ? fit : most);
+  STD_TORCH_CHECK(room > 0, name, ": not one block of this kernel fits on a multiprocessor");
+  void* arguments[] = {const_cast<Argument*>(&argument)};
+  check(cudaLaunchCooperativeKernel(kernel, static_cast<unsigned>(blocks < room ? blocks : room),
+                                    threads, arguments, shared_bytes, current_stream(on)),
+        name);
 }
 
 inline unsigned blocks_for(int64_t items, int64_t per_block, int64_t most = INT32_MAX) {

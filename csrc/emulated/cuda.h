@@ -1,0 +1,136 @@
+// CUDA on the CPU, for tests: what the kernels' sources (csrc/cuda/*.h) use of CUDA, so that a C++
+// compiler takes them as they are. Every thread of a block is a fiber; a fiber runs until it must
+// wait for others, and who runs next is drawn by chance: a missing barrier shows as a wrong result.
+// Barriers that not every thread reaches are found. Clocks, caches and real races are not.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <stdexcept>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __grid_constant__
+#define __launch_bounds__(...)
+#define PG_SHARED(name) unsigned char* name = ::patchgate::emulate::shared_memory()
+
+namespace patchgate {
+
+namespace emulate {
+
+struct Index3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+struct Launch {
+  Index3 blocks, threads;
+  size_t shared_bytes;
+  unsigned resident;  // blocks that are there at once; 0: all, as in a cooperative launch
+  uint32_t seed;      // of the order
+};
+
+// Runs a kernel; throws where threads wait for each other for ever, or where one failed.
+void run(const Launch& launch, const std::function<void()>& kernel);
+
+unsigned char* shared_memory();                    // of the block, full of rubbish when it starts
+int wait_for_block(bool vote = false);             // until all of its threads are here: their votes
+void wait_for_grid();                              // or all of all blocks
+void yield();                                      // let others run: what a spinning loop must do
+uint64_t* exchange(unsigned mask, uint64_t mine);  // of the warp's lanes, after all have come
+void fail(const char* why);                        // run() throws this
+
+}  // namespace emulate
+
+extern emulate::Index3 threadIdx, blockIdx, blockDim, gridDim;
+
+inline void __syncthreads() { emulate::wait_for_block(); }
+inline int __syncthreads_count(bool vote) { return emulate::wait_for_block(vote); }
+inline void __threadfence() {}
+inline void __syncwarp(unsigned mask = ~0u) { emulate::exchange(mask, 0); }
+inline void grid_barrier() { emulate::wait_for_grid(); }
+inline void spin() { emulate::yield(); }
+inline void fail(const char* why) { emulate::fail(why); }
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int lane) {
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  T result;
+  std::memcpy(&result, emulate::exchange(mask, bits) + lane % 32, sizeof result);
+  return result;
+}
+
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned distance) {
+  const unsigned lane = threadIdx.x % 32;  // of blocks that are one-dimensional
+  return __shfl_sync(mask, value, static_cast<int>(lane < distance ? lane : lane - distance));
+}
+
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits) {
+  return __shfl_sync(mask, value, static_cast<int>(threadIdx.x % 32) ^ bits);
+}
+
+inline unsigned __ballot_sync(unsigned mask, bool vote) {
+  const uint64_t* votes = emulate::exchange(mask, vote);
+  unsigned ballot = 0;
+  for (int lane = 0; lane < 32; ++lane) ballot |= static_cast<unsigned>(votes[lane]) << lane;
+  return ballot;
+}
+
+template <class T, class Fold>
+T fold_lanes(unsigned mask, T value, Fold&& fold) {
+  const uint64_t* values = emulate::exchange(mask, static_cast<uint64_t>(value));
+  T result = static_cast<T>(values[0]);
+  for (int lane = 1; lane < 32; ++lane) result = fold(result, static_cast<T>(values[lane]));
+  return result;
+}
+
+template <class T>
+T __reduce_add_sync(unsigned mask, T value) {
+  return fold_lanes(mask, value, [](T a, T b) { return a + b; });
+}
+
+template <class T>
+T __reduce_min_sync(unsigned mask, T value) {
+  return fold_lanes(mask, value, [](T a, T b) { return a < b ? a : b; });
+}
+
+template <class T>
+T __reduce_max_sync(unsigned mask, T value) {
+  return fold_lanes(mask, value, [](T a, T b) { return a > b ? a : b; });
+}
+
+template <class T>
+T atomicAdd(T* at, T value) {
+  const T before = *at;
+  *at += value;
+  return before;
+}
+
+template <class T>
+T atomicMax(T* at, T value) {
+  const T before = *at;
+  *at = before > value ? before : value;
+  return before;
+}
+
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+
+inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t shift) {
+  return static_cast<uint32_t>((uint64_t{high} << 32 | low) >> (shift & 31));
+}
+
+// Sum of the four absolute byte differences, onto `sum`.
+inline uint32_t sad4(uint32_t a, uint32_t b, uint32_t sum) {
+  for (int i = 0; i < 32; i += 8) {
+    const int p = a >> i & 255, q = b >> i & 255;
+    sum += static_cast<uint32_t>(p > q ? p - q : q - p);
+  }
+  return sum;
+}
+
+}  // namespace patchgate
