@@ -123,7 +123,10 @@ def _expand_backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[
 torch.library.register_autograd("patchgate::expand", _expand_backward, setup_context=_expand_setup)
 
 # They complete ops of the library loaded above.
-from patchgate import _attention_ops, _triton_ops  # noqa: E402, F401
+from patchgate import _attention_ops, _merge_ops, _triton_ops  # noqa: E402, F401
 
 residual_attention = _attention_ops.residual_attention
 exchange = _attention_ops.exchange
+segment_mean = _merge_ops.segment_mean
+nearest_token = _merge_ops.nearest_token
+contract = _merge_ops.contract

@@ -1,7 +1,7 @@
 """Registers the ops whose GPU kernels are written in Triton.
 
 ``kernels/<op>.py`` (installed as ``patchgate.kernels.<op>``) has one public function of the op's
-own name and schema. It is imported when the first CUDA tensor arrives: a machine without a GPU
+own name and schema, and one for its ``<op>_backward`` if there is one. It is imported when the first CUDA tensor arrives: a machine without a GPU
 needs no Triton.
 """
 
@@ -11,14 +11,18 @@ from typing import Any
 
 import torch
 
-OPS: tuple[str, ...] = ()  # each is kernels/<op>.py
+OPS: tuple[str, ...] = (  # each is in kernels/<op>.py
+    "segment_mean",
+    "segment_mean_backward",
+)
 
 
 def _on_first_use(op: str) -> Callable[..., Any]:
     """The op's Triton kernel, imported by the first call."""
 
     def run(*args: Any) -> Any:
-        return getattr(importlib.import_module(f"patchgate.kernels.{op}"), op)(*args)
+        module = f"patchgate.kernels.{op.removesuffix('_backward')}"
+        return getattr(importlib.import_module(module), op)(*args)
 
     return run
 

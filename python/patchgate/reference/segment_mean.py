@@ -1,0 +1,36 @@
+"""Segment mean: what tokens that become one have in common."""
+
+import torch
+from torch import Tensor
+
+
+def segment_mean(
+    features: Tensor,  # [A, D]
+    weight: Tensor | None,  # [A]
+    index: Tensor,  # [L]
+    cu_segments: Tensor,  # [G + 1]
+) -> Tensor:  # [G, D]
+    """The weighted mean of the rows of each of G segments.
+
+    Segment g is the rows that ``index[cu_segments[g]:cu_segments[g + 1]]`` names; a row may be in
+    several. With a token's size as its weight this is the average of Token Merging (arXiv
+    2210.09461, section 3, "Tracking token size").
+
+    Args:
+        features: any float dtype; float16 and bfloat16 are computed in float32.
+        weight: not negative, float32 (float64 beside float64 features); None: all alike.
+        index: int64 in ``[0, A)``. cu_segments: int32, ascending.
+
+    Returns:
+        In the features' dtype. A segment of no rows, or of no weight: 0.
+    """
+    work = torch.float64 if features.dtype == torch.float64 else torch.float32
+    ends = cu_segments.tolist()
+    rows = []
+    for begin, end in zip(ends, ends[1:], strict=False):
+        own = index[begin:end]
+        size = torch.ones(len(own)).double() if weight is None else weight[own].double()
+        total = size.sum()
+        share = torch.where(total > 0, size / total, 0.0).to(work)  # [n]
+        rows.append((share[:, None] * features[own].to(work)).sum(0).to(features.dtype))
+    return torch.stack(rows) if rows else features.new_zeros((0, features.shape[1]))
