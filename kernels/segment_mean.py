@@ -6,9 +6,8 @@ Letters: A rows, D features, L entries of the index, G segments.
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
-
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
+from torch import Tensor
 
 _PIECE = 1024  # of a row: its sums fit the registers of four warps
 
@@ -54,12 +53,17 @@ def _forward(
     total = _total(weight, index, begin, end, WEIGHTED)
     mean = tl.zeros([PIECE], WORK)
     if total > 0:
-        j = begin
+        row = tl.load(index + begin)
+        first = tl.load(features + row * stride + column, inside, 0.0).to(WORK)
+        j = begin + 1
         while j < end:
             row = tl.load(index + j)
             share = _share(weight, row, total, WEIGHTED).to(WORK)
-            mean += share * tl.load(features + row * stride + column, inside, 0.0).to(WORK)
+            mean += share * (
+                tl.load(features + row * stride + column, inside, 0.0).to(WORK) - first
+            )
             j += 1
+        mean += first  # rows that are equal have exactly themselves as their mean
     tl.store(out + segment * width + column, mean.to(out.dtype.element_ty), inside)
 
 

@@ -54,7 +54,9 @@ def make_links(
     weight = torch.randint(1, 9, (tokens,)).double()
     weight[:fixed] = torch.inf
     room = torch.full((bins,), tokens // (2 * bins) + 1 if bins > 1 else tokens)
-    return Links(features, weight, link, distance, torch.arange(tokens) % bins, room, most, threshold)
+    return Links(
+        features, weight, link, distance, torch.arange(tokens) % bins, room, most, threshold
+    )
 
 
 def random_tokens(t: int = 12, grid: tuple[int, int] = (4, 5), width: int = 6) -> VideoTokens:

@@ -24,7 +24,11 @@ PG_SIMD_CLONES void absorb(float* mean, const float* row, float share, int64_t n
 class Groups {
  public:
   Groups(const float* features, const double* weight, int64_t tokens, int64_t width)
-      : width_(width), top_(tokens), mean_(tokens), own_(tokens), size_(weight, weight + tokens),
+      : width_(width),
+        top_(tokens),
+        mean_(tokens),
+        own_(tokens),
+        size_(weight, weight + tokens),
         changed_(tokens) {
     for (int64_t i = 0; i < tokens; ++i) top_[i] = i, mean_[i] = features + i * width;
   }
@@ -70,10 +74,10 @@ class Groups {
 
   int64_t width_;
   std::vector<int64_t> top_;
-  std::vector<const float*> mean_;               // [D] each
-  std::vector<std::unique_ptr<float[]>> own_;    // [D] or null
+  std::vector<const float*> mean_;             // [D] each
+  std::vector<std::unique_ptr<float[]>> own_;  // [D] or null
   std::vector<double> size_;
-  std::vector<int64_t> changed_;                 // when
+  std::vector<int64_t> changed_;  // when
   std::vector<float> zero_;
 };
 
@@ -86,8 +90,8 @@ struct Link {
 };
 
 struct Limits {
-  const int64_t* bin;          // [K]
-  std::vector<int64_t> room;   // [B]
+  const int64_t* bin;         // [K]
+  std::vector<int64_t> room;  // [B]
   int64_t most;
   double threshold;
 };
@@ -130,13 +134,13 @@ void check_entries(const Tensor& tensor, int64_t low, int64_t high, const char* 
 
 }  // namespace
 
-Tensor contract(                // -> [K]
-    const Tensor& features_,    // [K, D]
-    const Tensor& weight,       // [K]
-    const Tensor& link,         // [K]
-    const Tensor& distance,     // [K]
-    const Tensor& bin,          // [K]
-    const Tensor& room,         // [B]
+Tensor contract(              // -> [K]
+    const Tensor& features_,  // [K, D]
+    const Tensor& weight,     // [K]
+    const Tensor& link,       // [K]
+    const Tensor& distance,   // [K]
+    const Tensor& bin,        // [K]
+    const Tensor& room,       // [B]
     int64_t most, double threshold) {
   const Tensor features = torch::stable::contiguous(features_);
   check_dense(features, ScalarType::Float, 2, "features");
@@ -147,8 +151,10 @@ Tensor contract(                // -> [K]
   check_dense(room, ScalarType::Long, 1, "room");
   const int64_t tokens = features.size(0);
   for (const Tensor* each : {&weight, &link, &distance, &bin})
-    STD_TORCH_CHECK(each->size(0) == tokens, "contract: expected one weight, link, distance and "
-                    "bin for each of the ", tokens, " tokens");
+    STD_TORCH_CHECK(each->size(0) == tokens,
+                    "contract: expected one weight, link, distance and "
+                    "bin for each of the ",
+                    tokens, " tokens");
   check_entries(link, -1, tokens, "link");
   check_entries(bin, 0, room.size(0), "bin");
   Groups groups(const_data<float>(features), const_data<double>(weight), tokens, features.size(1));

@@ -16,11 +16,11 @@ constexpr int64_t kNumbersGrain = 1 << 15;  // numbers compared that repay wakin
 
 }  // namespace
 
-std::tuple<Tensor, Tensor> nearest_token(       // -> [Q], [Q]
-    const Tensor& features_,                    // [K, D]
-    const Tensor& query,                        // [Q]
-    const Tensor& candidate,                    // [L]
-    const Tensor& begin, const Tensor& end) {   // [Q], [Q]
+std::tuple<Tensor, Tensor> nearest_token(      // -> [Q], [Q]
+    const Tensor& features_,                   // [K, D]
+    const Tensor& query,                       // [Q]
+    const Tensor& candidate,                   // [L]
+    const Tensor& begin, const Tensor& end) {  // [Q], [Q]
   const Tensor features = torch::stable::contiguous(features_);
   check_dense(features, ScalarType::Float, 2, "features");
   check_dense(query, ScalarType::Long, 1, "query");
@@ -48,7 +48,8 @@ std::tuple<Tensor, Tensor> nearest_token(       // -> [Q], [Q]
         if (other[j] < 0 || other[j] == own[q]) continue;
         known = other[j] < rows;
         if (!known) break;
-        const double d = squared_distance(row + own[q] * width, row + other[j] * width, width, least);
+        const double d =
+            squared_distance(row + own[q] * width, row + other[j] * width, width, least);
         if (d < least) least = d, best = other[j];
       }
       if (!known) stray = q;

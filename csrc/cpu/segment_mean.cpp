@@ -21,19 +21,20 @@ using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 template <class T>
 struct Segments {
-  const T* features;        // [A, D]
-  const Wide<T>* weight;    // [A] or null
-  const int64_t* index;     // [L]
-  const int32_t* ends;      // [G + 1]
-  T* out;                   // [G, D]
-  int64_t rows, width;      // A, D
+  const T* features;            // [A, D]
+  const Wide<T>* weight;        // [A] or null
+  const int64_t* index;         // [L]
+  const int32_t* ends;          // [G + 1]
+  T* out;                       // [G, D]
+  int64_t rows, width;          // A, D
   std::atomic<int64_t>* stray;  // a place in index that names no row
 };
 
-// sum += share * row
-#define PG_ADD(T)                                                                               \
-  PG_SIMD_CLONES void add(const T* row, Wide<T> share, int64_t n, Wide<T>* sum) {               \
-    for (int64_t i = 0; i < n; ++i) sum[i] += share * static_cast<Wide<T>>(row[i]);             \
+// sum += share * (row - first): rows that are equal have exactly themselves as their mean.
+#define PG_ADD(T)                                                                                 \
+  PG_SIMD_CLONES void add(const T* row, const T* first, Wide<T> share, int64_t n, Wide<T>* sum) { \
+    for (int64_t i = 0; i < n; ++i)                                                               \
+      sum[i] += share * (static_cast<Wide<T>>(row[i]) - static_cast<Wide<T>>(first[i]));          \
   }
 PG_ADD(float)
 PG_ADD(double)
@@ -53,15 +54,21 @@ void mean_of(const Segments<T>& s, int64_t g) {
     total += s.weight ? s.weight[s.index[j]] : 1.0;
   }
   T* out = s.out + g * s.width;
+  if (!(total > 0)) {
+    std::fill(out, out + s.width, T(0));
+    return;
+  }
+  const T* head = s.features + s.index[begin] * s.width;
   for (int64_t at = 0; at < s.width; at += kPiece) {
     const int64_t n = std::min(kPiece, s.width - at);
     Wide<T> sum[kPiece] = {};
-    for (int64_t j = begin; j < end && total > 0; ++j) {
+    for (int64_t j = begin + 1; j < end; ++j) {
       const int64_t row = s.index[j];
       const double share = (s.weight ? s.weight[row] : 1.0) / total;
-      add(s.features + row * s.width + at, static_cast<Wide<T>>(share), n, sum);
+      add(s.features + row * s.width + at, head + at, static_cast<Wide<T>>(share), n, sum);
     }
-    for (int64_t i = 0; i < n; ++i) out[at + i] = static_cast<T>(sum[i]);
+    for (int64_t i = 0; i < n; ++i)
+      out[at + i] = static_cast<T>(static_cast<Wide<T>>(head[at + i]) + sum[i]);
   }
 }
 

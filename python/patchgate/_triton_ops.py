@@ -1,8 +1,8 @@
 """Registers the ops whose GPU kernels are written in Triton.
 
 ``kernels/<op>.py`` (installed as ``patchgate.kernels.<op>``) has one public function of the op's
-own name and schema, and one for its ``<op>_backward`` if there is one. It is imported when the first CUDA tensor arrives: a machine without a GPU
-needs no Triton.
+own name and schema, and one for ``<op>_backward`` where there is such an op. It is imported when
+the first CUDA tensor arrives: a machine without a GPU needs no Triton.
 """
 
 import importlib

@@ -1,5 +1,7 @@
 """Segment mean: what tokens that become one have in common."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -13,8 +15,9 @@ def segment_mean(
     """The weighted mean of the rows of each of G segments.
 
     Segment g is the rows that ``index[cu_segments[g]:cu_segments[g + 1]]`` names; a row may be in
-    several. With a token's size as its weight this is the average of Token Merging (arXiv
-    2210.09461, section 3, "Tracking token size").
+    several. It is computed as ``first + sum(share * (row - first))``, so that rows that are equal
+    have exactly themselves as their mean. With a token's size as its weight this is the average
+    of Token Merging (arXiv 2210.09461, section 3, "Tracking token size").
 
     Args:
         features: any float dtype; float16 and bfloat16 are computed in float32.
@@ -27,10 +30,14 @@ def segment_mean(
     work = torch.float64 if features.dtype == torch.float64 else torch.float32
     ends = cu_segments.tolist()
     rows = []
-    for begin, end in zip(ends, ends[1:], strict=False):
+    for begin, end in pairwise(ends):
         own = index[begin:end]
         size = torch.ones(len(own)).double() if weight is None else weight[own].double()
         total = size.sum()
-        share = torch.where(total > 0, size / total, 0.0).to(work)  # [n]
-        rows.append((share[:, None] * features[own].to(work)).sum(0).to(features.dtype))
+        if not total > 0:
+            rows.append(features.new_zeros(features.shape[1]))
+            continue
+        share, row = (size / total).to(work), features[own].to(work)  # [n], [n, D]
+        mean = row[0] + (share[:, None] * (row - row[0])).sum(0)
+        rows.append(mean.to(features.dtype))
     return torch.stack(rows) if rows else features.new_zeros((0, features.shape[1]))
