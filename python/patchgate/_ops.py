@@ -139,7 +139,10 @@ torch.library.register_autograd(
 )
 
 # They complete ops of the library loaded above.
-from patchgate import _attention_ops, _gather_ops, _triton_ops  # noqa: E402, F401
+from patchgate import _attention_ops, _gather_ops, _merge_ops, _triton_ops  # noqa: E402, F401
 
 residual_attention = _attention_ops.residual_attention
 exchange = _attention_ops.exchange
+segment_mean = _merge_ops.segment_mean
+nearest_token = _merge_ops.nearest_token
+contract = _merge_ops.contract

@@ -18,6 +18,8 @@ OPS: tuple[str, ...] = (  # each is in kernels/<op>.py
     "gather",
     "residual_attention",
     "residual_attention_backward",
+    "segment_mean",
+    "segment_mean_backward",
 )
 
 

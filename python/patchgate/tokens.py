@@ -51,7 +51,7 @@ class VideoTokens:
     duration_seconds: Tensor  # [T] float64
     cu_seqlens: Tensor  # [T + 1] int32: frame t emitted the tokens cu_seqlens[t]:cu_seqlens[t + 1]
     source: Tensor  # [T, h, w] int64: index into features
-    kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed
+    kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed, 3 merged into another token
     motion: Tensor  # [T, h, w, 2] int8: (dy, dx) in pixels to where a moved cell came from
     layout: TokenLayout | None  # None: the features are a tower's
     start_picture: Tensor | None = field(default=None)  # [f, C, H, W]: the picture before a slice
@@ -71,6 +71,15 @@ class VideoTokens:
         """Tokens emitted by these frames over cells of these frames."""
         emitted = int(self.cu_seqlens[-1] - self.cu_seqlens[0])
         return emitted / max(1, self.source.numel())
+
+    @property
+    def size(self) -> Tensor:
+        """``[K]`` int64: for how many cells of these frames each token stands.
+
+        Its logarithm, added to the scores of attention to the token, makes attention proportional:
+        as if every cell were there (Token Merging, arXiv 2210.09461, equation 1).
+        """
+        return self.source.flatten().bincount(minlength=len(self))
 
     def __len__(self) -> int:
         return self.features.shape[0]
