@@ -35,7 +35,7 @@ class PyNvVCException(Exception):
 
 
 class FakeNvc:
-    """The module. `refuse`: packets, counted per decoder, at which it raises."""
+    """The module. `refuse`: packets, counted over all decoders, at which it raises."""
 
     cudaVideoCodec = SimpleNamespace(**{name: ffmpeg for ffmpeg, name in CODECS.items()})
     cudaVideoChromaFormat = SimpleNamespace(__members__={"420": 1})
@@ -44,6 +44,7 @@ class FakeNvc:
         self.decoders: list[FakeDecoder] = []
         self.asked: list[tuple[Any, ...]] = []  # of GetDecoderCaps
         self.refuse: set[int] = set()
+        self.packets = 0
         self.caps: dict[str, int] = {
             "supported": 1, "width_min": 16, "width_max": 4096, "height_min": 16,
             "height_max": 4096, "mb_num_max": 65536, "num_decoder_engines": 2}  # fmt: skip
@@ -59,18 +60,18 @@ class FakeNvc:
     def CreateDecoder(self, *, gpuid: int, codec: str, cudacontext: int, cudastream: int,
                       usedevicememory: bool) -> FakeDecoder:  # fmt: skip
         assert (gpuid, cudacontext, usedevicememory) == (0, 0, True)
-        self.decoders.append(FakeDecoder(codec, self.refuse))
+        self.decoders.append(FakeDecoder(codec, self))
         return self.decoders[-1]
 
     def buffers(self) -> set[int]:
         """The memory of all surfaces, by address."""
-        return {memory.data_ptr() for each in self.decoders for memory in each.memory}
+        return {memory.ctypes.data for each in self.decoders for memory in each.memory}
 
 
 class FakeDecoder:
-    def __init__(self, codec: str, refuse: set[int]) -> None:
-        self.codec, self.calls, self._refuse = codec, 0, refuse
-        self.memory: list[torch.Tensor] = []  # grows to the most pictures of one call
+    def __init__(self, codec: str, nvc: FakeNvc) -> None:
+        self.codec, self._nvc = codec, nvc
+        self.memory: list[np.ndarray] = []  # grows to the most pictures of one call
         self._first: av.VideoFrame | None = None
         self._waiting: deque[av.VideoFrame] = deque()
         self._begin()
@@ -81,10 +82,9 @@ class FakeDecoder:
         self._context.thread_count = 1
 
     def Decode(self, data: SimpleNamespace) -> list[FakeFrame]:
-        for memory in self.memory:
-            memory.view(torch.uint8).fill_(POISON)
-        self.calls += 1
-        if self.calls in self._refuse:
+        self._poison()
+        self._nvc.packets += data.bsl > 0
+        if data.bsl and self._nvc.packets in self._nvc.refuse:
             raise PyNvVCException("Codec not supported on this GPU")
         self._waiting.extend(self._pictures(data))
         ready = len(self._waiting) if data.bsl == 0 else max(0, len(self._waiting) - HELD)
@@ -104,7 +104,11 @@ class FakeDecoder:
         except av.FFmpegError:
             return []  # the real one prints that there was an error
 
-    def _written(self, i: int) -> torch.Tensor:
+    def _poison(self) -> None:
+        for memory in self.memory:
+            memory.view(np.uint8)[...] = POISON
+
+    def _written(self, i: int) -> np.ndarray:
         """The next picture in buffer `i`: luma, then rows of Cb and Cr in turn."""
         frame = self._waiting[0]
         if self._first is None:
@@ -120,14 +124,13 @@ class FakeDecoder:
         if surface.dtype == np.uint16:
             surface <<= 16 - frame.format.components[0].bits
         if i == len(self.memory):
-            self.memory.append(torch.from_numpy(surface))
+            self.memory.append(surface)
         else:
-            self.memory[i].numpy()[...] = surface
+            self.memory[i][...] = surface
         return self.memory[i]
 
     def __del__(self) -> None:
-        for memory in self.memory:  # it is freed, whoever looks at it
-            memory.view(torch.uint8).fill_(POISON)
+        self._poison()  # it is freed, whoever looks at it
 
 
 def _dtype(frame: av.VideoFrame) -> type[np.generic]:
@@ -139,7 +142,7 @@ def _samples(plane: Any, dtype: type[np.generic]) -> np.ndarray:
 
 
 class FakeFrame:
-    def __init__(self, memory: torch.Tensor, frame: av.VideoFrame) -> None:
+    def __init__(self, memory: np.ndarray, frame: av.VideoFrame) -> None:
         self._memory, self._pts = memory, frame.pts
         self._shown = memory[: frame.height * 3 // 2]
 
@@ -148,7 +151,7 @@ class FakeFrame:
 
     def GetPtrToPlane(self, plane: int) -> int:
         assert plane == 0
-        return self._memory.data_ptr()
+        return self._memory.ctypes.data
 
     def __dlpack__(self, stream: object = 0) -> Any:
         return self._shown.__dlpack__()
@@ -197,6 +200,15 @@ class WatchedLane(Lane):
         super().synchronize()
 
 
+_BLIND = {torch.ops.aten.is_pinned.default, torch.ops.aten.new_empty.default}
+
+
+def _is_view(func: Any) -> bool:
+    """It returns what it was given, and writes nothing: no sample is read."""
+    returned = [each.alias_info for each in func._schema.returns]
+    return any(alias is not None and not alias.is_write for alias in returned)
+
+
 class Watch(TorchDispatchMode):
     """Sees every op: none may touch a surface but on its decoder's stream, and the host's waits are
     counted."""
@@ -209,8 +221,7 @@ class Watch(TorchDispatchMode):
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         buffers = self.nvc.buffers()
         touched = any(x.untyped_storage().data_ptr() in buffers for x in tensors)
-        views = any(r.alias_info is not None for r in func._schema.returns)
-        if touched and not views:  # a view reads nothing
+        if touched and func not in _BLIND and not _is_view(func):
             assert WatchedLane.open == 1, f"{func} reads a surface outside of its decoder's stream"
             self.reads += 1
         if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):

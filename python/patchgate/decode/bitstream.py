@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import av
 from av.bitstream import BitStreamFilterContext
@@ -26,12 +25,9 @@ class Bitstream:
         name = _FILTERS.get(codec)
         self._filter = None if name is None else BitStreamFilterContext(name, stream)
 
-    def prepared(self, packet: Packet[VideoStream]) -> Iterator[Packet[VideoStream]]:
-        """The packets to decode for this one, which is used up."""
-        if self._filter is None:
-            yield packet
-        else:
-            yield from self._filter.filter(packet)
+    def prepared(self, packet: Packet[VideoStream]) -> list[Packet[VideoStream]]:
+        """The packets to decode for this one, which is used up. av.FFmpegError if it is damaged."""
+        return [packet] if self._filter is None else self._filter.filter(packet)
 
 
 def sequence_headers(codec: str, data: bytes) -> bytes:

@@ -179,7 +179,7 @@ class PyAVReader:
                 return
             except av.FFmpegError as error:
                 failures += 1
-                self._damaged(error)
+                self.damaged(error)
         self.problems.truncated = True
 
     def _decode_all(self, packets: Packets) -> Iterator[Frame]:
@@ -193,7 +193,7 @@ class PyAVReader:
             frames = self.stream.decode(packet)
         except av.FFmpegError as error:
             if not isinstance(error, EOFError):
-                self._damaged(error, known=packet is not None and packet.is_corrupt)
+                self.damaged(error, known=packet is not None and packet.is_corrupt)
             return []
         for frame in frames:
             self.problems.corrupt_frames += frame.is_corrupt
@@ -208,7 +208,8 @@ class PyAVReader:
             self._shown = begin, max(latest, end)
             self._count += 1
 
-    def _damaged(self, error: av.FFmpegError, *, known: bool = False) -> None:
+    def damaged(self, error: av.FFmpegError, *, known: bool = False) -> None:
+        """Counts a packet that nothing can be made of. DecodeError where that is asked for."""
         self.problems.corrupt_packets += not known
         if self._errors == "raise":
             raise DecodeError(

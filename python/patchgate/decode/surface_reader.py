@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
+import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -71,7 +72,13 @@ class SurfaceReader:
             for packet in self._ahead:
                 sent = _Sent(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe,
                              packet.is_discard)  # fmt: skip
-                for part in bitstream.prepared(packet):
+                known = packet.is_corrupt
+                try:
+                    parts = bitstream.prepared(packet)
+                except av.FFmpegError as error:
+                    self._demuxed.damaged(error, known=known)
+                    continue
+                for part in parts:
                     yield from self._decoded(part, sent)
             yield from self._flushed()
             if self._serial and not self._began:
