@@ -20,27 +20,11 @@ from test_decode import TURNS
 
 import patchgate
 from patchgate.decode import DecodeError, DecodeWarning, FrameBatch, NvdecError, Video
-from patchgate.decode.bitstream import is_shown, sequence_headers
+from patchgate.decode.bitstream import Bitstream, is_shown, parameter_sets, sequence_headers
 
 VIDEOS = ["h264.mp4", "late.mp4", "late.mkv", "late.ts", "hevc.mp4", "hevc.ts", "vp9.webm",
           "av1.mkv", "mpeg2.ts", "vfr.mp4", "vfr.mkv", "faststart.mp4"]  # fmt: skip
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "clips").glob("*.m*[4v]"))
-
-
-@pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
-    """What device="cuda" opens instead of the driver's."""
-    fake = FakeBackend()
-    monkeypatch.setattr("patchgate.decode.opening.nvdec_backend", lambda device: fake)
-    return fake
-
-
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch, backend: FakeBackend) -> FakeBackend:
-    """With decoders that tell whether their stream is the current one."""
-    monkeypatch.setattr("patchgate.decode.nvdec.Lane", WatchedLane)
-    monkeypatch.setattr(WatchedLane, "said", [])
-    return backend
 
 
 def on_gpu(source: Any, **options: Any) -> Video:
@@ -69,40 +53,51 @@ def assert_like_the_cpu(source: Any, **options: Any) -> Video:
 
 @pytest.mark.parametrize("chunk", [1, 7, 64])
 @pytest.mark.parametrize("name", VIDEOS)
-def test_frames_times_and_keys_equal_the_cpu(backend: FakeBackend, name: str, chunk: int) -> None:
+def test_frames_times_and_keys_equal_the_cpu(nvdec: FakeBackend, name: str, chunk: int) -> None:
     video = assert_like_the_cpu(clips.clip(name), chunk=chunk)
     assert not video.problems.damage()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_real_clips_equal_the_cpu(backend: FakeBackend, path: Path) -> None:
+def test_real_clips_equal_the_cpu(nvdec: FakeBackend, path: Path) -> None:
     assert_like_the_cpu(path, end=2.0)
 
 
-def test_what_the_video_tells_is_the_same(backend: FakeBackend) -> None:
+def test_what_the_video_tells_is_the_same(nvdec: FakeBackend) -> None:
     cpu, gpu = (patchgate.open_video(clips.clip("late.ts"), device=d) for d in ("cpu", "cuda"))
     told = ["width", "height", "codec", "colour", "rotation", "begin_stream_seconds",
             "duration_seconds", "average_fps", "num_frames"]  # fmt: skip
     assert [getattr(gpu, name) for name in told] == [getattr(cpu, name) for name in told]
     assert (cpu.decoder, gpu.decoder) == ("pyav", "nvdec")
-    assert (cpu.device.type, gpu.device) == ("cpu", backend.device)
+    assert (cpu.device.type, gpu.device) == ("cpu", nvdec.device)
 
 
-@pytest.mark.parametrize("name", ["late.mp4", "late.mkv", "hevc.ts", "vp9.webm", "av1.mkv"])
+@pytest.mark.parametrize("name", ["late.mp4", "late.mkv", "hevc.mp4", "hevc.ts", "vp9.webm",
+                                  "av1.mkv", "mpeg2.ts"])  # fmt: skip
 @pytest.mark.parametrize("options", [
-    {"start": 0.31}, {"start": 0.9}, {"start": 1.6, "end": 2.0}, {"end": 0.5}, {"fps": 10},
+    {"start": 0.31}, {"start": 0.9}, {"start": 1.2, "end": 1.5}, {"end": 0.5}, {"fps": 10},
     {"start": 0.2, "fps": 7.5}])  # fmt: skip
 def test_start_end_and_fps_equal_the_cpu(
-    backend: FakeBackend, name: str, options: dict[str, Any]
+    nvdec: FakeBackend, name: str, options: dict[str, Any]
 ) -> None:
-    if name in ("vp9.webm", "av1.mkv") and options.get("end") == 2.0:
-        options = {"start": 1.2, "end": 1.5}  # they begin at 0
-    elif name.startswith(("late", "hevc")) and options.get("end") == 0.5:
-        options = {"end": 1.9}  # they begin at 1.56
-    assert_like_the_cpu(clips.clip(name), **options)
+    begin = patchgate.open_video(clips.clip(name)).begin_stream_seconds
+    shifted = {k: v if k == "fps" else v + begin for k, v in options.items()}
+    assert_like_the_cpu(clips.clip(name), **shifted)
 
 
-def test_bytes_files_and_pipes_equal_a_path(backend: FakeBackend) -> None:
+@pytest.mark.parametrize("name", ["h264.mp4", "late.mkv", "hevc.mp4"])
+def test_parameter_sets_are_those_that_ffmpeg_writes(name: str) -> None:
+    with av.open(str(clips.clip(name))) as container:
+        stream = container.streams.video[0]
+        codec, header = stream.codec_context.name, stream.codec_context.extradata
+        (packet,) = Bitstream(codec, stream).prepared(next(container.demux(stream)))
+    sets = parameter_sets(codec, header)
+    assert sequence_headers(codec, sets) == sequence_headers(codec, bytes(packet)) != b""
+    for each in sets.split(b"\x00\x00\x00\x01")[1:]:
+        assert each in bytes(packet)
+
+
+def test_bytes_files_and_pipes_equal_a_path(nvdec: FakeBackend) -> None:
     path = clips.clip("late.ts")
     expected = list(patchgate.open_video(path))
     assert_same(list(on_gpu(path.read_bytes())), expected)
@@ -115,7 +110,7 @@ def test_bytes_files_and_pipes_equal_a_path(backend: FakeBackend) -> None:
     assert_same(list(on_gpu(pipe)), expected)
 
 
-def test_a_raw_stream_has_the_cpus_pictures(backend: FakeBackend, tmp_path: Path) -> None:
+def test_a_raw_stream_has_the_cpus_pictures(nvdec: FakeBackend, tmp_path: Path) -> None:
     """It has no stamps, and says so; pictures come in the order of showing all the same."""
     path = tmp_path / "raw.h264"
     with av.open(str(clips.clip("late.ts"))) as ts:
@@ -124,7 +119,7 @@ def test_a_raw_stream_has_the_cpus_pictures(backend: FakeBackend, tmp_path: Path
         assert_like_the_cpu(path)
 
 
-def test_an_edit_list_hides_what_it_hides_on_the_cpu(backend: FakeBackend, tmp_path: Path) -> None:
+def test_an_edit_list_hides_what_it_hides_on_the_cpu(nvdec: FakeBackend, tmp_path: Path) -> None:
     """FFmpeg's demuxer marks the frames before the edit's start: decoded, not shown."""
     path = tmp_path / "cut.mp4"
     with av.open(str(clips.clip("h264.mp4"))) as source, av.open(str(path), "w") as out:
@@ -146,7 +141,7 @@ def test_an_edit_list_hides_what_it_hides_on_the_cpu(backend: FakeBackend, tmp_p
     ("libsvtav1", "yuv420p10le", (66, 66)), ("libx264", "yuvj420p", (64, 48)),
     ("libvpx", "yuv420p", (63, 47))])  # fmt: skip
 def test_sizes_and_depths_equal_the_cpu(
-    backend: FakeBackend, tmp_path: Path, codec: str, pixels: str, size: tuple[int, int]
+    nvdec: FakeBackend, tmp_path: Path, codec: str, pixels: str, size: tuple[int, int]
 ) -> None:
     known = {"libx265": {"x265-params": "log-level=none:pools=1"}, "libsvtav1": {"preset": "10"}}
     options = known.get(codec, {})
@@ -159,7 +154,7 @@ def test_sizes_and_depths_equal_the_cpu(
 
 @pytest.mark.parametrize("rotation", TURNS)
 def test_rotation_is_applied(
-    backend: FakeBackend, tmp_path: Path, rotation: tuple[float, bool, bool]
+    nvdec: FakeBackend, tmp_path: Path, rotation: tuple[float, bool, bool]
 ) -> None:
     path = clips.write(tmp_path / "clip.mp4", frames=3, rotation=rotation, options=clips.LOSSLESS)
     assert_like_the_cpu(path)
@@ -167,7 +162,7 @@ def test_rotation_is_applied(
 
 @pytest.mark.parametrize(("space", "full"), [(1, False), (9, True), (6, True)])
 def test_colour_is_the_containers(
-    backend: FakeBackend, tmp_path: Path, space: int, full: bool
+    nvdec: FakeBackend, tmp_path: Path, space: int, full: bool
 ) -> None:
     path = clips.write(tmp_path / "clip.mkv", frames=3, space=space, full_range=full)
     video = assert_like_the_cpu(path)
@@ -176,7 +171,7 @@ def test_colour_is_the_containers(
 
 @pytest.mark.parametrize("start", [None, 0.3, 0.6])
 def test_a_new_size_in_the_middle_gets_a_new_decoder(
-    backend: FakeBackend, start: float | None
+    nvdec: FakeBackend, start: float | None
 ) -> None:
     """The old one would scale the pictures to the size that it knows."""
     with pytest.warns(DecodeWarning) if start != 0.6 else _nothing():
@@ -191,7 +186,7 @@ class _nothing:
 
 
 def test_a_change_into_what_nvdec_lacks_is_an_error_that_says_so(
-    backend: FakeBackend, tmp_path: Path
+    nvdec: FakeBackend, tmp_path: Path
 ) -> None:
     video = on_gpu(clips.size_change(tmp_path / "clip.ts", pixels="yuv422p"), chunk=4)
     got: list[FrameBatch] = []
@@ -206,9 +201,7 @@ def _into(got: list[FrameBatch], video: Video) -> list[FrameBatch]:
     return []
 
 
-def test_a_truncated_file_is_told_and_gives_what_it_has(
-    backend: FakeBackend, tmp_path: Path
-) -> None:
+def test_a_truncated_file_is_told_and_gives_what_it_has(nvdec: FakeBackend, tmp_path: Path) -> None:
     whole = torch.cat([b.planes[0] for b in patchgate.open_video(clips.clip("faststart.mp4"))])
     path = clips.truncated(clips.clip("faststart.mp4"), tmp_path / "cut.mp4")
     with pytest.warns(DecodeWarning, match="truncated.*corrupt packet"):
@@ -217,7 +210,7 @@ def test_a_truncated_file_is_told_and_gives_what_it_has(
     assert torch.equal(got[:25], whole[:25])
 
 
-def test_a_surface_is_gone_with_the_next_packet(backend: FakeBackend) -> None:
+def test_a_surface_is_gone_with_the_next_packet(nvdec: FakeBackend) -> None:
     loans = on_gpu(clips.clip("h264.mp4"))._loans()
     first = next(loans).picture.surface
     y = first.planes()[0]
@@ -225,14 +218,14 @@ def test_a_surface_is_gone_with_the_next_packet(backend: FakeBackend) -> None:
     kept = [next(loans).picture.surface for _ in range(8)]
     with pytest.raises(RuntimeError, match="this picture is gone"):
         first.planes()
-    assert kept[-1].planes()[0].data_ptr() in {y.data_ptr(), *backend.nvc.buffers()}
+    assert kept[-1].planes()[0].data_ptr() in {y.data_ptr(), *nvdec.nvc.buffers()}
 
 
-def test_no_batch_shares_memory_with_the_decoder(backend: FakeBackend) -> None:
+def test_no_batch_shares_memory_with_the_decoder(nvdec: FakeBackend) -> None:
     batches = list(on_gpu(clips.clip("h264.mp4"), chunk=7))
     own = {plane.untyped_storage().data_ptr() for batch in batches for plane in batch.planes}
     assert len(own) == 3 * len(batches)
-    assert not own & backend.nvc.buffers()
+    assert not own & nvdec.nvc.buffers()
     assert all(plane.is_contiguous() for batch in batches for plane in batch.planes)
 
 
@@ -248,14 +241,14 @@ def test_every_read_of_a_surface_is_on_its_decoders_stream(watched: FakeBackend)
     assert "synchronize" not in WatchedLane.said
 
 
-def test_two_iterations_side_by_side_do_not_disturb_each_other(backend: FakeBackend) -> None:
+def test_two_iterations_side_by_side_do_not_disturb_each_other(nvdec: FakeBackend) -> None:
     video = on_gpu(clips.clip("h264.mp4"), chunk=4)
     pairs = list(zip(video, video, strict=True))
     assert_same([a for a, _ in pairs], [b for _, b in pairs])
-    assert len(backend.nvc.decoders) == 2
+    assert len(nvdec.nvc.decoders) == 2
 
 
-def test_streams_in_many_threads(backend: FakeBackend) -> None:
+def test_streams_in_many_threads(nvdec: FakeBackend) -> None:
     names = VIDEOS[:8] * 2
     got: dict[int, list[FrameBatch]] = {}
 
@@ -271,28 +264,28 @@ def test_streams_in_many_threads(backend: FakeBackend) -> None:
         assert_same(got[i], list(patchgate.open_video(clips.clip(name))))
 
 
-def test_a_refused_packet_is_skipped_to_the_next_key_packet(backend: FakeBackend) -> None:
+def test_a_refused_packet_is_skipped_to_the_next_key_packet(nvdec: FakeBackend) -> None:
     expected = torch.cat([b.pts_seconds for b in patchgate.open_video(clips.clip("h264.mp4"))])
-    backend.nvc.refuse = {20}
+    nvdec.nvc.refuse = {20}
     video = on_gpu(clips.clip("h264.mp4"))
     with pytest.warns(DecodeWarning, match=r"1 corrupt packet"):
         got = torch.cat([batch.pts_seconds for batch in video])
     assert 8 < len(got) < 40
     assert set(got.tolist()) < set(expected.tolist())
-    assert len(backend.nvc.decoders) == 2
-    backend.nvc.packets = 0
+    assert len(nvdec.nvc.decoders) == 2
+    nvdec.nvc.packets = 0
     with pytest.raises(DecodeError, match="is damaged"):
         list(on_gpu(clips.clip("h264.mp4"), errors="raise"))
 
 
-def test_a_decoder_that_takes_nothing_is_an_error(backend: FakeBackend) -> None:
-    backend.nvc.refuse = {1}
+def test_a_decoder_that_takes_nothing_is_an_error(nvdec: FakeBackend) -> None:
+    nvdec.nvc.refuse = {1}
     with pytest.raises(NvdecError, match=r'Codec not supported.*device="cpu" uses PyAV'):
         list(on_gpu(clips.clip("h264.mp4")))
 
 
 def test_a_decoder_that_gives_nothing_is_an_error(
-    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+    nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fake_nvdec.FakeDecoder._pictures", lambda self, data: [])
     with pytest.raises(NvdecError, match="gave no picture for 40 packets"):
@@ -300,7 +293,7 @@ def test_a_decoder_that_gives_nothing_is_an_error(
 
 
 def test_a_surface_of_another_size_than_the_stream_says_is_an_error(
-    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+    nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("patchgate.decode.surface_reader.kind_of", lambda codec, coded: _other())
     with pytest.raises(NvdecError, match=r"surface of \[72, 64\]"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import av
@@ -21,13 +22,44 @@ class Bitstream:
     """One stream's packets, turned into what a hardware decoder takes."""
 
     def __init__(self, codec: str, stream: VideoStream) -> None:
-        self.codec = codec
+        self._codec = codec
         name = _FILTERS.get(codec)
         self._filter = None if name is None else BitStreamFilterContext(name, stream)
+        self._sets = parameter_sets(codec, stream.codec_context.extradata or b"")
 
     def prepared(self, packet: Packet[VideoStream]) -> list[Packet[VideoStream]]:
         """The packets to decode for this one, which is used up. av.FFmpegError if it is damaged."""
         return [packet] if self._filter is None else self._filter.filter(packet)
+
+    def entered(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        """A prepared key packet for a decoder that saw nothing before it. The filter writes the
+        file's parameter sets before IDR pictures only; one may also enter at others."""
+        data = bytes(packet)
+        if not self._sets or sequence_headers(self._codec, data):
+            return packet
+        return Packet(self._sets + data)  # type: ignore[return-value]
+
+
+def parameter_sets(codec: str, header: bytes) -> bytes:
+    """Those of H.264 and HEVC in a file's header (avcC and hvcC: ISO 14496-15, 5.3.3.1 and
+    8.3.3.1), with start codes."""
+    if codec not in _FILTERS or header[:1] != b"\x01":
+        return header if codec in _FILTERS else b""
+    data, sets = io.BytesIO(header), b""
+
+    def number(size: int) -> int:
+        return int.from_bytes(data.read(size), "big")  # past the end: 0
+
+    hevc = codec == "hevc"
+    data.seek(22 if hevc else 5)
+    arrays = number(1) if hevc else 2  # H.264: sequence sets, then picture sets
+    for i in range(arrays):
+        data.read(hevc)  # what kind of sets
+        count = number(2) if hevc else number(1) & (31 if i == 0 else 255)
+        for _ in range(count):
+            if size := number(2):
+                sets += b"\x00\x00\x00\x01" + data.read(size)
+    return sets
 
 
 def sequence_headers(codec: str, data: bytes) -> bytes:

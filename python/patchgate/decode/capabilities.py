@@ -52,9 +52,9 @@ def why_not(backend: Backend, codec: str, coded: Coded) -> str | None:
     """Why NVDEC cannot decode such pictures here, to be read after "because"; None if it can."""
     look = coded.look
     if codec not in CODECS:
-        return f"{codec} is not among the codecs that it is used for ({', '.join(CODECS)})"
+        return f"NVDEC is not used here for {codec}, only for {', '.join(CODECS)}"
     if look.pixels not in _PIXELS:
-        return f"it is used for 4:2:0 video of 8, 10 or 12 bit, and this is {look.pixels}"
+        return f"NVDEC is used here for 4:2:0 video of 8, 10 or 12 bit, and this is {look.pixels}"
     can = capability(backend, codec, _PIXELS[look.pixels])
     what = f"{codec} of {_PIXELS[look.pixels]} bit"
     if not can.supported:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -75,6 +75,19 @@ class Problems:
                 "from the frame before"
             )
         return said
+
+
+class Pictures(Protocol):
+    """Planes and what they mean: a FrameBatch, or pictures on loan from a decoder."""
+
+    @property
+    def planes(self) -> tuple[Tensor, Tensor, Tensor]: ...  # Y [T, H, W], Cb and Cr [T, Hc, Wc]
+    @property
+    def colour(self) -> Colour: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
 
 
 @dataclass(eq=False, repr=False)

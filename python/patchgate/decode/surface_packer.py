@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from .frames import FrameBatch
 from .planes import oriented
-from .surface import Shown, Surface
+from .surface import Shown
 from .timeline import Clock, Timed
-
-Planes = tuple[Tensor, Tensor, Tensor]
 
 
 class SurfacePacker:
@@ -26,7 +26,7 @@ class SurfacePacker:
         self._reset()
 
     def _reset(self) -> None:
-        self._planes: Planes | None = None  # [chunk, H, W], [chunk, Hc, Wc] x 2
+        self._planes: list[Tensor] = []  # [chunk, H, W], [chunk, Hc, Wc] x 2
         self._times: list[tuple[float, float, bool]] = []
 
     def __len__(self) -> int:
@@ -35,18 +35,17 @@ class SurfacePacker:
     def add(self, timed: Timed[Shown], shown: Shown) -> None:
         """Copy a picture, with its time, behind those before it."""
         with self._lane.running():
-            if self._planes is None:
+            planes = shown.surface.planes()
+            if not self._planes:
                 self._lane.follow()  # the memory may be what the caller's stream still reads
-                self._planes = empty_planes(shown.surface, self._chunk)
-            y, cb, cr = self._planes
-            at = len(self)
-            copy_planes(shown.surface, (y[at], cb[at], cr[at]), self._coded.colour.bit_depth)
+                self._planes = empty_planes(planes, self._chunk)
+            into = [plane[len(self)] for plane in self._planes]
+            copy_planes(planes, into, bits=self._coded.colour.bit_depth)
         seconds = self._clock.seconds
         self._times.append((seconds(timed.ticks), seconds(timed.span), shown.key_frame))
 
     def finish(self) -> FrameBatch:
         """The pictures added so far, as a batch of its own memory; the packer is empty again."""
-        assert self._planes is not None
         with self._lane.running():
             y, cb, cr = (self._own(plane) for plane in self._planes)
         self._lane.lead(y, cb, cr)
@@ -66,18 +65,17 @@ class SurfacePacker:
         return oriented(plane, self._coded.orientation)
 
 
-def empty_planes(surface: Surface, frames: int) -> Planes:
-    """Memory for so many pictures as this one: Y `[T, H, W]`, Cb and Cr `[T, Hc, Wc]`."""
-    y, cb, cr = (plane.new_empty((frames, *plane.shape)) for plane in surface.planes())
-    return y, cb, cr
+def empty_planes(planes: Sequence[Tensor], frames: int) -> list[Tensor]:
+    """Memory `[frames, H, W]` for each plane `[H, W]`."""
+    return [plane.new_empty((frames, *plane.shape)) for plane in planes]
 
 
-def copy_planes(surface: Surface, into: Planes, bit_depth: int | None = None) -> None:
-    """Each plane once; with `bit_depth` above 8, its samples brought to the low bits."""
-    for source, target in zip(surface.planes(), into, strict=True):
-        if bit_depth in (None, 8):
+def copy_planes(planes: Sequence[Tensor], into: Sequence[Tensor], *, bits: int = 8) -> None:
+    """Each plane `[H, W]` once; with more than 8 bits, its samples brought to the low ones."""
+    for source, target in zip(planes, into, strict=True):
+        if bits == 8:
             target.copy_(source)
         else:  # torch shifts no uint16; the sign that an int16 draws in is masked away
-            low = torch.bitwise_right_shift(source.view(torch.int16), 16 - bit_depth,
+            low = torch.bitwise_right_shift(source.view(torch.int16), 16 - bits,
                                             out=target.view(torch.int16))  # fmt: skip
-            low.bitwise_and_((1 << bit_depth) - 1)
+            low.bitwise_and_((1 << bits) - 1)

@@ -66,7 +66,7 @@ class SurfaceReader:
         that this decoder does not take; NvdecError where it takes not one packet.
         """
         packets, self._entry = self._demuxed.packets(start=start)
-        bitstream = Bitstream(self._codec, self._demuxed.stream)
+        self._bitstream = Bitstream(self._codec, self._demuxed.stream)
         self._ahead = Ahead((packet, self._stamp(packet)) for packet in packets)
         try:
             for packet in self._ahead:
@@ -74,7 +74,7 @@ class SurfaceReader:
                              packet.is_discard)  # fmt: skip
                 known = packet.is_corrupt
                 try:
-                    parts = bitstream.prepared(packet)
+                    parts = self._bitstream.prepared(packet)
                 except av.FFmpegError as error:
                     self._demuxed.damaged(error, known=known)
                     continue
@@ -99,6 +99,8 @@ class SurfaceReader:
     def _decoded(self, packet: Packet[VideoStream], sent: _Sent) -> Iterator[Shown]:
         if sent.key:
             yield from self._reshaped(bytes(packet))
+            if self._decoder is None or self._to_key:
+                packet = self._bitstream.entered(packet)
         elif self._to_key:
             return
         self._serial += 1

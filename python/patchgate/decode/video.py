@@ -115,7 +115,7 @@ class Video:
     def __iter__(self) -> Iterator[FrameBatch]:
         return self._run(self._packed)
 
-    def _loans(self) -> Iterator[Loan]:
+    def _loans(self) -> Run[Loan]:
         """For the pipeline alone, and NVDEC: every picture where its decoder left it, uncopied."""
         return self._run(self._lent)
 
