@@ -163,7 +163,7 @@ def backend(device: torch.device) -> Backend:
 def _load(device: torch.device) -> Backend:
     """Once a device; an error is not remembered."""
     try:
-        nvc = importlib.import_module("PyNvVideoCodec")
+        nvc = _package()
     except ModuleNotFoundError as error:
         if error.name != "PyNvVideoCodec":
             raise explained(error, NvdecUnavailable) from error
@@ -175,6 +175,10 @@ def _load(device: torch.device) -> Backend:
         raise explained(error, NvdecUnavailable) from error
     _check_version()
     return Backend(nvc, device)
+
+
+def _package() -> Any:
+    return importlib.import_module("PyNvVideoCodec")
 
 
 def _check_cuda(device: torch.device) -> None:
