@@ -86,6 +86,13 @@ def test_other_chroma_falls_back(nvdec: FakeBackend, tmp_path: Path) -> None:
     assert not nvdec.nvc.asked, "there is nothing to ask"
 
 
+def test_interlaced_video_falls_back(nvdec: FakeBackend, tmp_path: Path) -> None:
+    """NVDEC would not give the fields as they are."""
+    path = clips.write(tmp_path / "clip.mkv", frames=4, options={"x264-params": "interlaced=1"})
+    with pytest.warns(DecodeWarning, match="because it is interlaced"):
+        patchgate.open_video(path, device="cuda")
+
+
 def test_tokens_of_a_fallback_are_the_same(nvdec: FakeBackend) -> None:
     with pytest.warns(DecodeWarning, match="by PyAV"):
         got = patchgate.tokenize(clips.clip("mpeg4.avi"), size=56, device="cuda")

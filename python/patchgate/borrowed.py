@@ -211,7 +211,8 @@ class _Chunk:
         self._lane.lead(rows, index, cu_seqlens, source, names)
         kept = KeptCells(index[:count], cu_seqlens, source, names)
         tokens = self._features.of(rows, kept, self._stages.time)
-        here = Told(told[1][:count], *told[2:])
+        # Copies: page-locked memory is scarce, and most of the capacity is empty.
+        here = Told(*(tensor.clone() for tensor in (told[1][:count], *told[2:])))
         return chunk_of(tokens, here, *self._seconds(), frames_before)
 
     def _seconds(self) -> tuple[Tensor, Tensor]:

@@ -55,6 +55,8 @@ def why_not(backend: Backend, codec: str, coded: Coded) -> str | None:
         return f"NVDEC is not used here for {codec}, only for {', '.join(CODECS)}"
     if look.pixels not in _PIXELS:
         return f"NVDEC is used here for 4:2:0 video of 8, 10 or 12 bit, and this is {look.pixels}"
+    if coded.interlaced:
+        return "it is interlaced, and NVDEC would make whole frames of its fields"
     can = capability(backend, codec, _PIXELS[look.pixels])
     what = f"{codec} of {_PIXELS[look.pixels]} bit"
     if not can.supported:

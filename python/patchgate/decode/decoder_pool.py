@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 from collections import OrderedDict
 from functools import lru_cache
@@ -53,6 +55,8 @@ class DecoderPool:
 
     def clear(self) -> None:
         """Frees the decoders that nobody uses."""
+        if os.getpid() != self.backend.process:
+            return  # a fork's copies of them: not its own to free
         with self._lock:
             spare = list(self._free)
             self._free.clear()
@@ -66,4 +70,6 @@ class DecoderPool:
 @lru_cache
 def decoder_pool(backend: Backend) -> DecoderPool:
     """The one pool of a device."""
-    return DecoderPool(backend)
+    pool = DecoderPool(backend)
+    atexit.register(pool.clear)  # the driver goes before Python's own last objects do
+    return pool

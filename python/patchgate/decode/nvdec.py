@@ -121,7 +121,9 @@ class Decoder:
         data.bsl, data.bsl_data = (0, 0) if packet is None else _buffer(packet)
         data.pts = data.dts = serial
         try:
-            return [self._surface(frame) for frame in self._decoder.Decode(data)]
+            frames = self._decoder.Decode(data)
+            with self.lane.running():  # DLPack makes the current stream wait: for itself, here
+                return [self._surface(frame) for frame in frames]
         except Exception as error:
             raise explained(error, NvdecError) from error
 

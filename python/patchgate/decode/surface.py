@@ -108,16 +108,18 @@ class Coded(NamedTuple):
     look: Look
     colour: Colour
     orientation: Orientation
+    interlaced: bool
 
     @classmethod
     def of(cls, frame: Frame) -> Coded:
+        interlaced = bool(frame.interlaced_frame)
         frame = native(frame)
-        return cls(look_of(frame), colour_of(frame), orientation_of(frame))
+        return cls(look_of(frame), colour_of(frame), orientation_of(frame), interlaced)
 
     def turned_like(self, first: Coded) -> Coded:
         """With the rotation of `first`: it is the container's, and a bare packet has none."""
         look = self.look._replace(rotation=first.look.rotation)
-        return Coded(look, self.colour, first.orientation)
+        return self._replace(look=look, orientation=first.orientation)
 
 
 class Shown(NamedTuple):
