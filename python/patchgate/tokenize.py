@@ -42,13 +42,14 @@ def tokenize(
         size: ``(H, W)`` of the grid in pixels, where neither tower nor gate says.
         fps: frames per second to look at; None: every frame.
         start, end: seconds on the video's clock.
-        device: "cpu".
+        device: "cpu", or "cuda" to decode on the GPU: frames never leave it.
         on_chunk: called with every ``TokenChunk`` as it is made.
         open_options: further options of ``open_video``, as ``chunk`` and ``threads``.
 
     Returns:
-        ``VideoTokens`` on the CPU (features: where the tower is). Memory: the tokens, 11 bytes per
-        cell and frame, and a few chunks of frames, whatever the video's length.
+        ``VideoTokens`` on the CPU (features: where the tower is, or without one the video).
+        Memory: the tokens, 11 bytes per cell and frame, and a few chunks of frames, whatever the
+        video's length; on a GPU see ``surface_chunks``.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: from ``open_video`` and ``Gate``; a tower that is
@@ -58,7 +59,8 @@ def tokenize(
     gate = sized_gate(gate, size) if tower is None else _tower_gate(tower, gate, size)
     with _opened(video, fps, start, end, device, open_options) as source:
         if tower is None:
-            features = PixelFeatures(gate.settings, cast("tuple[int, int]", gate.size))
+            own = cast("tuple[int, int]", gate.size)
+            features = PixelFeatures(gate.settings, own, source.device)
         else:
             place = tower.pixel_spec.place(source.height, source.width)
             own = (place[0].size, place[1].size)

@@ -94,7 +94,7 @@ class VideoTokens:
 
     def dense(self) -> Tensor:
         """Every cell's features, ``[T, h, w, D]``: each cell gets those of its source."""
-        return _ops.expand(self.features, self.source)
+        return _ops.expand(self.features, self.source.to(self.features.device))
 
     def reconstruct(self, rgb: bool = False) -> Tensor:
         """The video rebuilt from the emitted cells and the vectors alone.
