@@ -107,7 +107,7 @@ def bins(scores: Tensor, k: int, *, depth: int = 5, threshold: float = 0.8) -> T
     Source: AKS (arXiv 2502.21271, "ADA").
     """
     s = unit(scores)
-    if s is None or checked_count("k", k, 0) >= len(s):
+    if s is None or checked_count("k", k, 0) >= len(s) or not k:
         return uniform(len(scores), k)
     leaves = ada_leaves(s.numpy(), k, depth, threshold)
     ranked = [start + (-s[start:stop]).argsort(stable=True) for start, stop, _ in leaves]
@@ -204,7 +204,11 @@ def local_maxima(s: Tensor, reach: int = 1) -> Tensor:
     after = functional.pad(s, (0, reach), value=-math.inf)
     highest_before = before.unfold(0, reach, 1).amax(1)  # [N]
     highest_after = after.unfold(0, reach + 1, 1).amax(1)  # [N], itself included
-    return (s > highest_before) & (s >= highest_after)
+    maxima = (s > highest_before) & (s >= highest_after)
+    other = (s != s[:1]).nonzero()  # what a plateau at the beginning leads to
+    if len(other):
+        maxima[0] &= s[0] > s[other[0, 0]]
+    return maxima
 
 
 def basins(scores: Tensor, k: int, *, rounds: int = 50) -> Tensor:

@@ -242,8 +242,9 @@ def f2c(
     if budget.frames:
         at = pool.filled(at, n, k)
     detail = [chosen.get(i, (1.0, k_a + i)) for i in at.tolist()]
-    scale, clip = (torch.tensor(values) for values in zip(*detail, strict=True))
-    return plan(frames, at, budget, scale=scale.double(), clip=clip)
+    scales, clips = zip(*detail, strict=True)
+    scale = torch.tensor(scales, dtype=torch.float64)
+    return plan(frames, at, budget, scale=scale, clip=torch.tensor(clips))
 
 
 def cvvae(frames: Frames, budget: Budget, *, group: int = 4) -> Plan:
