@@ -8,6 +8,10 @@ diverse.py  .. by features                     frames.py   candidates and what i
 spend.py    in what detail each is shown       plan.py     frames, detail, cost; sets of plans
 agent.py    windows, for a second look         labels.py   how times are told to a model
 
+What knows of videos: container.py (times and key frames, with no decoding), statistics.py (the
+gate's, by the way), scorer.py (of a query), prior.py (a plan's ratio as a cap on the gate),
+looker.py with wanted.py and joined.py (looks again, and does nothing twice).
+
 seeds.py, peers.py, focus.py: the literature's systems, a composition each; registry.py lists them;
 published.py is what their public code does, defects included. docs/policies.md says what is what.
 """
@@ -15,12 +19,16 @@ published.py is what their public code does, defects included. docs/policies.md 
 from patchgate.policies import diverse, labels, pick, pool, spend
 from patchgate.policies.agent import around, window
 from patchgate.policies.budget import Budget
+from patchgate.policies.container import container_frames
 from patchgate.policies.focus import focus
 from patchgate.policies.frames import Frames
 from patchgate.policies.grids import Cells, Grid, llava_onevision, qwen3_vl, qwen25_vl, siglip
+from patchgate.policies.looker import Looker
 from patchgate.policies.peers import aks, bolt, maxinfo, mdp3, mgsampler, q_frame, slice, uniform
 from patchgate.policies.plan import Plan
+from patchgate.policies.prior import CappedGate
 from patchgate.policies.registry import POLICIES
+from patchgate.policies.scorer import DualEncoder
 from patchgate.policies.seeds import (
     apollo,
     chronoforge,
@@ -35,19 +43,24 @@ from patchgate.policies.seeds import (
     sevila,
     zoom,
 )
+from patchgate.policies.statistics import tokenize_with_statistics
 
 __all__ = [
     "POLICIES",
     "Budget",
+    "CappedGate",
     "Cells",
+    "DualEncoder",
     "Frames",
     "Grid",
+    "Looker",
     "Plan",
     "aks",
     "apollo",
     "around",
     "bolt",
     "chronoforge",
+    "container_frames",
     "cvvae",
     "date",
     "diverse",
@@ -72,6 +85,7 @@ __all__ = [
     "siglip",
     "slice",
     "spend",
+    "tokenize_with_statistics",
     "uniform",
     "window",
     "zoom",
