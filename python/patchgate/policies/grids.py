@@ -159,11 +159,13 @@ def qwen25_vl(height: int, width: int, rounding: Rounding = "transformers") -> Q
     return Qwen(height, width, 28, rounding, per_video=False)
 
 
-def qwen3_vl(height: int, width: int, rounding: Rounding = "transformers", most: int = 768) -> Qwen:
+def qwen3_vl(
+    height: int, width: int, rounding: Rounding = "transformers", most: int = 24_576
+) -> Qwen:
     """Qwen3-VL: tokens of 32 pixels, two frames deep, for a video of this size in pixels.
 
     As ``qwen25_vl``, but the processor of transformers bounds the pixels of all frames together:
-    by ``most`` times 1024, its ``size["longest_edge"]`` (the class has 768; published models more).
+    by ``most`` times 1024, its ``size["longest_edge"]`` (the class itself has 768 times 1024).
     """
     most = checked_count("most", most, 1)
     return Qwen(height, width, 32, rounding, per_video=True, most=most)

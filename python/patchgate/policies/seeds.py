@@ -182,7 +182,7 @@ def kffocus(
     scores the key frames; the share is ours, for the paper's is not known.
     """
     checked_number("important", important, 0, 1, "of the frames")
-    n, k = len(frames), budget.count(len(frames))
+    n, k = len(frames), budget.count(len(frames), important + (1 - important) / 4)
     at, _ = pool.key_frames(frames, delta)
     if len(at) < min(k, n):
         at = pool.filled(at, n, k)
