@@ -45,6 +45,7 @@ _MOST_LISTED = 12
 @app.command()
 @spread
 def plan(
+    context: typer.Context,
     video: VideoPath,
     gate: GateOptions,
     read: ReadOptions,
@@ -98,7 +99,7 @@ def plan(
         chosen = named.run(seen, budget, **({"strict": True} if strict else {}))
         facts = _facts(video, policy, budget, seen, chosen)
         if output is not None:
-            facts |= _drawn(video, wanted, options, chosen, facts, output)
+            facts |= _drawn(context, wanted, options, chosen, facts, output)
         facts["warnings"] = warned
         result(facts, _lines(facts, seen, chosen), video, as_json)
     return facts
@@ -181,7 +182,12 @@ def _facts(video: str, policy: str, budget: Budget, seen: Frames, chosen: Plan) 
 
 
 def _drawn(
-    video: str, gate: Gate, options: dict[str, Any], chosen: Plan, facts: dict[str, Any], page: Path
+    context: typer.Context,
+    gate: Gate,
+    options: dict[str, Any],
+    chosen: Plan,
+    facts: dict[str, Any],
+    page: Path,
 ) -> dict[str, Any]:
     """Writes the report; gives what of it the facts tell."""
     # matplotlib: a quarter of a second that only this needs
@@ -189,8 +195,8 @@ def _drawn(
     from patchgate.report.planned import Planned
 
     planned = Planned(facts["policy"], chosen, facts["tokens"], facts["budget_tokens"])
-    command = f"patchgate plan {video} --policy {facts['policy']}"
-    job = inspection.Job(video, page, None, gate, options, [], command, planned)
+    command = inspection.typed(context)
+    job = inspection.Job(facts["video"], page, None, gate, options, [], command, planned)
     seen = inspection.inspect_video(job)
     return {"output": seen["output"], "output_bytes": seen["output_bytes"]}
 

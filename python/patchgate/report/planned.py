@@ -9,7 +9,7 @@ from patchgate.history import History
 from patchgate.policies.plan import Plan
 
 _WIDTH, _HEIGHT = 1000, 60  # of the drawing, which is stretched to the page
-_THINNEST = 1.2
+_THINNEST, _WIDEST = 1.2, 5.0  # of a bar
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,13 @@ class Planned:
         }
 
     def _svg(self, begin: float, end: float) -> str:
-        """A bar for each frame, from its time to that of a frame at an even rate or the next."""
+        """A bar for each frame, from its time on."""
         plan, width = self.plan, _WIDTH / max(end - begin, 1e-9)
         lefts = [(t - begin) * width for t in plan.pts.tolist()]
-        each = _WIDTH / max(len(plan), 1) * 0.6
         bars = []
         for i, left in enumerate(lefts):
             room = (lefts[i + 1] if i + 1 < len(lefts) else _WIDTH) - left
-            wide = max(_THINNEST, min(each, 0.85 * room))
+            wide = max(_THINNEST, min(_WIDEST, 0.8 * room))
             high = _HEIGHT / float(plan.scale[i])
             colour = "odd" if int(plan.clip[i]) % 2 else "even"
             opacity = 0.35 + 0.65 * float(plan.ratio[i])
