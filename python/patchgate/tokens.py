@@ -53,7 +53,7 @@ class VideoTokens:
     source: Tensor  # [T, h, w] int64: index into features
     kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed, 3 merged into another token
     motion: Tensor  # [T, h, w, 2] int8: (dy, dx) in pixels to where a moved cell came from
-    layout: TokenLayout | None  # None: the features are a tower's
+    layout: TokenLayout | None  # None: the features are a tower's, or of several looks
     start_picture: Tensor | None = field(default=None)  # [f, C, H, W]: the picture before a slice
 
     @property
@@ -109,8 +109,8 @@ class VideoTokens:
         """
         if self.layout is None:
             raise ValueError(
-                "reconstruct: these features come from a tower; "
-                "tokenize the video without one to get tokens that hold pixels"
+                "reconstruct: these features come from a tower, or from several looks at a video; "
+                "tokenize it without a tower, in one go, to get tokens that hold its pixels"
             )
         planes = reconstruct.planes(self, self.layout)
         return yuv_to_rgb(planes, self.layout.matrix) if rgb else planes
