@@ -130,4 +130,4 @@ def test_tome_removes_so_many_a_layer() -> None:
     model, pixels = tower(), clip(2)
     assert tome_layers.encode(model, pixels).tokens == 2 * 2  # half a layer: 13 are too many
     assert tome_layers.encode(model, pixels, 0.5).tokens == 2 * 8
-    assert tome_layers.encode(model, pixels, 0.1).tokens == 2 * 2
+    assert tome_layers.encode(model, pixels, 0.1).tokens == 2 * 3  # 16, 11, 6, half of it

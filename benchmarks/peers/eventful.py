@@ -77,5 +77,4 @@ def encode(model: Any, pixel_values: Tensor, share: float = SHARE) -> Encoded:
             frame, spent = layer(frame)
             flops += spent
         frames.append(frame)
-    shown = model.post_layernorm(torch.stack(frames))
-    return Encoded(shown, shown.shape[0] * shown.shape[1], flops)
+    return Encoded.of(model.post_layernorm(torch.stack(frames)), flops)

@@ -12,13 +12,25 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from peers.choice import Choice, numbered
+
 
 class Encoded(NamedTuple):
     """What a tower makes of a clip with a peer inside it."""
 
     features: Tensor  # [T, N, D]: what every cell shows
-    tokens: int  # that leave the tower
+    choice: Choice  # which tokens leave the tower
     flops: float  # of patch embedding and layers
+
+    @property
+    def tokens(self) -> int:
+        """How many. Synchronises."""
+        return self.choice.tokens
+
+    @classmethod
+    def of(cls, features: Tensor, flops: float) -> "Encoded":
+        """Where as many tokens leave as enter."""
+        return cls(features, Choice(numbered(features[..., 0])), flops)
 
 
 class Layer:
@@ -72,4 +84,4 @@ def dense(model: Any, pixel_values: Tensor) -> Encoded:
         x = x + layer.mlp(layer.norm2(x))
         flops += tokens * (4 * layer.linear_flops + layer.mlp_flops)
         flops += tokens * x.shape[1] * layer.pair_flops
-    return Encoded(model.post_layernorm(x), tokens, flops)
+    return Encoded.of(model.post_layernorm(x), flops)

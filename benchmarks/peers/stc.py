@@ -52,8 +52,7 @@ def encode(
                 frame, spent = _selective(layer, frame, references[number], share)
             flops += spent
         frames.append(frame)
-    shown = model.post_layernorm(torch.stack(frames))
-    return Encoded(shown, shown.shape[0] * shown.shape[1], flops)
+    return Encoded.of(model.post_layernorm(torch.stack(frames)), flops)
 
 
 def _full(layer: Layer, x: Tensor) -> tuple[Tensor, float, _Reference]:

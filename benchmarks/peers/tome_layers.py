@@ -40,4 +40,4 @@ def encode(model: Any, pixel_values: Tensor, share: float | None = None) -> Enco
         flops += state.size.numel() * layer.mlp_flops
     left = model.post_layernorm(state.tokens)  # [T, n, D]
     shown = left.gather(1, state.owner[..., None].expand(-1, -1, left.shape[2]))
-    return Encoded(shown, state.size.numel(), flops)
+    return Encoded(shown, state.choice(), flops)
