@@ -30,14 +30,12 @@ class Trace:
 
     kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed
     motion: Tensor  # [T, h, w, 2] int8: (dy, dx) in pixels to where a moved cell came from
-    shown: Tensor | None = None  # [T, N, D]: what every cell shows, of methods after or in a tower
-    flops: float | None = None  # of the tower, of methods in it
 
     @classmethod
-    def of(cls, keep: Tensor, **more: Any) -> "Trace":
+    def of(cls, keep: Tensor) -> "Trace":
         """Of a mask ``[T, h, w]`` of cells to keep; the others hold what was kept there last."""
         kind = torch.where(keep, CHANGED, STATIC).to(torch.uint8)
-        return cls(kind, torch.zeros((*keep.shape, 2), dtype=torch.int8), **more)
+        return cls(kind, torch.zeros((*keep.shape, 2), dtype=torch.int8))
 
     @property
     def tokens(self) -> int:

@@ -24,6 +24,14 @@ from reading.vit.model import pixel_values
 
 
 @dataclass(frozen=True)
+class Encoded(Trace):
+    """A trace that brings what the tower says of every cell."""
+
+    features: Tensor  # [T, N, D]
+    flops: float | None = None  # of the tower, if less than the dense one's
+
+
+@dataclass(frozen=True)
 class Rival:
     """A peer that chooses, at a value of its knob."""
 
@@ -45,8 +53,10 @@ class Rival:
 
 def traced(choice: Choice, seen: Seen, looks: str) -> Trace:
     """A choice as a trace; one by features says what every cell shows."""
-    shown = choice.shown(seen.features) if looks == "features" else None
-    return Trace.of(choice.keep, shown=shown)
+    trace = Trace.of(choice.keep)
+    if looks != "features":
+        return trace
+    return Encoded(trace.kind, trace.motion, choice.shown(seen.features))
 
 
 @dataclass(frozen=True)
@@ -64,8 +74,8 @@ class Inside:
     @torch.no_grad()
     def traces(self, seen: Seen) -> list[Trace]:
         found = ENCODERS[self.family].encode(self.model, pixel_values(seen.rgb), self.value)
-        keep = found.choice.keep.view(seen.shape)
-        return [Trace.of(keep, shown=found.features, flops=found.flops)]
+        trace = Trace.of(found.choice.keep.view(seen.shape))
+        return [Encoded(trace.kind, trace.motion, found.features, found.flops)]
 
 
 @dataclass
@@ -86,10 +96,10 @@ class OnFeatures:
 
     @torch.no_grad()
     def read(self, footage: Any, method: Method, trace: Trace, looks: Sequence[Look]) -> Said:
-        if trace.shown is None:
+        if not isinstance(trace, Encoded):
             return Said(self.reader.read(footage, looks))
-        work = None
+        work = 1.0  # of the dense tower's
         if trace.flops is not None:
             one = layers.dense(self.reader.tower, pixel_values(footage.rgb(slice(0, 1)))).flops
             work = trace.flops / (one * len(trace.kind))
-        return Said(self.reader.read_hidden(trace.shown, looks), work)
+        return Said(self.reader.read_hidden(trace.features, looks), work)
