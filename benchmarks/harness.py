@@ -75,9 +75,14 @@ def provenance() -> dict[str, Any]:
 
 def save(name: str, rows: Any) -> Path:
     """Writes ``results/<name>.json`` with its provenance."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"provenance": provenance(), "rows": rows}, indent=1) + "\n")
+    return write(RESULTS / f"{name}.json", rows)
+
+
+def write(path: Path, rows: Any, **run: Any) -> Path:
+    """Writes rows with their provenance; ``run``: what else is to be known of how they came."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"provenance": provenance() | run, "rows": rows}
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
 
 

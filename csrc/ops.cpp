@@ -5,7 +5,8 @@
 // Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels,
 // h w cells, N = h * w, K tokens, D features, P patch side. In attention: R queries, A rows of
 // keys, G groups, L keys of all groups, H heads, d features of a head. In exchange: M tokens, n
-// stale ones, c exchanged keys, r rows.
+// stale ones, c exchanged keys, r rows. In merging: A rows, L entries of an index, G segments,
+// Q queries, B bins.
 #include "torch.h"
 
 STABLE_TORCH_LIBRARY(patchgate, m) {
@@ -90,6 +91,40 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
       "Tensor token, Tensor row, Tensor cu_tokens, Tensor query, Tensor key, Tensor value, "
       "Tensor changed, Tensor weight, Tensor cu_changed, float scale, int level) -> Tensor");
 
+  // Segment mean. features [A, D] of a float dtype, weight [A] float32 (float64 for float64), index
+  // [L] int64, cu_segments [G + 1] int32: the weighted mean of the rows of features that
+  // index[cu_segments[g]:cu_segments[g + 1]] names, in float32 (float64).
+  // -> [G, D] of the features' dtype; 0 where a segment has no weight.
+  m.def(
+      "segment_mean(Tensor features, Tensor? weight, Tensor index, Tensor cu_segments) -> Tensor");
+
+  // Gradients of segment_mean, from its inputs, output and its gradient.
+  // -> of features (in their dtype) and weight (in its dtype; [0] if there is none).
+  m.def(
+      "segment_mean_backward(Tensor grad, Tensor features, Tensor? weight, Tensor index, "
+      "Tensor cu_segments, Tensor out) -> (Tensor, Tensor)");
+
+  // Nearest token. features [K, D] float32, query [Q] int64, candidate [L] int64 (negative: none),
+  // begin, end [Q] int64: of the rows that candidate[begin[q]:end[q]] names, the one nearest to row
+  // query[q]; the first of equals, never the query itself.
+  // -> nearest [Q] int64 (-1: no candidate), squared Euclidean distance [Q] float32 (inf).
+  m.def(
+      "nearest_token(Tensor features, Tensor query, Tensor candidate, Tensor begin, Tensor end) "
+      "-> (Tensor, Tensor)");
+
+  // Contract. features [K, D] float32; weight [K] float64, inf for a token that must stay as it is;
+  // link [K] int64, the token that each may join (-1: none), a forest; distance [K] float32,
+  // squared, to that token. Joins the cheapest first, at most `most` of all tokens and room[b]
+  // [B] int64 of those of bin [K] int64 b; the rule is that of reference/contract.py.
+  // -> [K] int64, the token that stands for each: itself if it stays.
+  m.def(
+      "contract(Tensor features, Tensor weight, Tensor link, Tensor distance, Tensor bin, "
+      "Tensor room, SymInt most, float threshold) -> Tensor");
+
   // Expand. features [K, D], source [...] int64 -> [..., D].
   m.def("expand(Tensor features, Tensor source) -> Tensor");
+
+  // Gradient of expand. grad [..., D] float, source [...] int64 -> [tokens, D]: of every token the
+  // sum over its cells, added up in float32 (float64 for float64) and rounded once.
+  m.def("expand_backward(Tensor grad, Tensor source, SymInt tokens) -> Tensor");
 }

@@ -1,5 +1,6 @@
 """Random groups of queries and keys, and how exact residual attention must be on them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -63,7 +64,7 @@ def error(got: Tensor, exact: Tensor) -> float:
     return (got - exact)[finite].abs().max().item() if finite.any() else 0.0
 
 
-def check(case: Case, level: int | None = None) -> None:
+def check(case: Case, level: int | None = None, op: Callable[..., tuple[Tensor, ...]] = op) -> None:
     """At most twice as far from float64 as the plain torch computation in the same dtype."""
     got = op(*case) if level is None else op_at(*case, level)
     plain = reference.residual_attention(*case)

@@ -102,17 +102,18 @@ def plain(path: Path | str) -> tuple[list[np.ndarray], list[float]]:
     return [samples for samples, _ in frames], [seconds for _, seconds in frames]
 
 
-def size_change(path: Path, second: tuple[int, int] = (96, 64), pixels: str = "yuv420p") -> Path:
-    """MPEG-TS: 10 frames of 64x48 yuv420p, then 10 of another size or format, in one stream."""
+def size_change(path: Path, second: tuple[int, int] = (96, 64), pixels: str = "yuv420p",
+                first: tuple[int, int] = (64, 48)) -> Path:  # fmt: skip
+    """MPEG-TS: 10 frames yuv420p of a size, then 10 of another size or format, in one stream."""
     with av.open(str(path), "w", format="mpegts") as out:
         stream = out.add_stream("libx264", rate=RATE, options=dict(LOSSLESS))
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = *first, "yuv420p"
         stream.time_base = stream.codec_context.time_base = TICK
         other = av.CodecContext.create("libx264", "w")
         other.width, other.height = second
         other.pix_fmt, other.time_base, other.options = pixels, TICK, dict(LOSSLESS)
         other.framerate = Fraction(RATE)
-        for packet in encode(stream, (64, 48), "yuv420p", [STEP * i for i in range(10)]):
+        for packet in encode(stream, first, "yuv420p", [STEP * i for i in range(10)]):
             out.mux(packet)
         for packet in encode(other, second, pixels, [STEP * i for i in range(10, 20)], first=10):
             packet.stream = stream

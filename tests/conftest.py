@@ -31,6 +31,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     pytest.skip("no CUDA device")
 
 
+@pytest.fixture
+def nvdec(monkeypatch: pytest.MonkeyPatch):
+    """What device="cuda" opens instead of the driver's: a fake, on the CPU."""
+    from fake_nvdec import FakeBackend
+
+    fake = FakeBackend()
+    monkeypatch.setattr("patchgate.decode.opening.nvdec_backend", lambda device: fake)
+    return fake
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch, nvdec):
+    """With decoders that tell whether their stream is the current one."""
+    from fake_nvdec import WatchedLane
+
+    monkeypatch.setattr("patchgate.decode.nvdec.Lane", WatchedLane)
+    monkeypatch.setattr(WatchedLane, "said", [])
+    return nvdec
+
+
 @pytest.fixture(autouse=True)
 def _poison():
     """Fills uninitialised memory, so that an output a kernel forgets to write fails its test."""

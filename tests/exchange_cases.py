@@ -83,7 +83,7 @@ def error(got: Tensor, exact: Tensor) -> float:
     return (got - exact).nan_to_num().abs().max().item() if got.numel() else 0.0
 
 
-def check(case: Case, level: int | None = None) -> None:
+def check(case: Case, level: int | None = None, op: Callable[..., Tensor] = op) -> None:
     """At most twice as far from float64 as the plain torch computation in the same dtype."""
     mine = results(op if level is None else lambda *args: op_at(*args, level), case)
     plain = results(reference.exchange, case)

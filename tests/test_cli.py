@@ -370,15 +370,18 @@ with Stop() as stop:
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_while_inspecting_writes_nothing(tmp_path, endless):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_ctrl_c_while_inspecting_writes_nothing(tmp_path, endless, number, code):
     words = command("inspect", endless, "-o", tmp_path / "p.png", "--size", "980")
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob(".p.png.*")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
-    assert process.returncode == 130, stderr
+    assert process.returncode == code, stderr
     assert "Traceback" not in stderr
     assert "nothing was written" in stderr
     assert not list(tmp_path.iterdir())

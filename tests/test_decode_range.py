@@ -137,7 +137,7 @@ def test_thirds_of_a_second_in_milliseconds(tmp_path):
     ({"fps": 0}, "fps must be"), ({"fps": -1}, "fps must be"), ({"fps": float("nan")}, "fps must"),
     ({"chunk": 0}, "chunk must be"), ({"chunk": 1.5}, "chunk must be"),
     ({"threads": 0}, "threads must be"), ({"errors": "quiet"}, "errors must be"),
-    ({"device": "cuda"}, "NVDEC")])  # fmt: skip
+    ({"device": "mps"}, "device"), ({"device": 3.5}, "device")])  # fmt: skip
 def test_options_out_of_range(wrong, message):
     with pytest.raises(ValueError, match=message):
         patchgate.open_video(clips.clip("h264.mp4"), **wrong)

@@ -1,5 +1,8 @@
 """A gated tower that ends at one of its hidden states."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from gated_cases import FAMILIES, MEAN, STD, N, flicker, noise, normalised, tower
@@ -54,6 +57,15 @@ def test_encode_gives_it_too(family):
     features = gated(model, feature_layer=-2).encode(rows, torch.arange(N), ends, source)
     expected = model(x, output_hidden_states=True).hidden_states[-2][0, -N:]
     torch.testing.assert_close(features, expected, **EXACT)
+
+
+@both
+@pytest.mark.parametrize("copied", [lambda x: pickle.loads(pickle.dumps(x)), copy.deepcopy])
+def test_copies(family, copied):
+    sparse, x = gated(tower(family), feature_layer=-2), normalised(flicker(3))
+    torch.testing.assert_close(
+        copied(sparse)(x).last_hidden_state, sparse(x).last_hidden_state, rtol=0, atol=0
+    )
 
 
 @both

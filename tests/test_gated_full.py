@@ -61,6 +61,11 @@ def reuse(t: int, seed: int) -> Tensor:
     return frames
 
 
+def cuts(t: int, seed: int) -> Tensor:
+    """New pictures frame after frame, then one of which cells change."""
+    return torch.cat([noise(t - 4, seed), flicker(4, seed)])
+
+
 def gate_of(sparse, x):
     """What the tower's own gate says: ``[T, N]`` kept, ``[T, N]`` source."""
     result = patchgate.Gate(**vars(sparse.gate_settings)).push(sparse._planes(x))
@@ -75,7 +80,7 @@ def composed(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 @both
 @rules
-@pytest.mark.parametrize("video", [flicker, reuse], ids=lambda video: video.__name__)
+@pytest.mark.parametrize("video", [flicker, reuse, cuts], ids=lambda video: video.__name__)
 def test_oracle(family, rule, video):
     x = normalised(video(7, 5))
     sparse = gated(family, on_motion="reuse", **rule)
@@ -92,7 +97,7 @@ def test_oracle(family, rule, video):
 
 
 @both
-@pytest.mark.parametrize("video", [flicker, camera, noise], ids=lambda video: video.__name__)
+@pytest.mark.parametrize("video", [flicker, camera, noise, cuts], ids=lambda video: video.__name__)
 def test_tolerance_0_is_the_dense_tower_over_the_composed_input(family, video):
     x = normalised(video(9, 2))
     sparse = gated(family, tolerance=0)

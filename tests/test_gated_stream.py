@@ -1,6 +1,7 @@
 """A stream of pushes equals the whole clip, and remembers no more than it must."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -208,3 +209,25 @@ def test_a_token_that_was_forgotten_is_not_guessed():
         stream.encode(rows[t], cell, ends, torch.arange(t * N, (t + 1) * N).view(1, 4, 4))
     with pytest.raises(ValueError, match="token 0 is not remembered"):
         stream.encode(rows[2, :0], cell[:0], ends * 0, torch.arange(N).view(1, 4, 4))
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.05, math.inf])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_push_in_which_nothing_is_new_enters_no_layer(family, tolerance, monkeypatch):
+    x = normalised(flicker(4))
+    x = torch.cat([x[:3], x[2:3].expand(4, -1, -1, -1), x[3:], x[:1]])
+    sparse = gated(family, context="full", tolerance=tolerance)
+    whole, stream = sparse(x, output_hidden_states=True), sparse.stream()
+    parts = [stream(x[:3], output_hidden_states=True)]
+    with monkeypatch.context() as patched:
+        patched.setattr(type(stream._family), "qkv", None)  # cannot be called
+        parts += [stream(part, output_hidden_states=True) for part in (x[3:4], x[4:7])]
+    assert stream.last_work.gated_flops == 0
+    parts.append(stream(x[7:], output_hidden_states=True))
+    for name in ("last_hidden_state", "pooler_output"):
+        joined = torch.cat([part[name] for part in parts])
+        torch.testing.assert_close(joined, whole[name], **EXACT)
+    for expected, *found in zip(
+        whole.hidden_states, *(part.hidden_states for part in parts), strict=True
+    ):
+        torch.testing.assert_close(torch.cat(found), expected, **EXACT)

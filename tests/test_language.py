@@ -3,9 +3,10 @@
 import pytest
 import torch
 from language_cases import BEGIN, END, PAD, Letters, qwen, qwen3_prompt
-from qwen_cases import FAMILIES, GRID, encode, grid_thw, own_call, patches
+from qwen_cases import FAMILIES, GRID, M, encode, grid_thw, own_call, patches
 from token_cases import kept_mask, video_tokens
 
+import patchgate
 from patchgate.language import qwen3_vl_inputs, qwen25_vl_inputs
 
 EXACT = {"rtol": 0, "atol": 1e-10}
@@ -191,6 +192,34 @@ def test_times_are_said_to_as_many_decimals():
         ids = qwen3_vl_inputs(model, PROMPT, tokens, Letters(), decimals=decimals)["input_ids"]
         text = "".join(chr(i) for i in ids[0].tolist() if 32 <= i < 127)
         assert text == "".join(f"<{time} seconds>" for time in times)
+
+
+def test_a_time_just_before_zero_is_zero():
+    model = qwen("qwen3")
+    tokens = encoded("qwen3", model, patches(T), kept_mask(T, GRID))
+    tokens.pts_seconds -= 1.1
+    ids = qwen3_vl_inputs(model, PROMPT, tokens, Letters())["input_ids"][0].tolist()
+    assert "".join(chr(i) for i in ids if 32 <= i < 127).startswith("<0.0 seconds>")
+
+
+@both
+@layouts
+def test_generate_from_the_tokens_of_a_call(name, layout):
+    """Still cells that a tolerance computes anew are tokens too, and the model gets them."""
+    model, rows = qwen(name), patches(1, seed=2).clamp(-1, 1) / 2
+    rows = rows.repeat(T, 1)
+    rows[-M * M :] = -rows[-M * M :]  # the last cell of the last frame
+    tower = patchgate.gated(
+        model.model.visual, mean=(0.5,) * 3, std=(0.5,) * 3, threshold=0, tolerance=0.0
+    )
+    tokens = tower.tokens(rows, grid_thw=grid_thw(T), pts_seconds=torch.arange(T) / FPS)
+    assert tokens.cu_seqlens.diff().tolist() == [N, 0, 0, N]
+    ours = inputs_of(name, model, tokens, layout=layout)
+    shown = {"packed": 2 * N, "dense": T * N}[layout]
+    assert int((ours["input_ids"] == PAD).sum()) == shown
+    options = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
+    length = len(ours["input_ids"][0])
+    assert model.generate(**ours, **options).shape == (1, length + 6)
 
 
 def test_a_slice_begins_with_its_whole_first_frame():

@@ -55,6 +55,18 @@ def test_everything_kept_is_the_stock_model(layout):
     assert torch.equal(model.generate(**ours, **options), model.generate(**stock, **options))
 
 
+def test_float32_tokens_for_a_bfloat16_model():
+    model, frames = llava().bfloat16(), frames_of().bfloat16()
+    tokens = tokens_of(model, frames, torch.ones(T, SIDE, SIDE, dtype=torch.bool))
+    inputs = llava_onevision_inputs(model, PROMPT, tokens)
+    tokens.features = tokens.features.float()
+    again = llava_onevision_inputs(model, PROMPT, tokens)
+    assert torch.equal(
+        inputs["mm_encoder_outputs"]["video"].pooler_output,
+        again["mm_encoder_outputs"]["video"].pooler_output,
+    )
+
+
 def test_it_reads_a_gated_tower_that_ends_at_the_layer_it_selects():
     model, frames = llava(), frames_of() * 0.2
     tower, settings = model.model.vision_tower, {"threshold": 0, "context": "kept"}

@@ -137,7 +137,7 @@ def test_chunks_are_given_as_they_are_made() -> None:
         ({"start": 0.3, "end": 0.3}, ValueError, r"start|end"),
         ({"start": float("nan")}, ValueError, "start"),
         ({"chunk": 0}, ValueError, "chunk"),
-        ({"device": "cuda"}, ValueError, "device"),
+        ({"device": "mps"}, ValueError, "device"),
         ({"colour": "red"}, TypeError, "colour"),
     ],
 )

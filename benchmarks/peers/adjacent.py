@@ -6,14 +6,12 @@ holds against its threshold; one pass over the video serves a whole sweep.
 Letters: T frames, C channels, H W pixels, h w patches.
 """
 
-from collections.abc import Callable, Iterator
-
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which RLT's encoder takes
-_CHUNK = 16  # frames at a time: floats are four times the video
+from peers.pixels import MEAN as MEAN
+from peers.pixels import STD, by_pairs
 
 
 def mean_differences(rgb: Tensor, patch: int) -> Tensor:
@@ -34,7 +32,7 @@ def mean_differences(rgb: Tensor, patch: int) -> Tensor:
         change = ((chunk[1:].float() - chunk[:-1].float()) / std).abs()
         return avg_pool2d(change.mean(1, keepdim=True), patch)[:, 0]
 
-    return _by_chunks(rgb, of)
+    return by_pairs(rgb, of)
 
 
 def largest_differences(planes: Tensor, patch: int, parts: int) -> Tensor:
@@ -56,16 +54,4 @@ def largest_differences(planes: Tensor, patch: int, parts: int) -> Tensor:
         change = (chunk[1:].float() - chunk[:-1].float()).abs()
         return max_pool2d(avg_pool2d(change, patch // parts), parts).amax(1)
 
-    return _by_chunks(planes, of)
-
-
-def _by_chunks(frames: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
-    """``of`` turns n + 1 frames into n maps; the first frame's is ``inf``."""
-
-    def maps() -> Iterator[Tensor]:
-        for first in range(0, len(frames) - 1, _CHUNK):
-            yield of(frames[first : first + _CHUNK + 1])
-
-    later = list(maps())
-    shape = later[0].shape[1:] if later else of(frames[:1].repeat(2, 1, 1, 1)).shape[1:]
-    return torch.cat([torch.full((1, *shape), torch.inf), *later])
+    return by_pairs(planes, of)

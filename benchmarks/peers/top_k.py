@@ -24,6 +24,6 @@ def keep_mask(differences: Tensor, tokens: int) -> Tensor:
     if not whole <= tokens <= differences.numel():
         raise ValueError(f"tokens: expected {whole}..{differences.numel()}, got {tokens}")
     order = differences.flatten().argsort(descending=True, stable=True)
-    keep = torch.zeros(differences.numel(), dtype=torch.bool)
+    keep = torch.zeros(differences.numel(), dtype=torch.bool, device=differences.device)
     keep[order[:tokens]] = True
     return keep.view(differences.shape)

@@ -76,13 +76,15 @@ def encode(frames: NDArray[np.uint8], fps: int, path: Path) -> None:
         out.mux(stream.encode(None))
 
 
-def footage(scene: str, split: Split, seed: int, size: Size, seconds: float = SECONDS) -> Footage:
+def footage(
+    scene: str, split: Split, seed: int, size: Size, seconds: float = SECONDS, fps: int = FPS
+) -> Footage:
     """Renders, codes and decodes a clip; file and truth are kept under build/reading/."""
-    name = f"{scene}-{split}-{seed}-{size[0]}x{size[1]}-{seconds:g}s"
+    name = f"{scene}-{split}-{seed}-{size[0]}x{size[1]}-{seconds:g}s-{fps}fps"
     folder = CACHE / _generator()
     video, truth = folder / f"{name}.mp4", folder / f"{name}.truth"
     if not truth.exists():
-        clip = render(scene, split, seed, size, seconds)
+        clip = render(scene, split, seed, size, seconds, fps)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as new:  # several may make it at once
             coded, told = Path(new) / "video", Path(new) / "truth"

@@ -6,6 +6,7 @@ a changed cell. ``Known`` shows what these tokens say the video looks like.
 Letters: T frames, H W pixels, h w cells.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from patchgate import Gate
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.gate_settings import CHANGED, STATIC, GateSettings
 
+Encode = Callable[[Tensor], Tensor]
 CELL = 16  # pixels: a patch of SigLIP base/16
 PHASES = 3  # of uniform sampling, averaged
 
@@ -42,21 +44,49 @@ class Trace:
 
 
 class Seen:
-    """A clip as methods see it; what several of them need is computed once.
+    """A clip as methods see it, a ``peers.Clip``; what several of them need is computed once.
 
     Args:
         planes: ``[T, 3, H, W]`` uint8 Y, Cb, Cr of full range.
         fps: frames per second.
         matrix: of the planes.
+        encode: a dense tower, uint8 RGB ``[T, 3, H, W]`` to ``[T, N, D]``, for methods after it.
     """
 
-    def __init__(self, planes: Tensor, fps: int, matrix: Matrix) -> None:
-        self.planes, self.fps, self.matrix = planes, fps, matrix
+    patch = CELL
+
+    def __init__(
+        self, planes: Tensor, fps: int, matrix: Matrix, encode: Encode | None = None
+    ) -> None:
+        self.planes, self.fps, self.matrix, self._encode = planes, fps, matrix, encode
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(T, h, w)``."""
+        frames, _, height, width = self.planes.shape
+        return frames, height // CELL, width // CELL
+
+    @property
+    def luma(self) -> Tensor:
+        """``[T, H, W]`` uint8."""
+        return self.planes[:, 0]
+
+    @cached_property
+    def rgb(self) -> Tensor:
+        """``[T, 3, H, W]`` uint8."""
+        return yuv_to_rgb(self.planes, self.matrix)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """``[T, N, D]`` of the dense tower."""
+        if self._encode is None:
+            raise ValueError("features: this clip was given no tower")
+        return self._encode(self.rgb)
 
     @cached_property
     def mean_differences(self) -> Tensor:
         """``[T, h, w]``, in units of normalised RGB."""
-        return adjacent.mean_differences(yuv_to_rgb(self.planes, self.matrix), CELL)
+        return adjacent.mean_differences(self.rgb, CELL)
 
     @cached_property
     def largest_differences(self) -> Tensor:

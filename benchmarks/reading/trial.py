@@ -70,7 +70,8 @@ def rows_of(
     methods: Sequence[Method],
 ) -> Iterator[Row]:
     """One row per method, group and kind of question; methods need not include ``Dense``."""
-    seen = Seen(footage.planes, footage.truth.fps, footage.matrix)
+    encode = getattr(viewer, "encode", None)
+    seen = Seen(footage.planes, footage.truth.fps, footage.matrix, encode)
     dense = marks(viewer, footage, seen, questions, Dense())
     for method in methods:
         if not applies(method, seen.fps) or not viewer.suits(method):

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "cpu/attention_checks.h"
 #include "torch.h"
 
 namespace patchgate {
@@ -12,14 +13,6 @@ namespace {
 
 constexpr int64_t kWorkGrain = 1 << 16;  // numbers of numerators and products that repay a thread
 constexpr int64_t kOwn = 8;  // a token's own numbers are read and written: as dear as so many keys
-
-int64_t best_level() {  // 0 portable, 1 AVX2, 2 AVX-512
-#ifdef PG_ATTENTION_X86
-  if (__builtin_cpu_supports("x86-64-v4")) return 2;
-  if (__builtin_cpu_supports("x86-64-v3")) return 1;
-#endif
-  return 0;
-}
 
 template <class Real>
 ExchangeKernel<Real> exchange_kernel([[maybe_unused]] int64_t level) {
@@ -65,22 +58,17 @@ void exchange_all(const Exchange<Real>& e, const GroupEnds& ends, int64_t level)
 
 // ---- checks
 
-void check_ends(const Tensor& ends, int64_t last, const char* name) {
-  check_dense(ends, ScalarType::Int, 1, name);
-  STD_TORCH_CHECK(ends.size(0) >= 1, name, ": expected [G + 1], got no entry");
+// Where groups end that cover all of something.
+void check_all_ends(const Tensor& ends, int64_t last, const char* name) {
+  check_ends(ends, last, name);
   const auto* end = const_data<int32_t>(ends);
-  const int64_t groups = ends.size(0) - 1;
-  STD_TORCH_CHECK(end[0] == 0 && end[groups] == last && std::is_sorted(end, end + groups + 1), name,
+  STD_TORCH_CHECK(end[0] == 0 && end[ends.size(0) - 1] == last, name,
                   ": expected ascending numbers from 0 to ", last);
 }
 
-void check_index(const Tensor& index, int64_t rows, const char* name, const char* of) {
+void check_whole_index(const Tensor& index, int64_t rows, const char* name, const char* of) {
   check_dense(index, ScalarType::Long, 1, name);
-  const auto* id = const_data<int64_t>(index);
-  for (int64_t i = 0; i < index.numel(); ++i) {
-    STD_TORCH_CHECK(id[i] >= 0 && id[i] < rows, name, ": ", id[i], " at ", i, " is not one of the ",
-                    rows, " rows of ", of);
-  }
+  check_index(index, 0, index.numel(), rows, name, of);
 }
 
 // Threads would write a token that is named twice at the same time.
@@ -101,18 +89,6 @@ void check_state(const Tensor& tensor, const Tensor& weighted, int64_t dims, con
   }
 }
 
-// With d adjacent: anything else is copied.
-Tensor heads_of(const Tensor& tensor, const Tensor& weighted, const char* name) {
-  STD_TORCH_CHECK(tensor.dim() == 3, name, ": expected [rows, H, d], got ", tensor.dim(),
-                  " dimensions");
-  STD_TORCH_CHECK(tensor.scalar_type() == weighted.scalar_type(), name,
-                  ": dtype differs from weighted's");
-  STD_TORCH_CHECK(tensor.size(1) == weighted.size(1) && tensor.size(2) == weighted.size(2), name,
-                  ": expected ", weighted.size(1), " heads of ", weighted.size(2), ", got ",
-                  tensor.size(1), " of ", tensor.size(2));
-  return tensor.stride(2) == 1 || tensor.size(2) <= 1 ? tensor : torch::stable::contiguous(tensor);
-}
-
 // ---- the op
 
 struct Inputs {
@@ -127,22 +103,22 @@ struct Inputs {
     check_state(total, weighted, 2, "total");
     check_state(shift, weighted, 2, "shift");
     check_state(reference, weighted, 3, "reference");
-    query = heads_of(query, weighted, "query");
-    key = heads_of(key, weighted, "key");
-    value = heads_of(value, weighted, "value");
+    query = heads_of(query, "query", weighted, "weighted");
+    key = heads_of(key, "key", weighted, "weighted");
+    value = heads_of(value, "value", weighted, "weighted");
     STD_TORCH_CHECK(key.size(0) == value.size(0), "value: ", value.size(0), " rows, key has ",
                     key.size(0));
-    check_index(token, weighted.size(0), "token", "weighted");
+    check_whole_index(token, weighted.size(0), "token", "weighted");
     check_once(token, weighted.size(0));
-    check_index(row, query.size(0), "row", "query");
+    check_whole_index(row, query.size(0), "row", "query");
     STD_TORCH_CHECK(row.size(0) == token.size(0), "row: ", row.size(0), " entries, token has ",
                     token.size(0));
-    check_index(changed, key.size(0), "changed", "key");
+    check_whole_index(changed, key.size(0), "changed", "key");
     check_dense(weight, weighted.scalar_type(), 1, "weight");
     STD_TORCH_CHECK(weight.size(0) == changed.size(0), "weight: ", weight.size(0),
                     " entries, changed has ", changed.size(0));
-    check_ends(cu_tokens, token.size(0), "cu_tokens");
-    check_ends(cu_changed, changed.size(0), "cu_changed");
+    check_all_ends(cu_tokens, token.size(0), "cu_tokens");
+    check_all_ends(cu_changed, changed.size(0), "cu_changed");
     STD_TORCH_CHECK(cu_tokens.size(0) == cu_changed.size(0), "cu_changed: ", cu_changed.size(0) - 1,
                     " groups, cu_tokens has ", cu_tokens.size(0) - 1);
   }
@@ -169,8 +145,7 @@ Tensor exchange_level(                                                      // -
     const Tensor& query, const Tensor& key, const Tensor& value,            // [r, H, d]
     const Tensor& changed, const Tensor& weight, const Tensor& cu_changed,  // [c] x 2, [G + 1]
     double scale, int64_t level) {
-  STD_TORCH_CHECK(level >= 0 && level <= best_level(), "level: expected 0..", best_level(),
-                  " on this machine, got ", level);
+  check_level(level);
   const ScalarType dtype = weighted.scalar_type();
   STD_TORCH_CHECK(dtype == ScalarType::Float || dtype == ScalarType::Double,
                   "weighted: expected float32 or float64");

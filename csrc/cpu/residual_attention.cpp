@@ -3,6 +3,7 @@
 #include <optional>
 #include <tuple>
 
+#include "cpu/attention_checks.h"
 #include "cpu/residual_attention_shares.h"
 #include "torch.h"
 
@@ -10,14 +11,6 @@ namespace patchgate {
 namespace {
 
 constexpr int64_t kWorkGrain = 1 << 15;  // multiplications of a score that repay waking a thread
-
-int64_t best_level() {  // 0 portable, 1 AVX2, 2 AVX-512
-#ifdef PG_ATTENTION_X86
-  if (__builtin_cpu_supports("x86-64-v4")) return 2;
-  if (__builtin_cpu_supports("x86-64-v3")) return 1;
-#endif
-  return 0;
-}
 
 template <class T>
 AttentionKernel<T> attention_kernel([[maybe_unused]] int64_t level) {
@@ -48,40 +41,7 @@ void attend_all(const Attention<T>& attention, const Ends& ends, int64_t level) 
   });
 }
 
-// ---- checks
-
-void check_ends(const Tensor& ends, int64_t most, const char* name) {
-  check_dense(ends, ScalarType::Int, 1, name);
-  STD_TORCH_CHECK(ends.size(0) >= 1, name, ": expected [G + 1], got no entry");
-  const auto* end = const_data<int32_t>(ends);
-  const int64_t groups = ends.size(0) - 1;
-  for (int64_t g = 0; g < groups; ++g) {
-    STD_TORCH_CHECK(end[g] <= end[g + 1], name, ": expected ascending numbers, got ", end[g],
-                    " before ", end[g + 1], " at ", g);
-  }
-  STD_TORCH_CHECK(end[0] >= 0 && end[groups] <= most, name, ": expected numbers in 0..", most,
-                  ", got ", end[0], "..", end[groups]);
-}
-
-void check_index(const Tensor& index, const int32_t* ends, int64_t groups, int64_t rows) {
-  const auto* id = const_data<int64_t>(index);
-  for (int64_t i = ends[0]; i < ends[groups]; ++i) {
-    STD_TORCH_CHECK(id[i] >= 0 && id[i] < rows, "key_index: ", id[i], " at ", i,
-                    " is not one of the ", rows, " rows of key");
-  }
-}
-
-// With d adjacent: anything else is copied.
-Tensor heads_of(const Tensor& tensor, const Tensor& query, const char* name) {
-  STD_TORCH_CHECK(tensor.dim() == 3, name, ": expected [rows, H, d], got ", tensor.dim(),
-                  " dimensions");
-  STD_TORCH_CHECK(tensor.scalar_type() == query.scalar_type(), name,
-                  ": dtype differs from query's");
-  STD_TORCH_CHECK(tensor.size(1) == query.size(1) && tensor.size(2) == query.size(2), name,
-                  ": expected ", query.size(1), " heads of ", query.size(2), ", got ",
-                  tensor.size(1), " of ", tensor.size(2));
-  return tensor.stride(2) == 1 || tensor.size(2) <= 1 ? tensor : torch::stable::contiguous(tensor);
-}
+// ---- inputs
 
 template <class T>
 HeadRows<T> rows_of(const Tensor& tensor) {
@@ -101,9 +61,9 @@ Inputs checked(const Tensor& query, const Tensor& key, const Tensor& value,
                const Tensor& cu_queries, const Tensor& key_index, const Tensor& cu_keys,
                const std::optional<Tensor>& bias, double scale) {
   const Inputs in{
-      heads_of(query, query, "query"),
-      heads_of(key, query, "key"),
-      heads_of(value, query, "value"),
+      heads_of(query, "query", query, "query"),
+      heads_of(key, "key", query, "query"),
+      heads_of(value, "value", query, "query"),
       {const_data<int32_t>(cu_queries), const_data<int32_t>(cu_keys), cu_queries.numel() - 1},
       const_data<int64_t>(key_index),
       bias.has_value() ? const_data<float>(*bias) : nullptr,
@@ -120,7 +80,8 @@ Inputs checked(const Tensor& query, const Tensor& key, const Tensor& value,
     STD_TORCH_CHECK(bias->size(0) == key_index.size(0), "bias: ", bias->size(0),
                     " entries, key_index has ", key_index.size(0));
   }
-  check_index(key_index, in.ends.key, in.ends.groups, key.size(0));
+  check_index(key_index, in.ends.key[0], in.ends.key[in.ends.groups], key.size(0), "key_index",
+              "key");
   return in;
 }
 
@@ -175,8 +136,7 @@ std::tuple<Tensor, Tensor> residual_attention_level(const Tensor& query, const T
                                                     const Tensor& key_index, const Tensor& cu_keys,
                                                     std::optional<Tensor> bias, double scale,
                                                     int64_t level) {
-  STD_TORCH_CHECK(level >= 0 && level <= best_level(), "level: expected 0..", best_level(),
-                  " on this machine, got ", level);
+  check_level(level);
   return attention_at(checked(query, key, value, cu_queries, key_index, cu_keys, bias, scale),
                       level);
 }

@@ -7,6 +7,7 @@ from patchgate.decode import Colour, FrameBatch, Video, open_video
 from patchgate.encoders.calibrate import Calibration, calibrate
 from patchgate.encoders.gated import gated
 from patchgate.gate import Gate, GateResult
+from patchgate.merge import MergeStream, merge, scenes
 from patchgate.pipeline import TokenChunk
 from patchgate.tokenize import tokenize
 from patchgate.tokens import TokenLayout, TokenShape, VideoTokens
@@ -17,6 +18,7 @@ __all__ = [
     "FrameBatch",
     "Gate",
     "GateResult",
+    "MergeStream",
     "TokenChunk",
     "TokenLayout",
     "TokenShape",
@@ -26,8 +28,10 @@ __all__ = [
     "calibrate",
     "gated",
     "language",
+    "merge",
     "open_video",
     "reference",
+    "scenes",
     "tokenize",
 ]
 __version__ = build_info()["version"]

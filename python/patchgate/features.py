@@ -19,7 +19,7 @@ from patchgate.gather import gather
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from patchgate.decode import FrameBatch
+    from patchgate.decode.frames import Pictures
     from patchgate.encoders.gated_tower import GatedTower
 
     Stage = Callable[[str], AbstractContextManager[None]]
@@ -37,53 +37,59 @@ class KeptCells(NamedTuple):
 class Features(Protocol):
     """How frames are looked at, and what becomes of the cells that are kept."""
 
-    def look(self, batch: FrameBatch) -> Tensor:
+    def look(self, batch: Pictures) -> Tensor:
         """The frames as the gate compares them, uint8 ``[T, 3, H, W]``."""
 
     def empty(self) -> Tensor:
         """Features of no cells, ``[0, D]``."""
 
-    def of(
-        self,
-        planes: Tensor,  # [T * f, C, H, W]
-        batch: FrameBatch,  # the same frames; the last of the last tubelet may be missing
-        kept: KeptCells,
-        stage: Stage,
-    ) -> Tensor:
-        """The kept cells' features, ``[K, D]``."""
+    def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
+        """What is taken of the frames for each cell, ``[K, E]``: after this they may go.
+
+        Args:
+            planes: ``[T * f, C, H, W]``, as the gate compared them.
+            batch: the same frames; the last of the last tubelet may be missing.
+            cells: ``[K]`` int64, flat over ``[T, h, w]``; rows of negative ones mean nothing.
+        """
+
+    def of(self, rows: Tensor, kept: KeptCells, stage: Stage) -> Tensor:
+        """The kept cells' features, ``[K, D]``, of their rows ``[K, E]``."""
 
 
 class PixelFeatures:
     """The cells' own samples on the grid: Y, then Cb and Cr, frame after frame; uint8."""
 
-    def __init__(self, settings: GateSettings, size: tuple[int, int]) -> None:
-        self._settings, self._size = settings, size
+    def __init__(
+        self,
+        settings: GateSettings,
+        size: tuple[int, int],
+        device: torch.device | None = None,
+    ) -> None:
+        """``device``: of the frames; None: the CPU."""
+        self._settings, self._size, self._device = settings, size, device
 
-    def look(self, batch: FrameBatch) -> Tensor:
+    def look(self, batch: Pictures) -> Tensor:
         return grid.to_grid(batch, self._size, self._settings.fit)
 
     def empty(self) -> Tensor:
         width = self._settings.temporal_patch * 3 * self._settings.cell**2
-        return torch.empty((0, width), dtype=torch.uint8)
+        return torch.empty((0, width), dtype=torch.uint8, device=self._device)
 
-    def of(
-        self,
-        planes: Tensor,
-        batch: FrameBatch,
-        kept: KeptCells,
-        stage: Stage,
-    ) -> Tensor:
+    def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
         # Copied in runs of p samples: seen so, `planes` is a table of rows, this an expansion.
         p, (_, c, height, width) = self._settings.cell, planes.shape
         h, w = height // p, width // p
         per_plane = height * w  # runs; a row of pixels has w of them
         per_cell = self._settings.temporal_patch * c  # planes
-        within = torch.arange(per_cell)[:, None] * per_plane + torch.arange(p) * w  # [., p]
-        index = kept.cells
+        plane, run = (torch.arange(n, device=planes.device) for n in (per_cell, p))
+        within = plane[:, None] * per_plane + run * w  # [., p]
+        index = cells.clamp(min=0)
         frame, row, column = index // (h * w), index // w % h, index % w  # [K] each
         start = frame * (per_cell * per_plane) + row * (p * w) + column  # [K]
-        with stage("gather"):
-            return _ops.expand(planes.view(-1, p), start[:, None, None] + within).flatten(1)
+        return _ops.expand(planes.view(-1, p), start[:, None, None] + within).flatten(1)
+
+    def of(self, rows: Tensor, kept: KeptCells, stage: Stage) -> Tensor:
+        return rows
 
 
 class TowerFeatures:
@@ -96,7 +102,7 @@ class TowerFeatures:
         """``size``: ``(H, W)`` of the tower's frames in pixels."""
         self._tower, self._size = tower.stream(), size
 
-    def look(self, batch: FrameBatch) -> Tensor:
+    def look(self, batch: Pictures) -> Tensor:
         return grid.placed_grid(batch, self._tower.pixel_spec.place(batch.height, batch.width))
 
     def empty(self) -> Tensor:
@@ -106,15 +112,13 @@ class TowerFeatures:
         cells = [side // spec.cell for side in self._size]
         return self._tower.encode(rows, none[:0], none, none.new_empty((0, *cells)))
 
-    def of(
-        self,
-        planes: Tensor,
-        batch: FrameBatch,
-        kept: KeptCells,
-        stage: Stage,
-    ) -> Tensor:
-        with stage("gather"):
-            rows = gather(batch, kept.cells, self._tower.pixel_spec)  # [K * m * m, 3 * f * P * P]
+    def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
+        spec = self._tower.pixel_spec
+        rows = gather(batch, cells, spec)  # [K * m * m, 3 * f * P * P]
+        return rows.view(len(cells), spec.merge**2 * rows.shape[1])
+
+    def of(self, rows: Tensor, kept: KeptCells, stage: Stage) -> Tensor:
+        rows = rows.unflatten(1, (self._tower.pixel_spec.merge**2, -1)).flatten(0, 1)
         h, w = kept.source.shape[1:]
         weight = next(self._tower.parameters())
         with stage("encode"), torch.no_grad():

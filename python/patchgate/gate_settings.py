@@ -8,6 +8,7 @@ from patchgate._check import checked_choice, checked_count, checked_number, chec
 from patchgate.grid import Fit
 
 STATIC, MOVED, CHANGED = 0, 1, 2  # the values of GateResult.kind, as in csrc/gate.h
+MERGED = 3  # in VideoTokens only: the cell had a token of its own, which joined another
 
 OnMotion = Literal["encode", "camera", "reuse"]
 

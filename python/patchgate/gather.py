@@ -23,6 +23,7 @@ from patchgate.reference.gather import chroma_step, rgb_planes
 
 if TYPE_CHECKING:
     from patchgate.decode import FrameBatch
+    from patchgate.decode.frames import Pictures
 
 FILTER_BITS = 22
 FILTER_ONE = 1 << FILTER_BITS
@@ -34,7 +35,7 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def gather(
-    source: FrameBatch | Tensor,
+    source: Pictures | Tensor,
     index: Tensor,
     spec: PixelSpec,
     dtype: torch.dtype = torch.float32,
@@ -200,7 +201,7 @@ def colour_matrix(matrix: str, full_range: bool, device: torch.device) -> Tensor
 
 
 def _source(
-    source: FrameBatch | Tensor,
+    source: Pictures | Tensor,
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None, int]:
     """Three planes, the colour matrix (None for RGB), bits."""
     if isinstance(source, Tensor):

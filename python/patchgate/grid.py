@@ -18,7 +18,7 @@ from torch import Tensor
 from patchgate import _ops
 
 if TYPE_CHECKING:
-    from patchgate.decode import FrameBatch
+    from patchgate.decode.frames import Pictures
 
 Fit = Literal["stretch", "crop", "pad"]
 
@@ -43,7 +43,7 @@ class TapTables(NamedTuple):
     chroma_y: Tensor  # [H, 1 + taps]
 
 
-def to_grid(batch: FrameBatch, size: tuple[int, int], fit: Fit = "stretch") -> Tensor:
+def to_grid(batch: Pictures, size: tuple[int, int], fit: Fit = "stretch") -> Tensor:
     """Brings decoded frames to the size that an encoder sees.
 
     Args:
@@ -76,7 +76,7 @@ def to_grid(batch: FrameBatch, size: tuple[int, int], fit: Fit = "stretch") -> T
     return placed_grid(batch, fitted((y.shape[1], y.shape[2]), (height, width), fit))
 
 
-def placed_grid(batch: FrameBatch, place: tuple[Placement, Placement]) -> Tensor:
+def placed_grid(batch: Pictures, place: tuple[Placement, Placement]) -> Tensor:
     """`to_grid` with the picture placed by hand, down and across: as a tower's processor does."""
     y, cb, cr = check_planes(batch.planes, batch.colour.bit_depth)
     tables = tap_tables((y.shape[1], y.shape[2]), (cb.shape[1], cb.shape[2]), place, y.device)

@@ -5,16 +5,18 @@ D features, p cell side.
 """
 
 import contextlib
-import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from patchgate import _ops
-from patchgate.decode import FrameBatch
+from patchgate.borrowed import surface_chunks
+from patchgate.chunks import StageSeconds as StageSeconds
+from patchgate.chunks import TokenChunk as TokenChunk
+from patchgate.chunks import Told, chunk_of
+from patchgate.decode import FrameBatch, Video
 from patchgate.decode.source import usable_cpus
 from patchgate.features import Features, KeptCells, PixelFeatures
 from patchgate.gate import Gate
@@ -28,35 +30,6 @@ class FrameSource(Protocol):
     threads: int  # that the decoder takes
 
     def __iter__(self) -> Iterator[FrameBatch]: ...
-
-
-class TokenChunk(NamedTuple):
-    """The tokens of a few consecutive frames. Token ids and frames count from the video's start."""
-
-    features: Tensor  # [K, D]
-    frame: Tensor  # [K] int64
-    cell: Tensor  # [K, 2] int64
-    pts_seconds: Tensor  # [T] float64
-    duration_seconds: Tensor  # [T] float64
-    source: Tensor  # [T, h, w] int64
-    kind: Tensor  # [T, h, w] uint8
-    motion: Tensor  # [T, h, w, 2] int8
-
-
-@dataclass
-class StageSeconds:
-    """Wall-clock seconds of each stage. Decoding runs beside the others; "wait" is for it."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def time(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
 
 def token_chunks(
@@ -77,27 +50,24 @@ def token_chunks(
     if features is None:
         assert gate.size is not None
         features = PixelFeatures(gate.settings, gate.size)
+    if isinstance(video, Video) and video.decoder == "nvdec":
+        yield from surface_chunks(video, gate, stages, features)
+        return
     frames_seen = 0
     for look in _looks(video, gate, features, stages):
         with stages.time("gate"), spare_threads(video.threads):
             result = gate.push(look.planes)
-            h, w = result.kind.shape[1:]
             index, cu_seqlens, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
             assert gate.picture_ids is not None
             kept = KeptCells(index, cu_seqlens, result.source, gate.picture_ids.flatten().long())
+        with stages.time("gather"), spare_threads(video.threads):
+            rows = features.rows(look.planes, look.batch, index)
         with spare_threads(video.threads):
-            tokens = features.of(look.planes, look.batch, kept, stages.time)
-        yield TokenChunk(
-            tokens,
-            index // (h * w) + frames_seen,
-            torch.stack([index // w % h, index % w], 1),
-            look.pts_seconds,
-            look.duration_seconds,
-            result.source,
-            result.kind,
-            result.motion,
-        )
+            tokens = features.of(rows, kept, stages.time)
+        said = (index, result.source, result.kind, result.motion)
+        told = Told(*(tensor.cpu() for tensor in said))
+        yield chunk_of(tokens, told, look.pts_seconds, look.duration_seconds, frames_seen)
         frames_seen += len(look.pts_seconds)
 
 

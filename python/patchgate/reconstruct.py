@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from patchgate.gate_settings import MOVED
+from patchgate.gate_settings import MERGED, MOVED
 
 if TYPE_CHECKING:
     from patchgate.tokens import TokenLayout, VideoTokens
@@ -51,12 +51,20 @@ def _next(picture: Tensor, tokens: VideoTokens, layout: TokenLayout, t: int) -> 
         corner = moved * layout.cell
         came_from = corner + tokens.motion[t][kind == MOVED]
         _paste(new, corner, _blocks(picture, came_from, layout.cell))
+    given = (kind == MERGED).nonzero()  # [n, 2]
+    if len(given):
+        _paste(new, given * layout.cell, _cells(tokens, tokens.source[t][kind == MERGED], layout))
     emitted = slice(int(tokens.cu_seqlens[t]), int(tokens.cu_seqlens[t + 1]))
     if emitted.start < emitted.stop:
         corner = tokens.cell[emitted] * layout.cell
-        shape = (layout.temporal_patch, layout.planes, layout.cell, layout.cell)
-        _paste(new, corner, tokens.features[emitted].view(-1, *shape))
+        _paste(new, corner, _cells(tokens, emitted, layout))
     return new
+
+
+def _cells(tokens: VideoTokens, which: Tensor | slice, layout: TokenLayout) -> Tensor:
+    """Tokens as pictures of their cells, ``[n, f, C, p, p]``."""
+    shape = (layout.temporal_patch, layout.planes, layout.cell, layout.cell)
+    return tokens.features[which].view(-1, *shape)
 
 
 def _pixels(corner: Tensor, cell: int) -> tuple[Tensor, Tensor]:

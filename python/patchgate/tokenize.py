@@ -13,7 +13,7 @@ from patchgate.decode import Video, open_video
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.features import Features, PixelFeatures, TowerFeatures
 from patchgate.gate import Gate
-from patchgate.pipeline import TokenChunk, token_chunks
+from patchgate.pipeline import FrameSource, TokenChunk, token_chunks
 from patchgate.tokens import TokenLayout, VideoTokens, cu_seqlens, spans
 
 DEFAULT_SIZE = (378, 378)
@@ -42,33 +42,54 @@ def tokenize(
         size: ``(H, W)`` of the grid in pixels, where neither tower nor gate says.
         fps: frames per second to look at; None: every frame.
         start, end: seconds on the video's clock.
-        device: "cpu".
+        device: "cpu", or "cuda" to decode on the GPU: frames never leave it.
         on_chunk: called with every ``TokenChunk`` as it is made.
         open_options: further options of ``open_video``, as ``chunk`` and ``threads``.
 
     Returns:
-        ``VideoTokens`` on the CPU (features: where the tower is). Memory: the tokens, 11 bytes per
-        cell and frame, and a few chunks of frames, whatever the video's length.
+        ``VideoTokens`` on the CPU (features: where the tower is, or without one the video).
+        Memory: the tokens, 11 bytes per cell and frame, and a few chunks of frames, whatever the
+        video's length; on a GPU see ``surface_chunks``.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: from ``open_video`` and ``Gate``; a tower that is
             not gated; a gate that does not fit the tower.
     """
-    features: Features
-    gate = sized_gate(gate, size) if tower is None else _tower_gate(tower, gate, size)
-    with _opened(video, fps, start, end, device, open_options) as source:
-        if tower is None:
-            features = PixelFeatures(gate.settings, cast("tuple[int, int]", gate.size))
-        else:
-            place = tower.pixel_spec.place(source.height, source.width)
-            own = (place[0].size, place[1].size)
-            gate, features = gate.fresh(size=own), TowerFeatures(tower, own)
-        chunks = []
-        for chunk in token_chunks(source, gate, features=features):
-            chunks.append(chunk)
-            if on_chunk is not None:
-                on_chunk(chunk)
+    gate = fitting_gate(tower, gate, size)
+    with opened(video, fps, start, end, device, open_options) as source:
+        gate, features = prepared(source, tower, gate)
         layout = layout_of(gate, source.colour.matrix) if tower is None else None
+        return collected(source, gate, features, layout, on_chunk)
+
+
+def fitting_gate(tower: GatedTower | None, gate: Gate | None, size: int | tuple[int, int]) -> Gate:
+    """A fresh gate, of the tower's size where there is a tower."""
+    return sized_gate(gate, size) if tower is None else _tower_gate(tower, gate, size)
+
+
+def prepared(source: Video, tower: GatedTower | None, gate: Gate) -> tuple[Gate, Features]:
+    """The gate for this video's frames, and what becomes of the cells that it keeps."""
+    if tower is None:
+        own = cast("tuple[int, int]", gate.size)
+        return gate, PixelFeatures(gate.settings, own, source.device)
+    place = tower.pixel_spec.place(source.height, source.width)
+    own = (place[0].size, place[1].size)
+    return gate.fresh(size=own), TowerFeatures(tower, own)
+
+
+def collected(
+    source: FrameSource,
+    gate: Gate,
+    features: Features,
+    layout: TokenLayout | None,
+    on_chunk: Callable[[TokenChunk], None] | None = None,
+) -> VideoTokens:
+    """The pipeline to its end, in one container."""
+    chunks = []
+    for chunk in token_chunks(source, gate, features=features):
+        chunks.append(chunk)
+        if on_chunk is not None:
+            on_chunk(chunk)
     return assemble(chunks, empty_chunk(gate, features), layout)
 
 
@@ -93,7 +114,7 @@ def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int
 
 
 @contextlib.contextmanager
-def _opened(
+def opened(
     video: Any,
     fps: float | None,
     start: float | None,

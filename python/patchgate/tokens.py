@@ -51,9 +51,9 @@ class VideoTokens:
     duration_seconds: Tensor  # [T] float64
     cu_seqlens: Tensor  # [T + 1] int32: frame t emitted the tokens cu_seqlens[t]:cu_seqlens[t + 1]
     source: Tensor  # [T, h, w] int64: index into features
-    kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed
+    kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed, 3 merged into another token
     motion: Tensor  # [T, h, w, 2] int8: (dy, dx) in pixels to where a moved cell came from
-    layout: TokenLayout | None  # None: the features are a tower's
+    layout: TokenLayout | None  # None: the features are a tower's, or of several looks
     start_picture: Tensor | None = field(default=None)  # [f, C, H, W]: the picture before a slice
 
     @property
@@ -72,6 +72,15 @@ class VideoTokens:
         emitted = int(self.cu_seqlens[-1] - self.cu_seqlens[0])
         return emitted / max(1, self.source.numel())
 
+    @property
+    def size(self) -> Tensor:
+        """``[K]`` int64: for how many cells of these frames each token stands.
+
+        Its logarithm, added to the scores of attention to the token, makes attention proportional:
+        as if every cell were there (Token Merging, arXiv 2210.09461, equation 1).
+        """
+        return self.source.flatten().bincount(minlength=len(self))
+
     def __len__(self) -> int:
         return self.features.shape[0]
 
@@ -85,7 +94,7 @@ class VideoTokens:
 
     def dense(self) -> Tensor:
         """Every cell's features, ``[T, h, w, D]``: each cell gets those of its source."""
-        return _ops.expand(self.features, self.source)
+        return _ops.expand(self.features, self.source.to(self.features.device))
 
     def reconstruct(self, rgb: bool = False) -> Tensor:
         """The video rebuilt from the emitted cells and the vectors alone.
@@ -100,8 +109,8 @@ class VideoTokens:
         """
         if self.layout is None:
             raise ValueError(
-                "reconstruct: these features come from a tower; "
-                "tokenize the video without one to get tokens that hold pixels"
+                "reconstruct: these features come from a tower, or from several looks at a video; "
+                "tokenize it without a tower, in one go, to get tokens that hold its pixels"
             )
         planes = reconstruct.planes(self, self.layout)
         return yuv_to_rgb(planes, self.layout.matrix) if rgb else planes

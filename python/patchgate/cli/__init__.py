@@ -1,7 +1,8 @@
-"""The command line: `patchgate tokenize`, `patchgate info`, `patchgate inspect`.
+"""The command line: `patchgate tokenize`, `info`, `inspect` and `plan`.
 
 options.py   the options that commands share, each with unit and default
 commands.py  what each command does, and the dict that it prints with --json; inspection.py
+plan.py      what a policy would look at; adds its command to those
 report.py    progress, warnings, errors and exit codes, Ctrl-C
 """
 
@@ -10,6 +11,7 @@ import io
 import signal
 import sys
 
+from patchgate.cli import plan as plan
 from patchgate.cli.commands import app
 
 

@@ -11,7 +11,7 @@ import typer
 
 from patchgate._host import build_info
 from patchgate.cli.options import GateOptions, ReadOptions, spread
-from patchgate.cli.report import Meter, Stop, bytes_text, reported, result, say
+from patchgate.cli.report import Meter, Stop, bytes_text, kills_interrupt, reported, result, say
 from patchgate.decode import open_video
 from patchgate.decode.source import Source, open_container
 from patchgate.gate import Gate
@@ -237,7 +237,7 @@ def inspect(
     if len(at or []) > _MOST_MOMENTS:
         raise typer.BadParameter(f"--at: at most {_MOST_MOMENTS} moments fit, got {len(at or [])}")
     wanted, options = gate.gate(), read.apply()
-    with reported() as warned:
+    with reported() as warned, kills_interrupt():
         not_the_video(video, output, overlay)
         job = inspection.Job(
             video, output, overlay, wanted, options, at or [], inspection.typed(context)

@@ -18,6 +18,7 @@ from patchgate.history import Choice, History, counted, history_of, strip_frames
 from patchgate.pipeline import TokenChunk, spare_threads
 from patchgate.report import overlay, page
 from patchgate.report.comparison import Comparison, compare
+from patchgate.report.planned import Planned
 from patchgate.spill import scratch_beside
 
 PAGE_SUFFIXES = (".html", ".htm")
@@ -35,6 +36,7 @@ class Job(NamedTuple):
     options: dict[str, Any]  # of open_video
     at: list[float]  # moments asked for, in seconds
     command: str  # as typed
+    planned: Planned | None = None  # for the page
 
 
 def inspect_video(job: Job) -> dict[str, Any]:
@@ -107,7 +109,8 @@ def _draw_page(
         )  # fmt: skip
     name, facts = picture.printable(Path(job.video).name), page.video_facts(video, history)
     subject = page.Subject(name, facts, picture.printable(job.command), aspect)
-    draft.write_text(page.render(history, comparison, job.gate, subject), encoding="utf-8")
+    text = page.render(history, comparison, job.gate, subject, job.planned)
+    draft.write_text(text, encoding="utf-8")
     return {
         "moments": [
             {

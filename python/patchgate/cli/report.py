@@ -81,6 +81,22 @@ class Stopped(KeyboardInterrupt):
         self.exit_code = exit_code
 
 
+@contextmanager
+def kills_interrupt() -> Iterator[None]:
+    """A polite kill ends a command as Ctrl-C does: what it has begun is cleared away."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Stopped(128 + number)
+
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Stop:
     """Ctrl-C (or a polite kill) asks for an end after the chunk at hand; again, for one at once.
 

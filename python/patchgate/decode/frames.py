@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -77,6 +77,19 @@ class Problems:
         return said
 
 
+class Pictures(Protocol):
+    """Planes and what they mean: a FrameBatch, or pictures on loan from a decoder."""
+
+    @property
+    def planes(self) -> tuple[Tensor, Tensor, Tensor]: ...  # Y [T, H, W], Cb and Cr [T, Hc, Wc]
+    @property
+    def colour(self) -> Colour: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
 @dataclass(eq=False, repr=False)
 class FrameBatch:
     """`T` consecutive frames of one size and format, as native YUV planes.
@@ -84,7 +97,7 @@ class FrameBatch:
     planes: Y `[T, H, W]`, Cb and Cr `[T, Hc, Wc]`; contiguous; uint8, or uint16 with the value in
         the low `colour.bit_depth` bits. `Hc Wc` are the stream's own (4:2:0: half, rounded up);
         gray video has mid-grey chroma `[T, 1, 1]`.
-    pts_seconds: float64 `[T]`, the container's clock, unshifted.
+    pts_seconds: float64 `[T]` on the CPU, the container's clock, unshifted.
     duration_seconds: float64 `[T]`, time to the next frame of the video.
     key_frame: bool `[T]`, True where the stream could be entered, or None if unknown.
 
@@ -119,6 +132,14 @@ class FrameBatch:
     def width(self) -> int:
         """Of the luma plane, in pixels."""
         return self.planes[0].shape[2]
+
+    def to(self, device: str | torch.device) -> FrameBatch:
+        """With the planes on a device: itself where they are; times stay on the CPU. Waits."""
+        if self.planes[0].device == torch.device(device):
+            return self
+        y, cb, cr = (plane.to(device) for plane in self.planes)
+        times = (self.pts_seconds, self.duration_seconds)
+        return FrameBatch((y, cb, cr), *times, self.colour, self.key_frame)
 
     def __repr__(self) -> str:
         y, cb, cr = (list(plane.shape) for plane in self.planes)

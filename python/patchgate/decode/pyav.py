@@ -72,8 +72,11 @@ class PyAVReader:
 
     def _probe(self) -> Frame:
         """The first frame: only it knows rotation, colour and whether the video decodes at all."""
-        self._decoded = self._decode_all(self._packets())
+        self._probed: list[Packet[VideoStream]] = []
+        self._probing = True
+        self._decoded = self._decode_all(self._remembered(self._packets()))
         first = next(self._decoded, None)
+        self._probing = False
         if first is None:
             bad = self.problems.corrupt_packets
             why = f"{bad} damaged packet(s), no other" if bad else "its video stream is empty"
@@ -88,28 +91,62 @@ class PyAVReader:
 
         Yields nothing that a decode from the beginning would not have given, bit for bit.
         """
+        self._probed = []
         if start is not None and self.source.seekable and start > self._seconds(self.first.pts):
             self._decoded = self._frames_from(start)
         else:
             self._decoded = chain([self.first], self._decoded)
         yield from self._decoded
-        self._judge_end()
+        self.judge_end()
+
+    def packets(self, *, start: float | None = None) -> tuple[Packets, int | None]:
+        """For another decoder, in place of `frames`: what a decode from the beginning takes, or
+        from a key packet at or before `start` seconds. Call `judge_end` after the last.
+
+        Returns:
+            The packets, and the stamp of that key packet: pictures before it are not whole.
+        """
+        self._decoded = iter(())
+        probed, self._probed = self._probed, []
+        if start is not None and self.source.seekable and start > self._seconds(self.first.pts):
+            for entry, packets in self._entries(start):
+                return self._counted(packets), entry
+            self._reopen()
+            return self._counted(self._packets()), None
+        self._shown, self._count = None, 0  # but what the first of them lacked stays counted
+        return chain(probed, self._counted(self._packets())), None
+
+    def _remembered(self, packets: Packets) -> Packets:
+        for packet in packets:
+            if self._probing:
+                self._probed.append(packet)
+            yield packet
+
+    def _counted(self, packets: Packets) -> Packets:
+        for packet in packets:
+            self.problems.corrupt_packets += packet.is_corrupt
+            yield packet
 
     def _frames_from(self, start: float) -> Iterator[Frame]:
+        for entry, packets in self._entries(start):
+            frames = self._decode_all(packets)
+            first = next(_from(frames, entry), None)
+            if first is not None and self._seconds(first.pts) <= start:
+                return chain([first], _from(frames, entry))
+        self._reopen()
+        return self._decode_all(self._packets())
+
+    def _entries(self, start: float) -> Iterator[tuple[int, Packets]]:
+        """Stamps of key packets at or before `start` seconds, ever earlier, and all from there."""
         for back in (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0):
             if start - back <= self._seconds(self.first.pts):
-                break
+                return
             packets = self._seek(start - back)
             if packets is None:
-                break
+                return
             key = next((p for p in packets if p.is_keyframe and p.size), None)
-            if key is None or key.pts is None or self._seconds(key.pts) > start:
-                continue
-            frames = self._decode_all(chain([key], packets))
-            first = next(_from(frames, key.pts), None)
-            if first is not None and self._seconds(first.pts) <= start:
-                return chain([first], _from(frames, key.pts))
-        return self._from_beginning()
+            if key is not None and key.pts is not None and self._seconds(key.pts) <= start:
+                yield key.pts, chain([key], packets)
 
     def _seek(self, seconds: float) -> Packets | None:
         """Packets from about `seconds` on; None where the container cannot seek."""
@@ -121,10 +158,9 @@ class PyAVReader:
             return None
         return self._packets()
 
-    def _from_beginning(self) -> Iterator[Frame]:
+    def _reopen(self) -> None:
         self.container.close()
         self._open()
-        return self._decode_all(self._packets())
 
     def _seconds(self, pts: int | None) -> float:
         return float("inf") if pts is None else self.clock.seconds(pts)
@@ -143,13 +179,11 @@ class PyAVReader:
                 return
             except av.FFmpegError as error:
                 failures += 1
-                self._damaged(error)
+                self.damaged(error)
         self.problems.truncated = True
 
     def _decode_all(self, packets: Packets) -> Iterator[Frame]:
-        for packet in packets:
-            if packet.is_corrupt:
-                self.problems.corrupt_packets += 1
+        for packet in self._counted(packets):
             yield from self._decode(packet)
         yield from self._decode(None)
 
@@ -159,28 +193,30 @@ class PyAVReader:
             frames = self.stream.decode(packet)
         except av.FFmpegError as error:
             if not isinstance(error, EOFError):
-                self._damaged(error, known=packet is not None and packet.is_corrupt)
+                self.damaged(error, known=packet is not None and packet.is_corrupt)
             return []
         for frame in frames:
-            self._note(frame)
+            self.problems.corrupt_frames += frame.is_corrupt
+            self.note(frame.pts, frame.duration)
         return frames
 
-    def _note(self, frame: Frame) -> None:
-        self.problems.corrupt_frames += frame.is_corrupt
-        if frame.pts is not None:
-            end = self.clock.seconds(frame.pts + (frame.duration or self.clock.nominal))
-            begin, latest = self._shown or (self.clock.seconds(frame.pts), end)
+    def note(self, pts: int | None, duration: int) -> None:
+        """A picture was decoded: `judge_end` compares with what the header promised."""
+        if pts is not None:
+            end = self.clock.seconds(pts + (duration or self.clock.nominal))
+            begin, latest = self._shown or (self.clock.seconds(pts), end)
             self._shown = begin, max(latest, end)
             self._count += 1
 
-    def _damaged(self, error: av.FFmpegError, *, known: bool = False) -> None:
+    def damaged(self, error: av.FFmpegError, *, known: bool = False) -> None:
+        """Counts a packet that nothing can be made of. DecodeError where that is asked for."""
         self.problems.corrupt_packets += not known
         if self._errors == "raise":
             raise DecodeError(
                 f'{self.source.name} is damaged: {error.strerror}; errors="warn" skips the damage'
             ) from error
 
-    def _judge_end(self) -> None:
+    def judge_end(self) -> None:
         """At the end of the file: was that the end its header, or its packet grid, promised?"""
         promised = self.promised_end()
         if promised is not None and self._shown is not None:

@@ -7,6 +7,8 @@ clock and turned into seconds once, at the end, so that no error adds up.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right, insort
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,6 +33,17 @@ class Picture(Protocol):
 
 
 P = TypeVar("P", bound=Picture)
+
+
+class PictureAhead(Picture, Protocol):
+    """One that knows when the next is shown, because its packets were read ahead."""
+
+    @property
+    def next_pts(self) -> int | None: ...
+
+
+Q = TypeVar("Q", bound=PictureAhead)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,54 @@ def timed(pictures: Iterable[P], clock: Clock, problems: Problems) -> Iterator[T
     if held is not None:
         held.span = held.picture.duration or before
         yield held
+
+
+def timed_ahead(pictures: Iterable[Q], clock: Clock, problems: Problems) -> Iterator[Timed[Q]]:
+    """The same stamps and spans as `timed`, and no picture is held back."""
+    last: Timed[Q] | None = None
+    span = clock.nominal
+    for picture in pictures:
+        ticks = _stamp(picture, last, clock, problems)
+        if picture.next_pts is not None and picture.next_pts > ticks:
+            span = picture.next_pts - ticks
+        else:
+            span = picture.duration or span
+        last = Timed(picture, ticks, span)
+        yield last
+
+
+class Ahead(Generic[Item]):
+    """Packets in their order, read so far ahead that the picture shown next is known.
+
+    A codec's pictures are shown at most 16 packets after they are decoded (H.264 A.3.1, HEVC
+    A.4.2: the size of the decoded picture buffer), so the least later stamp among those read is
+    the next one.
+    """
+
+    _PACKETS = 17
+
+    def __init__(self, stamped: Iterable[tuple[Item, int | None]]) -> None:
+        """`stamped`: packets, each with when its picture is shown; None: never, or not known."""
+        self._stamped = stamped
+        self._stamps: list[int] = []  # ascending; of all packets read that are not yet past
+
+    def __iter__(self) -> Iterator[Item]:
+        waiting: deque[Item] = deque()
+        for item, pts in self._stamped:
+            waiting.append(item)
+            if pts is not None:
+                insort(self._stamps, pts)
+            if len(waiting) > self._PACKETS:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+
+    def after(self, pts: int | None) -> int | None:
+        """The stamp of the picture shown after that of `pts`. Pictures are asked for in order."""
+        if pts is None:
+            return None
+        del self._stamps[: bisect_right(self._stamps, pts)]
+        return self._stamps[0] if self._stamps else None
 
 
 def _stamp(picture: P, last: Timed[P] | None, clock: Clock, problems: Problems) -> int:

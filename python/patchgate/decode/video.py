@@ -1,46 +1,31 @@
-"""`open_video` and `Video`: a video as an iterable of FrameBatch."""
+"""`Video`: an opened video, as an iterable of FrameBatch."""
 
 from __future__ import annotations
 
-import math
-import threading
 import warnings
 import weakref
-from collections.abc import Generator, Iterator
-from numbers import Real
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from functools import partial
 from types import TracebackType
-from typing import Self, get_args
+from typing import Any, Self, TypeVar
 
 import torch
 
+from .capabilities import why_not
+from .decoder_pool import DecoderPool
 from .frames import Colour, DecodeError, DecodeWarning, FrameBatch, Problems
 from .planes import Frame, Look, Packer, colour_of, look_of, native, orientation_of
 from .pool import Pool
 from .pyav import Errors, PyAVReader
-from .source import Source, VideoSource, default_threads
-from .timeline import Timed, clipped, resampled, timed
+from .run import Run
+from .source import Source
+from .surface import Coded, Loan, Shown
+from .surface_packer import SurfacePacker
+from .surface_reader import SurfaceReader
+from .timeline import Clock, P, Timed, clipped, resampled, timed, timed_ahead
 
-
-class _Run:
-    """One iteration, which another thread than the one that takes its batches may end."""
-
-    def __init__(self, batches: Generator[FrameBatch, None, None]) -> None:
-        self._batches, self._lock, self._ended = batches, threading.RLock(), False
-
-    def __iter__(self) -> _Run:
-        return self
-
-    def __next__(self) -> FrameBatch:
-        with self._lock:
-            if self._ended:
-                raise StopIteration
-            return next(self._batches)
-
-    def close(self) -> None:
-        """Waits for the batch that is being made: its decoder cannot be freed before."""
-        self._ended = True
-        with self._lock:
-            self._batches.close()
+Item = TypeVar("Item")
 
 
 class Video:
@@ -50,7 +35,7 @@ class Video:
     ends the one before; on paths and bytes any number may run side by side.
 
     width, height: of the picture as shown, rotation applied, in pixels (of the first frame).
-    codec: FFmpeg's name, such as "h264". decoder: "pyav".
+    codec: FFmpeg's name, such as "h264". decoder: "pyav" or "nvdec". device: of the planes.
     begin_stream_seconds: pts of the first frame. duration_seconds: from there to the end, as the
         container says, or None. average_fps: or None. num_frames: the container's count, or else
         duration x rate, or None: an estimate.
@@ -59,17 +44,19 @@ class Video:
     problems: Problems of the latest iteration (of the opening, before the first).
     """
 
-    decoder = "pyav"
-
     def __init__(self, source: Source, *, start: float | None, end: float | None,
-                 fps: float | None, chunk: int, threads: int, errors: Errors) -> None:  # fmt: skip
+                 fps: float | None, chunk: int, threads: int, errors: Errors,
+                 device: torch.device, nvdec: DecoderPool | None, fallback: bool,
+                 ) -> None:  # fmt: skip
         self._source, self._start, self._end, self._fps = source, start, end, fps
-        self._chunk, self.threads, self._errors = chunk, threads, errors
+        self.chunk, self.threads, self._errors, self.device = chunk, threads, errors, device
+        self._nvdec = nvdec
         self._closed = False
-        self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
+        self._runs: weakref.WeakSet[Run[Any]] = weakref.WeakSet()
         self._pending: PyAVReader | None = self._reader()
         try:
             self._describe(self._pending)
+            self._choose(self._pending, fallback)
         except BaseException:
             self.close()
             raise
@@ -104,55 +91,114 @@ class Video:
                 "never from the end"
             )
 
+    def _choose(self, reader: PyAVReader, fallback: bool) -> None:
+        """The decoder: NVDEC where a device was asked for and can do it."""
+        self.decoder = "pyav" if self._nvdec is None else "nvdec"
+        if self._nvdec is None:
+            return
+        reason = why_not(self._nvdec.backend, self.codec, Coded.of(reader.first))
+        if reason is None:
+            return
+        if not fallback:
+            raise ValueError(
+                f"{self._source.name} cannot be decoded by NVDEC: {reason}. fallback=True decodes "
+                "it on the CPU"
+            )
+        self.decoder, self._nvdec = "pyav", None
+        warnings.warn(
+            f"{self._source.name} is decoded on the CPU by PyAV and its frames copied to "
+            f"{self.device}, because {reason}",
+            DecodeWarning,
+            stacklevel=4,
+        )
+
     def __iter__(self) -> Iterator[FrameBatch]:
+        return self._run(self._packed)
+
+    def _loans(self) -> Run[Loan]:
+        """For the pipeline alone, and NVDEC: every picture where its decoder left it, uncopied."""
+        return self._run(self._lent)
+
+    def _run(self, made_of: Callable[[PyAVReader], Iterable[Item]]) -> Run[Item]:
         if self._closed:
             raise ValueError(f"{self._source.name} is closed; open it again with open_video")
+        if self._nvdec is not None:
+            self._nvdec.backend.check_process()
         if self._source.is_file_object:
             for run in list(self._runs):
                 run.close()
-        run = _Run(self._batches())
+        run = Run(self._items(made_of))
         self._runs.add(run)
         return run
 
-    def _batches(self) -> Generator[FrameBatch, None, None]:
+    def _items(
+        self, made_of: Callable[[PyAVReader], Iterable[Item]]
+    ) -> Generator[Item, None, None]:
         reader, self._pending = self._pending or self._reader(), None
         try:
             self.problems = reader.problems
-            given = 0
-            for batch in self._packed(reader):
-                given += len(batch)
-                yield batch
+            given = False
+            for item in made_of(reader):
+                given = True
+                yield item
             self._report(reader, given)
         finally:
             reader.close()
 
-    def _selected(self, reader: PyAVReader) -> Iterator[Timed[Frame]]:
-        frames = timed(reader.frames(start=self._start), reader.clock, reader.problems)
-        frames = clipped(frames, reader.clock, start=self._start, end=self._end)
+    def _selected(self, frames: Iterator[Timed[P]], clock: Clock) -> Iterator[Timed[P]]:
+        frames = clipped(frames, clock, start=self._start, end=self._end)
         if self._fps is not None:
-            return resampled(frames, reader.clock, fps=self._fps, start=self._start)
+            return resampled(frames, clock, fps=self._fps, start=self._start)
         return frames
+
+    def _decoded(self, reader: PyAVReader) -> Iterator[Timed[Frame]]:
+        frames = timed(reader.frames(start=self._start), reader.clock, reader.problems)
+        return self._selected(frames, reader.clock)
+
+    def _on_surfaces(self, reader: PyAVReader) -> Iterator[Timed[Shown]]:
+        assert self._nvdec is not None
+        surfaces = SurfaceReader(reader, self._nvdec, self._errors)
+        with closing(surfaces.pictures(start=self._start)) as pictures:
+            frames = timed_ahead(pictures, reader.clock, reader.problems)
+            yield from self._selected(frames, reader.clock)
+
+    def _lent(self, reader: PyAVReader) -> Iterator[Loan]:
+        look: Look | None = None
+        for frame in self._on_surfaces(reader):
+            seconds = reader.clock.seconds(frame.ticks)
+            now = frame.picture.coded.look
+            if look is not None and now != look:
+                self._changed(reader.problems, look, now, seconds)
+            look = now
+            yield Loan(frame.picture, seconds, reader.clock.seconds(frame.span))
+
+    def _packing(
+        self, reader: PyAVReader
+    ) -> tuple[Iterator[Timed[Any]], Callable[[Any], tuple[Any, Look]], Callable[..., Any]]:
+        """Frames, what makes one ready to be copied, and what copies them."""
+        if self._nvdec is not None:
+            return self._on_surfaces(reader), _as_lent, SurfacePacker
+        return self._decoded(reader), _as_native, partial(Packer, pool=Pool())
 
     def _packed(self, reader: PyAVReader) -> Iterator[FrameBatch]:
         """Batches of one look each: a new size or format closes the batch before its time."""
-        packer: Packer | None = None
+        frames, ready, packing = self._packing(reader)
+        packer: Any = None  # of the one kind or the other
         look: Look | None = None
-        pool = Pool()
-        for frame in self._selected(reader):
-            picture = native(frame.picture)
-            now = look_of(picture)
+        for frame in frames:
+            picture, now = ready(frame.picture)
             if packer is None or now != look:
                 if packer is not None and look is not None:
                     if len(packer):
-                        yield packer.finish()
+                        yield packer.finish().to(self.device)
                     self._changed(reader.problems, look, now, reader.clock.seconds(frame.ticks))
-                packer = Packer(picture, chunk=self._chunk, clock=reader.clock, pool=pool)
+                packer = packing(picture, chunk=self.chunk, clock=reader.clock)
                 look = now
             packer.add(frame, picture)
-            if len(packer) == self._chunk:
-                yield packer.finish()
+            if len(packer) == self.chunk:
+                yield packer.finish().to(self.device)
         if packer is not None and len(packer):
-            yield packer.finish()
+            yield packer.finish().to(self.device)
 
     def _changed(self, problems: Problems, was: Look, now: Look, seconds: float) -> None:
         new_size = (was.width, was.height) != (now.width, now.height)
@@ -169,7 +215,7 @@ class Video:
                 depth=6,
             )
 
-    def _report(self, reader: PyAVReader, given: int) -> None:
+    def _report(self, reader: PyAVReader, given: bool) -> None:
         """Once, at the end of an iteration: what was wrong, in one warning."""
         damage = reader.problems.damage()
         if damage and self._errors == "raise":
@@ -213,6 +259,15 @@ class Video:
         )
 
 
+def _as_native(frame: Frame) -> tuple[Frame, Look]:
+    frame = native(frame)
+    return frame, look_of(frame)
+
+
+def _as_lent(shown: Shown) -> tuple[Shown, Look]:
+    return shown, shown.coded.look
+
+
 def _recoloured(was: Look, now: Look) -> str:
     if (was.space, was.range) == (now.space, now.range):
         return ""
@@ -222,66 +277,3 @@ def _recoloured(was: Look, now: Look) -> str:
 def _look(look: Look) -> str:
     turned = f" turned by {look.rotation}" if look.rotation else ""
     return f"{look.width}x{look.height} {look.pixels}{turned}"
-
-
-def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
-               start: float | None = None, end: float | None = None, fps: float | None = None,
-               chunk: int = 16, threads: int | None = None, errors: Errors = "warn",
-               ) -> Video:  # fmt: skip
-    """Open a video for decoding to native YUV planes.
-
-    source: path, URL, bytes, or a binary file object (read from its first byte; the caller keeps
-        and closes it). One that cannot seek is read once and decoded from its beginning.
-    device: "cpu" (PyAV).
-    start, end: seconds on the clock of `pts_seconds`, which need not begin at 0. Frame-exact: from
-        the frame shown at `start` (the first, where `start` lies before it) to the last stamped
-        before `end`. Nothing in between: an empty iteration and a DecodeWarning.
-    fps: take the frames shown at start + k / fps, each at most once: never more than there are.
-        Time stamps and durations stay the source's.
-    chunk: frames in a FrameBatch; the last, and one before a change of size, may have fewer.
-    threads: of the decoder; None: min(4, CPUs).
-    errors: "warn" (damage is skipped, and told in one DecodeWarning at the end), "ignore" (only
-        counted, in `Video.problems`) or "raise" (DecodeError).
-
-    Returns a Video: iterate it for FrameBatch. FileNotFoundError, PermissionError; ValueError for
-    what is not a video, has no frames, or options out of range.
-    """
-    _check_device(device)
-    _check_seconds(start, end)
-    if fps is not None and not (_is_number("fps", fps) and math.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps must be a positive number of frames a second or None, got {fps}")
-    threads = default_threads() if threads is None else threads
-    for name, count in (("chunk", chunk), ("threads", threads)):
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {count!r}")
-    if errors not in get_args(Errors):
-        raise ValueError(f"errors must be one of {get_args(Errors)}, got {errors!r}")
-    return Video(Source(source), start=start, end=end, fps=fps, chunk=chunk, threads=threads,
-                 errors=errors)  # fmt: skip
-
-
-def _check_device(device: str | torch.device) -> None:
-    try:
-        kind = torch.device(device).type
-    except (RuntimeError, TypeError):
-        raise ValueError(f'device: expected "cpu", got {device!r}') from None
-    if kind != "cpu":
-        raise ValueError(
-            f"open_video decodes on the CPU only in this release, got device="
-            f"{str(device)!r}; decoding on the GPU (NVDEC) comes with another. Use "
-            'device="cpu" and move the planes'
-        )
-
-
-def _is_number(name: str, value: float) -> bool:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}: expected a number or None, got {value!r}")
-    return True
-
-
-def _check_seconds(start: float | None, end: float | None) -> None:
-    for name, value in (("start", start), ("end", end)):
-        if value is not None and not (_is_number(name, value) and math.isfinite(value)):
-            raise ValueError(f"{name} must be a finite number of seconds or None, got {value}")
-    if start is not None and end is not None and end <= start:
-        raise ValueError(f"end must lie after start, got start={start}, end={end} (seconds)")

@@ -80,6 +80,12 @@ class FixedTower(GatedTower):
     def encode(self, *given: Any, **named: Any) -> NoReturn:
         raise ValueError("encode: not available with capacity; use gated(...) without it")
 
+    def tokens(self, *given: Any, **named: Any) -> NoReturn:
+        raise ValueError(
+            "tokens: not available with capacity, for their number depends on the frames; use "
+            "gated(...) without it"
+        )
+
     def stream(self) -> NoReturn:
         raise ValueError(
             "stream: not available with capacity, where each call is a clip of its own; use "

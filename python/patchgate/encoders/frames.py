@@ -16,6 +16,7 @@ from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.memory import Memory
 from patchgate.encoders.packed import Encoded, Kept
 from patchgate.encoders.run import Run
+from patchgate.encoders.still import Still, stand_still
 from patchgate.encoders.tower import Tower
 from patchgate.encoders.work import Work, work
 
@@ -26,7 +27,9 @@ _TOKENS = 8192  # of all frames at a time, where those that stand still are watc
 class Frames(NamedTuple):
     """The output of a call, and what is remembered of it."""
 
-    states: dict[str, Tensor]  # "features" and "hidden_<i>" -> [T, M, D]; empty if not asked for
+    # "features" and "hidden_<i>" -> [T, M, D], "born" (see Encoded) -> [T, M, 1]; empty if not
+    # asked for
+    states: dict[str, Tensor]
     pooled: Tensor | None  # [T, D]
     kept: Tensor  # [K, D]: the features of the kept cells
     work: Work
@@ -52,7 +55,8 @@ def encode_frames(
     parts, done = [], []
     for frames, tokens in _runs(tower, fidelity, kept):
         part = Kept(kept.patches[tokens], kept.mask[frames], kept.source[frames])
-        run = Run(tower, fidelity, memory, part)
+        kind = Still if stand_still(fidelity, memory, part) else Run
+        run = kind(tower, fidelity, memory, part)
         encoded = run.encode(hidden)
         states, pooled = _shown(tower, encoded, memory.pooled) if dense else ({}, None)
         parts.append((states, pooled, _of_kept(tower, encoded, part.mask)))

@@ -9,7 +9,7 @@ from patchgate.encoders.families import tower_of
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.fixed import FixedTower
 from patchgate.encoders.gated_clips import gated_clips, is_space_time
-from patchgate.encoders.gated_tower import GatedTower
+from patchgate.encoders.gated_tower import GatedTower, Output
 from patchgate.encoders.inputs import gate_settings
 from patchgate.encoders.pixels import pixel_spec
 from patchgate.encoders.spacetime import GatedClips
@@ -24,6 +24,7 @@ def gated(
     std: Any = None,
     feature_layer: int | None = None,
     capacity: int | None = None,
+    output: Output = "dense",
     **settings: Any,
 ) -> GatedTower | GatedClips:
     """Wraps a vision tower so that it computes only the cells that changed.
@@ -44,6 +45,8 @@ def gated(
             known beforehand: for ``torch.compile``. See ``FixedTower``. Only with
             ``tolerance=math.inf, reposition=False`` or ``context="kept"``, and towers of one patch
             a cell.
+        output: ``"dense"``: a call returns what the tower's does. ``"tokens"``: ``VideoTokens``,
+            each feature once; it then needs ``pts_seconds``. See ``GatedTower.tokens``.
         settings: what a cell that was not kept means to the others, and those of the gate
             (``threshold``, ...: see ``Gate``; patch, merge and size are the tower's):
 
@@ -75,6 +78,8 @@ def gated(
         for name, value in (("feature_layer", feature_layer), ("capacity", capacity)):
             if value is not None:
                 raise ValueError(f"{name}: a space-time tower is gated as a whole")
+        if output != "dense":
+            raise ValueError(f'output: a space-time tower has "dense" only, got {output!r}')
         return gated_clips(tower, processor, mean=mean, std=std, **settings)
     if settings.get("context", "full") == "full":
         settings = {**calibrated(tower), **settings}
@@ -88,4 +93,8 @@ def gated(
     if feature_layer is not None:
         family = truncated(family, feature_layer)
     parts = (tower, family, spec, gate_settings(family, gate), fidelity)
-    return GatedTower(*parts) if capacity is None else FixedTower(*parts, capacity)
+    if capacity is None:
+        return GatedTower(*parts, output)
+    if output != "dense":
+        raise ValueError(f'output: with capacity "dense" only, got {output!r}')
+    return FixedTower(*parts, capacity)

@@ -6,13 +6,15 @@ P patch side, D features, E numbers of a token.
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from patchgate import _ops
+from patchgate._check import checked_choice
 from patchgate.encoders import inputs
+from patchgate.encoders.emitted import checked_times, emitted_tokens
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.frames import Frames, encode_frames
 from patchgate.encoders.memory import Memory
@@ -24,9 +26,12 @@ from patchgate.encoders.tower import Tower
 from patchgate.encoders.work import Work
 from patchgate.gate import CHANGED, Gate, GateResult
 from patchgate.gate_settings import GateSettings
+from patchgate.tokens import VideoTokens
 
 if TYPE_CHECKING:
     from patchgate.encoders.stream import TowerStream
+
+Output = Literal["dense", "tokens"]
 
 
 class GatedTower(StandIn):
@@ -40,6 +45,7 @@ class GatedTower(StandIn):
     gate_settings: GateSettings
     fidelity: Fidelity
     pixel_spec: PixelSpec
+    output: Output  # of a call
     last_work: Work | None  # what the last call kept and computed
 
     def __init__(
@@ -49,9 +55,11 @@ class GatedTower(StandIn):
         spec: PixelSpec,
         settings: GateSettings,
         fidelity: Fidelity,
+        output: Output = "dense",
     ) -> None:
         super().__init__(tower)
         self.gate_settings, self.fidelity, self.pixel_spec = settings, fidelity, spec
+        self.output = checked_choice("output", output, get_args(Output))
         self.last_work = None
         self._family = family
 
@@ -87,16 +95,14 @@ class GatedTower(StandIn):
                 the range outside of it, or NaN); training with dropout or checkpointing;
                 interpolated positions; attention maps.
         """
+        options["interpolate_pos_encoding"] = interpolate_pos_encoding
         if clip_lengths is not None:
             options["clip_lengths"] = clip_lengths
-        family, pixel_values = self._family.opened(pixel_values, options)
-        clip_lengths = options.pop("clip_lengths", None)
-        inputs.check_options(interpolate_pos_encoding, options)
-        inputs.check_pixels(pixel_values, family)
-        height, width = family.covered
-        pixel_values = pixel_values[..., :height, :width]
-        family.check_mode()
-        clips = inputs.checked_clips(clip_lengths, len(pixel_values) // family.temporal_patch)
+        if self.output == "tokens":
+            if output_hidden_states or return_dict is False:
+                raise ValueError('output="tokens": there are no hidden states and no tuples')
+            return self.tokens(pixel_values, **options)
+        family, pixel_values, clips = self._opened(pixel_values, options)
         layers, config = family.depth, getattr(family.model, "config", None)  # timm's have none
         if output_hidden_states is None:
             output_hidden_states = getattr(config, "output_hidden_states", False)
@@ -109,6 +115,42 @@ class GatedTower(StandIn):
         if return_dict is None:
             return_dict = getattr(config, "return_dict", True)
         return output if return_dict or isinstance(output, Tensor) else output.to_tuple()
+
+    def tokens(
+        self,
+        pixel_values: Tensor,
+        *,
+        pts_seconds: Tensor,
+        duration_seconds: Tensor | None = None,
+        **options: Any,
+    ) -> VideoTokens:
+        """What a call computes, packed: each feature once, where it was computed.
+
+        Those are the cells that were kept, and with a tolerance, refresh or new positions also
+        cells that were computed anew though the gate let them pass; ``kind`` is the gate's.
+
+        Args:
+            pixel_values, options: as in a call, of one clip.
+            pts_seconds: ``[T]`` floats, when each frame (tubelet: its first) is shown.
+            duration_seconds: ``[T]`` floats, for how long; None: until the next, and the last as
+                long as the one before it.
+
+        Returns:
+            ``VideoTokens``, on the tower's device but for the times, whose ``dense()`` is the
+            ``last_hidden_state`` of a call without its prefix tokens (Qwen-VL: ``pooler_output``,
+            with those of deepstack beside it: ``positions.split_deepstack``). Of a stream: this
+            push, its first tokens those of earlier ones that it still shows, as in a ``slice``.
+
+        Raises:
+            TypeError, ValueError: as a call; several clips; times that do not fit the frames.
+        """
+        family, pixel_values, clips = self._opened(pixel_values, options)
+        if len(clips) != 1:
+            raise ValueError(f"tokens: expected one clip, got {len(clips)}")
+        times = checked_times(pts_seconds, duration_seconds, clips[0])
+        before = self._frames_before()
+        [(frames, result)] = self._call(family, pixel_values, clips, [])
+        return emitted_tokens(family, frames, result, times, before)
 
     def encode(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None = None
@@ -160,7 +202,12 @@ class GatedTower(StandIn):
         from patchgate.encoders.stream import TowerStream  # which is a GatedTower
 
         return TowerStream(
-            self.tower, self._family, self.pixel_spec, self.gate_settings, self.fidelity
+            self.tower,
+            self._family,
+            self.pixel_spec,
+            self.gate_settings,
+            self.fidelity,
+            self.output,
         )
 
     def _of_tower(self, name: str) -> Any:
@@ -176,22 +223,41 @@ class GatedTower(StandIn):
 
     # The path of a call: gate, then encode.
 
+    def _opened(
+        self, pixel_values: Tensor, options: dict[str, Any]
+    ) -> tuple[Tower, Tensor, list[int]]:
+        """The tower for these frames, the pixels that it covers ``[T * f, 3, H, W]``, and the
+        length of each clip in T. Raises for what a packed tower cannot serve.
+        """
+        family, pixel_values = self._family.opened(pixel_values, options)
+        clip_lengths = options.pop("clip_lengths", None)
+        inputs.check_options(options.pop("interpolate_pos_encoding", False), options)
+        inputs.check_pixels(pixel_values, family)
+        height, width = family.covered
+        family.check_mode()
+        clips = inputs.checked_clips(clip_lengths, len(pixel_values) // family.temporal_patch)
+        return family, pixel_values[..., :height, :width], clips
+
     def _states(
         self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> tuple[dict[str, Tensor], Tensor | None]:
         """What all frames show, ``[T, M, E]`` each, and ``pooler_output``."""
-        return _joined(self._call(family, frames, clips, hidden))
+        return _joined([part for part, _ in self._call(family, frames, clips, hidden)])
 
     def _call(
         self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
-    ) -> list[Frames]:
-        """Clips that know nothing of each other."""
+    ) -> list[tuple[Frames, GateResult]]:
+        """Clips that know nothing of each other, and what the gate said of them."""
         parts = []
         for clip in frames.split([n * family.temporal_patch for n in clips]):
             result = Gate(**asdict(self.gate_settings)).push(self._planes(clip))
-            parts.append(self._encode(family, packed(family, clip, result), hidden))
-        self.last_work = Work.total(part.work for part in parts)
+            parts.append((self._encode(family, packed(family, clip, result), hidden), result))
+        self.last_work = Work.total(part.work for part, _ in parts)
         return parts
+
+    def _frames_before(self) -> int:
+        """Of the same clip, in earlier calls."""
+        return 0
 
     def _planes(self, pixel_values: Tensor) -> Tensor:
         return gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)

@@ -5,6 +5,7 @@ Letters: T frames, H W pixels, h w cells, N = h * w, K kept patches, P patch sid
 
 from collections.abc import Sequence
 from dataclasses import fields
+from operator import index
 from typing import Any
 
 import torch
@@ -90,7 +91,10 @@ def checked_clips(lengths: Sequence[int] | None, frames: int) -> list[int]:
     """The frames of each clip: one clip if nothing is said."""
     if lengths is None:
         return [frames]
-    clips = [int(n) for n in lengths]
+    try:
+        clips = [index(n) for n in lengths]
+    except TypeError as error:
+        raise TypeError(f"clip_lengths: expected integers, got {lengths!r}") from error
     if sum(clips) != frames or min(clips, default=0) < 1:
         raise ValueError(
             f"clip_lengths: expected lengths of at least 1 that add up to the {frames} frames of "
@@ -105,7 +109,12 @@ def checked_states(wanted: Any, layers: int) -> list[int]:
     if wanted is None or isinstance(wanted, bool):
         return list(range(states)) if wanted else []
     numbers = [wanted] if isinstance(wanted, int) else list(wanted)
-    return sorted({i % states for i in numbers if -states <= i < states})
+    for i in numbers:
+        if not isinstance(i, int) or not -states <= i < states:
+            raise ValueError(
+                f"output_hidden_states: expected numbers of the {states} hidden states, got {i!r}"
+            )
+    return sorted({i % states for i in numbers})
 
 
 def checked_rows(

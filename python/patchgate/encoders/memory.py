@@ -33,6 +33,11 @@ class LayerMemory:
     tables: dict[str, Tensor] = field(default_factory=dict)  # name -> [r, ...]
     sums: Sums | None = None  # of the last frame
 
+    @classmethod
+    def empty(cls, device: torch.device) -> Self:
+        """Of no frames."""
+        return cls(torch.empty(0, dtype=torch.int64, device=device))
+
     @property
     def count(self) -> int:
         """r."""
@@ -87,7 +92,7 @@ class Memory:
     @classmethod
     def empty(cls, device: torch.device, depth: int) -> Self:
         none = torch.empty(0, dtype=torch.int64, device=device)
-        return cls(none, (LayerMemory(none),) * (depth + 1))
+        return cls(none, (LayerMemory.empty(device),) * (depth + 1))
 
     def index_of(self, ids: Tensor) -> Tensor:
         """Tokens by number: those remembered first, then new ones as they come."""

@@ -27,7 +27,9 @@ class Table(NamedTuple):
 class Encoded(NamedTuple):
     """What came of a run."""
 
-    tables: dict[str, Table]  # "features", perhaps "pool", "tap_<i>" and "hidden_<i>"
+    # "features", perhaps "pool", "tap_<i>" and "hidden_<i>"; "born" [r + A, 1] int64: where each
+    # row of the features was computed, frame * M + token, of frames since the state began
+    tables: dict[str, Table]
     active: Tensor  # [T, M] bool: in the last layer
     kept: int  # K
     embedded: int  # patches

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from patchgate.encoders.attention import Groups, Segments
+from patchgate.encoders.entering import embedded, entering
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.memory import LayerMemory, Memory, Sums, made_with
 from patchgate.encoders.packed import Encoded, Kept, Table
@@ -71,7 +72,7 @@ class Run:
     def encode(self, hidden: list[int]) -> Encoded:
         """The frames' features. ``hidden``: numbers of hidden states that are wanted too."""
         active = self._entering()
-        x, embedded = self._embedded(active)
+        x, patches = self._embedded(active)
         tables: dict[str, Table] = {}
         made: Tensor | None = None  # [A, H, d]: attention outputs that x was made with
         for layer in range(self.tower.depth + 1):
@@ -89,11 +90,11 @@ class Run:
             active, x, made = self._through(layer, x, active, shown, known)
         tables["features"] = self._output("features", self.tower.leave, active, x, known, shown)
         self._layers.append(_Layer(known, shown, None))
-        if "pool" in self._outputs["features"].tables:
-            pool = self._outputs["features"]
-            tables["pool"] = Table(pool.tables["pool"], pool.shown)
+        features = self._outputs["features"]
+        for name in features.tables.keys() - {"rows"}:
+            tables[name] = Table(features.tables[name], features.shown)
         return Encoded(
-            tables, active, int(self.kept.mask.sum()), embedded, self._tokens, self._pairs
+            tables, active, int(self.kept.mask.sum()), patches, self._tokens, self._pairs
         )
 
     def remembered(self, ids: Tensor) -> Memory:
@@ -115,7 +116,7 @@ class Run:
                 for known, earlier in zip(self._layers, self.memory.layers, strict=True)
             ),
             outputs={
-                name: known.kept(before.get(name, _nothing(units)), units)
+                name: known.kept(before.get(name, LayerMemory.empty(units.device)), units)
                 for name, known in self._outputs.items()
             },
             emitted=self.memory.emitted + int(self.kept.mask.sum()),
@@ -125,33 +126,18 @@ class Run:
             made_with=made_with(self.tower),
         )
 
-    # Entering.
+    # Tokens and their rows.
 
     def _entering(self) -> Tensor:
         """The tokens that enter the first layer, ``[T, M]`` bool."""
-        cells, every = self.kept.mask, self.fidelity.refresh
-        if self.fidelity.repositions:
-            cells = cells | self._moved
-        if every is not None:
-            frame = torch.arange(len(cells), device=cells.device) + self.memory.frames
-            cells = cells | (frame % every == 0)[:, None]
-        tokens = cells.repeat_interleave(self.tower.tokens_per_cell, 1)
-        return torch.cat([cells.any(1, keepdim=True).expand(-1, self.tower.prefix), tokens], 1)
+        return entering(self.tower, self.fidelity, self.kept, self._moved, self.memory.frames)
 
     def _embedded(self, active: Tensor) -> tuple[Tensor, int]:
         """The active tokens as they enter the first layer ``[A, D]``, and how many are patches."""
-        cell = self._cells(active)
         rows = self.kept.patches
         if self.fidelity.embeds_again:
             rows = self._patches()[self._source[active[:, self.tower.prefix :]]]
-        patches = self.tower.embed(rows, cell[cell >= 0])
-        if not self.tower.prefix:
-            return patches, len(patches)
-        first = self.tower.prefix_tokens().to(patches.dtype)  # [prefix, D]
-        frames = (len(cell) - len(patches)) // self.tower.prefix
-        x = patches.new_empty((len(cell), patches.shape[1]))
-        x = x.index_copy(0, (cell < 0).nonzero().flatten(), first.repeat(frames, 1))
-        return x.index_copy(0, (cell >= 0).nonzero().flatten(), patches), len(patches)
+        return embedded(self.tower, rows, self._cells(active)), len(rows)
 
     def _tokens_of(self, index: Tensor) -> Tensor:
         """Of cells by number ``[T, n]``, the tokens ``[T, n * m^2]``."""
@@ -269,19 +255,17 @@ class Run:
             if "x" in known:  # all tokens of a cell, of which some may not be active
                 tokens = torch.cat([active[:, :prefix], whole.repeat_interleave(each, 1)], 1)
                 x = known["x"][shown[tokens]]
-        kept = self.memory.outputs.get(name, _nothing(active))
+        kept = self.memory.outputs.get(name, LayerMemory.empty(active.device))
         rows = make(x)
         tables = {"rows": kept.joined("rows", rows)}
-        entry = self.tower.pool_entry(rows) if name == "features" else None
-        if entry is not None:
-            tables["pool"] = kept.joined("pool", entry)
+        if name == "features":
+            first = self.memory.frames * units.shape[1]
+            tables["born"] = kept.joined("born", units.flatten().nonzero() + first)
+            if (entry := self.tower.pool_entry(rows)) is not None:
+                tables["pool"] = kept.joined("pool", entry)
         place = self._units.rows(units, kept.row, kept.count)
         self._outputs[name] = _Layer(tables, place, None)
         return Table(tables["rows"], place)
-
-
-def _nothing(like: Tensor) -> LayerMemory:
-    return LayerMemory(torch.empty(0, dtype=torch.int64, device=like.device))
 
 
 def _members(window: Tensor | None, active: Tensor) -> list[Tensor]:

@@ -77,6 +77,9 @@ class Scan:
         mask, outs, pairs = torch.zeros_like(self.active), [], exchanges.pairs
         taken, saved = 0, self.slots.earlier
         for t, own in enumerate(by_frame(self.active)):
+            if self._is_passed_over(t) and not len(inherited.saved[t]):
+                taken += len(own)
+                continue
             _inherit(now, inherited, t)
             if len(own):
                 out = self.out[taken : taken + len(own)]
@@ -98,6 +101,14 @@ class Scan:
                 saved += len(later)
         empty = self.out.new_empty((0, *self.out.shape[1:]))
         return Fired(mask, torch.cat([empty, *outs]), now.sums, pairs)
+
+    def _is_passed_over(self, t: int) -> bool:
+        """Whether all tokens are active in frame t and in the next: nothing of it is looked at."""
+        return self._whole[t : t + 2] == [True, True]
+
+    @cached_property
+    def _whole(self) -> list[bool]:
+        return self.active.all(1).tolist()
 
     @cached_property
     def _window(self) -> Tensor:

@@ -13,7 +13,7 @@ from patchgate.encoders.gated_tower import GatedTower, packed
 from patchgate.encoders.memory import Memory
 from patchgate.encoders.packed import Kept
 from patchgate.encoders.tower import Tower
-from patchgate.gate import Gate
+from patchgate.gate import Gate, GateResult
 
 
 class TowerStream(GatedTower):
@@ -89,7 +89,7 @@ class TowerStream(GatedTower):
 
     def _call(
         self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
-    ) -> list[Frames]:
+    ) -> list[tuple[Frames, GateResult]]:
         if len(clips) > 1:
             raise ValueError("clip_lengths: a stream is one clip; reset() it between clips")
         if self._memory is not None:
@@ -103,10 +103,13 @@ class TowerStream(GatedTower):
         # Later frames can name single pixels' tokens, too: motion can bring them together.
         names = torch.cat([ids.flatten().long(), result.source[-1].flatten()]).unique()
         try:
-            return [self._go_on(family, packed(family, frames, result), hidden, names)]
+            return [(self._go_on(family, packed(family, frames, result), hidden, names), result)]
         except BaseException:  # out of memory, interrupted: as if it had not been pushed
             self._stream_gate.load_state_dict(before)
             raise
+
+    def _frames_before(self) -> int:
+        return 0 if self._memory is None else self._memory.frames
 
     def _go_on(
         self, family: Tower, kept: Kept, hidden: list[int], names: Tensor, dense: bool = True

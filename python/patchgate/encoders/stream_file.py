@@ -18,7 +18,7 @@ from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.tower import Tower
 from patchgate.gate_settings import GateSettings
 
-_FORMAT = "patchgate.TowerStream/1"
+_FORMAT = "patchgate.TowerStream/2"
 _SAMPLE = 64  # values of each parameter that tell one tower from another
 
 

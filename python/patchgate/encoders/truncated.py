@@ -27,10 +27,13 @@ def truncated(tower: Tower, layer: int) -> Tower:
         )
     if tower.tapped or tower.tokens_per_cell > 1:
         raise ValueError("feature_layer: this tower merges what leaves its layers")
-    kind = type(tower)
+    return _cut(type(tower), {**vars(tower), "_ends_after": layer % (tower.depth + 1)})
+
+
+def _cut(kind: type[Tower], state: dict[str, Any]) -> Tower:
     ended: Any = type(kind.__name__, (_Truncated, kind), {})
     cut: Tower = ended.__new__(ended)
-    cut.__dict__.update(tower.__dict__, _ends_after=layer % (tower.depth + 1))
+    vars(cut).update(state)
     return cut
 
 
@@ -38,6 +41,9 @@ class _Truncated:
     """Goes before a family, and ends it after some layers."""
 
     _ends_after: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _cut, (type(self).__bases__[1], vars(self))  # pickle cannot find a class made here
 
     @property
     def depth(self) -> int:

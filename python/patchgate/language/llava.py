@@ -92,7 +92,8 @@ def _pooled(model: Any, video: VideoTokens, layout: Layout) -> tuple[Tensor, Ten
     # Pooling a mask as the features are pooled says which cells a pooled one is made of.
     mask = nn.functional.interpolate(shown[None].double(), (half, half), mode="bilinear")[0] > 0
     mask = mask.flatten(1)  # [T, n]
-    projected = model.multi_modal_projector(video.features)  # [K, E]
+    weight = model.multi_modal_projector.linear_1.weight
+    projected = model.multi_modal_projector(video.features.to(weight))  # [K, E]
     parts = []
     for source, wanted in zip(video.source.split(_FRAMES), mask.split(_FRAMES), strict=True):
         if bool(wanted.any()):

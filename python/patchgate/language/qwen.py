@@ -73,8 +73,8 @@ def qwen3_vl_inputs(
         seconds = tubelet_seconds(video, vision.temporal_patch_size).tolist()
         for cell, second in zip(cells, seconds, strict=True):
             run = qwen3_run(video, cell)
-            # A sum of floats that should be 1.75 is 1.7499..: not to be said as 1.7.
-            said = f"<{round(second, 6):.{decimals}f} seconds>"
+            # A sum of floats that should be 1.75 is 1.7499..: not to be said as 1.7. Nor 0 as -0.0.
+            said = f"<{round(round(second, 6), decimals) + 0.0:.{decimals}f} seconds>"
             words = tokenizer.encode(said, add_special_tokens=False)
             if len(cell):
                 prompt.text([*words, begin])

@@ -4,11 +4,25 @@ Each function has the name and the signature of its op under ``torch.ops.patchga
 """
 
 from patchgate.reference.compact import compact
+from patchgate.reference.contract import contract
 from patchgate.reference.exchange import exchange
 from patchgate.reference.expand import expand
 from patchgate.reference.frame_grid import frame_grid
 from patchgate.reference.gate import gate
 from patchgate.reference.gather import gather
+from patchgate.reference.nearest_token import nearest_token
 from patchgate.reference.residual_attention import residual_attention
+from patchgate.reference.segment_mean import segment_mean
 
-__all__ = ["compact", "exchange", "expand", "frame_grid", "gate", "gather", "residual_attention"]
+__all__ = [
+    "compact",
+    "contract",
+    "exchange",
+    "expand",
+    "frame_grid",
+    "gate",
+    "gather",
+    "nearest_token",
+    "residual_attention",
+    "segment_mean",
+]

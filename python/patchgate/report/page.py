@@ -16,6 +16,7 @@ from patchgate.gate import CHANGED, MOVED, Gate
 from patchgate.history import History
 from patchgate.report.comparison import Compared, Comparison
 from patchgate.report.images import AMPLIFIED, Images, images_of
+from patchgate.report.planned import Planned
 from patchgate.report.plots import timeline
 from patchgate.survey import Spot, largest_limit
 
@@ -72,7 +73,13 @@ def shot_of(compared: Compared, gate: Gate, aspect: float) -> Shot:
     )
 
 
-def render(history: History, comparison: Comparison[Shot], gate: Gate, subject: Subject) -> str:
+def render(
+    history: History,
+    comparison: Comparison[Shot],
+    gate: Gate,
+    subject: Subject,
+    planned: Planned | None = None,
+) -> str:
     """The whole page."""
     assert gate.size is not None
     limit = largest_limit(gate)
@@ -94,6 +101,7 @@ def render(history: History, comparison: Comparison[Shot], gate: Gate, subject: 
         adjacent_worst=float(comparison.adjacent_error.max()),
         limit=limit,
         plots={name: {**asdict(plot), "svg": Markup(plot.svg)} for name, plot in plots.items()},
+        planned=planned and planned.on(history),
         shots=comparison.shots,
         chosen=_first_shown(comparison.shots),
         box=_box(gate),

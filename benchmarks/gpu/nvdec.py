@@ -1,0 +1,201 @@
+"""From a file to kept patches on a GPU, against decoding alone: python benchmarks/gpu/nvdec.py
+
+1080p H.264 for one stream and for eight, each stream in a thread of its own. Every variant reads
+the same film in turn, in one run; what is quoted are ratios of medians of those pairs.
+
+decode           NVDEC's surfaces, thrown away
+bare             the same with PyNvVideoCodec's own demuxer and loop, no line of ours
+patchgate        decode + grid + gate + compact + gather, on borrowed surfaces
+copied           the same stages on copies, a batch of frames at a time
+rgb              PyNvVideoCodec's RGB + torchvision's resize and normalise + RLT in plain torch
+upload           PyAV on the CPU, batches copied to the GPU, then the same stages as copied
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import harness
+import torch
+import torch.nn.functional as F
+from peers import rlt
+from torch import Tensor
+
+import patchgate
+from gpu import films, traces
+from patchgate import Gate, grid
+from patchgate.decode import FrameBatch, Video
+from patchgate.encoders.processor import PixelSpec
+from patchgate.features import KeptCells
+from patchgate.gather import gather
+from patchgate.pipeline import token_chunks
+
+SPEC = PixelSpec(size=384, mean=(0.5,) * 3, std=(0.5,) * 3, patch=14)  # SigLIP so400m/14-384
+DTYPE = torch.bfloat16
+SIDE = 378  # 27 whole patches
+TARGET = 0.95  # of the frame rate of decoding alone
+
+
+class Rows:
+    """Features that end with gather: the tower is no part of this."""
+
+    def look(self, batch: Any) -> Tensor:
+        return grid.placed_grid(batch, SPEC.place(batch.height, batch.width))
+
+    def empty(self) -> Tensor:
+        return torch.empty((0, 3 * SPEC.patch**2), dtype=DTYPE, device="cuda")
+
+    def rows(self, planes: Tensor, batch: Any, cells: Tensor) -> Tensor:
+        return gather(batch, cells, SPEC, DTYPE)
+
+    def of(self, rows: Tensor, kept: KeptCells, stage: Any) -> Tensor:
+        return rows
+
+
+class OnTheGpu:
+    """A video's batches on the GPU, whatever decoded them: no borrowed surfaces."""
+
+    def __init__(self, video: Video) -> None:
+        self.video, self.threads = video, video.threads
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        return (batch.to(torch.device("cuda", 0)) for batch in self.video)
+
+
+# ---- one stream, each way: the number of frames
+
+
+def decode(path: Path) -> int:
+    with patchgate.open_video(path, device="cuda", fallback=False) as video:
+        return sum(1 for _ in video._loans())
+
+
+def bare(path: Path) -> int:
+    import PyNvVideoCodec as nvc
+
+    demuxer = nvc.CreateDemuxer(filename=str(path))
+    stream = torch.cuda.Stream()
+    decoder = nvc.CreateDecoder(gpuid=0, codec=demuxer.GetNvCodecId(), cudacontext=0,
+                                cudastream=stream.cuda_stream, usedevicememory=True)  # fmt: skip
+    return sum(len(decoder.Decode(packet)) for packet in demuxer)
+
+
+def tokens(video: Any) -> int:
+    chunks = token_chunks(video, Gate(size=SIDE), features=Rows())
+    return sum(len(chunk.kind) for chunk in chunks)
+
+
+def ours(path: Path) -> int:
+    with patchgate.open_video(path, device="cuda", fallback=False) as video:
+        return tokens(video)
+
+
+def copied(path: Path) -> int:
+    with patchgate.open_video(path, device="cuda", fallback=False) as video:
+        return tokens(OnTheGpu(video))
+
+
+def upload(path: Path) -> int:
+    with patchgate.open_video(path) as video:
+        return tokens(OnTheGpu(video))
+
+
+def rgb(path: Path) -> int:
+    """The decoder converts whole frames; they are resized and normalised whole, then masked."""
+    import PyNvVideoCodec as nvc
+
+    demuxer = nvc.CreateDemuxer(filename=str(path))
+    stream = torch.cuda.Stream()
+    decoder = nvc.CreateDecoder(
+        gpuid=0, codec=demuxer.GetNvCodecId(), cudacontext=0, cudastream=stream.cuda_stream,
+        usedevicememory=True, outputColorType=nvc.OutputColorType.RGBP)  # fmt: skip
+    before: Tensor | None = None
+    frames = 0
+    with torch.cuda.stream(stream):
+        for packet in demuxer:
+            for surface in decoder.Decode(packet):
+                frame = preprocessed(torch.from_dlpack(surface))  # [1, 3, H, W]
+                pair = frame if before is None else torch.cat([before, frame])
+                kept = rlt.keep_mask(pair, SPEC.patch)[-1]  # [h, w]
+                F.unfold(frame, SPEC.patch, stride=SPEC.patch)[0].T[kept.flatten()]
+                before, frames = frame, frames + 1
+    return frames
+
+
+def preprocessed(frame: Tensor) -> Tensor:
+    """`[3, H', W']` uint8 as a tower takes it, `[1, 3, H, W]`."""
+    size = [SPEC.size.target(*frame.shape[1:], 1)[i] for i in (0, 1)]
+    small = F.interpolate(frame[None].float(), size, mode="bicubic", antialias=True)
+    small = small.round().clamp(0, 255)[..., :SIDE, :SIDE]
+    return ((small / 255 - 0.5) / 0.5).to(DTYPE)
+
+
+# ---- many streams
+
+
+WAYS: dict[str, Callable[[Path], int]] = {
+    "decode": decode, "bare": bare, "patchgate": ours, "copied": copied, "rgb": rgb,
+    "upload": upload,
+}  # fmt: skip
+
+
+def at_once(way: Callable[[Path], int], path: Path, streams: int) -> int:
+    """Frames of so many streams, each read by a thread of its own."""
+    with ThreadPoolExecutor(streams) as pool:
+        frames = sum(pool.map(way, [path] * streams))
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return frames
+
+
+def measured(path: Path, streams: int, rounds: int) -> list[dict[str, Any]]:
+    frames = {name: at_once(way, path, streams) for name, way in WAYS.items()}
+    if len(set(frames.values())) != 1:
+        raise RuntimeError(f"the ways do not see the same frames: {frames}")
+    calls = {name: (lambda way=way: at_once(way, path, streams)) for name, way in WAYS.items()}
+    seconds = harness.paired(calls, rounds)
+    return [
+        {"streams": streams, "way": name, "frames": frames[name],
+         "frames_per_second": round(frames[name] / statistics.median(spent), 1),
+         "of_decode": round(harness.ratio(seconds["decode"], spent), 3)}
+        for name, spent in seconds.items()
+    ]  # fmt: skip
+
+
+def watched(path: Path) -> dict[str, Any]:
+    """What crosses to the host in one reading, and how often it waits."""
+    ours(path)  # warm: the tables are made
+    chunks: list[int] = []
+    trace = traces.traced(lambda: chunks.append(ours(path)))
+    frames = chunks[0]
+    return {"frames": frames, "chunks": -(-frames // 16), "waits": trace.waits,
+            "copies_to_host": len(trace.to_host), "largest_bytes": max(trace.to_host, default=0),
+            "bytes_a_frame": round(sum(trace.to_host) / frames),
+            "kernels_a_frame": round(trace.kernels / frames, 1)}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=12, help="of film")
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    path = films.large(asked.seconds)
+    rows: list[dict[str, Any]] = [{"gpu": torch.cuda.get_device_name(), **watched(path)}]
+    for streams in (1, 8):
+        rows += measured(path, streams, asked.rounds)
+    for row in rows:
+        print(row)
+        if row.get("way") == "patchgate":
+            met = "reached" if row["of_decode"] >= TARGET else "MISSED"
+            print(f"  target {TARGET} of decode, {row['streams']} stream(s): {met}")
+    print("written to", harness.save("nvdec", rows))
+
+
+if __name__ == "__main__":
+    main()

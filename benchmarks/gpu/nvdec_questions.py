@@ -1,0 +1,170 @@
+"""What only a GPU can answer of NVDEC and PyNvVideoCodec: python benchmarks/gpu/nvdec_questions.py
+
+Each question prints one line: its answer, or the error that came instead.
+"""
+
+import ctypes
+import importlib.metadata
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import av
+import torch
+
+import patchgate
+from gpu import films
+from patchgate.decode.capabilities import capability
+from patchgate.decode.decoder_pool import DecoderPool
+from patchgate.decode.nvdec import CODECS, backend
+from patchgate.decode.pyav import PyAVReader
+from patchgate.decode.source import Source
+from patchgate.decode.surface_reader import SurfaceReader
+
+B_FRAMES = {"preset": "veryfast", "bf": "3", "g": "12"}
+
+
+def h264(name: str = "b.mp4") -> Path:
+    return films.moving(name, "libx264", (320, 240), options=B_FRAMES)
+
+
+def gpu_backend():
+    return backend(torch.device("cuda"))
+
+
+def versions() -> str:
+    driver = ctypes.c_int()
+    ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(driver))
+    package = importlib.metadata.version("PyNvVideoCodec")
+    return (f"{torch.cuda.get_device_name()}, CUDA driver {driver.value}, PyNvVideoCodec "
+            f"{package}, PyAV {av.__version__}, torch {torch.__version__}")  # fmt: skip
+
+
+def encode_library() -> str:
+    ctypes.CDLL("libnvidia-encode.so.1")
+    return "libnvidia-encode.so.1 loads"
+
+
+def capabilities() -> str:
+    lines = []
+    for codec in CODECS:
+        for bits in (8, 10, 12):
+            can = capability(gpu_backend(), codec, bits)
+            if can.supported:
+                lines.append(f"{codec} {bits} bit to {can.width[1]}x{can.height[1]}, from "
+                             f"{can.width[0]}x{can.height[0]}, {can.engines} engines")  # fmt: skip
+            else:
+                lines.append(f"{codec} {bits} bit: no")
+    return "\n    ".join(lines)
+
+
+def surfaces(path: Path, count: int = 12):
+    """Address, shape and strides of the first surfaces, as they come."""
+    reader = PyAVReader(Source(path), threads=1, errors="raise")
+    pictures = SurfaceReader(reader, DecoderPool(gpu_backend()), "raise").pictures()
+    for _, shown in zip(range(count), pictures, strict=False):
+        yield shown
+
+
+def aliasing() -> str:
+    pointers = [shown.surface.planes()[0].data_ptr() for shown in surfaces(h264())]
+    return f"{len(pointers)} pictures of {len(set(pointers))} buffers"
+
+
+def pitch() -> str:
+    (shown,) = surfaces(h264(), 1)
+    return f"a 320 x 240 luma plane has strides {shown.surface.planes()[0].stride()}"
+
+
+def same_as_pyav(path: Path, **options) -> str:
+    """Every plane, stamp and duration of both decoders."""
+    cpu = list(patchgate.open_video(path, **options))
+    with patchgate.open_video(path, device="cuda", fallback=False, **options) as video:
+        gpu = list(video)
+    told = [f"{sum(map(len, gpu))} of {sum(map(len, cpu))} frames"]
+    for name in ("pts_seconds", "duration_seconds", "key_frame"):
+        ours, theirs = (torch.cat([getattr(b, name) for b in each]) for each in (gpu, cpu))
+        told.append(f"{name} {'equal' if torch.equal(ours, theirs) else 'DIFFER'}")
+    for i, name in enumerate(("Y", "Cb", "Cr")):
+        pairs = [(a.planes[i].cpu().int(), b.planes[i].int())
+                 for a, b in zip(gpu, cpu, strict=False)]  # fmt: skip
+        most = max(int((a - b).abs().max()) if a.shape == b.shape else -1 for a, b in pairs)
+        told.append(f"{name} differs by at most {most}" if most else f"{name} equal")
+    return ", ".join(told)
+
+
+def odd_sizes() -> str:
+    return same_as_pyav(films.moving("odd.webm", "libvpx-vp9", (321, 241)))
+
+
+def ten_bit() -> str:
+    return same_as_pyav(films.moving("deep.mp4", "libx265", (320, 240), "yuv420p10le"))
+
+
+def entry_at_no_idr() -> str:
+    """Open GOPs: the key packet that is sought is no IDR picture."""
+    options = {"x264-params": "bframes=3:keyint=12:min-keyint=12:open-gop=1:scenecut=0"}
+    return same_as_pyav(films.moving("open.mkv", "libx264", (320, 240), frames=48,
+                                     options=options), start=1.2)  # fmt: skip
+
+
+def simple_decoder_times() -> str:
+    import PyNvVideoCodec as nvc
+
+    simple = nvc.SimpleDecoder(str(h264()), gpu_id=0, use_device_memory=True)
+    got = [simple[i].getPTS() for i in range(6)]
+    with av.open(str(h264())) as container:
+        true = [frame.pts for frame, _ in zip(container.decode(video=0), range(6), strict=False)]
+    return f"SimpleDecoder's first stamps {got}, true {true}"
+
+
+def decode_statistics() -> str:
+    import PyNvVideoCodec as nvc
+
+    demuxer = nvc.CreateDemuxer(filename=str(h264()))
+    decoder = nvc.CreateDecoder(gpuid=0, codec=demuxer.GetNvCodecId(), usedevicememory=True,
+                                enableDecodeStats=True)  # fmt: skip
+    sizes = {frame.decode_stats_size for packet in demuxer for frame in decoder.Decode(packet)}
+    return f"sizes of the statistics, in bytes: {sorted(sizes)}"
+
+
+def pyav_hardware() -> str:
+    from av.codec.hwaccel import HWAccel
+
+    torch.zeros(1, device="cuda")  # torch's primary context comes first
+    accel = HWAccel("cuda", allow_software_fallback=False)
+    with av.open(str(h264()), hwaccel=accel) as container:
+        frame = next(container.decode(video=0))
+    return f"PyAV's own NVDEC beside torch's context: a frame of {frame.format.name}"
+
+
+QUESTIONS: dict[str, Callable[[], str]] = {
+    "versions": versions,
+    "the encode library that the import needs": encode_library,
+    "capabilities": capabilities,
+    "are buffers used again": aliasing,
+    "pitch": pitch,
+    "B-frames, MP4": lambda: same_as_pyav(h264()),
+    "B-frames and the end of a file, MKV": lambda: same_as_pyav(h264("b.mkv")),
+    "B-frames, MPEG-TS": lambda: same_as_pyav(h264("b.ts")),
+    "odd sizes": odd_sizes,
+    "10 bit": ten_bit,
+    "entry at a key packet that is no IDR": entry_at_no_idr,
+    "what SimpleDecoder says of times": simple_decoder_times,
+    "decode statistics": decode_statistics,
+    "PyAV's hardware decoding": pyav_hardware,
+}
+
+
+def main() -> None:
+    for question, answer in QUESTIONS.items():
+        try:
+            print(f"{question}: {answer()}", flush=True)
+        except Exception as error:  # the other questions stand
+            print(f"{question}: {type(error).__name__}: {error}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Efficient Video Sampling (NVIDIA, arXiv 2510.14624; in vLLM and SGLang): a budget, afterwards.
+
+Letters: T frames, N cells, D features.
+"""
+
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from peers import top_k
+from peers.choice import Choice
+
+SHARE = 0.5  # common; .3 is what its models were trained with
+
+
+def dissimilarities(features: Tensor) -> Tensor:
+    """1 - cosine to the same place of the frame before, ``[T, N]``; the first frame has inf."""
+    found = features.new_full(features.shape[:2], float("inf"))
+    found[1:] = 1 - cosine_similarity(features[1:], features[:-1], dim=-1)
+    return found
+
+
+def choose(features: Tensor, share: float = SHARE) -> Choice:
+    """The first frame, and of the others those that differ most, ``share`` of all in the end.
+
+    Args:
+        features: ``[T, N, D]`` of the dense tower.
+        share: 1 - q, q the pruning rate.
+    """
+    frames, cells = features.shape[:2]
+    tokens = max(cells, int(frames * cells * share))
+    return Choice.of(top_k.keep_mask(dissimilarities(features), tokens))

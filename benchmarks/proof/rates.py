@@ -1,0 +1,192 @@
+"""The claim of the field: at a fixed number of tokens, more frames a second should tell more.
+
+Clips of 30 frames a second are sampled at 1 to 30, and every method is tuned on each clip to the
+most tokens that the budget allows (whole frames at a rate, a threshold, a share). Between samples,
+what was known last stands. The small transformer reads; questions are about any moment.
+
+Letters: T frames of the clip, t sampled ones, N cells, D features.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from peers import CHOOSERS, at_budget
+from peers.uniform import sampled_frames
+from reading.clips import Footage, footage
+from reading.known import Known
+from reading.looks import Look
+from reading.methods import Dense, Ours, Seen, Trace, ours
+from reading.questions import Question, ask
+from reading.readers.vit import VitReader
+from reading.rivals import Encoded, traced
+from reading.trial import Task, fewer
+from reading.truth import SMALL
+from torch import Tensor
+
+from proof.options import Options
+from proof.workers import spread
+
+FPS = 30
+RATES = (1, 2, 3, 5, 10, 15, 30)
+BUDGETS = (1, 2, 4)  # whole frames' worth of tokens a second
+THRESHOLDS = tuple(round(2 * 2 ** (step / 2), 2) for step in range(13))  # ours: 2 to 128
+_STEPS = 12  # of the bisection of others
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One clip, sampled at a rate, thinned to a budget by a method."""
+
+    scene: str
+    method: str
+    rate: int  # frames a second
+    budget: int  # in frames a second
+    asked: int
+    right: int
+    tokens: int  # that it took
+
+
+def measure(options: Options) -> dict[str, list[dict[str, Any]]]:
+    """Accuracy by method, rate and budget; and whether 30 beats 1."""
+    budgets = BUDGETS[1:2] if options.few else BUDGETS
+    found: list[Answered] = list(
+        spread(partial(of_clip, budgets), options.tasks(), options.processes, "rates")
+    )
+    return {
+        "accuracy": list(accuracy(found)),
+        "rising": list(rising(found)),
+        "by scene": list(by_scene(found)),
+    }
+
+
+def of_clip(budgets: Sequence[int], task: Task) -> list[Answered]:
+    """Every method at every rate."""
+    film = footage(task.scene, "test", task.seed, SMALL, task.seconds, FPS)
+    questions = fewer(ask(film.truth, task.seed))
+    looks = list(dict.fromkeys(look for q in questions for look in q.looks))
+    with torch.no_grad():
+        hidden = encode(film.rgb(slice(None)))  # [T, N, D]
+
+    def answered(method: str, rate: int, budget: int, trace: Trace, sampled: list[int]) -> Answered:
+        texts = read(film, whole(trace, sampled, len(hidden)), looks)
+        right = marked(questions, dict(zip(looks, texts, strict=True)))
+        return Answered(task.scene, method, rate, budget, len(questions), right, trace.tokens)
+
+    found = []
+    for rate in RATES:
+        sampled = sampled_frames(len(hidden), FPS, rate, 0, 1)
+        own = hidden[sampled]
+        seen = Seen(film.planes[sampled], rate, film.matrix, lambda _, own=own: own)
+        all_ = answered("dense", rate, 0, Dense().traces(seen)[0], sampled)
+        found.append(all_)
+        for budget in budgets:
+            tokens = budget * hidden.shape[1] * len(hidden) // FPS
+            for method in (Ours.family, *CHOOSERS):
+                if all_.tokens <= tokens:  # nothing has to go
+                    found.append(replaced(all_, method, budget))
+                elif (trace := thinned(method, seen, tokens)) is not None:
+                    found.append(answered(method, rate, budget, trace, sampled))
+    return found
+
+
+@cache
+def reader() -> VitReader:
+    return VitReader()
+
+
+def encode(rgb: Tensor) -> Tensor:
+    """The reader's dense tower: ``[T, 3, H, W]`` uint8 to ``[T, N, D]``."""
+    return torch.cat([reader().hidden(some) for some in rgb.split(16)])
+
+
+def thinned(method: str, seen: Seen, tokens: int) -> Trace | None:
+    """The most tokens that the budget allows; None: it allows none."""
+    if method != Ours.family:
+        choice = at_budget(CHOOSERS[method], seen, tokens, _STEPS)
+        return None if choice is None else traced(choice, seen, CHOOSERS[method].looks)
+    low, high, best = 0, len(THRESHOLDS), None  # the first threshold that fits lies in [low, high)
+    while low < high:
+        middle = (low + high) // 2
+        (trace,) = ours(threshold=THRESHOLDS[middle]).traces(seen)
+        if trace.tokens <= tokens:
+            high, best = middle, trace
+        else:
+            low = middle + 1
+    return best
+
+
+def whole(trace: Trace, sampled: list[int], frames: int) -> Trace:
+    """A trace of sampled frames as one of all of them: nothing is new between samples."""
+    last = torch.bucketize(torch.arange(frames), torch.tensor(sampled), right=True) - 1  # [T]
+    if isinstance(trace, Encoded):
+        return Encoded(trace.kind[last], trace.motion[last], trace.features[last])
+    kind = torch.zeros((frames, *trace.kind.shape[1:]), dtype=torch.uint8)
+    motion = torch.zeros((*kind.shape, 2), dtype=torch.int8)
+    kind[sampled], motion[sampled] = trace.kind, trace.motion
+    return Trace(kind, motion)
+
+
+@torch.no_grad()
+def read(film: Footage, trace: Trace, looks: Sequence[Look]) -> list[str]:
+    """By what the tower made of the frames, or what it makes of what the tokens say they are."""
+    if isinstance(trace, Encoded):
+        return reader().read_hidden(trace.features, looks)
+    return reader().read(Known(film, trace, {look.frame for look in looks}), looks)
+
+
+def marked(questions: Sequence[Question], said: dict[Look, str]) -> int:
+    """How many are right."""
+    return sum(q.answer_from([said[look] for look in q.looks]) == q.answer for q in questions)
+
+
+def replaced(all_: Answered, method: str, budget: int) -> Answered:
+    return Answered(all_.scene, method, all_.rate, budget, all_.asked, all_.right, all_.tokens)
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def accuracy(found: Sequence[Answered]) -> Iterator[dict[str, Any]]:
+    """Share of the questions that is answered right, by rate."""
+    for budget, method in dict.fromkeys((a.budget, a.method) for a in found):
+        own = [a for a in found if (a.budget, a.method) == (budget, method)]
+        by_rate = {rate: share([a for a in own if a.rate == rate]) for rate in RATES}
+        yield {"frames' worth a second": budget or "all", "method": method,
+               **{f"{rate} fps": value for rate, value in by_rate.items()}}  # fmt: skip
+
+
+def share(answers: Sequence[Answered]) -> float | str:
+    """Right of asked, in three digits."""
+    asked = sum(a.asked for a in answers)
+    return round(sum(a.right for a in answers) / asked, 3) if asked else "-"
+
+
+def rising(found: Sequence[Answered]) -> Iterator[dict[str, Any]]:
+    """Accuracy at 30 frames a second less that at 1; 95 % of a bootstrap over clips."""
+    for budget, method in dict.fromkeys((a.budget, a.method) for a in found):
+        own = [a for a in found if (a.budget, a.method) == (budget, method)]
+        first, last = ([a for a in own if a.rate == rate] for rate in (RATES[0], RATES[-1]))
+        if len(first) != len(last):
+            continue
+        gains = np.array([[b.right - a.right, a.asked] for a, b in zip(first, last, strict=True)])
+        drawn = np.random.default_rng(0).integers(0, len(gains), (2000, len(gains)))
+        sums = gains[drawn].sum(1)  # [2000, 2]
+        low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
+        yield {
+            "frames' worth a second": budget or "all", "method": method,
+            "gain": round(float(gains[:, 0].sum() / gains[:, 1].sum()), 3),
+            "95 %": f"{low:.3f}..{high:.3f}",
+        }  # fmt: skip
+
+
+def by_scene(found: Sequence[Answered]) -> Iterator[dict[str, Any]]:
+    """Ours at every rate, scene by scene."""
+    own = [a for a in found if a.method == Ours.family]
+    for budget, scene in dict.fromkeys((a.budget, a.scene) for a in own):
+        these = [a for a in own if (a.budget, a.scene) == (budget, scene)]
+        yield {"frames' worth a second": budget, "scene": scene,
+               **{f"{r} fps": share([a for a in these if a.rate == r]) for r in RATES}}  # fmt: skip

@@ -1,0 +1,174 @@
+"""What the kernels of attention share: tiles of rows in groups, heads in parts, checks of inputs.
+
+A group is a run of packed rows; where runs end stands on the device, and no grid may depend on it.
+So tiles are numbered: group i owns the tiles from ``ends[i] // BLOCK + i`` on, as many as it needs
+(``floor(a + b) >= floor(a) + floor(b)`` makes room for its last, partial one), and a program looks
+up which group its tile belongs to. ``rows // BLOCK + groups`` tiles suffice, whatever the ends.
+
+A head of 72 features is computed as 64 + 16, not as 128: ``columns`` says how.
+
+Letters: R rows, G groups, H heads, d features of a head, n rows of a tile, c columns of a part.
+"""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+SPAN = tl.constexpr(256)  # ends that are looked at together
+WIDEST = 256  # features of a head
+
+
+@triton.jit
+def find_tile(
+    tile,
+    ends,  # [G + 1] int32
+    groups,
+    total,
+    BLOCK: tl.constexpr,
+):
+    """Which group a tile belongs to, its first row, and where the group ends.
+
+    The rows before the first group are group -1, those after the last one group G. There are tiles
+    of no row: their first row is at the end, or past it.
+    """
+    low, high = 0, groups + 1  # the answer, less one, is among these
+    while high - low >= SPAN:
+        middle = (low + high + 1) // 2
+        if tl.load(ends + middle - 1) // BLOCK + middle <= tile:
+            low = middle
+        else:
+            high = middle - 1
+    number = low + 1 + tl.arange(0, SPAN)  # [SPAN]
+    start = tl.load(ends + number - 1, mask=number <= high, other=0) // BLOCK + number
+    low += tl.sum(((number <= high) & (start <= tile)).to(tl.int32))
+    begin = tl.load(ends + low - 1, mask=low > 0, other=0)
+    end = tl.load(ends + low, mask=low <= groups, other=total)
+    first = begin + (tile - begin // BLOCK - low) * BLOCK
+    # Ends that do not ascend, or leave the rows, must not lead out of the tensors.
+    return low - 1, tl.maximum(first, 0), tl.minimum(end, total)
+
+
+@triton.jit
+def load_part(
+    rows,  # [R, d] of one head
+    offset,  # [n]: where each row begins
+    real,  # [n] bool
+    WIDTH: tl.constexpr,
+    FIRST: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    MASKED: tl.constexpr,
+):
+    """Columns FIRST.. of some rows ``[n, c]``; 0 where a row is not real or has no such column."""
+    column = FIRST + tl.arange(0, COLUMNS)  # [c]
+    at = rows + offset[:, None] + column[None, :]
+    if FIRST + COLUMNS > WIDTH:
+        if MASKED:
+            return tl.load(at, mask=real[:, None] & (column < WIDTH)[None, :], other=0.0)
+        return tl.load(at, mask=(column < WIDTH)[None, :], other=0.0)
+    if MASKED:
+        return tl.load(at, mask=real[:, None], other=0.0)
+    return tl.load(at)
+
+
+@triton.jit
+def store_part(
+    rows,  # [R, d] of one head
+    offset,  # [n]
+    real,  # [n] bool
+    part,  # [n, c]
+    WIDTH: tl.constexpr,
+    FIRST: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """The other way."""
+    column = FIRST + tl.arange(0, COLUMNS)  # [c]
+    at = rows + offset[:, None] + column[None, :]
+    mask = real[:, None] & (column < WIDTH)[None, :]
+    tl.store(at, part.to(rows.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def dot(a, b, PRECISION: tl.constexpr):
+    """The product of two blocks, in float32, or float64 for such."""
+    if a.dtype == tl.float64:
+        return tl.dot(a, b, out_dtype=tl.float64)
+    return tl.dot(a, b, input_precision=PRECISION)
+
+
+def tiles(rows: int, groups: int, block: int) -> int:
+    """How many tiles suffice, rows before and after all groups included."""
+    return rows // block + groups + 2
+
+
+def columns(width: int) -> tuple[int, int]:
+    """A head's features in blocks of powers of two, of at least 16: the main part, and the tail's
+    (0: there is none).
+    """
+    main = max(16, 1 << (width.bit_length() - 1) if width else 16)
+    if width <= main:
+        return main, 0
+    tail = max(16, triton.next_power_of_2(width - main))
+    return (main, tail) if tail < main else (2 * main, 0)
+
+
+def precision(dtype: torch.dtype) -> str:
+    """float32 is multiplied as such, unless PyTorch is told that TF32 will do."""
+    allowed = dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    return "tf32" if allowed else "ieee"
+
+
+def strides(*tensors: Tensor) -> tuple[int, list[int]]:
+    """A common unit (a power of two), and the strides of rows and heads in it.
+
+    The unit is known when the kernel is compiled: what it divides is loaded in wide accesses.
+    """
+    each = [tensor.stride(i) for tensor in tensors for i in (0, 1)]
+    unit = math.gcd(16, *each)
+    return unit, [stride // unit for stride in each]
+
+
+def generation(tensor: Tensor) -> int:
+    """Of the tensor's GPU: 8 Ampere and Ada, 9 Hopper, 10 Blackwell. In the interpreter: 9."""
+    return torch.cuda.get_device_capability(tensor.device)[0] if tensor.is_cuda else 9
+
+
+# ---- checks: of shapes only, for what the tensors hold stays on the device
+
+
+def check_heads(tensor: Tensor, name: str, like: Tensor, of: str) -> Tensor:
+    """``[rows, H, d]`` as another tensor has them; copied if d is not adjacent."""
+    if tensor.dim() != 3:
+        raise ValueError(f"{name}: expected [rows, H, d], got {tensor.dim()} dimensions")
+    if tensor.dtype != like.dtype:
+        raise TypeError(f"{name}: expected {like.dtype} as {of} has, got {tensor.dtype}")
+    if tensor.shape[1:] != like.shape[1:]:
+        (heads, width), (h, d) = like.shape[1:], tensor.shape[1:]
+        raise ValueError(f"{name}: expected {heads} heads of {width}, got {h} of {d}")
+    if tensor.shape[2] > WIDEST:
+        raise ValueError(f"{name}: expected at most {WIDEST} features a head, got {like.shape[2]}")
+    return tensor if tensor.stride(2) == 1 or tensor.shape[2] <= 1 else tensor.contiguous()
+
+
+def check_flat(tensor: Tensor, name: str, dtype: torch.dtype, length: int | None = None) -> None:
+    """A contiguous vector."""
+    if tensor.dtype != dtype:
+        raise TypeError(f"{name}: expected {dtype}, got {tensor.dtype}")
+    if tensor.dim() != 1 or not tensor.is_contiguous():
+        raise ValueError(
+            f"{name}: expected one contiguous dimension, got shape {list(tensor.shape)} with "
+            f"strides {list(tensor.stride())}"
+        )
+    if length is not None and len(tensor) != length:
+        raise ValueError(f"{name}: expected {length} entries, got {len(tensor)}")
+
+
+def check_ends(first: Tensor, first_name: str, second: Tensor, second_name: str) -> int:
+    """Where groups end in two tables; how many groups there are."""
+    check_flat(first, first_name, torch.int32)
+    if not len(first):
+        raise ValueError(f"{first_name}: expected [G + 1], got no entry")
+    check_flat(second, second_name, torch.int32, len(first))
+    return len(first) - 1

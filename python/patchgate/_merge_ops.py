@@ -1,0 +1,123 @@
+"""What completes the ops of merging: their fake kernels and gradients.
+
+Imported by ``_ops`` once the library, which has the schemas, is loaded.
+
+Letters: A rows, D features, L entries of an index, G segments, K tokens, Q queries, B bins.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+segment_mean = torch.ops.patchgate.segment_mean.default
+segment_mean_backward = torch.ops.patchgate.segment_mean_backward.default
+nearest_token = torch.ops.patchgate.nearest_token.default
+contract = torch.ops.patchgate.contract.default
+
+
+@torch.library.register_fake("patchgate::segment_mean")
+def _segment_mean_fake(
+    features: Tensor,  # [A, D]
+    weight: Tensor | None,  # [A]
+    index: Tensor,  # [L]
+    cu_segments: Tensor,  # [G + 1]
+) -> Tensor:
+    return features.new_empty((cu_segments.shape[0] - 1, features.shape[1]))
+
+
+@torch.library.register_fake("patchgate::segment_mean_backward")
+def _segment_mean_backward_fake(
+    grad: Tensor,  # [G, D]
+    features: Tensor,  # [A, D]
+    weight: Tensor | None,  # [A]
+    index: Tensor,  # [L]
+    cu_segments: Tensor,  # [G + 1]
+    out: Tensor,  # [G, D]
+) -> tuple[Tensor, Tensor]:
+    of_weight = features.new_empty((0,), dtype=_wide(features))
+    if weight is not None:
+        of_weight = weight.new_empty(weight.shape)
+    return features.new_empty(features.shape), of_weight
+
+
+@torch.library.register_fake("patchgate::nearest_token")
+def _nearest_token_fake(
+    features: Tensor,  # [K, D]
+    query: Tensor,  # [Q]
+    candidate: Tensor,  # [L]
+    begin: Tensor,  # [Q]
+    end: Tensor,  # [Q]
+) -> tuple[Tensor, Tensor]:
+    return query.new_empty(query.shape), features.new_empty(query.shape)
+
+
+@torch.library.register_fake("patchgate::contract")
+def _contract_fake(
+    features: Tensor,  # [K, D]
+    weight: Tensor,  # [K]
+    link: Tensor,  # [K]
+    distance: Tensor,  # [K]
+    bin: Tensor,  # [K]
+    room: Tensor,  # [B]
+    most: int,
+    threshold: float,
+) -> Tensor:
+    return link.new_empty(link.shape)
+
+
+@torch.library.impl("patchgate::segment_mean_backward", "CPU")
+def _segment_mean_backward(
+    grad: Tensor,  # [G, D]
+    features: Tensor,  # [A, D]
+    weight: Tensor | None,  # [A]
+    index: Tensor,  # [L]
+    cu_segments: Tensor,  # [G + 1]
+    out: Tensor,  # [G, D]
+) -> tuple[Tensor, Tensor]:
+    """With the shares s = weight / total: d features += s * grad, and what a weight moves is the
+    mean towards its row, d weight += grad . (row - mean) / total.
+    """
+    work = _wide(features)
+    lengths = cu_segments.diff().long()  # [G]
+    segment = torch.arange(len(lengths)).repeat_interleave(lengths)  # [L']
+    rows = index[int(cu_segments[0]) : int(cu_segments[-1])]  # [L']
+    size = torch.ones(len(rows)).double() if weight is None else weight[rows].double()
+    total = torch.zeros(len(lengths)).double().index_add_(0, segment, size)[segment]  # [L']
+    some = total > 0
+    slope = grad[segment].to(work)  # [L', D]
+    share = torch.where(some, size / total, 0.0).to(work)
+    of_features = features.new_zeros(features.shape, dtype=work)
+    of_features.index_add_(0, rows, share[:, None] * slope)
+    of_weight = features.new_zeros((0,), dtype=work)
+    if weight is not None:
+        away = features[rows].to(work) - out[segment].to(work)
+        pull = torch.where(some, (slope * away).sum(1) / total.to(work), 0.0)
+        of_weight = weight.new_zeros(weight.shape).index_add_(0, rows, pull)
+    return of_features.to(features.dtype), of_weight
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs, output)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    *inputs, out = ctx.saved_tensors
+    of_features, of_weight = segment_mean_backward(grad, *inputs, out)
+    return of_features, of_weight if inputs[1] is not None else None, None, None
+
+
+def _no_second(ctx: Any, *grads: Tensor) -> None:
+    raise NotImplementedError(
+        "segment_mean: gradients of gradients are not available; "
+        "patchgate.reference.segment_mean has them"
+    )
+
+
+def _wide(features: Tensor) -> torch.dtype:
+    """What numbers like these are computed in."""
+    return torch.float64 if features.dtype == torch.float64 else torch.float32
+
+
+torch.library.register_autograd("patchgate::segment_mean", _gradients, setup_context=_setup)
+torch.library.register_autograd("patchgate::segment_mean_backward", _no_second)

@@ -1,0 +1,223 @@
+"""The pipeline on a decoder's surfaces: grid -> gate -> compact -> gather, a picture at a time.
+
+A surface is only lent: the decoder writes over it with its next packet. So all that reads it is put
+on the decoder's own stream first, and the device keeps the order. What is kept of the pictures goes
+into a buffer of fixed capacity, behind what was kept before; where that is, only the device knows.
+The host asks once a chunk.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, N = h * w,
+K tokens, E numbers of a kept cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops
+from patchgate.chunks import StageSeconds, TokenChunk, Told, chunk_of
+from patchgate.decode import Colour, Video
+from patchgate.decode.planes import oriented
+from patchgate.decode.surface import Coded, Lane, Loan, Shown
+from patchgate.decode.surface_packer import copy_planes, empty_planes
+from patchgate.features import Features, KeptCells
+from patchgate.gate import Gate, GateResult
+
+
+def surface_chunks(
+    video: Video, gate: Gate, stages: StageSeconds, features: Features
+) -> Generator[TokenChunk, None, None]:
+    """`token_chunks` of a video that NVDEC decodes.
+
+    The host waits once a chunk, for the number of its tokens. Device memory beside the decoder's
+    and the tower's: room for every cell of a chunk (`T * N * E` numbers), the gate's state and the
+    chroma of one picture, or, where a token spans two frames or the picture is turned, f pictures.
+    """
+    f = gate.settings.temporal_patch
+    packed = PackedCells(max(1, video.chunk // f))
+    frames_before = 0
+    chunk: _Chunk | None = None
+    with closing(video._loans()) as loans:
+        for loan in _timed(loans, stages):
+            if chunk is not None and chunk.ends_before(loan.picture):
+                yield chunk.finish(frames_before)
+                frames_before += chunk.tubelets
+                chunk = None
+            if chunk is None:
+                chunk = _Chunk(loan.picture, gate, features, packed, stages)
+            chunk.add(loan)
+    if chunk is not None:
+        yield chunk.finish(frames_before)
+
+
+def _timed(loans: Iterator[Loan], stages: StageSeconds) -> Iterator[Loan]:
+    while True:
+        with stages.time("decode"):
+            loan = next(loans, None)
+        if loan is None:
+            return
+        yield loan
+
+
+class PackedCells:
+    """Kept cells of consecutive tubelets, one behind another, packed without the host's knowledge.
+
+    Each tubelet writes all of its rows where those before it end: the kept ones come first, and
+    the rest is written over by the next.
+    """
+
+    def __init__(self, tubelets: int) -> None:
+        """Room for every cell of so many tubelets: it cannot overflow."""
+        self.tubelets = tubelets
+        self._rows: Tensor | None = None  # [T * N, E]
+
+    def add(self, rows: Tensor, count: Tensor) -> None:
+        """`rows` `[N, E]`, of which the first `count` `[1]` int64 are kept."""
+        if self._rows is None or self._rows.shape[1] != rows.shape[1]:
+            self._rows = rows.new_empty((self.tubelets * len(rows), rows.shape[1]))
+            self._end = count.new_zeros(1)  # rows kept so far
+            self._span = torch.arange(len(rows), device=rows.device)  # [N]
+        self._rows.index_copy_(0, self._end + self._span, rows)
+        self._end += count
+
+    def take(self, count: int) -> Tensor:
+        """The rows kept so far, `[K, E]`, in memory of their own; it is empty again."""
+        assert self._rows is not None
+        self._end.zero_()
+        return self._rows[:count].clone()
+
+
+@dataclass
+class Borrowed:
+    """Pictures for the ops, valid until the decoder goes on; of deep ones the samples are taken as
+    16 bits: they lie in the high bits, and are rounded to 8 alike.
+    """
+
+    planes: tuple[Tensor, Tensor, Tensor]  # Y [f, H, W], Cb and Cr [f, Hc, Wc]
+    colour: Colour
+
+    @property
+    def height(self) -> int:
+        return self.planes[0].shape[1]
+
+    @property
+    def width(self) -> int:
+        return self.planes[0].shape[2]
+
+
+class _Tubelet:
+    """Collects the pictures of one tubelet. One alone is read where it is, but for its chroma:
+    ops take rows of adjacent samples, and in a surface Cb and Cr take turns.
+    """
+
+    def __init__(self, first: Shown, frames: int) -> None:
+        self._coded, self._frames = first.coded, frames
+        self.held = 0
+        self._in_place = frames == 1 and not any(first.coded.orientation)
+        copied = first.surface.planes()[1 if self._in_place else 0 :]
+        self._copies = empty_planes(copied, frames)  # [f, H, W], [f, Hc, Wc] x 2, or these alone
+
+    def add(self, shown: Shown) -> Borrowed | None:
+        """The tubelet, once it is whole."""
+        luma, *chroma = shown.surface.planes()  # [H, W], [Hc, Wc] x 2
+        copied = chroma if self._in_place else [luma, *chroma]
+        copy_planes(copied, [plane[self.held] for plane in self._copies])
+        self.held += 1
+        if self._in_place:
+            return self._lend([luma[None], *self._copies])
+        return self._lend(self._copies) if self.held == self._frames else None
+
+    def filled_up(self) -> Borrowed:
+        """With its last picture repeated, as transformers does."""
+        for plane in self._copies:
+            plane[self.held :] = plane[self.held - 1]
+        return self._lend(self._copies)
+
+    def _lend(self, planes: list[Tensor]) -> Borrowed:
+        self.held = 0
+        colour = self._coded.colour
+        if not self._in_place:
+            planes = [oriented(plane, self._coded.orientation) for plane in planes]
+        y, cb, cr = planes
+        taken_as = 8 if colour.bit_depth == 8 else 16
+        return Borrowed((y, cb, cr), Colour(colour.matrix, colour.full_range, taken_as))
+
+
+class _Chunk:
+    """Tubelets of one look on one decoder's stream, on their way to a TokenChunk."""
+
+    def __init__(self, first: Shown, gate: Gate, features: Features, packed: PackedCells,
+                 stages: StageSeconds) -> None:  # fmt: skip
+        self._lane: Lane = first.surface.lane
+        self._coded: Coded = first.coded
+        self._gate, self._features, self._packed, self._stages = gate, features, packed, stages
+        self._f = gate.settings.temporal_patch
+        self._lane.follow()  # the caller may still be reading what is written over now
+        with self._lane.running():
+            self._tubelet = _Tubelet(first, self._f)
+        self._results: list[GateResult] = []
+        self._times: list[tuple[float, float]] = []  # of pictures
+
+    @property
+    def tubelets(self) -> int:
+        """That have gone through the gate."""
+        return len(self._results)
+
+    def ends_before(self, shown: Shown) -> bool:
+        """It is full, or this picture comes from another decoder, or looks different."""
+        full = self.tubelets == self._packed.tubelets
+        return full or shown.surface.lane is not self._lane or shown.coded != self._coded
+
+    def add(self, loan: Loan) -> None:
+        """All that is to be read of the picture is on its way when this returns."""
+        self._times.append((loan.pts_seconds, loan.duration_seconds))
+        with self._lane.running():
+            frames = self._tubelet.add(loan.picture)
+            if frames is not None:
+                self._run(frames)
+
+    def _run(self, frames: Borrowed) -> None:
+        with self._stages.time("grid"):
+            planes = self._features.look(frames)  # [f, C, H, W]
+        with self._stages.time("gate"):
+            result = self._gate.push(planes)
+            cells, _, count = _ops.compact(result.kind, result.kind.numel())  # [N], [1]
+        with self._stages.time("gather"):
+            self._packed.add(self._features.rows(planes, frames, cells), count)
+        self._results.append(result)
+
+    def finish(self, frames_before: int) -> TokenChunk:
+        """Waits for the device, the one time."""
+        with self._lane.running():
+            if self._tubelet.held:
+                self._run(self._tubelet.filled_up())
+            kind, motion, source = (
+                torch.cat([getattr(result, name) for result in self._results])
+                for name in ("kind", "motion", "source")
+            )  # [T, h, w], [T, h, w, 2], [T, h, w]
+            index, cu_seqlens, _ = _ops.compact(kind, kind.numel())
+            assert self._gate.picture_ids is not None
+            names = self._gate.picture_ids.flatten().long()
+            with self._stages.time("wait"):
+                told = [tensor.to("cpu", non_blocking=True)
+                        for tensor in (cu_seqlens, index, source, kind, motion)]  # fmt: skip
+                self._lane.synchronize()
+            count = int(told[0][-1])
+            rows = self._packed.take(count)  # [K, E]
+        self._lane.lead(rows, index, cu_seqlens, source, names)
+        kept = KeptCells(index[:count], cu_seqlens, source, names)
+        tokens = self._features.of(rows, kept, self._stages.time)
+        # Copies: page-locked memory is scarce, and most of the capacity is empty.
+        here = Told(*(tensor.clone() for tensor in (told[1][:count], *told[2:])))
+        return chunk_of(tokens, here, *self._seconds(), frames_before)
+
+    def _seconds(self) -> tuple[Tensor, Tensor]:
+        """Of each tubelet: its first picture's pts, and how long they are shown together."""
+        pts, duration = torch.tensor(self._times, dtype=torch.float64).unbind(1)
+        missing = -len(pts) % self._f
+        duration = torch.nn.functional.pad(duration, (0, missing))
+        return pts[:: self._f], duration.view(-1, self._f).sum(1)

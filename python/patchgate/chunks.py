@@ -1,0 +1,69 @@
+"""What the pipeline makes, a few frames at a time, and where its time goes.
+
+Letters: T frames (or tubelets), h w cells, K tokens, D features.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class TokenChunk(NamedTuple):
+    """The tokens of a few consecutive frames. Token ids and frames count from the video's start.
+
+    On the CPU, but for the features: they are where the tower, or without one the video, is.
+    """
+
+    features: Tensor  # [K, D]
+    frame: Tensor  # [K] int64
+    cell: Tensor  # [K, 2] int64
+    pts_seconds: Tensor  # [T] float64
+    duration_seconds: Tensor  # [T] float64
+    source: Tensor  # [T, h, w] int64
+    kind: Tensor  # [T, h, w] uint8
+    motion: Tensor  # [T, h, w, 2] int8
+
+
+class Told(NamedTuple):
+    """What the gate says of a chunk, on the CPU."""
+
+    cells: Tensor  # [K] int64, flat over [T, h, w]
+    source: Tensor  # [T, h, w] int64
+    kind: Tensor  # [T, h, w] uint8
+    motion: Tensor  # [T, h, w, 2] int8
+
+
+def chunk_of(
+    features: Tensor,  # [K, D]
+    told: Told,
+    pts_seconds: Tensor,  # [T]
+    duration_seconds: Tensor,  # [T]
+    frames_before: int,
+) -> TokenChunk:
+    """Tokens with their places, of frames that follow so many others."""
+    index, source, kind, motion = told
+    h, w = kind.shape[1:]
+    frame = index // (h * w) + frames_before
+    cell = torch.stack([index // w % h, index % w], 1)
+    return TokenChunk(features, frame, cell, pts_seconds, duration_seconds, source, kind, motion)
+
+
+@dataclass
+class StageSeconds:
+    """Wall-clock seconds of each stage. Decoding runs beside the others; "wait" is for it."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent

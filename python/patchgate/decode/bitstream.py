@@ -1,0 +1,132 @@
+"""Packets as hardware decoders want them, and what in them says how the pictures look."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import av
+from av.bitstream import BitStreamFilterContext
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from .planes import Frame
+
+# MP4 and Matroska put lengths where the decoder looks for start codes (ISO 14496-15, 10), and the
+# parameter sets into the file's header.
+_FILTERS = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
+_START_CODE = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
+
+
+class Bitstream:
+    """One stream's packets, turned into what a hardware decoder takes."""
+
+    def __init__(self, codec: str, stream: VideoStream) -> None:
+        self._codec = codec
+        name = _FILTERS.get(codec)
+        self._filter = None if name is None else BitStreamFilterContext(name, stream)
+        self._sets = parameter_sets(codec, stream.codec_context.extradata or b"")
+
+    def prepared(self, packet: Packet[VideoStream]) -> list[Packet[VideoStream]]:
+        """The packets to decode for this one, which is used up. av.FFmpegError if it is damaged."""
+        return [packet] if self._filter is None else self._filter.filter(packet)
+
+    def entered(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        """A prepared key packet for a decoder that saw nothing before it. The filter writes the
+        file's parameter sets before IDR pictures only; one may also enter at others."""
+        data = bytes(packet)
+        if not self._sets or sequence_headers(self._codec, data):
+            return packet
+        return Packet(self._sets + data)  # type: ignore[return-value]
+
+
+def parameter_sets(codec: str, header: bytes) -> bytes:
+    """Those of H.264 and HEVC in a file's header (avcC and hvcC: ISO 14496-15, 5.3.3.1 and
+    8.3.3.1), with start codes."""
+    if codec not in _FILTERS or header[:1] != b"\x01":
+        return header if codec in _FILTERS else b""
+    data, sets = io.BytesIO(header), b""
+
+    def number(size: int) -> int:
+        return int.from_bytes(data.read(size), "big")  # past the end: 0
+
+    hevc = codec == "hevc"
+    data.seek(22 if hevc else 5)
+    arrays = number(1) if hevc else 2  # H.264: sequence sets, then picture sets
+    for i in range(arrays):
+        data.read(hevc)  # what kind of sets
+        count = number(2) if hevc else number(1) & (31 if i == 0 else 255)
+        for _ in range(count):
+            if size := number(2):
+                sets += b"\x00\x00\x00\x01" + data.read(size)
+    return sets
+
+
+def sequence_headers(codec: str, data: bytes) -> bytes:
+    """The part of a key packet that says how pictures look: if it is the same, so do they.
+
+    Sequence parameter sets (H.264 7.3.2.1, HEVC 7.3.2.2), the sequence header (MPEG-1 and 2:
+    ISO 13818-2, 6.2.2.1; AV1 5.5: an OBU of type 1), or the begin of the uncompressed header (VP8:
+    RFC 6386, 9.1; VP9 6.2). Empty where the packet repeats none. It may say "another" of pictures
+    that look alike, never "the same" of others.
+    """
+    if codec in ("h264", "hevc"):
+        return _parameter_sets(data, hevc=codec == "hevc")
+    if codec in ("mpeg1video", "mpeg2video"):
+        at = data.find(b"\x00\x00\x01\xb3")
+        return data[at : at + 32] if at >= 0 else b""
+    if codec == "av1":
+        return _sequence_obu(data)
+    return data[3:10] if codec == "vp8" else data[:10]
+
+
+def _parameter_sets(data: bytes, *, hevc: bool) -> bytes:
+    """All sequence parameter sets before the first slice, from start code to start code."""
+    found: list[bytes] = []
+    begin: int | None = None
+    for code in _START_CODE.finditer(data):
+        if begin is not None:
+            found.append(data[begin : code.start()].rstrip(b"\x00"))
+            begin = None
+        first = code[1][0]
+        kind = first >> 1 & 63 if hevc else first & 31
+        if kind < 32 if hevc else 1 <= kind <= 5:  # a slice
+            return b"".join(found)
+        if kind == (33 if hevc else 7):
+            begin = code.start()
+    return b"".join(found if begin is None else [*found, data[begin:]])
+
+
+def _sequence_obu(data: bytes) -> bytes:
+    at = 0
+    while at < len(data):
+        header = data[at]
+        at += 2 if header & 4 else 1  # an extension byte
+        if not header & 2:  # no size: it reaches to the end
+            return data[at:] if header >> 3 & 15 == 1 else b""
+        size = shift = 0
+        while at < len(data):  # leb128
+            byte = data[at]
+            size |= (byte & 127) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 128:
+                break
+        if header >> 3 & 15 == 1:
+            return data[at : at + size]
+        at += size
+    return b""
+
+
+def is_shown(codec: str, data: bytes) -> bool:
+    """False for a packet that only makes a reference: VP8's golden frames (RFC 6386, 9.1)."""
+    return codec != "vp8" or not data or bool(data[0] >> 4 & 1)
+
+
+def first_picture(decoder_name: str, data: bytes) -> Frame | None:
+    """A key packet's picture, by one of FFmpeg's decoders; None where it cannot be decoded."""
+    decoder = av.CodecContext.create(decoder_name, "r")
+    try:
+        frames = [*decoder.decode(Packet(data)), *decoder.decode(None)]  # type: ignore[attr-defined]
+    except av.FFmpegError:
+        return None
+    return frames[0] if frames else None

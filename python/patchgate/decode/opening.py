@@ -1,0 +1,86 @@
+"""`open_video`: what it accepts, and which decoder it chooses."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import get_args
+
+import torch
+
+from .decoder_pool import decoder_pool
+from .nvdec import backend as nvdec_backend
+from .pyav import Errors
+from .source import Source, VideoSource, default_threads
+from .video import Video
+
+
+def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
+               start: float | None = None, end: float | None = None, fps: float | None = None,
+               chunk: int = 16, threads: int | None = None, errors: Errors = "warn",
+               fallback: bool = True) -> Video:  # fmt: skip
+    """Open a video for decoding to native YUV planes.
+
+    source: path, URL, bytes, or a binary file object (read from its first byte; the caller keeps
+        and closes it). One that cannot seek is read once and decoded from its beginning.
+    device: "cpu" (PyAV), or "cuda", "cuda:1", ... (NVDEC): where it is decoded and the planes are.
+    start, end: seconds on the clock of `pts_seconds`, which need not begin at 0. Frame-exact: from
+        the frame shown at `start` (the first, where `start` lies before it) to the last stamped
+        before `end`. Nothing in between: an empty iteration and a DecodeWarning.
+    fps: take the frames shown at start + k / fps, each at most once: never more than there are.
+        Time stamps and durations stay the source's.
+    chunk: frames in a FrameBatch; the last, and one before a change of size, may have fewer.
+    threads: of PyAV's decoder; None: min(4, CPUs).
+    errors: "warn" (damage is skipped, and told in one DecodeWarning at the end), "ignore" (only
+        counted, in `Video.problems`) or "raise" (DecodeError). NVDEC does not tell of damaged
+        pictures, only of packets that it refuses.
+    fallback: where NVDEC cannot decode this codec, format or size: True: PyAV does, its batches
+        are copied to the device, and one DecodeWarning says why; False: ValueError.
+
+    Returns a Video: iterate it for FrameBatch. FileNotFoundError, PermissionError; ValueError for
+    what is not a video, has no frames, or options out of range; NvdecUnavailable (a RuntimeError)
+    where a CUDA device is asked for and the driver, its video libraries or PyNvVideoCodec are not
+    there, in words of what to install.
+
+    On a GPU the host never waits for a batch: its planes are ready for the stream that is current
+    when it is taken. Device memory: two batches, and a decoder (see `decoder_pool.py`).
+    """
+    where = _checked_device(device)
+    _check_seconds(start, end)
+    if fps is not None and not (_is_number("fps", fps) and math.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps must be a positive number of frames a second or None, got {fps}")
+    threads = default_threads() if threads is None else threads
+    for name, count in (("chunk", chunk), ("threads", threads)):
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {count!r}")
+    if errors not in get_args(Errors):
+        raise ValueError(f"errors must be one of {get_args(Errors)}, got {errors!r}")
+    opened = Source(source)
+    nvdec = None if where.type == "cpu" else decoder_pool(nvdec_backend(where))
+    return Video(opened, start=start, end=end, fps=fps, chunk=chunk, threads=threads,
+                 errors=errors, device=where if nvdec is None else nvdec.backend.device,
+                 nvdec=nvdec, fallback=fallback)  # fmt: skip
+
+
+def _checked_device(device: str | torch.device) -> torch.device:
+    try:
+        where = torch.device(device)
+    except (RuntimeError, TypeError):
+        where = None
+    if where is None or where.type not in ("cpu", "cuda"):
+        raise ValueError(f'device: expected "cpu", "cuda" or "cuda:<number>", got {device!r}')
+    return where
+
+
+def _is_number(name: str, value: float) -> bool:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a number or None, got {value!r}")
+    return True
+
+
+def _check_seconds(start: float | None, end: float | None) -> None:
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and not (_is_number(name, value) and math.isfinite(value)):
+            raise ValueError(f"{name} must be a finite number of seconds or None, got {value}")
+    if start is not None and end is not None and end <= start:
+        raise ValueError(f"end must lie after start, got start={start}, end={end} (seconds)")

@@ -1,0 +1,71 @@
+"""Budgets: how many tokens of which frames have to go.
+
+Letters: T frames, K tokens, C of them carried over from before, B bins of tokens with one budget.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate.merge.settings import MergeSettings
+from patchgate.merge.window import Window
+
+_ANY = 1 << 60  # tokens
+_ROUNDING = 1e-6  # seconds: a stamp that should be whole may lie below
+
+
+class Need(NamedTuple):
+    """How many tokens go."""
+
+    bin: Tensor  # [K] int64
+    room: Tensor  # [B] int64: of each bin, at most
+    most: int  # of all
+    exact: bool  # so many, not fewer
+
+
+class Purse:
+    """The budgets of window after window. A second may lie in several of them."""
+
+    def __init__(self, settings: MergeSettings) -> None:
+        self._settings = settings
+        self._origin: float | None = None  # seconds on the video's clock
+        self._second, self._spent = -1, 0  # the last one, and the tokens that it has
+
+    def need(self, window: Window, pts_seconds: Tensor) -> Need:
+        """What the settings ask of a window, whose frames' times are ``[T]``."""
+        per_frame = self._bins(pts_seconds)  # [T]
+        bin = per_frame[window.frame.clamp(min=0)]  # [K]
+        own = bin[window.carried :]
+        count = own.bincount(minlength=int(per_frame[-1]) + 1)  # [B]
+        settings = self._settings
+        if settings.threshold is not None:
+            return Need(bin, count, _ANY, False)
+        if settings.ratio is not None:
+            left = torch.tensor([math.ceil(settings.ratio * len(own))])
+        else:
+            assert settings.budget is not None
+            left = torch.full_like(count, settings.budget)
+            if settings.per == "second" and self._first == self._second:
+                left[0] -= min(settings.budget, self._spent)
+        room = (count - left).clamp(min=0)
+        if settings.per == "second":
+            self._pay(count - room)
+        return Need(bin, room, int(room.sum()), True)
+
+    def _bins(self, pts_seconds: Tensor) -> Tensor:
+        if self._settings.per == "frame":
+            return torch.arange(len(pts_seconds))
+        if self._settings.per == "video":
+            return torch.zeros(len(pts_seconds), dtype=torch.int64)
+        if self._origin is None:
+            self._origin = float(pts_seconds[0])
+        second = (pts_seconds - self._origin + _ROUNDING).floor().long()
+        self._first = int(second[0])
+        return second - second[0]
+
+    def _pay(self, kept: Tensor) -> None:
+        last = self._first + len(kept) - 1
+        before = self._spent if last == self._second else 0
+        self._second, self._spent = last, int(kept[-1]) + before

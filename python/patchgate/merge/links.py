@@ -1,0 +1,91 @@
+"""Links: which earlier token each token may join.
+
+Letters: T frames, h w cells, K tokens, Q of them of these frames, C = K - Q, B choices of a token,
+L entries of a list.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from patchgate import _ops
+from patchgate.merge.settings import MergeSettings
+from patchgate.merge.window import Window
+
+_AROUND = [(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)]
+
+
+def links(window: Window, settings: MergeSettings) -> tuple[Tensor, Tensor]:
+    """The nearest of each token's choices: following links leads back in time, never round.
+
+    A token may choose among the tokens that the frame before showed in its cell and around it; the
+    last few tokens of its own cell; the one its scene showed there when it was last seen; with
+    ``spatial`` those to its left and above; with ``similar`` every second token of its frame.
+
+    Returns:
+        ``[K]`` int64, -1 for none, and the squared distance ``[K]`` float32, infinite for none.
+    """
+    link = torch.full((len(window.frame),), -1)
+    distance = torch.full((len(link),), torch.inf)
+    own = torch.arange(window.carried, len(link))  # [Q]
+    choices = _choices(window, settings, own)  # [Q, B]
+    begin = torch.arange(len(own)) * choices.shape[1]
+    found = _ops.nearest_token(
+        window.features, own, choices.flatten(), begin, begin + choices.shape[1]
+    )
+    link[own], distance[own] = found
+    if settings.similar:
+        _match(window, own, link, distance)
+    return link, distance
+
+
+def _choices(window: Window, settings: MergeSettings, own: Tensor) -> Tensor:
+    """The earlier tokens that each may choose, ``[Q, B]`` int64, negative for none."""
+    frame, (row, column) = window.frame[own], window.cell[own].unbind(1)  # [Q] each
+    before = pad(window.before, (1, 1, 1, 1), value=-1)  # [T, h + 2, w + 2]
+    found = [before[frame, row + 1 + dy, column + 1 + dx] for dy, dx in _AROUND]
+    found += [_earlier(window, back)[own] for back in range(1, settings.memory + 1)]
+    if len(window.pictures):
+        picture = window.returned[frame]  # [Q]
+        back = window.pictures[picture.clamp(min=0), row, column]
+        found.append(torch.where(picture >= 0, back, -1))
+    if settings.spatial and not settings.similar:
+        beside = pad(window.source, (1, 0, 1, 0), value=-1)  # [T, h + 1, w + 1]
+        found += [beside[frame, row + 1, column], beside[frame, row, column + 1]]
+    choices = torch.stack(found, 1)
+    known = choices.clamp(min=0)
+    allowed = (choices >= 0) & (choices < own[:, None])
+    allowed &= window.label[known] == window.label[own, None]
+    if settings.keep_grid:
+        block = window.cell // settings.block  # [K, 2]
+        allowed &= (block[known] == block[own, None]).all(2)
+    return torch.where(allowed, choices, -1)
+
+
+def _earlier(window: Window, back: int) -> Tensor:
+    """The token so many before each one in its own cell, ``[K]`` int64, -1 for none."""
+    width = window.source.shape[2]
+    place = window.cell[:, 0] * width + window.cell[:, 1]  # [K]
+    order = place.argsort(stable=True)
+    earlier = torch.full_like(place, -1)
+    then, now = order[:-back], order[back:]
+    same = place[then] == place[now]
+    earlier[now[same]] = then[same]
+    return earlier
+
+
+def _match(window: Window, own: Tensor, link: Tensor, distance: Tensor) -> None:
+    """Bipartite soft matching (Token Merging, arXiv 2210.09461, section 3): of each frame, every
+    second token may join any of the others. Done in place, where that one is nearer.
+
+    Those others link to earlier frames only, so that there is no way round.
+    """
+    frame = window.frame[own]
+    start = torch.searchsorted(frame, frame)  # [Q]: the first token of each one's frame
+    odd = (torch.arange(len(own)) - start) % 2 == 1
+    joins, stands = own[odd], own[~odd]
+    ends = [torch.searchsorted(window.frame[stands], frame[odd], right=r) for r in (False, True)]
+    near, squares = _ops.nearest_token(window.features, joins, stands, *ends)
+    same = window.label[near.clamp(min=0)] == window.label[joins]
+    better = same & (squares < distance[joins])
+    link[joins[better]], distance[joins[better]] = near[better], squares[better]

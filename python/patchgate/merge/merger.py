@@ -1,0 +1,170 @@
+"""Merges one window of frames after the other, and remembers what later ones may refer to.
+
+A token has three numbers: the *name* it came in with, the *title* it was handed out with, which it
+may share with those that it joined, and its *row* in the window at hand, where the tokens carried
+over from before come first.
+
+Letters: T frames, h w cells, K rows, C of them carried over, Q = K - C, D features, B bins.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate.gate_settings import MERGED
+from patchgate.merge.budget import Purse
+from patchgate.merge.plan import plan
+from patchgate.merge.scenes import Head, SceneTracker, Step
+from patchgate.merge.settings import MergeSettings
+from patchgate.merge.window import Window, checked_features, means, numbering
+from patchgate.pipeline import TokenChunk
+
+
+class Carried(NamedTuple):
+    """Tokens that were handed out and may still be joined."""
+
+    features: Tensor  # [C, D] float32
+    frame: Tensor  # [C] int64, negative
+    cell: Tensor  # [C, 2] int64
+    label: Tensor  # [C] int64
+    title: Tensor  # [C] int64, ascending
+
+
+class Merger:
+    """Merges windows in their order."""
+
+    def __init__(self, settings: MergeSettings, head: Head | None = None) -> None:
+        self._settings = settings
+        self._scenes = SceneTracker(settings.delta, settings.memory, head)
+        self._carried: Carried | None = None
+        self._titles = torch.zeros(0, dtype=torch.int64)  # of every name so far
+        self._handed_out = 0  # titles
+        self._frames = 0
+        self._shown: Tensor | None = None  # [h, w]: names in the last frame
+        self._purse = Purse(settings)
+
+    def begin_with(self, features: Tensor, frame: Tensor, cell: Tensor) -> None:
+        """Tokens ``[C]`` from before the first window, which later ones may name and join."""
+        rows = checked_features(features, frame, cell)
+        names = torch.arange(len(rows))
+        self._carried = Carried(rows, frame, cell, torch.zeros_like(frame), names)
+        self._titles, self._handed_out = names, len(rows)
+
+    def merge(self, chunk: TokenChunk) -> TokenChunk:
+        """The next frames, merged.
+
+        Args:
+            chunk: its tokens' names follow those of the chunk before.
+        """
+        steps = self._scenes.follow(
+            chunk.features, chunk.frame - self._frames, chunk.kind, chunk.source
+        )
+        window = self._window(chunk, steps)
+        root = plan(window, self._purse.need(window, chunk.pts_seconds), self._settings)
+        return self._finish(chunk, window, root)
+
+    # ---- before the plan
+
+    def _window(self, chunk: TokenChunk, steps: list[Step]) -> Window:
+        old = self._carried or _nothing(chunk)
+        frame = chunk.frame - self._frames  # [Q]
+        own = checked_features(chunk.features, chunk.frame, chunk.cell)
+        label = torch.tensor([step.label for step in steps], dtype=torch.int64)  # [T]
+        source = self._rows(chunk.source, old)
+        size = source[source >= len(old.title)].bincount(minlength=len(old.title) + len(own))
+        weight = size.double().clamp(min=1)
+        weight[: len(old.title)] = torch.inf
+        pictures, returned = self._returned(steps, old)
+        return Window(
+            features=torch.cat([old.features, own]),
+            weight=weight,
+            frame=torch.cat([old.frame, frame]),
+            cell=torch.cat([old.cell, chunk.cell]),
+            label=torch.cat([old.label, label[frame]]),
+            source=source,
+            before=self._before(source, steps, old),
+            pictures=pictures.reshape(-1, *source.shape[1:]),
+            returned=returned,
+        )
+
+    def _rows(self, names: Tensor, old: Carried) -> Tensor:
+        """The rows of tokens in the window; -1 where one is not at hand."""
+        begin, rows = len(self._titles), names - len(self._titles) + len(old.title)
+        if not begin:
+            return rows
+        title = self._titles[names.clamp(max=begin - 1)]
+        at = torch.searchsorted(old.title, title).clamp(max=max(0, len(old.title) - 1))
+        known = old.title[at] == title if len(old.title) else torch.zeros_like(at, dtype=torch.bool)
+        return torch.where(names < begin, torch.where(known, at, -1), rows)
+
+    def _before(self, source: Tensor, steps: list[Step], old: Carried) -> Tensor:
+        first = torch.full_like(source[:1], -1)
+        if self._shown is not None:
+            first = self._rows(self._shown, old)[None]
+        before = torch.cat([first, source[:-1]])  # [T, h, w]
+        begins = torch.tensor([step.begins for step in steps])
+        return before.masked_fill(begins[:, None, None], -1)
+
+    def _returned(self, steps: list[Step], old: Carried) -> tuple[Tensor, Tensor]:
+        """The pictures of returning scenes ``[R, h, w]``, and that of each frame ``[T]``."""
+        pictures: list[Tensor] = []
+        number: dict[int, int] = {}
+        found = []
+        for step in steps:
+            if step.returned is not None and step.scene not in number:
+                number[step.scene] = len(pictures)
+                pictures.append(self._rows(step.returned, old))
+            found.append(number.get(step.scene, -1))
+        stacked = torch.stack(pictures) if pictures else torch.zeros(0, dtype=torch.int64)
+        return stacked, torch.tensor(found, dtype=torch.int64)
+
+    # ---- after it
+
+    def _finish(self, chunk: TokenChunk, window: Window, root: Tensor) -> TokenChunk:
+        c, frames = window.carried, len(chunk.kind)
+        every = torch.arange(len(root))
+        stays = (root == every)[c:]  # [Q]
+        titles = self._handed_out + stays.cumsum(0) - 1
+        old = self._carried or _nothing(chunk)
+        title = torch.cat([old.title, titles])[root[c:]]  # [Q]
+        self._titles = torch.cat([self._titles, title])
+        # Those that joined a token from before stand for themselves here, and are left out.
+        own = torch.where(root < c, every, root)[c:] - c
+        represents, _ = numbering(own)
+        features = means(chunk.features, window.weight[c:], own)[stays[represents]]
+        kept = stays.nonzero().flatten()
+        kind = chunk.kind.clone()
+        kind[window.frame[c:][~stays], chunk.cell[~stays, 0], chunk.cell[~stays, 1]] = MERGED
+        new = Carried(
+            features.float().cpu(),
+            window.frame[c:][kept],
+            chunk.cell[kept],
+            window.label[c:][kept],
+            titles[kept],
+        )
+        self._handed_out += len(kept)
+        self._frames += frames
+        self._shown = chunk.source[-1]
+        self._carry(new, old, frames)
+        return chunk._replace(
+            features=features,
+            frame=chunk.frame[kept],
+            cell=chunk.cell[kept],
+            source=self._titles[chunk.source],
+            kind=kind,
+        )
+
+    def _carry(self, new: Carried, old: Carried, frames: int) -> None:
+        """Keeps what later windows may refer to: the last frame, and the scenes remembered."""
+        assert self._shown is not None
+        pictures = torch.stack([self._shown, *self._scenes.pictures()])
+        every = Carried(*map(torch.cat, zip(old, new, strict=True)))
+        keep = torch.isin(every.title, self._titles[pictures])
+        kept = Carried(*(part[keep] for part in every))
+        self._carried = kept._replace(frame=kept.frame - frames)
+
+
+def _nothing(chunk: TokenChunk) -> Carried:
+    none = torch.zeros(0, dtype=torch.int64)
+    return Carried(chunk.features[:0].float().cpu(), none, chunk.cell[:0], none, none)

@@ -1,0 +1,178 @@
+"""Scenes: runs of frames between cuts, and which of them show the same place.
+
+After GRT's semantic-scene merging (arXiv 2509.14199): the tokens of a key frame, averaged, become a
+distribution, and scenes whose distributions are close are one semantic scene.
+
+Letters: T frames, S scenes, h w cells, K tokens, D features, V outcomes of a distribution.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate._check import checked_count, checked_number
+from patchgate.gate_settings import CHANGED
+from patchgate.merge.settings import DELTA
+from patchgate.tokens import VideoTokens
+
+Head = Callable[[Tensor], Tensor]  # [D] -> [V] logits
+
+KEY_SHARE = 0.8  # of a frame's cells: with more tokens of its own it is a key frame
+
+
+class Scenes(NamedTuple):
+    """The scenes of a video."""
+
+    start: Tensor  # [S] int64: the frame that each begins with
+    label: Tensor  # [S] int64: scenes of one label are one semantic scene
+    of_frame: Tensor  # [T] int64: the scene that each frame belongs to
+
+
+def scenes(
+    tokens: VideoTokens, head: Head | None = None, delta: float | None = DELTA, memory: int = 4
+) -> Scenes:
+    """Cuts a video at the key frames that look unlike the scene before them.
+
+    A key frame is the first one, and every one of which more than four fifths of the cells have
+    tokens of their own (so does a cut of the gate's). If the Jensen-Shannon divergence of its
+    distribution from that of the key frame before is at most ``delta``, the scene goes on. Else a
+    scene begins: the semantic scene of the closest of the last ``memory`` other ones, if that one
+    is within ``delta``, or a new one.
+
+    Args:
+        tokens: of any features, merged or not.
+        head: of the mean feature ``[D]`` gives the logits ``[V]`` of its distribution: a language
+            model's, as in the paper. None: the mean feature itself, brought to mean 0 and variance
+            1 over its D numbers, which needs no weights and tells scenes apart as far as their
+            means differ.
+        delta: nats, 0 to log 2. None: no cuts.
+        memory: scenes.
+
+    Raises:
+        ValueError, TypeError: numbers out of range; features that are not finite.
+    """
+    if delta is not None:
+        checked_number("delta", delta, 0, 0.6931471805599453, "nats")
+    tracker = SceneTracker(delta, checked_count("memory", memory, 0), head)
+    steps = tracker.follow(tokens.features, tokens.frame, tokens.kind, tokens.source)
+    of_frame = torch.tensor([step.scene for step in steps], dtype=torch.int64)
+    first = torch.tensor([step.begins for step in steps], dtype=torch.bool)
+    label = torch.tensor([step.label for step in steps], dtype=torch.int64)
+    return Scenes(first.nonzero().flatten(), label[first], of_frame)
+
+
+def jensen_shannon(p: Tensor, q: Tensor) -> float:
+    """The divergence of two distributions ``[V]`` in nats, 0 to log 2 (J. Lin, 1991)."""
+    middle = (p + q) / 2
+    return float(sum(torch.xlogy(x, x / middle).nansum() for x in (p, q)) / 2)
+
+
+class Step(NamedTuple):
+    """What is known of a frame."""
+
+    scene: int
+    label: int
+    begins: bool  # a scene
+    returned: Tensor | None  # [h, w]: what the scene showed when it was last seen
+
+
+@dataclass
+class _Seen:
+    """A scene that is over."""
+
+    distribution: Tensor  # [V]
+    label: int
+    picture: Tensor | None  # [h, w]: tokens that it showed last
+
+
+@dataclass
+class SceneTracker:
+    """Follows a video's scenes, some frames at a time. What it remembers is bounded."""
+
+    delta: float | None
+    memory: int
+    head: Head | None = None
+    current: _Seen | None = None
+    over: list[_Seen] = field(default_factory=list)  # the last first
+    returned: Tensor | None = None  # of the current scene
+    scene: int = -1
+    labels: int = 0  # so far
+
+    def follow(
+        self,
+        features: Tensor,  # [K, D]
+        frame: Tensor,  # [K], ascending
+        kind: Tensor,  # [T, h, w]
+        source: Tensor,  # [T, h, w]
+    ) -> list[Step]:
+        """The next frames. ``source``: in whatever numbers ``returned`` pictures are wanted in."""
+        own = torch.searchsorted(frame, torch.arange(len(kind) + 1))  # [T + 1] rows
+        key = (kind >= CHANGED).flatten(1).double().mean(1) > KEY_SHARE
+        steps = []
+        for t, (is_key, picture) in enumerate(zip(key.tolist(), source, strict=True)):
+            begins = self.current is None
+            if is_key and (self.delta is not None or begins):
+                seen = self._distribution(features[int(own[t]) : int(own[t + 1])])
+                begins = self._meet(seen) or begins
+            elif begins:  # a slice may begin anywhere
+                self._begin(_Seen(features.new_zeros(0).double(), self._new_label(), None))
+            assert self.current is not None
+            self.current.picture = picture
+            steps.append(Step(self.scene, self.current.label, begins, self.returned))
+        return steps
+
+    def pictures(self) -> list[Tensor]:
+        """What scenes that are over showed last, as far as it is remembered: ``[h, w]`` each."""
+        found = [*(seen.picture for seen in self.over), self.returned]
+        return [picture for picture in found if picture is not None]
+
+    def _distribution(self, features: Tensor) -> Tensor:
+        mean = features.double().mean(0)  # [D]
+        if self.head is not None:
+            logits = self.head(mean.to(_head_dtype(features))).double().flatten()
+        else:
+            logits = (mean - mean.mean()) / mean.std(correction=0).clamp(min=1e-30)
+        found = logits.softmax(0).cpu()
+        if not bool(found.isfinite().all()):
+            raise ValueError("tokens: the features of a key frame are not finite")
+        return found
+
+    def _meet(self, distribution: Tensor) -> bool:
+        """Whether a key frame begins a scene."""
+        if self.current is not None and self._distance(self.current, distribution) <= self._limit:
+            self.current.distribution = distribution
+            return False
+        near = [(self._distance(seen, distribution), i) for i, seen in enumerate(self.over)]
+        distance, i = min(near, default=(torch.inf, -1))
+        if i >= 0 and distance <= self._limit:
+            back = self.over.pop(i)
+            self._begin(_Seen(distribution, back.label, None), back.picture)
+        else:
+            self._begin(_Seen(distribution, self._new_label(), None))
+        return True
+
+    @property
+    def _limit(self) -> float:
+        return torch.inf if self.delta is None else self.delta
+
+    def _distance(self, seen: _Seen, distribution: Tensor) -> float:
+        if seen.distribution.shape != distribution.shape:  # began without a key frame
+            return torch.inf
+        return jensen_shannon(seen.distribution, distribution)
+
+    def _begin(self, seen: _Seen, returned: Tensor | None = None) -> None:
+        if self.current is not None:
+            self.over = [self.current, *self.over][: self.memory]
+        self.current, self.returned = seen, returned
+        self.scene += 1
+
+    def _new_label(self) -> int:
+        self.labels += 1
+        return self.labels - 1
+
+
+def _head_dtype(features: Tensor) -> torch.dtype:
+    return features.dtype if features.is_floating_point() else torch.float32

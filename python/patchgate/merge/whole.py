@@ -1,0 +1,90 @@
+"""Merging the tokens of a whole video."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from patchgate.merge.merger import Merger
+from patchgate.merge.scenes import Head
+from patchgate.merge.settings import MergeSettings
+from patchgate.merge.stream import joined, windows
+from patchgate.pipeline import TokenChunk
+from patchgate.tokens import VideoTokens, cu_seqlens, spans
+
+
+def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> VideoTokens:
+    """Fewer tokens that say almost the same: those that are alike become one, their mean.
+
+    Every token is linked to the most similar of the earlier tokens that it may join. Links are
+    joined in the order of their price, which is what that adds to the squared error of the dense
+    video (Ward's criterion, see ``reference.contract``), until the budget is met: exactly.
+
+    Args:
+        tokens: of a tower or of pixels, merged before or not.
+        budget: how many tokens stay, of the whole video, or ``per="frame"`` or ``per="second"``
+            (counted from the first frame's time; frames and seconds that have fewer keep theirs).
+        ratio: the share of the tokens that stays, rounded up.
+        threshold: tokens join while the distance to what they join is at most this share of its
+            length. One of budget, ratio and threshold is needed.
+        spatial: cells beside each other may join too.
+        similar: and any two cells of a frame: bipartite soft matching (Token Merging, arXiv
+            2210.09461), every second token with the best of the others, in as many rounds as the
+            budget needs.
+        keep_grid: no token stands for two cells of a frame, or, with ``spatial``, for cells of two
+            blocks of 2 x 2.
+        delta, head, memory: tokens join only within a semantic scene: see ``scenes``. None: across
+            cuts as well. ``memory`` is also how many earlier tokens of its cell a token may join.
+        every_frame: of every frame that has tokens, one stays, for models that take no empty one.
+        window: frames. None: all are seen at once. A number: causal, what comes out of each window
+            depends on it and on what was handed out before (``MergeStream`` does the same live).
+
+    Returns:
+        Tokens whose ``source`` names for every cell the token that now stands for it: ``dense()``
+        gives every cell back. A merged token has the place and the time of its first member;
+        ``size`` says for how many cells of frames it stands. Of kinds, ``MERGED`` (3) is new.
+        A budget that is no less than there are tokens changes nothing. Earlier tokens that a slice
+        refers to stay as they are, and count for no budget.
+
+    Raises:
+        TypeError, ValueError: settings that are out of range or exclude each other; features that
+            are not finite, by name; a budget below what the links allow, with what would allow it.
+
+    Decides on the CPU in float32, to which the features are copied; the means are computed where
+    the features are. Deterministic.
+    """
+    wanted = MergeSettings(**settings)
+    if not isinstance(tokens, VideoTokens):
+        raise TypeError(f"tokens: expected VideoTokens, got {type(tokens).__name__}")
+    if not tokens.shape.T:
+        return tokens
+    earlier = int(tokens.cu_seqlens[0])
+    merger = Merger(wanted, head)
+    merger.begin_with(tokens.features[:earlier], tokens.frame[:earlier], tokens.cell[:earlier])
+    chunks = [merger.merge(part) for part in windows(_own(tokens, earlier), wanted.window)]
+    done = joined(chunks)
+    frame = torch.cat([tokens.frame[:earlier], done.frame])
+    return replace(
+        tokens,
+        features=torch.cat([tokens.features[:earlier], done.features]),
+        frame=frame,
+        cell=torch.cat([tokens.cell[:earlier], done.cell]),
+        span=spans(frame, done.source),
+        cu_seqlens=cu_seqlens(done.kind) + earlier,
+        source=done.source,
+        kind=done.kind,
+    )
+
+
+def _own(tokens: VideoTokens, earlier: int) -> TokenChunk:
+    """The tokens that its frames emitted."""
+    return TokenChunk(
+        tokens.features[earlier:],
+        tokens.frame[earlier:],
+        tokens.cell[earlier:],
+        tokens.pts_seconds,
+        tokens.duration_seconds,
+        tokens.source,
+        tokens.kind,
+        tokens.motion,
+    )

@@ -1,0 +1,105 @@
+"""The frames that are merged together, and the tokens that they may be merged with.
+
+Letters: T frames, h w cells, K tokens, C of them carried over from before, Q = K - C, R pictures,
+D features.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops
+
+_LARGEST = 1e15  # squares of larger numbers do not add up in float32
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some frames and their tokens, those from before first."""
+
+    features: Tensor  # [K, D] float32
+    weight: Tensor  # [K] float64: cells of frames that it stands for; inf: handed out before
+    frame: Tensor  # [K] int64, ascending; negative: before
+    cell: Tensor  # [K, 2] int64
+    label: Tensor  # [K] int64: semantic scene
+    source: Tensor  # [T, h, w] int64: the token of each cell, -1 if it is not at hand
+    before: Tensor  # [T, h, w] int64: that of the frame before in the same scene, or -1
+    pictures: Tensor  # [R, h, w] int64: what scenes showed when they were last seen
+    returned: Tensor  # [T] int64: that of each frame's scene, or -1
+
+    @property
+    def carried(self) -> int:
+        """C."""
+        return int(torch.searchsorted(self.frame, 0))
+
+    def joined(self, root: Tensor) -> "Window":
+        """The same after tokens have joined those that ``root`` ``[K]`` int64 names."""
+        stays, number = numbering(root)
+        weight = torch.zeros_like(self.weight).index_add_(0, root, self.weight)
+
+        def renumbered(table: Tensor) -> Tensor:
+            return torch.where(table >= 0, number[table.clamp(min=0)], -1)
+
+        return Window(
+            features=means(self.features, self.weight, root),
+            weight=weight[stays],
+            frame=self.frame[stays],
+            cell=self.cell[stays],
+            label=self.label[stays],
+            source=renumbered(self.source),
+            before=renumbered(self.before),
+            pictures=renumbered(self.pictures),
+            returned=self.returned,
+        )
+
+
+def numbering(root: Tensor) -> tuple[Tensor, Tensor]:
+    """Which tokens stay, and each one's new number, of the representative ``[K]`` of each.
+
+    Returns:
+        ``[K']`` int64 old numbers in order; ``[K]`` int64.
+    """
+    stay = root == torch.arange(len(root))
+    return stay.nonzero().flatten(), (stay.cumsum(0) - 1)[root]
+
+
+def means(features: Tensor, weight: Tensor, root: Tensor) -> Tensor:
+    """The groups' weighted means, ``[K', D]`` in the features' dtype.
+
+    Args:
+        features: ``[K, D]``; integers are rounded to.
+        weight: ``[K]`` float64. A group with a member of infinite weight keeps that one's features.
+        root: ``[K]`` int64.
+    """
+    fixed = weight.isinf()
+    member = torch.where(fixed[root] & ~fixed, 0.0, weight.masked_fill(fixed, 1.0))
+    stays, number = numbering(root)
+    order = number.argsort(stable=True)
+    ends = number.bincount(minlength=len(stays)).cumsum(0)
+    cu_segments = torch.cat([ends.new_zeros(1), ends]).int()
+    whole = not features.is_floating_point()
+    rows = features.float() if whole else features
+    member = member.to(torch.float64 if rows.dtype == torch.float64 else torch.float32)
+    on = features.device
+    out = _ops.segment_mean(rows, member.to(on), order.to(on), cu_segments.to(on))
+    return out.round().to(features.dtype) if whole else out
+
+
+def checked_features(features: Tensor, frame: Tensor, cell: Tensor) -> Tensor:
+    """Features ``[K, D]`` as they are compared: float32, on the CPU.
+
+    Raises:
+        ValueError: one that is not finite, or too large to be squared; it is named.
+    """
+    rows = features.float().cpu().contiguous()
+    largest = torch.linalg.vector_norm(rows, torch.inf, dim=1) if rows.numel() else rows.sum(1)
+    wrong = (~(largest < _LARGEST)).nonzero().flatten()
+    if len(wrong):
+        first = int(wrong[0])
+        where = f"frame {int(frame[first])}, cell {tuple(cell[first].tolist())}"
+        raise ValueError(
+            f"tokens: expected finite features below {_LARGEST:g}; {len(wrong)} of "
+            f"{len(rows)} tokens have others, the first is token {first} ({where})"
+        )
+    return rows

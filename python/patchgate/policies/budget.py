@@ -1,0 +1,60 @@
+"""How much may be looked at: frames, or tokens of a language model, after merging and pooling."""
+
+from dataclasses import dataclass
+
+from patchgate._check import checked_count
+from patchgate.policies.grids import Grid, tokens_of
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most so many frames, and at most so many tokens.
+
+    Args:
+        frames: None: no bound.
+        tokens: all that the language model is given of the video; None: no bound.
+        grid: tokens of a frame; one of ``siglip()``, ``llava_onevision()``, ``qwen25_vl(h, w)``,
+            ``qwen3_vl(h, w)``, ``Cells(h, w)`` or your own. Needed with ``tokens``.
+
+    Raises:
+        TypeError, ValueError: not a whole number of at least 1; tokens without a grid.
+    """
+
+    frames: int | None = None
+    tokens: int | None = None
+    grid: Grid | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "tokens"):
+            if getattr(self, name) is not None:
+                checked_count(f"Budget.{name}", getattr(self, name), 1)
+        if self.tokens is not None and self.grid is None:
+            raise ValueError("Budget.tokens needs Budget.grid: how many tokens a frame has")
+
+    @property
+    def group(self) -> int:
+        """Frames that share their tokens."""
+        return 1 if self.grid is None else self.grid.group
+
+    def count(self, candidates: int, share: float = 1.0) -> int:
+        """How many of the candidates fit, at least one if there is one.
+
+        Args:
+            share: what a frame costs on average, of a frame at full scale.
+        """
+        most = candidates if self.frames is None else min(candidates, self.frames)
+        if self.tokens is None or self.grid is None or not most:
+            return most
+        low, high = 1, most  # what is wanted lies between: low fits, or nothing does
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._full(middle) * share <= self.tokens - self.grid.extra:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _full(self, frames: int) -> int:
+        """Tokens of so many frames at full scale."""
+        assert self.grid is not None
+        return -(-frames // self.grid.group) * tokens_of(self.grid, 1.0, frames)

@@ -1,0 +1,43 @@
+"""What every named policy begins and ends with."""
+
+import torch
+from torch import Tensor
+
+from patchgate.policies import pool
+from patchgate.policies.budget import Budget
+from patchgate.policies.frames import Frames
+from patchgate.policies.plan import Plan
+
+
+def candidates(
+    frames: Frames, k: int, *, count: int | None = None, fps: float | None = None
+) -> Tensor:
+    """Positions to choose from: so many, evenly, or so many a second; never fewer than min(k, N).
+
+    A pool that holds fewer frames than are asked for is the commonest way to under-fill.
+    """
+    n = len(frames)
+    if fps is not None:
+        at = pool.at_rate(frames, fps)
+    else:
+        at = pool.uniform(n, n if count is None else max(count, k))
+    return at if len(at) >= min(k, n) else pool.uniform(n, k)
+
+
+def plan(
+    frames: Frames,
+    positions: Tensor | list[int],
+    budget: Budget,
+    *,
+    scale: Tensor | float = 1.0,
+    ratio: Tensor | float = 1.0,
+    clip: Tensor | int = 0,
+) -> Plan:
+    """The chosen candidates, as fine as the budget's tokens allow."""
+    at = torch.as_tensor(positions, dtype=torch.int64)
+    return Plan.of(frames, at, scale, ratio, clip).within(budget)
+
+
+def published(frames: Frames, positions: list[int]) -> Plan:
+    """Positions of published code as they are: no budget of tokens, no repair."""
+    return Plan.of(frames, torch.tensor(positions, dtype=torch.int64))

@@ -1,0 +1,64 @@
+"""What a container tells of its frames without decoding one: times and key frames."""
+
+import torch
+from torch import Tensor
+
+from patchgate.decode.source import Source, VideoSource, open_container, video_stream
+from patchgate.decode.timeline import Clock
+from patchgate.policies.frames import Frames
+
+
+def container_frames(video: VideoSource) -> Frames:
+    """Every frame's number, time and whether the stream can be entered there: by demuxing alone.
+
+    Args:
+        video: what ``open_video`` takes and can be opened again: a path, bytes, a file object that
+            can seek.
+
+    Returns:
+        Frames whose ``pts`` are bit for bit those of decoding.
+
+    Raises:
+        FileNotFoundError, PermissionError, ValueError: as ``open_video``; a stream without time
+            stamps, or with one twice.
+    """
+    source = Source(video)
+    with open_container(source) as container:
+        stream = video_stream(container, source.name)
+        tick = stream.time_base
+        ticks: list[int] = []
+        keys: list[bool] = []
+        for packet in container.demux(stream):
+            if not packet.size or packet.is_discard:
+                continue
+            if packet.pts is None or tick is None:
+                raise ValueError(
+                    f"{source.name}: its frames have no time stamps; take those of decoding, "
+                    "Frames(pts=batch.pts_seconds, key=batch.key_frame)"
+                )
+            ticks.append(packet.pts)
+            keys.append(bool(packet.is_keyframe))
+    if not ticks or tick is None:
+        raise ValueError(f"{source.name} holds no frame")
+    order = torch.tensor(ticks).argsort(stable=True)
+    clock = Clock(tick, 1)
+    pts = torch.tensor([clock.seconds(ticks[i]) for i in order.tolist()], dtype=torch.float64)
+    if bool((pts.diff() <= 0).any()):
+        raise ValueError(f"{source.name}: two frames have the same time stamp")
+    return Frames(pts=pts, key=torch.tensor(keys)[order])
+
+
+def positions_of(frames: Frames, pts: Tensor) -> Tensor:
+    """Where decoded frames stand among a container's, ``[n]``.
+
+    Raises:
+        ValueError: a time stamp that the container does not have.
+    """
+    at = torch.searchsorted(frames.pts, pts).clamp(max=max(len(frames) - 1, 0))
+    strange = pts[frames.pts[at] != pts]
+    if len(strange):
+        raise ValueError(
+            f"the container has no frame at {float(strange[0]):g} s: its stamps were repaired "
+            "while decoding"
+        )
+    return at

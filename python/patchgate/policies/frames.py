@@ -1,0 +1,142 @@
+"""What a policy chooses from: candidate frames and what is known of them.
+
+Letters: N candidates, C features of a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+Scorer = Callable[[Tensor], Tensor]  # candidates [n] int64 -> scores [n]
+
+_SOURCES = {
+    "key": "patchgate.policies.container_frames",
+    "delta": "patchgate.policies.tokenize_with_statistics",
+    "keep": "patchgate.policies.tokenize_with_statistics",
+    "feat": "patchgate.policies.DualEncoder, or an encoder of yours",
+    "rel": "patchgate.policies.DualEncoder, or scores of yours",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Candidate frames in order of time. Only what the chosen policy asks for need be there.
+
+    What is given as a list or a numpy array becomes a tensor, on the CPU.
+
+    Raises:
+        TypeError, ValueError: another length than N, times or numbers that do not rise, values
+            that are not finite.
+    """
+
+    pts: Tensor  # [N] float64: seconds, rising
+    index: Tensor | None = None  # [N] int64: number in the stream, rising; None: 0, 1, 2, ..
+    key: Tensor | None = None  # [N] bool: the stream could be entered here
+    delta: Tensor | None = None  # [N] float64: change against what was known before, 0..1
+    keep: Tensor | None = None  # [N] float64: share of the cells that the gate encodes, 0..1
+    motion: Tensor | None = None  # [N] float64: mean length of the cells' vectors, in cells
+    cut: Tensor | None = None  # [N] bool: the gate encoded every cell
+    sharp: Tensor | None = None  # [N] float64: variance of the luma's Laplacian
+    feat: Tensor | None = None  # [N, C]: of a small encoder; normalised where it is compared
+    rel: Tensor | Scorer | None = None  # [N] score for a query, or what computes it for candidates
+
+    def __post_init__(self) -> None:
+        pts = _column("pts", self.pts, torch.float64)
+        object.__setattr__(self, "pts", pts)
+        index = torch.arange(len(pts)) if self.index is None else self.index
+        object.__setattr__(self, "index", _column("index", index, torch.int64, len(pts)))
+        for name in ("pts", "index"):
+            values = getattr(self, name)
+            if bool((values[1:] <= values[:-1]).any()):
+                raise ValueError(f"Frames.{name}: expected values that rise from frame to frame")
+        for name in ("key", "cut", "delta", "keep", "motion", "sharp", "rel"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                kind = torch.bool if name in ("key", "cut") else torch.float64
+                object.__setattr__(self, name, _column(name, value, kind, len(pts)))
+        if self.feat is not None:
+            object.__setattr__(self, "feat", _features(self.feat, len(pts)))
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @property
+    def number(self) -> Tensor:
+        """``[N]`` int64: ``index``, which is always there once the frames are made."""
+        assert self.index is not None
+        return self.index
+
+    @property
+    def seconds(self) -> float:
+        """How long the candidates last together, the last one as long as they do on average."""
+        n = len(self)
+        return float(self.pts[-1] - self.pts[0]) * n / (n - 1) if n > 1 else 0.0
+
+    def need(self, name: str) -> Tensor:
+        """A statistic that a policy cannot do without.
+
+        Raises:
+            ValueError: it is not there; says where it comes from.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(
+                f"this policy needs Frames.{name}, which is not set; it comes from {_SOURCES[name]}"
+            )
+        if callable(value):
+            return self.score(torch.arange(len(self)))
+        return value
+
+    def score(self, candidates: Tensor) -> Tensor:
+        """The query's scores of some candidates, ``[n]`` float64; a callable is asked for no more.
+
+        Raises:
+            ValueError: there are none, or not as many as were asked for, or not finite ones.
+        """
+        if self.rel is None:
+            self.need("rel")
+        if callable(self.rel):
+            return _column("rel", self.rel(candidates), torch.float64, len(candidates))
+        assert self.rel is not None
+        return self.rel[candidates]
+
+    def at(self, positions: Tensor) -> Self:
+        """Only these candidates."""
+        chosen: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            chosen[field.name] = value[positions] if isinstance(value, Tensor) else value
+        if callable(self.rel):
+            scorer = self.rel
+            chosen["rel"] = lambda candidates: scorer(positions[candidates])
+        return replace(self, **chosen)
+
+
+def _column(name: str, value: Any, dtype: torch.dtype, length: int | None = None) -> Tensor:
+    """A vector of finite numbers."""
+    tensor = torch.as_tensor(value)
+    if dtype == torch.int64 and tensor.is_floating_point():
+        raise TypeError(f"Frames.{name}: expected whole numbers, got {tensor.dtype}")
+    tensor = tensor.detach().to("cpu", dtype)
+    if tensor.dim() != 1 or (length is not None and len(tensor) != length):
+        wanted = "[N]" if length is None else f"[{length}]"
+        raise ValueError(f"Frames.{name}: expected shape {wanted}, got {list(tensor.shape)}")
+    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        raise ValueError(f"Frames.{name}: expected finite numbers, got NaN or infinity")
+    return tensor
+
+
+def _features(value: Any, length: int) -> Tensor:
+    tensor = torch.as_tensor(value).detach().cpu()
+    if tensor.dim() != 2 or len(tensor) != length or not tensor.is_floating_point():
+        raise ValueError(
+            f"Frames.feat: expected floats [{length}, C], got {tensor.dtype} {list(tensor.shape)}"
+        )
+    if not bool(tensor.isfinite().all()):
+        raise ValueError("Frames.feat: expected finite numbers, got NaN or infinity")
+    return tensor

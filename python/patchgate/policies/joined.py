@@ -1,0 +1,65 @@
+"""Frames of several containers of tokens, in one.
+
+Letters: T frames (or tubelets), K tokens of all containers, K' of the one.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from patchgate.tokens import VideoTokens, spans
+
+
+class Row(NamedTuple):
+    """A frame of a container."""
+
+    tokens: VideoTokens
+    number: int
+
+
+def joined(rows: list[Row]) -> VideoTokens:
+    """The frames, in this order, which must be that of each container, and what they refer to.
+
+    Tokens of frames that are not among them come first, with a negative ``frame``. Where pixels are
+    no longer those of one pass through a gate, there is no ``layout``: what a cell shows is its
+    source, but the video cannot be rebuilt by applying one frame after the other.
+    """
+    containers = list({id(row.tokens): row.tokens for row in rows}.values())
+    first = containers[0]
+    if len(containers) == 1 and [row.number for row in rows] == list(range(first.shape.T)):
+        return first
+    place = {id(tokens): i for i, tokens in enumerate(containers)}
+    offset = [0]  # of each container's tokens in all of them
+    for tokens in containers:
+        offset.append(offset[-1] + len(tokens))
+    source = torch.stack(
+        [row.tokens.source[row.number] + offset[place[id(row.tokens)]] for row in rows]
+    )  # [T, h, w]
+    emitted = []
+    for tokens, t in rows:
+        begin, end = tokens.cu_seqlens[t : t + 2].tolist()
+        emitted.append(torch.arange(begin, end) + offset[place[id(tokens)]])
+    own = torch.cat(emitted)
+    used = source.unique()
+    others = used[~torch.isin(used, own)]
+    take = torch.cat([others, own])  # [K'] of K
+    new = torch.full((offset[-1],), -1)
+    new[take] = torch.arange(len(take))
+    counts = torch.tensor([len(ids) for ids in emitted])
+    frame = torch.full((len(take),), -1)
+    frame[len(others) :] = torch.arange(len(rows)).repeat_interleave(counts)
+    ends = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]) + len(others)
+    source = new[source]
+    return VideoTokens(
+        features=torch.cat([tokens.features for tokens in containers])[take],
+        frame=frame,
+        cell=torch.cat([tokens.cell for tokens in containers])[take],
+        span=spans(frame, source),
+        pts_seconds=torch.stack([row.tokens.pts_seconds[row.number] for row in rows]),
+        duration_seconds=torch.stack([row.tokens.duration_seconds[row.number] for row in rows]),
+        cu_seqlens=ends.int(),
+        source=source,
+        kind=torch.stack([row.tokens.kind[row.number] for row in rows]),
+        motion=torch.stack([row.tokens.motion[row.number] for row in rows]),
+        layout=None,
+    )

@@ -1,0 +1,157 @@
+"""Looks at a video again and again, and decodes and encodes no frame twice.
+
+Letters: T frames (or tubelets), f frames of a tubelet, K tokens.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import torch
+
+from patchgate.decode import open_video
+from patchgate.decode.source import VideoSource
+from patchgate.encoders.gated_tower import GatedTower
+from patchgate.gate import Gate
+from patchgate.policies.container import container_frames
+from patchgate.policies.frames import Frames
+from patchgate.policies.joined import Row, joined
+from patchgate.policies.plan import Plan
+from patchgate.policies.prior import CappedGate
+from patchgate.policies.wanted import WantedFrames
+from patchgate.tokenize import DEFAULT_SIZE, collected, fitting_gate, layout_of, prepared
+from patchgate.tokens import VideoTokens
+
+TowerOf = Callable[[float], GatedTower]  # scale -> a tower for frames so much smaller
+
+Unit = tuple[int, ...]  # numbers of the f frames of a tubelet
+
+
+class _Known(NamedTuple):
+    """A frame (or tubelet) that was tokenized."""
+
+    row: Row
+    ratio: float  # that it was tokenized with
+
+
+class Looker:
+    """A video and a tower (or none: the cells' own samples), for plan after plan.
+
+    Args:
+        video: a path or bytes.
+        tower: made by ``gated``; or a function that gives one for a scale, where plans have
+            several. None: the cells' own samples, at any scale.
+        gate: its settings are used, with a fresh state for the new frames of each look.
+        size: ``(H, W)`` of the grid in pixels at scale 1, where neither tower nor gate says.
+        open_options: of ``open_video``: ``chunk``, ``threads``, ``errors``.
+
+    ``frames`` are the video's, to plan with; ``decoded`` counts the frames that came out of the
+    decoder so far.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: as ``open_video``, ``Gate`` and ``tokenize``.
+    """
+
+    def __init__(
+        self,
+        video: VideoSource,
+        tower: GatedTower | TowerOf | None = None,
+        gate: Gate | None = None,
+        size: int | tuple[int, int] = DEFAULT_SIZE,
+        **open_options: Any,
+    ) -> None:
+        self.frames: Frames = container_frames(video)
+        self.decoded = 0
+        self._video, self._options, self._gate, self._size = video, open_options, gate, size
+        if tower is None or isinstance(tower, GatedTower):
+            self._tower: GatedTower | None = tower
+            self._tower_of: TowerOf | None = None
+        else:
+            self._tower, self._tower_of = None, tower
+        self._known: dict[tuple[float, Unit], _Known] = {}
+        self._gate_at(1.0)  # says now what does not fit
+
+    def look(self, plan: Plan) -> VideoTokens:
+        """The tokens of the plan's frames; those of earlier looks are taken from there.
+
+        New frames are gated among themselves, in order of time, their first one whole; a plan's
+        ``ratio`` caps what the gate keeps of the others (``CappedGate``). What an earlier look
+        tokenized with less than the ratio that is asked for now is done again.
+
+        Returns:
+            ``VideoTokens`` of T frames in order of time. Tokens of other frames, to which these
+            refer, come first, with a negative ``frame``.
+
+        Raises:
+            ValueError: several scales (take ``plan.parts()``), clips that end inside a tubelet, a
+                scale that the tower cannot take, frames that the video does not have.
+        """
+        scale = _one_scale(plan)
+        tower, gate = self._gate_at(scale)
+        units, ratios = _units(plan, gate.settings.temporal_patch)
+        missing = [
+            (unit, ratio)
+            for unit, ratio in zip(units, ratios, strict=True)
+            if (known := self._known.get((scale, unit))) is None or known.ratio < ratio
+        ]
+        if missing:
+            tokens = self._tokenized(missing, tower, gate)
+            for row, (unit, ratio) in enumerate(missing):
+                self._known[scale, unit] = _Known(Row(tokens, row), ratio)
+        if not units:
+            return self._tokenized([], tower, gate)
+        return joined([self._known[scale, unit].row for unit in units])
+
+    def _gate_at(self, scale: float) -> tuple[GatedTower | None, Gate]:
+        """The tower for a scale, and a fresh gate for it."""
+        if self._tower_of is not None:
+            tower = self._tower_of(scale)
+            return tower, fitting_gate(tower, self._gate, DEFAULT_SIZE)
+        gate = fitting_gate(self._tower, self._gate, self._size)
+        if scale == 1:
+            return self._tower, gate
+        if self._tower is not None:
+            raise ValueError(
+                f"plan: scale {scale:g}, but this tower takes frames of one size; give a function "
+                "from scale to tower, or a plan of scale 1"
+            )
+        assert gate.size is not None
+        cell = gate.settings.cell
+        height, width = (max(1, round(side / cell / scale)) * cell for side in gate.size)
+        return None, gate.fresh(size=(height, width))
+
+    def _tokenized(
+        self, units: list[tuple[Unit, float]], tower: GatedTower | None, gate: Gate
+    ) -> VideoTokens:
+        """New frames, in one container."""
+        numbers = torch.tensor([i for unit, _ in units for i in unit], dtype=torch.int64)
+        source = WantedFrames(self._video, self.frames, numbers.unique(), **self._options)
+        with open_video(self._video, **self._options) as opened:
+            sized, features = prepared(opened, tower, gate)
+            matrix = opened.colour.matrix
+        capped = CappedGate([ratio for _, ratio in units], **asdict(sized.settings))
+        layout = layout_of(capped, matrix) if tower is None else None
+        tokens = collected(source, capped, features, layout)
+        self.decoded += source.decoded
+        return tokens
+
+
+def _one_scale(plan: Plan) -> float:
+    scales = plan.scale.unique().tolist()
+    if len(scales) > 1:
+        raise ValueError(
+            f"plan: expected one scale, got {len(scales)}; look at each of plan.parts()"
+        )
+    return scales[0] if scales else 1.0
+
+
+def _units(plan: Plan, f: int) -> tuple[list[Unit], list[float]]:
+    """Frames by tubelets, the last one filled up, and the largest ratio of each."""
+    index, ratio, clip = plan.index.tolist(), plan.ratio.tolist(), plan.clip.tolist()
+    if len(set(index)) < len(index):
+        raise ValueError("plan: it has a frame twice; plan | plan has each once")
+    starts = range(0, len(index), f)
+    if any(len(set(clip[i : i + f])) > 1 for i in starts):
+        raise ValueError("plan: a clip ends inside a tubelet; look at each of plan.parts()")
+    units = [(*index[i : i + f], *index[-1:] * (i + f - len(index))) for i in starts]
+    return units, [max(ratio[i : i + f]) for i in starts]

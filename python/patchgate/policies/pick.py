@@ -1,0 +1,248 @@
+"""PICK: which candidates survive, by a score of each. min(k, N) positions that rise, always.
+
+Scores ``[N]`` count after their own minimum and maximum only, so that a s + b (a > 0) picks the
+same; where all are alike they say nothing and the pick is ``pool.uniform``. Equal scores: the
+earlier frame.
+
+Letters: N candidates, k of them chosen, m of them considered.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from patchgate._check import checked_count, checked_number
+from patchgate.policies.pool import filled, uniform
+
+_NOTHING = 1e-200  # a weight below it (of 1) is rounding
+
+
+def unit(scores: Tensor) -> Tensor | None:
+    """Scores brought to 0..1, ``[N]`` float64; None where they are all alike.
+
+    Raises:
+        ValueError: not a vector of finite numbers.
+    """
+    scores = torch.as_tensor(scores, dtype=torch.float64)
+    if scores.dim() != 1 or not bool(scores.isfinite().all()):
+        raise ValueError(f"scores: expected finite numbers [N], got {list(scores.shape)}")
+    if not len(scores):
+        return None
+    low, high = scores.min(), scores.max()
+    return None if low == high else (scores - low) / (high - low)
+
+
+def top_k(scores: Tensor, k: int) -> Tensor:
+    """The k highest. SeViLA's localizer (arXiv 2305.06988) and KeyVideoLLM (arXiv 2407.03104)."""
+    s = unit(scores)
+    if s is None or checked_count("k", k, 0) >= len(s):
+        return uniform(len(scores), k)
+    return s.argsort(descending=True, stable=True)[:k].sort().values
+
+
+def inverse_cdf(
+    scores: Tensor, k: int, *, power: float = 1.0, floor: float = 0.0, blocks: bool = False
+) -> Tensor:
+    """Frames at equal steps of the cumulated weight ``s ** power + floor * mean``.
+
+    A frame of more than a step's weight would be picked twice: its weight is cut down to one step
+    and the others are raised in proportion (systematic sampling with unequal shares, Madow 1949).
+
+    Args:
+        blocks: of each step the frame of the highest score, in place of the one at its middle.
+
+    Source: MGSampler (arXiv 2104.09952, power .5 of motion), BOLT (arXiv 2503.21483, power 3 or 2.5
+    of relevance), SLICE (doi 10.1109/ACCESS.2026.3680314, floor 1, blocks).
+    """
+    checked_number("power", power, 0, 1e3, "")
+    checked_number("floor", floor, 0, 1e9, "means")
+    s = unit(scores)
+    if s is None or checked_count("k", k, 0) >= len(s) or not k:
+        return uniform(len(scores), k)
+    weights = s**power
+    return systematic(weights + floor * weights.mean(), k, s if blocks else None)
+
+
+def systematic(weights: Tensor, k: int, best_by: Tensor | None = None) -> Tensor:
+    """k < N positions at equal steps of the cumulated weights ``[N]`` >= 0, each at most once."""
+    share = _shares(weights, k)  # [N], of k
+    ends = share.cumsum(0)
+    if best_by is None:
+        at = torch.searchsorted(ends, torch.arange(k).double() + 0.5).clamp(max=len(ends) - 1)
+        # Rounding may give one frame two middles: the later then goes one on.
+        steps = torch.arange(k)
+        return (at - steps).cummax(0).values.clamp(0, len(ends) - k) + steps
+    block = (ends - share / 2).floor().long().clamp(0, k - 1)  # [N]
+    order = best_by.argsort(descending=True, stable=True)
+    order = order[block[order].argsort(stable=True)]  # by block, best first
+    first = torch.ones(len(order), dtype=torch.bool)
+    first[1:] = block[order][1:] != block[order][:-1]
+    return filled(order[first], len(ends), k)
+
+
+def _shares(weights: Tensor, k: int) -> Tensor:
+    """In proportion to weights, at most 1 each, k in all."""
+    weights = weights / weights.max()
+    weights = torch.where(weights > _NOTHING, weights, 0.0)
+    given = int((weights > 0).sum())
+    if given <= k:  # each of them, and the rest alike
+        rest = (k - given) / max(len(weights) - given, 1)
+        return torch.where(weights > 0, 1.0, rest).double()
+    ordered = weights.sort(descending=True).values
+    tail = ordered.flip(0).cumsum(0).flip(0)[:k]
+    left = k - torch.arange(k)
+    full = int((ordered[:k] * left <= tail).int().argmax())  # so many are cut down
+    return (weights * ((k - full) / tail[full])).clamp(max=1.0)
+
+
+def bins(scores: Tensor, k: int, *, depth: int = 5, threshold: float = 0.8) -> Tensor:
+    """The video is halved where its best frames do not stand out, and each part gets its share.
+
+    A part of depth d gets ``k / 2**d`` of its best frames; what rounding leaves goes to the parts
+    of the largest remainder, among them to the best frame that is left.
+
+    Source: AKS (arXiv 2502.21271, "ADA").
+    """
+    s = unit(scores)
+    if s is None or checked_count("k", k, 0) >= len(s) or not k:
+        return uniform(len(scores), k)
+    leaves = ada_leaves(s.numpy(), k, depth, threshold)
+    ranked = [start + (-s[start:stop]).argsort(stable=True) for start, stop, _ in leaves]
+    quota = [k / 2**d for _, _, d in leaves]
+    taken = [min(math.floor(q), len(r)) for q, r in zip(quota, ranked, strict=True)]
+    while (left := k - sum(taken)) > 0:
+        open_ = [i for i, r in enumerate(ranked) if taken[i] < len(r)]
+        open_.sort(key=lambda i: (-(quota[i] % 1), -float(s[ranked[i][taken[i]]]), i))
+        for i in open_[:left]:
+            taken[i] += 1
+    return torch.cat([r[:t] for r, t in zip(ranked, taken, strict=True)]).sort().values
+
+
+def ada_leaves(s: np.ndarray, k: int, depth: int, threshold: float) -> list[tuple[int, int, int]]:
+    """AKS's parts (start, stop, depth), in order: split until the mean of the k best exceeds the
+    mean by more than the threshold.
+    """
+    waiting, leaves = [(0, len(s), 0)], []
+    while waiting:
+        start, stop, d = waiting.pop()
+        part = s[start:stop]
+        best = part if len(part) <= k else np.partition(part, len(part) - k)[-k:]
+        stands_out = len(part) > 0 and best.mean() - part.mean() > threshold
+        if d >= depth or stands_out or len(part) < 2:
+            leaves.append((start, stop, d))
+        else:
+            middle = start + len(part) // 2
+            waiting += [(middle, stop, d + 1), (start, middle, d + 1)]
+    return leaves
+
+
+def gap(
+    scores: Tensor,
+    pts: Tensor,
+    k: int,
+    *,
+    seconds: float = 20.0,
+    decay: float = 0.5,
+    over: int = 4,
+) -> Tensor:
+    """The best frames that keep their distance; it shrinks from scan to scan until k are found.
+
+    Considered are scores above the mean, at most ``over * k``; if those are too few, the k best.
+
+    Source: DATE's TASS (arXiv 2509.09263).
+    """
+    checked_number("seconds", seconds, 0, 1e9, "seconds")
+    checked_number("decay", decay, 0, 0.999, "of the distance")
+    s = unit(scores)
+    if s is None or checked_count("k", k, 0) >= len(s):
+        return uniform(len(scores), k)
+    m = max(k, min(int((s > s.mean()).sum()), over * k))
+    order = s.argsort(descending=True, stable=True)[:m]
+    return order[_spaced(pts[order].numpy(), k, seconds, decay)].sort().values
+
+
+def _spaced(times: np.ndarray, k: int, seconds: float, decay: float) -> list[int]:
+    """The first k of m times ``[m]``, in order of preference, that keep a shrinking distance."""
+    least = float(np.diff(np.sort(times)).min(initial=math.inf))
+    distance = np.full(len(times), math.inf)  # to the nearest chosen one; -1: chosen
+    chosen: list[int] = []
+    while len(chosen) < k:
+        able = distance >= seconds
+        best = int(able.argmax())
+        if able[best]:
+            chosen.append(best)
+            distance = np.minimum(distance, np.abs(times - times[best]))
+            distance[chosen] = -1.0
+        else:
+            seconds = seconds * decay if seconds > least else 0.0
+    return chosen
+
+
+def peaks(scores: Tensor, k: int, *, reach: int = 1) -> Tensor:
+    """Local maxima first, the highest k of them; then the highest of the rest.
+
+    Args:
+        reach: a peak exceeds this many frames before it and equals or exceeds as many after it.
+
+    Source: DPSelect of ReTaKe (its published code: a window of three), and as the nearest published
+    rule for ChronoForge's inflection detection (arXiv 2509.15800), whose equations are not public.
+    """
+    s = unit(scores)
+    if s is None or checked_count("k", k, 0) >= len(s):
+        return uniform(len(scores), k)
+    rank = s + 2.0 * local_maxima(s, reach)
+    return rank.argsort(descending=True, stable=True)[:k].sort().values
+
+
+def local_maxima(s: Tensor, reach: int = 1) -> Tensor:
+    """``[N]`` bool; of a plateau its first frame; the ends may be maxima."""
+    checked_count("reach", reach, 1)
+    before = functional.pad(s, (reach, -1), value=-math.inf)
+    after = functional.pad(s, (0, reach), value=-math.inf)
+    highest_before = before.unfold(0, reach, 1).amax(1)  # [N]
+    highest_after = after.unfold(0, reach + 1, 1).amax(1)  # [N], itself included
+    maxima = (s > highest_before) & (s >= highest_after)
+    other = (s != s[:1]).nonzero()  # what a plateau at the beginning leads to
+    if len(other):
+        maxima[0] &= s[0] > s[other[0, 0]]
+    return maxima
+
+
+def basins(scores: Tensor, k: int, *, rounds: int = 50) -> Tensor:
+    """The peak of every basin between two valleys; of too many, the best of k groups in time.
+
+    Groups are k-means of the peaks' times, begun at their quantiles. Of too few basins, the widest
+    gaps are filled.
+
+    Source: F2C's anchors (arXiv 2510.02262, Algorithm 1).
+    """
+    s = unit(scores)
+    if s is None or checked_count("k", k, 0) >= len(s) or not k:
+        return uniform(len(scores), k)
+    peak = local_maxima(s).nonzero().flatten()
+    if len(peak) <= k:
+        return filled(peak, len(s), k)
+    group = _groups_in_time(peak.double(), k, rounds)  # [m]
+    order = s[peak].argsort(descending=True, stable=True)
+    order = order[group[order].argsort(stable=True)]  # by group, best first
+    first = torch.ones(len(order), dtype=torch.bool)
+    first[1:] = group[order][1:] != group[order][:-1]
+    return filled(peak[order[first]], len(s), k)
+
+
+def _groups_in_time(times: Tensor, k: int, rounds: int) -> Tensor:
+    """k-means (Lloyd) on a line: each point's group, ``[m]``."""
+    centre = times[uniform(len(times), k)]
+    group = torch.zeros(len(times), dtype=torch.int64)
+    for _ in range(rounds):
+        before = group
+        group = torch.searchsorted((centre[1:] + centre[:-1]) / 2, times)
+        if group.equal(before):
+            break
+        size = torch.bincount(group, minlength=k)
+        mean = torch.bincount(group, times, minlength=k) / size.clamp(min=1)
+        centre = torch.where(size > 0, mean, centre).sort().values
+    return group

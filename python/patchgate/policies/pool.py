@@ -1,0 +1,183 @@
+"""POOL: which frames are candidates. Positions ``[n]`` int64 that rise, never one twice.
+
+Letters: N candidates, n chosen ones.
+"""
+
+import heapq
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from patchgate._check import checked_count, checked_number
+from patchgate.policies.frames import Frames
+
+_FAR = 1e18  # seconds
+
+
+def uniform(n: int, k: int, *, ends: bool = False) -> Tensor:
+    """At most k of n, evenly: the middles of k equal parts, or with both ends among them.
+
+    With ``ends`` it is ``linspace(0, n - 1, k)`` rounded down, as most published code has it.
+    """
+    n, k = checked_count("n", n, 0), checked_count("k", k, 0)
+    if k >= n:
+        return torch.arange(n)
+    steps = torch.arange(k)
+    if not ends:
+        return (2 * steps + 1) * n // (2 * k)
+    return steps * (n - 1) // max(k - 1, 1)
+
+
+def at_rate(frames: Frames, fps: float, most: int | None = None) -> Tensor:
+    """The candidates shown at every 1 / fps seconds, each once; at most so many of them, evenly."""
+    checked_number("fps", fps, 1e-9, 1e9, "frames a second")
+    if not len(frames):
+        return torch.arange(0)
+    begin, end = float(frames.pts[0]), float(frames.pts[-1])
+    moments = begin + torch.arange(math.floor((end - begin) * fps + 1e-6) + 1).double() / fps
+    # A stamp that was rounded to milliseconds may lie a little after its moment.
+    shown = torch.searchsorted(frames.pts, moments + 1e-3, right=True) - 1
+    shown = shown.clamp(min=0).unique()
+    return shown if most is None else shown[uniform(len(shown), most)]
+
+
+def every_nth(n: int, clip: int, nth: int | None = None) -> Tensor:
+    """The first frame, and every nth after it, of each clip of so many frames.
+
+    Source: Muhammad et al., Deep Ensemble Learning with Frame Skipping (arXiv 2307.02858): "every
+    first frame of the clip", which is ``nth=None``.
+    """
+    clip = checked_count("clip", clip, 1)
+    nth = clip if nth is None else checked_count("nth", nth, 1)
+    positions = torch.arange(checked_count("n", n, 0))
+    return positions[positions % clip % nth == 0]
+
+
+def window(
+    frames: Frames, a: float, b: float, n: int | None = None, *, open_ends: bool = False
+) -> Tensor:
+    """Candidates stamped in ``[a, b]`` seconds, all or at most n of them, evenly.
+
+    Args:
+        open_ends: ``n`` of those strictly between the first and the last one, which were seen
+            already (FrameThinker, arXiv 2509.24304).
+    """
+    a, b = (checked_number(name, v, -_FAR, _FAR, "seconds") for name, v in (("a", a), ("b", b)))
+    if b < a:
+        raise ValueError(f"window: expected a <= b, got {a:g} and {b:g} seconds")
+    inside = ((frames.pts >= a) & (frames.pts <= b)).nonzero().flatten()
+    if open_ends:
+        inside = inside[1:-1]
+    if n is None:
+        return inside
+    return inside[uniform(len(inside), checked_count("n", n, 0), ends=open_ends)]
+
+
+def around(frames: Frames, picked: Tensor, seen: Tensor, n: int) -> Tensor:
+    """At most n candidates between picked ones and their neighbours among those seen, without them.
+
+    Each stretch gets its share of n by its number of candidates (largest remainder).
+
+    Args:
+        picked, seen: positions; picked ones count as seen.
+
+    Source: EARL (arXiv 2510.15440). The paper does not say how n is split; this is our choice.
+    """
+    total = len(frames)
+    known = torch.cat([picked, seen]).unique()
+    if len(known) and not (int(known[0]) >= 0 and int(known[-1]) < total):
+        raise ValueError(f"around: expected positions in 0..{total - 1}, got {known.tolist()}")
+    walls = torch.cat([torch.tensor([-1]), known, torch.tensor([total])])
+    at = torch.searchsorted(known, picked) + 1  # of the picked ones in `walls`
+    gaps = torch.cat([at - 1, at]).unique()  # gap g lies between walls g and g + 1
+    free = walls[gaps + 1] - walls[gaps] - 1
+    counts = apportioned(free.double(), min(checked_count("n", n, 0), int(free.sum())), free)
+    parts = [
+        walls[g] + 1 + uniform(int(f), int(c))
+        for g, f, c in zip(gaps.tolist(), free.tolist(), counts.tolist(), strict=True)
+    ]
+    return torch.cat(parts) if parts else torch.arange(0)
+
+
+def key_frames(frames: Frames, delta: float = 0.05) -> tuple[Tensor, Tensor]:
+    """The codec's key frames, and in each gap between them (and at the ends) evenly spaced ones.
+
+    A gap of T of the video's seconds gets ``floor(T / (delta * video))``.
+
+    Returns:
+        Positions, and whether each is a key frame.
+
+    Source: KFFocus (arXiv 2508.08989), delta = 5 %; the gaps at the ends are our addition.
+    """
+    checked_number("delta", delta, 1e-9, 1, "of the video")
+    key = frames.need("key")
+    if not len(frames):
+        return torch.arange(0), key
+    n, step = len(frames), delta * frames.seconds
+    walls = torch.cat([torch.tensor([-1]), key.nonzero().flatten(), torch.tensor([n])])
+    free = walls.diff() - 1  # candidates of each gap
+    lasts = frames.pts[walls[1:].clamp(max=n - 1)] - frames.pts[walls[:-1].clamp(min=0)]
+    counts = torch.minimum((lasts / max(step, 1e-9) + 1e-9).floor().long(), free)
+    chosen = set(key.nonzero().flatten().tolist())
+    for g in (counts > 0).nonzero().flatten().tolist():
+        begin = int(walls[g]) + 1
+        chosen |= {begin + i for i in uniform(int(free[g]), int(counts[g])).tolist()}
+    positions = torch.tensor(sorted(chosen), dtype=torch.int64)
+    return positions, key[positions]
+
+
+def clips(n: int, clip: int, k: int) -> Tensor:
+    """At most k clips of so many consecutive frames, spread evenly: ``[k, clip]`` positions.
+
+    Each clip stands in the middle of its part of the video; fewer where they would overlap.
+
+    Source: Apollo (arXiv 2412.10360): frames a second inside a clip, clips evenly outside.
+    """
+    clip = min(checked_count("clip", clip, 1), max(n, 1))
+    k = min(checked_count("k", k, 0), checked_count("n", n, 0) // clip)
+    if not k:
+        return torch.empty((0, clip), dtype=torch.int64)
+    starts = torch.arange(k) * n // k + (n // k - clip) // 2
+    return starts[:, None] + torch.arange(clip)
+
+
+def apportioned(shares: Tensor, seats: int, most: Tensor) -> Tensor:
+    """Seats in proportion to shares ``[m]``, by largest remainder, none above its bound ``[m]``."""
+    counts = torch.zeros_like(most)
+    while (left := seats - int(counts.sum())) > 0:
+        weights = torch.where(counts < most, shares, 0.0)
+        if not bool((weights > 0).any()):
+            weights = (counts < most).double()
+        if not bool(weights.any()):
+            break
+        quota = left * weights / weights.sum()
+        whole = torch.minimum(quota.floor().long(), most - counts)
+        counts = counts + whole
+        left -= int(whole.sum())
+        rest = torch.where(counts < most, quota - quota.floor(), -1.0)
+        order = rest.argsort(descending=True, stable=True)[:left]
+        counts[order[rest[order] >= 0]] += 1
+    return counts
+
+
+def filled(chosen: Tensor, n: int, k: int) -> Tensor:
+    """min(k, n) positions: those chosen, and the middles of what gaps are then the widest."""
+    known = sorted(set(chosen.tolist()))
+    wanted = min(k, n)
+    if len(known) >= wanted:
+        return torch.tensor(known, dtype=torch.int64)
+    if not known:
+        return uniform(n, wanted)
+    walls = [-1, *known, n]
+    gaps = [(a - b, a, b) for a, b in pairwise(walls)]  # widest first
+    heapq.heapify(gaps)
+    while len(known) < wanted:
+        _, a, b = heapq.heappop(gaps)
+        middle = (a + b) // 2
+        if a < middle < b:
+            known.append(middle)
+            heapq.heappush(gaps, (a - middle, a, middle))
+            heapq.heappush(gaps, (middle - b, middle, b))
+    return torch.tensor(sorted(known), dtype=torch.int64)

@@ -1,0 +1,87 @@
+"""A plan's ``ratio``: how much of a frame the gate may keep. No policy does a gate's work again.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, N = h * w.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from patchgate._check import checked_number
+from patchgate.decode import FrameBatch
+from patchgate.gate import CHANGED, Gate, GateResult
+
+
+class CappedGate(Gate):
+    """A gate that keeps at most a share of each frame's cells, by a higher threshold where needed.
+
+    A frame that would keep more is compared again, with a factor on every cell's limit
+    (``threshold_map``): the least of those at which one of its own cells begins to pass, found by
+    bisection, under which the share is kept. The guarantee then holds with that limit. A stream's
+    first frame is whole, and cells that are due by ``max_age`` come on top.
+
+    Args:
+        shares: of each frame (or tubelet) of the stream, in (0, 1]; 1: the gate as it is.
+        settings: of ``Gate``; a threshold above 0.
+    """
+
+    def __init__(self, shares: Sequence[float], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._shares = [checked_number("shares", s, 0, 1, "of the cells") for s in shares]
+        if not self.settings.limit and min(self._shares, default=1.0) < 1:
+            raise ValueError("a share of less than 1 needs a threshold above 0, to be raised")
+        self._next = 0
+
+    def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
+        """As ``Gate.push``, of one stream and whole tubelets, without a map of your own.
+
+        Raises:
+            ValueError: more frames than there are shares; a map, streams or a ``FrameBatch``.
+        """
+        if threshold_map is not None or not isinstance(planes, Tensor) or planes.dim() != 4:
+            raise ValueError("CappedGate.push: expected planes [T, C, H, W] and no threshold_map")
+        f = self.settings.temporal_patch
+        count = len(planes) // f
+        shares = self._shares[self._next : self._next + count]
+        if len(shares) < count:
+            raise ValueError(f"expected {len(self._shares)} frames in all, got more")
+        parts = [self._one(planes[t * f : t * f + f], share) for t, share in enumerate(shares)]
+        self._next += count
+        if not parts:
+            return super().push(planes)
+        return GateResult(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+    def _one(self, planes: Tensor, share: float) -> GateResult:
+        """One frame (or tubelet)."""
+        if share >= 1 or self.picture_ids is None:
+            return super().push(planes)
+        before = {name: tensor.clone() for name, tensor in self.state_dict().items()}
+        result = super().push(planes)
+        most = math.floor(share * result.kind.numel())
+        if _kept(result) <= most:
+            return result
+        limit = int(result.limit)
+        costs = result.cost[result.cost > limit].unique().tolist()
+        # In units of the limit, half a step above the cost that shall pass.
+        factors = [(cost + 0.5) / limit for cost in costs] + [math.inf]
+        low, high = -1, len(factors) - 1  # low keeps too much; high is the last resort
+        while high - low > 1:
+            middle = (low + high) // 2
+            tried = self._tried(before, planes, factors[middle], result)
+            low, high = (low, middle) if _kept(tried) <= most else (middle, high)
+        return self._tried(before, planes, factors[high], result)
+
+    def _tried(
+        self, before: dict[str, Tensor], planes: Tensor, factor: float, like: GateResult
+    ) -> GateResult:
+        """The frame with a factor on every limit, from the state that there was before it."""
+        self.load_state_dict({name: tensor.clone() for name, tensor in before.items()})
+        _, h, w = like.kind.shape
+        return super().push(planes, torch.full((h, w), factor))
+
+
+def _kept(result: GateResult) -> int:
+    return int((result.kind == CHANGED).sum())

@@ -1,0 +1,299 @@
+"""merge: a budget that holds, tokens that stand for all their cells, and nothing else changed."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from merge_cases import random_tokens, still_tokens
+from token_cases import kept_mask, video_tokens
+from torch import Tensor
+
+import patchgate
+from patchgate import VideoTokens, merge
+from patchgate.gate_settings import CHANGED, MERGED
+
+T, GRID = 12, (4, 5)
+N = GRID[0] * GRID[1]
+FREE: list[dict[str, Any]] = [{}, {"spatial": True}, {"similar": True}, {"keep_grid": True}]
+FREE += [{"spatial": True, "keep_grid": True}, {"spatial": True, "similar": True}]
+free = pytest.mark.parametrize("free", FREE, ids=str)
+
+
+def check(tokens: VideoTokens, merged: VideoTokens) -> Tensor:
+    """What holds of every merging. Returns, for each old token, the new one: ``[K]``."""
+    group = torch.full((len(tokens),), -1)
+    group[tokens.source.flatten()] = merged.source.flatten()
+    assert torch.equal(group[tokens.source], merged.source)  # a token's cells stay together
+    assert torch.equal(merged.source.unique(), torch.arange(len(merged)))
+    for name in ("pts_seconds", "duration_seconds", "motion"):
+        assert torch.equal(getattr(merged, name), getattr(tokens, name))
+    same = merged.kind == tokens.kind
+    assert bool(((tokens.kind == CHANGED) & (merged.kind == MERGED))[~same].all())
+    check_features(tokens, merged, group)
+    check_places(merged)
+    assert int(merged.size.sum()) == tokens.source.numel()
+    return group
+
+
+def check_features(tokens: VideoTokens, merged: VideoTokens, group: Tensor) -> None:
+    """Each is the mean of the dense cells that it stands for."""
+    dense = tokens.dense().flatten(0, 2).double()
+    total = torch.zeros(len(merged), dense.shape[1], dtype=torch.float64)
+    total.index_add_(0, merged.source.flatten(), dense)
+    torch.testing.assert_close(
+        merged.features.double(), total / merged.size[:, None], rtol=1e-5, atol=1e-5
+    )
+
+
+def check_places(merged: VideoTokens) -> None:
+    """A token stands where it says, first of all, and is the only one there."""
+    own = (merged.kind == CHANGED).nonzero()
+    places = torch.cat([merged.frame[:, None], merged.cell], 1)
+    assert torch.equal(own, places)
+    assert torch.equal(merged.source[tuple(places.T)], torch.arange(len(merged)))
+    assert merged.cu_seqlens.dtype == torch.int32
+    assert torch.equal(merged.cu_seqlens.diff().long(), merged.frame.bincount(minlength=T))
+    for k in range(len(merged)):
+        frames = (merged.source == k).flatten(1).any(1).nonzero().flatten()
+        assert int(frames[0]) == int(merged.frame[k])  # never shown before it is there
+        assert int(frames[-1]) == int(merged.frame[k] + merged.span[k] - 1)
+
+
+@free
+@pytest.mark.parametrize("budget", [21, 40, 70, 92])
+def test_a_budget_is_met_exactly(free: dict[str, Any], budget: int) -> None:
+    tokens = random_tokens()
+    merged = merge(tokens, budget=budget, **free)
+    assert len(merged) == budget
+    check(tokens, merged)
+
+
+@free
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_a_ratio_and_a_threshold_are_met(free: dict[str, Any], seed: int, share: float) -> None:
+    torch.manual_seed(seed)
+    tokens = random_tokens()
+    least = len(merge(tokens, threshold=1e9, **free))
+    check(tokens, merge(tokens, threshold=2 * share, **free))
+    if math.ceil(share * len(tokens)) >= least:
+        merged = merge(tokens, ratio=share, **free)
+        assert len(merged) == math.ceil(share * len(tokens))
+        check(tokens, merged)
+
+
+def test_more_budget_than_tokens_changes_nothing() -> None:
+    tokens = random_tokens()
+    for settings in ({"budget": len(tokens)}, {"budget": 10**6}, {"ratio": 1.0}):
+        merged = merge(tokens, **settings)
+        for name, value in tokens.tensors().items():
+            assert torch.equal(getattr(merged, name), value), name
+
+
+@free
+def test_a_budget_below_what_links_allow_is_refused_with_what_would_help(free) -> None:
+    tokens = random_tokens()
+    least = 1 if free.get("spatial") and not free.get("keep_grid") else N
+    if free.get("similar"):
+        assert len(merge(tokens, budget=1, **free)) == 1
+        return
+    if free == {"spatial": True, "keep_grid": True}:
+        least = math.ceil(GRID[0] / 2) * math.ceil(GRID[1] / 2)
+    assert len(merge(tokens, budget=least, **free)) == least
+    with pytest.raises(ValueError, match=f"at most {len(tokens) - least} can join another, but"):
+        merge(tokens, budget=least - 1, **free)
+
+
+def test_a_budget_for_each_frame() -> None:
+    tokens = random_tokens()
+    merged = merge(tokens, budget=3, per="frame", similar=True)
+    check(tokens, merged)
+    assert torch.equal(merged.cu_seqlens.diff(), tokens.cu_seqlens.diff().clamp(max=3))
+
+
+@pytest.mark.parametrize("window", [None, 1, 3, 5])
+def test_a_budget_for_each_second(window: int | None) -> None:
+    tokens = random_tokens(t=25)  # of 10 frames a second, the last half
+    second = torch.arange(25) // 10
+    merged = merge(tokens, budget=25, per="second", similar=True, window=window)
+    had, left = (
+        torch.zeros(3).long().index_add_(0, second, x.cu_seqlens.diff().long())
+        for x in (tokens, merged)
+    )
+    assert left.tolist() == had.clamp(max=25).tolist()
+
+
+def test_every_frame_keeps_a_token_if_it_had_one() -> None:
+    tokens = random_tokens()
+    had = tokens.cu_seqlens.diff() > 0
+    merged = merge(tokens, budget=30, every_frame=True)
+    assert torch.equal(merged.cu_seqlens.diff() > 0, had)
+    assert not torch.equal(merge(tokens, budget=20).cu_seqlens.diff() > 0, had)
+    assert len(merge(tokens, budget=N + int(had.sum()) - 1, every_frame=True)) == 30
+    with pytest.raises(ValueError, match="every_frame=False leaves frames without"):
+        merge(tokens, budget=29, every_frame=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_features_keep_their_dtype(dtype: torch.dtype) -> None:
+    tokens = random_tokens()
+    tokens.features = tokens.features.to(dtype)
+    merged = merge(tokens, budget=50)
+    assert merged.features.dtype == dtype
+    alike = merge(replace(tokens, features=tokens.features.float()), budget=50)
+    assert torch.equal(merged.source, alike.source)
+    torch.testing.assert_close(merged.features.float(), alike.features, rtol=1e-2, atol=1e-2)
+
+
+@free
+def test_frames_that_are_the_same_are_merged_without_loss(free: dict[str, Any]) -> None:
+    tokens = still_tokens()
+    merged = merge(tokens, threshold=0.0, **free)
+    assert len(merged) == N
+    assert torch.equal(merged.dense(), tokens.dense())
+    assert merged.size.tolist() == [T] * N
+    assert merged.span.tolist() == [T] * N
+    assert torch.equal(merge(tokens, budget=N, **free).dense(), tokens.dense())
+
+
+def test_one_frame_one_cell_and_no_frame() -> None:
+    one = video_tokens(torch.ones(1, *GRID, dtype=torch.bool), torch.randn(N, 3), 10.0)
+    assert len(merge(one, threshold=1e9)) == N
+    assert len(merge(one, budget=4, spatial=True)) == 4
+    cell = video_tokens(torch.ones(3, 1, 1, dtype=torch.bool), torch.randn(3, 2), 10.0)
+    assert len(merge(cell, budget=1, delta=None)) == 1
+    none = video_tokens(torch.ones(0, *GRID, dtype=torch.bool), torch.randn(0, 3), 10.0)
+    assert len(merge(none, budget=5)) == 0
+    narrow = video_tokens(torch.ones(3, 1, 1, dtype=torch.bool), torch.randn(3, 0), 10.0)
+    assert len(merge(narrow, budget=1, delta=None)) == 1
+
+
+def test_merging_twice_is_weighed_like_merging_once() -> None:
+    tokens = random_tokens()
+    twice = merge(merge(tokens, budget=60), budget=40)
+    assert len(twice) == 40
+    check(tokens, twice)
+
+
+def test_it_is_deterministic_and_leaves_its_input_alone() -> None:
+    tokens = random_tokens()
+    before = {name: value.clone() for name, value in tokens.tensors().items()}
+    a, b = (merge(tokens, budget=45, spatial=True) for _ in range(2))
+    for name, value in before.items():
+        assert torch.equal(getattr(tokens, name), value)
+        assert torch.equal(getattr(a, name), getattr(b, name))
+
+
+def test_the_budget_goes_where_the_video_changes_most() -> None:
+    """Tokens that differ little from what they replace go first, however many they are."""
+    kept = torch.ones(3, 1, 4, dtype=torch.bool)
+    features = torch.tensor([[0.0], [10], [20], [30]]).repeat(3, 1)
+    features[4:8] += torch.tensor([[0.1], [5], [0.2], [0.3]])
+    features[8:] += torch.tensor([[0.2], [0], [0.1], [0]])
+    merged = merge(video_tokens(kept, features, 10.0), budget=5)
+    assert merged.frame.tolist() == [0, 0, 0, 0, 1]
+    assert merged.features[4].item() == 15  # the second cell's other look
+    assert merged.features[1].item() == 10
+
+
+def test_a_look_that_returns_is_recognised() -> None:
+    """A window opens and closes: what was behind it is not emitted again."""
+    features = torch.tensor([[1.0, 0], [0, 1], [1, 0]])
+    tokens = video_tokens(torch.ones(3, 1, 1, dtype=torch.bool), features, 10.0)
+    merged = merge(tokens, threshold=0.01)
+    assert merged.source.flatten().tolist() == [0, 1, 0]
+    assert torch.equal(merged.dense(), tokens.dense())
+    assert len(merge(tokens, threshold=0.01, memory=0)) == 3
+
+
+def test_what_moves_by_a_cell_may_join_its_neighbour() -> None:
+    kept = torch.ones(2, 1, 3, dtype=torch.bool)
+    features = torch.tensor([[5.0], [9], [1], [5], [5], [9]])  # shifted to the right
+    tokens = video_tokens(kept, features, 10.0)
+    merged = merge(tokens, threshold=0.01)
+    assert merged.source.flatten().tolist() == [0, 1, 2, 0, 0, 1]
+    assert len(merge(tokens, threshold=0.01, keep_grid=True)) == 5
+
+
+@pytest.mark.parametrize("spatial", [False, True])
+@given(st.integers(0, 10_000))
+def test_keep_grid_never_joins_cells_of_two_blocks(spatial: bool, seed: int) -> None:
+    torch.manual_seed(seed)
+    merged = merge(random_tokens(), threshold=1e9, keep_grid=True, spatial=spatial)
+    side = 2 if spatial else 1
+    row, column = torch.meshgrid(*(torch.arange(n) // side for n in GRID), indexing="ij")
+    block = (row * GRID[1] + column).expand(T, -1, -1).flatten()
+    pairs = torch.stack([merged.source.flatten(), block], 1).unique(dim=0)
+    assert len(pairs) == len(merged)
+
+
+def test_pixel_tokens_stay_pixels_and_can_be_looked_at() -> None:
+    kept = kept_mask(T, GRID)
+    pixels = torch.randint(0, 256, (int(kept.sum()), 4 * 4), dtype=torch.uint8)
+    layout = patchgate.TokenLayout(cell=4, planes=1)
+    tokens = replace(video_tokens(kept, pixels, 10.0), layout=layout)
+    merged = merge(tokens, budget=40)
+    assert merged.features.dtype == torch.uint8
+    shown = merged.dense().view(T, *GRID, 4, 4).permute(0, 1, 3, 2, 4).flatten(3).flatten(1, 2)
+    assert torch.equal(merged.reconstruct()[:, 0], shown)  # no cell moved: every one is its token
+    cut = merged.slice(0.45, 0.95)
+    assert torch.equal(cut.reconstruct(), merged.reconstruct()[4:10])
+    assert torch.equal(cut.dense(), merged.dense()[4:10])
+
+
+def test_a_slice_leaves_what_was_before_it_alone() -> None:
+    cut = random_tokens(t=20).slice(0.95, 1.95)
+    earlier = int(cut.cu_seqlens[0])
+    assert earlier > 0
+    merged = merge(cut, budget=15)
+    assert len(merged) == earlier + 15
+    assert torch.equal(merged.features[:earlier], cut.features[:earlier])
+    assert torch.equal(merged.frame[:earlier], cut.frame[:earlier])
+    assert int(merged.cu_seqlens[0]) == earlier
+    assert torch.equal(merged.source[cut.source < earlier], cut.source[cut.source < earlier])
+
+
+def test_merged_tokens_can_be_saved(tmp_path) -> None:
+    merged = merge(random_tokens(), budget=40)
+    merged.save(tmp_path / "merged")
+    loaded = VideoTokens.load(tmp_path / "merged")
+    for name, value in merged.tensors().items():
+        assert torch.equal(getattr(loaded, name), value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_features_that_are_no_numbers_are_named(value: float) -> None:
+    tokens = random_tokens()
+    tokens.features[37, 2] = value
+    frame, cell = int(tokens.frame[37]), tuple(tokens.cell[37].tolist())
+    with pytest.raises(ValueError, match=rf"token 37 \(frame {frame}, cell \({cell[0]}, {cell[1]}"):
+        merge(tokens, budget=40)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({}, ValueError, "expected one of budget, ratio and threshold, got 0"),
+        ({"budget": 4, "ratio": 0.5}, ValueError, "got budget=4, ratio=0.5"),
+        ({"budget": 4.5}, TypeError, "budget: expected a whole number"),
+        ({"budget": -1}, ValueError, "budget: expected"),
+        ({"ratio": 1.5}, ValueError, r"ratio: expected 0..1 of the tokens"),
+        ({"threshold": -1}, ValueError, "threshold: expected"),
+        ({"budget": 4, "delta": 2.0}, ValueError, "delta: expected"),
+        ({"budget": 4, "memory": -1}, ValueError, "memory: expected at least 0"),
+        ({"budget": 4, "per": "hour"}, ValueError, "per: expected one of"),
+        ({"ratio": 0.5, "per": "frame"}, ValueError, "per: 'frame' goes with a budget"),
+        ({"budget": 4, "window": 8}, ValueError, "window: a budget of the whole video"),
+        ({"ratio": 0.5, "window": 0}, ValueError, "window: expected at least 1"),
+        ({"budget": 4, "similar": True, "keep_grid": True}, ValueError, "keep_grid: similar"),
+        ({"budget": 4, "spatial": 1}, TypeError, "spatial: expected True or False, got 1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, error, message) -> None:
+    with pytest.raises(error, match=message):
+        merge(random_tokens(), **settings)
+    with pytest.raises(TypeError, match="tokens: expected VideoTokens, got Tensor"):
+        merge(torch.randn(3, 4), budget=4)

@@ -1,0 +1,91 @@
+"""MergeStream: what comes out does not depend on how the frames came in."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from merge_cases import random_tokens
+from test_merge import check
+from test_merge_scenes import shots
+
+from patchgate import MergeStream, TokenChunk, VideoTokens, merge
+from patchgate.merge.stream import joined, split
+
+SETTINGS = [
+    {"ratio": 0.7, "spatial": True},
+    {"threshold": 0.5},
+    {"budget": 2, "per": "frame", "similar": True},
+    {"budget": 40, "per": "second", "similar": True},
+]
+every_setting = pytest.mark.parametrize("settings", SETTINGS, ids=str)
+
+
+def chunk_of(tokens: VideoTokens) -> TokenChunk:
+    return TokenChunk(*(getattr(tokens, name) for name in TokenChunk._fields))
+
+
+def streamed(tokens: VideoTokens, cuts: list[int], **settings) -> TokenChunk:
+    stream, rest, out = MergeStream(**settings), chunk_of(tokens), []
+    for frames in cuts:
+        first, rest = split(rest, frames)
+        out += stream.push(first)
+    return joined([*out, *stream.push(rest), *stream.flush()])
+
+
+@every_setting
+@given(st.integers(1, 7), st.lists(st.integers(0, 6), max_size=6))
+def test_chunks_are_merged_like_the_whole(settings, window: int, cuts: list[int]) -> None:
+    tokens = random_tokens(t=15)
+    whole = merge(tokens, window=window, **settings)
+    got = streamed(tokens, cuts, window=window, **settings)
+    for name in TokenChunk._fields:
+        assert torch.equal(getattr(got, name), getattr(whole, name)), name
+
+
+@every_setting
+def test_what_comes_out_does_not_depend_on_what_comes_later(settings) -> None:
+    tokens = random_tokens(t=15)
+    stream, (first, rest) = MergeStream(window=5, **settings), split(chunk_of(tokens), 10)
+    early = joined(stream.push(first))
+    other = rest._replace(features=rest.features * 9)
+    assert stream.push(other)
+    got, _ = split(chunk_of(merge(tokens, window=5, **settings)), 10)
+    for name in TokenChunk._fields:
+        assert torch.equal(getattr(early, name), getattr(got, name)), name
+
+
+def test_one_window_for_all_is_the_whole_at_once() -> None:
+    tokens = random_tokens(t=15)
+    a, b = (merge(tokens, ratio=0.6, window=window) for window in (15, None))
+    for name, value in b.tensors().items():
+        assert torch.equal(getattr(a, name), value)
+    check(tokens, b)
+
+
+def test_causal_tokens_join_what_was_handed_out_without_changing_it() -> None:
+    tokens = shots(0, 0, noise=0.01, length=4)
+    merged = merge(tokens, threshold=0.1, window=4)
+    assert bool((merged.frame < 4).all())  # the second window adds nothing
+    alone = merge(tokens.slice(0, 0.35), threshold=0.1)
+    assert torch.equal(merged.features, alone.features)
+    assert torch.equal(merged.source[4], merged.source[3])
+
+
+def test_memory_is_bounded_by_what_pictures_need() -> None:
+    tokens = random_tokens(t=60)
+    stream, rest = MergeStream(window=3, ratio=0.9, memory=2), chunk_of(tokens)
+    for _ in range(20):
+        first, rest = split(rest, 3)
+        stream.push(first)
+        carried = stream._merger._carried
+        assert carried is not None
+        assert len(carried.title) <= 4 * 20  # the last frame, two scenes, and the current one's
+
+
+def test_an_end_without_frames_is_nothing() -> None:
+    stream = MergeStream(window=4, ratio=0.5)
+    assert stream.flush() == []
+    assert stream.push(split(chunk_of(random_tokens()), 0)[0]) == []
+    assert stream.flush() == []
+    with pytest.raises(ValueError, match="window: expected a number of frames"):
+        MergeStream(ratio=0.5)

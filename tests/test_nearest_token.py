@@ -1,0 +1,85 @@
+"""nearest_token: of each token's candidates, the one most like it."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from merge_cases import Choice, make_choice
+
+from patchgate import reference
+
+op = torch.ops.patchgate.nearest_token
+
+
+@st.composite
+def choices(draw: st.DrawFn) -> Choice:
+    width = draw(st.sampled_from([0, 1, 15, 33, 300, 700]))
+    return make_choice(
+        draw(st.integers(1, 20)), width, draw(st.integers(0, 12)), draw(st.integers(0, 40))
+    )
+
+
+@given(choices())
+def test_op_equals_reference(choice: Choice) -> None:
+    (nearest, distance), (expected, exact) = op(*choice), reference.nearest_token(*choice)
+    assert torch.equal(nearest, expected)
+    torch.testing.assert_close(distance, exact, rtol=1e-6, atol=0)
+
+
+@given(st.integers(0, 1000), st.sampled_from([3, 500]))
+def test_of_equals_the_first_is_taken(seed: int, width: int) -> None:
+    torch.manual_seed(seed)
+    features = torch.randn(3, width)[torch.randint(0, 3, (30,))]  # three looks, ten times each
+    candidate = torch.randperm(30)
+    ends = torch.zeros(30).long(), torch.full((30,), 30)
+    choice = Choice(features, torch.arange(30), candidate, *ends)
+    nearest, distance = op(*choice)
+    assert torch.equal(nearest, reference.nearest_token(*choice)[0])
+    same = (features[:, None] == features).all(2).fill_diagonal_(False)
+    for q in same.any(1).nonzero().flatten().tolist():
+        assert int(nearest[q]) == next(c for c in candidate.tolist() if same[q, c])
+        assert distance[q] == 0
+
+
+def test_without_candidates_there_is_none() -> None:
+    nobody = torch.tensor([-1, 2, 2])  # none, and the query itself
+    begin, end = torch.tensor([0, 0, 3]), torch.tensor([1, 3, 3])
+    nearest, distance = op(torch.randn(3, 4), torch.tensor([0, 2, 1]), nobody, begin, end)
+    assert nearest.tolist() == [-1, -1, -1]
+    assert distance.tolist() == [torch.inf] * 3
+
+
+def test_many_queries_are_shared_out_among_threads() -> None:
+    choice = make_choice(500, 64, 3000, 200)
+    nearest, _ = op(*choice)
+    few = torch.arange(0, 3000, 100)
+    some = choice._replace(query=choice.query[few], begin=choice.begin[few], end=choice.end[few])
+    assert torch.equal(nearest[few], reference.nearest_token(*some)[0])
+
+
+def test_opcheck() -> None:
+    torch.library.opcheck(op.default, make_choice(9, 20, 5, 30))
+    torch.library.opcheck(op.default, make_choice(9, 20, 0, 0))
+
+
+def test_a_non_contiguous_table_is_read_in_its_own_order() -> None:
+    choice = make_choice(9, 20, 5, 30)
+    turned = choice._replace(features=choice.features.T.contiguous().T)
+    assert torch.equal(op(*turned)[0], op(*choice)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": torch.randn(9, 20).double()}, "features: unexpected dtype"),
+        ({"candidate": torch.full((30,), 9)}, "is not there"),
+        ({"query": torch.full((5,), 9)}, "is not there"),
+        ({"end": torch.full((5,), 31)}, "is not there"),
+        ({"end": torch.full((4,), 3)}, "expected one entry for each of the 5 queries"),
+    ],
+)
+def test_bad_input_is_refused(change: dict[str, torch.Tensor], message: str) -> None:
+    choice = make_choice(9, 20, 5, 30)
+    whole = choice._replace(begin=torch.zeros(5).long(), end=torch.full((5,), 30))
+    with pytest.raises(RuntimeError, match=message):
+        op(*whole._replace(**change))

@@ -1,0 +1,337 @@
+"""open_video(device="cuda") over a fake of PyNvVideoCodec: frame for frame what the CPU path gives.
+
+The fake (fake_nvdec.py) decodes with PyAV but hands out its memory as NVDEC does, and poisons it.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import clips
+import pytest
+import torch
+from fake_nvdec import POISON, FakeBackend, Watch, WatchedLane
+from test_decode import TURNS
+
+import patchgate
+from patchgate.decode import DecodeError, DecodeWarning, FrameBatch, NvdecError, Video
+from patchgate.decode.bitstream import Bitstream, is_shown, parameter_sets, sequence_headers
+
+VIDEOS = ["h264.mp4", "late.mp4", "late.mkv", "late.ts", "hevc.mp4", "hevc.ts", "vp9.webm",
+          "av1.mkv", "mpeg2.ts", "vfr.mp4", "vfr.mkv", "faststart.mp4"]  # fmt: skip
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "clips").glob("*.m*[4v]"))
+
+
+def on_gpu(source: Any, **options: Any) -> Video:
+    video = patchgate.open_video(source, device="cuda", **options)
+    assert video.decoder == "nvdec"
+    return video
+
+
+def assert_same(got: list[FrameBatch], expected: list[FrameBatch]) -> None:
+    assert [len(batch) for batch in got] == [len(batch) for batch in expected]
+    for ours, theirs in zip(got, expected, strict=True):
+        assert ours.colour == theirs.colour
+        for name in ("pts_seconds", "duration_seconds", "key_frame"):
+            assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+        for plane, other in zip(ours.planes, theirs.planes, strict=True):
+            assert torch.equal(plane, other)
+
+
+def assert_like_the_cpu(source: Any, **options: Any) -> Video:
+    expected = list(patchgate.open_video(source, **options))
+    video = on_gpu(source, **options)
+    assert expected, "nothing to compare"
+    assert_same(list(video), expected)
+    return video
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+@pytest.mark.parametrize("name", VIDEOS)
+def test_frames_times_and_keys_equal_the_cpu(nvdec: FakeBackend, name: str, chunk: int) -> None:
+    video = assert_like_the_cpu(clips.clip(name), chunk=chunk)
+    assert not video.problems.damage()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_real_clips_equal_the_cpu(nvdec: FakeBackend, path: Path) -> None:
+    assert_like_the_cpu(path, end=2.0)
+
+
+def test_what_the_video_tells_is_the_same(nvdec: FakeBackend) -> None:
+    cpu, gpu = (patchgate.open_video(clips.clip("late.ts"), device=d) for d in ("cpu", "cuda"))
+    told = ["width", "height", "codec", "colour", "rotation", "begin_stream_seconds",
+            "duration_seconds", "average_fps", "num_frames"]  # fmt: skip
+    assert [getattr(gpu, name) for name in told] == [getattr(cpu, name) for name in told]
+    assert (cpu.decoder, gpu.decoder) == ("pyav", "nvdec")
+    assert (cpu.device.type, gpu.device) == ("cpu", nvdec.device)
+
+
+@pytest.mark.parametrize("name", ["late.mp4", "late.mkv", "hevc.mp4", "hevc.ts", "vp9.webm",
+                                  "av1.mkv", "mpeg2.ts"])  # fmt: skip
+@pytest.mark.parametrize("options", [
+    {"start": 0.31}, {"start": 0.9}, {"start": 1.2, "end": 1.5}, {"end": 0.5}, {"fps": 10},
+    {"start": 0.2, "fps": 7.5}])  # fmt: skip
+def test_start_end_and_fps_equal_the_cpu(
+    nvdec: FakeBackend, name: str, options: dict[str, Any]
+) -> None:
+    begin = patchgate.open_video(clips.clip(name)).begin_stream_seconds
+    shifted = {k: v if k == "fps" else v + begin for k, v in options.items()}
+    assert_like_the_cpu(clips.clip(name), **shifted)
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "late.mkv", "hevc.mp4"])
+def test_parameter_sets_are_those_that_ffmpeg_writes(name: str) -> None:
+    with av.open(str(clips.clip(name))) as container:
+        stream = container.streams.video[0]
+        codec, header = stream.codec_context.name, stream.codec_context.extradata
+        (packet,) = Bitstream(codec, stream).prepared(next(container.demux(stream)))
+    sets = parameter_sets(codec, header)
+    assert sequence_headers(codec, sets) == sequence_headers(codec, bytes(packet)) != b""
+    for each in sets.split(b"\x00\x00\x00\x01")[1:]:
+        assert each in bytes(packet)
+
+
+def test_bytes_files_and_pipes_equal_a_path(nvdec: FakeBackend) -> None:
+    path = clips.clip("late.ts")
+    expected = list(patchgate.open_video(path))
+    assert_same(list(on_gpu(path.read_bytes())), expected)
+    with path.open("rb") as file:
+        video = on_gpu(file)
+        assert_same(list(video), expected)
+        assert_same(list(video), expected)  # again, from the start
+    pipe = io.BytesIO(path.read_bytes())
+    pipe.seekable = lambda: False  # type: ignore[method-assign]
+    assert_same(list(on_gpu(pipe)), expected)
+
+
+def test_a_raw_stream_has_the_cpus_pictures(nvdec: FakeBackend, tmp_path: Path) -> None:
+    """It has no stamps, and says so; pictures come in the order of showing all the same."""
+    path = tmp_path / "raw.h264"
+    with av.open(str(clips.clip("late.ts"))) as ts:
+        path.write_bytes(b"".join(bytes(packet) for packet in ts.demux(video=0)))
+    with pytest.warns(DecodeWarning, match="time stamp"):
+        assert_like_the_cpu(path)
+
+
+def test_an_edit_list_hides_what_it_hides_on_the_cpu(nvdec: FakeBackend, tmp_path: Path) -> None:
+    """FFmpeg's demuxer marks the frames before the edit's start: decoded, not shown."""
+    path = tmp_path / "cut.mp4"
+    with av.open(str(clips.clip("h264.mp4"))) as source, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.pts, packet.dts = packet.pts - 3 * clips.STEP, packet.dts - 3 * clips.STEP
+                packet.stream = stream
+                out.mux(packet)
+    with av.open(str(path)) as cut:
+        assert any(packet.is_discard for packet in cut.demux(video=0)), "nothing is hidden"
+    assert_like_the_cpu(path)
+
+
+@pytest.mark.parametrize(("codec", "pixels", "size"), [
+    ("libx264", "yuv420p", (66, 50)), ("libx264", "yuv420p10le", (64, 48)),
+    ("libx265", "yuv420p10le", (66, 50)), ("libx265", "yuv420p12le", (64, 48)),
+    ("libvpx-vp9", "yuv420p", (65, 49)), ("libvpx-vp9", "yuv420p", (64, 49)),
+    ("libsvtav1", "yuv420p10le", (66, 66)), ("libx264", "yuvj420p", (64, 48)),
+    ("libvpx", "yuv420p", (63, 47))])  # fmt: skip
+def test_sizes_and_depths_equal_the_cpu(
+    nvdec: FakeBackend, tmp_path: Path, codec: str, pixels: str, size: tuple[int, int]
+) -> None:
+    known = {"libx265": {"x265-params": "log-level=none:pools=1"}, "libsvtav1": {"preset": "10"}}
+    options = known.get(codec, {})
+    path = clips.write(tmp_path / "clip.mkv", codec=codec, pixels=pixels, size=size, frames=7,
+                       options=options)  # fmt: skip
+    video = assert_like_the_cpu(path)
+    assert (video.width, video.height) == size
+    assert next(iter(video)).planes[0].int().max() > POISON  # luma is seen
+
+
+@pytest.mark.parametrize("rotation", TURNS)
+def test_rotation_is_applied(
+    nvdec: FakeBackend, tmp_path: Path, rotation: tuple[float, bool, bool]
+) -> None:
+    path = clips.write(tmp_path / "clip.mp4", frames=3, rotation=rotation, options=clips.LOSSLESS)
+    assert_like_the_cpu(path)
+
+
+@pytest.mark.parametrize(("space", "full"), [(1, False), (9, True), (6, True)])
+def test_colour_is_the_containers(
+    nvdec: FakeBackend, tmp_path: Path, space: int, full: bool
+) -> None:
+    path = clips.write(tmp_path / "clip.mkv", frames=3, space=space, full_range=full)
+    video = assert_like_the_cpu(path)
+    assert video.colour.full_range == full
+
+
+@pytest.mark.parametrize("start", [None, 0.3, 0.6])
+def test_a_new_size_in_the_middle_gets_a_new_decoder(
+    nvdec: FakeBackend, start: float | None
+) -> None:
+    """The old one would scale the pictures to the size that it knows."""
+    with pytest.warns(DecodeWarning) if start != 0.6 else _nothing():
+        video = assert_like_the_cpu(clips.clip("size.ts"), start=start)
+    sizes = [] if start == 0.6 else [(pytest.approx(0.4), (96, 64))]
+    assert video.problems.size_changes == sizes
+
+
+class _nothing:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
+
+
+def test_a_change_into_what_nvdec_lacks_is_an_error_that_says_so(
+    nvdec: FakeBackend, tmp_path: Path
+) -> None:
+    video = on_gpu(clips.size_change(tmp_path / "clip.ts", pixels="yuv422p"), chunk=4)
+    got: list[FrameBatch] = []
+    with pytest.raises(DecodeError, match=r'4:2:0 video.*yuv422p; open it with device="cpu"'):
+        got.extend(_into(got, video))
+    assert sum(map(len, got)) in (8, 10), "the frames before it were given"
+
+
+def _into(got: list[FrameBatch], video: Video) -> list[FrameBatch]:
+    for batch in video:
+        got.append(batch)
+    return []
+
+
+def test_a_truncated_file_is_told_and_gives_what_it_has(nvdec: FakeBackend, tmp_path: Path) -> None:
+    whole = torch.cat([b.planes[0] for b in patchgate.open_video(clips.clip("faststart.mp4"))])
+    path = clips.truncated(clips.clip("faststart.mp4"), tmp_path / "cut.mp4")
+    with pytest.warns(DecodeWarning, match="truncated.*corrupt packet"):
+        got = torch.cat([batch.planes[0] for batch in on_gpu(path)])
+    assert len(got) > 25
+    assert torch.equal(got[:25], whole[:25])
+
+
+def test_a_surface_is_gone_with_the_next_packet(nvdec: FakeBackend) -> None:
+    loans = on_gpu(clips.clip("h264.mp4"))._loans()
+    first = next(loans).picture.surface
+    y = first.planes()[0]
+    assert y.min() < POISON
+    kept = [next(loans).picture.surface for _ in range(8)]
+    with pytest.raises(RuntimeError, match="this picture is gone"):
+        first.planes()
+    assert kept[-1].planes()[0].data_ptr() in {y.data_ptr(), *nvdec.nvc.buffers()}
+
+
+def test_no_batch_shares_memory_with_the_decoder(nvdec: FakeBackend) -> None:
+    batches = list(on_gpu(clips.clip("h264.mp4"), chunk=7))
+    own = {plane.untyped_storage().data_ptr() for batch in batches for plane in batch.planes}
+    assert len(own) == 3 * len(batches)
+    assert not own & nvdec.nvc.buffers()
+    assert all(plane.is_contiguous() for batch in batches for plane in batch.planes)
+
+
+def test_every_read_of_a_surface_is_on_its_decoders_stream(watched: FakeBackend) -> None:
+    with Watch(watched.nvc) as watch:
+        batches = list(on_gpu(clips.clip("h264.mp4"), chunk=16))
+    assert watch.reads == 3 * 40  # each plane is read once
+    assert watch.waits == 0
+    assert WatchedLane.open == 0
+    # Memory is taken after what the caller's stream still does, and handed over with an event.
+    turns = [word for word in WatchedLane.said if word != "synchronize"]
+    assert turns == ["follow", "lead"] * len(batches)
+    assert "synchronize" not in WatchedLane.said
+
+
+def test_two_iterations_side_by_side_do_not_disturb_each_other(nvdec: FakeBackend) -> None:
+    video = on_gpu(clips.clip("h264.mp4"), chunk=4)
+    pairs = list(zip(video, video, strict=True))
+    assert_same([a for a, _ in pairs], [b for _, b in pairs])
+    assert len(nvdec.nvc.decoders) == 2
+
+
+def test_streams_in_many_threads(nvdec: FakeBackend) -> None:
+    names = VIDEOS[:8] * 2
+    got: dict[int, list[FrameBatch]] = {}
+
+    def read(i: int) -> None:
+        got[i] = list(on_gpu(clips.clip(names[i]), threads=1))
+
+    threads = [threading.Thread(target=read, args=(i,)) for i in range(len(names))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i, name in enumerate(names):
+        assert_same(got[i], list(patchgate.open_video(clips.clip(name))))
+
+
+def test_a_refused_packet_is_skipped_to_the_next_key_packet(nvdec: FakeBackend) -> None:
+    expected = torch.cat([b.pts_seconds for b in patchgate.open_video(clips.clip("h264.mp4"))])
+    nvdec.nvc.refuse = {20}
+    video = on_gpu(clips.clip("h264.mp4"))
+    with pytest.warns(DecodeWarning, match=r"1 corrupt packet"):
+        got = torch.cat([batch.pts_seconds for batch in video])
+    assert 8 < len(got) < 40
+    assert set(got.tolist()) < set(expected.tolist())
+    assert len(nvdec.nvc.decoders) == 2
+    nvdec.nvc.packets = 0
+    with pytest.raises(DecodeError, match="is damaged"):
+        list(on_gpu(clips.clip("h264.mp4"), errors="raise"))
+
+
+def test_a_decoder_that_takes_nothing_is_an_error(nvdec: FakeBackend) -> None:
+    nvdec.nvc.refuse = {1}
+    with pytest.raises(NvdecError, match=r'Codec not supported.*device="cpu" uses PyAV'):
+        list(on_gpu(clips.clip("h264.mp4")))
+
+
+def test_a_decoder_that_gives_nothing_is_an_error(
+    nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fake_nvdec.FakeDecoder._pictures", lambda self, data: [])
+    with pytest.raises(NvdecError, match="gave no picture for 40 packets"):
+        list(on_gpu(clips.clip("h264.mp4")))
+
+
+def test_a_surface_of_another_size_than_the_stream_says_is_an_error(
+    nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("patchgate.decode.surface_reader.kind_of", lambda codec, coded: _other())
+    with pytest.raises(NvdecError, match=r"surface of \[72, 64\]"):
+        list(on_gpu(clips.clip("h264.mp4")))
+
+
+def _other() -> Any:
+    from patchgate.decode.nvdec import Kind
+
+    return Kind("h264", 128, 96, 8)
+
+
+SEQUENCES: dict[str, Callable[[], bytes]] = {
+    "av1": lambda: key_packet("av1.mkv"),
+    "vp9": lambda: key_packet("vp9.webm"),
+    "mpeg2video": lambda: key_packet("mpeg2.ts"),
+    "h264": lambda: key_packet("late.ts"),
+    "hevc": lambda: key_packet("hevc.ts"),
+}
+
+
+def key_packet(name: str) -> bytes:
+    with av.open(str(clips.clip(name))) as container:
+        return next(bytes(packet) for packet in container.demux(video=0) if packet.is_keyframe)
+
+
+@pytest.mark.parametrize("codec", SEQUENCES)
+def test_sequence_headers_are_found_and_repeat(codec: str) -> None:
+    data = SEQUENCES[codec]()
+    headers = sequence_headers(codec, data)
+    assert 6 <= len(headers) < 80
+    assert headers in data
+    assert sequence_headers(codec, data[: len(data) // 2]) == headers, "before the first slice"
+    for damaged in (b"", data[:1], headers[:3]):
+        assert len(sequence_headers(codec, damaged)) <= len(damaged)
+
+
+def test_a_golden_frame_of_vp8_is_not_shown() -> None:
+    assert is_shown("vp8", bytes([0x10]))
+    assert not is_shown("vp8", bytes([0x01]))
+    assert is_shown("vp9", bytes([0x01]))

@@ -1,0 +1,133 @@
+"""Peers that work inside a tower: equal to the dense one where nothing is left out; by hand."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import SiglipVisionConfig, SiglipVisionModel
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from peers import ENCODERS, eventful, layers, stc, tome_layers
+from peers.eventful import TokenGate
+
+import patchgate
+
+
+def tower() -> SiglipVisionModel:
+    torch.manual_seed(0)
+    config = SiglipVisionConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+        image_size=32, patch_size=8, vision_use_head=False,
+    )  # fmt: skip
+    return SiglipVisionModel(config).double().eval().requires_grad_(False)
+
+
+def clip(frames: int = 4) -> Tensor:
+    return torch.rand(frames, 3, 32, 32, dtype=torch.float64) * 2 - 1
+
+
+def test_the_layers_taken_apart_are_the_tower() -> None:
+    model, pixels = tower(), clip()
+    found = layers.dense(model, pixels)
+    assert torch.allclose(found.features, model(pixels).last_hidden_state, atol=1e-12)
+    assert found.tokens == 4 * 16
+
+
+def test_work_is_counted_as_patchgate_counts_it() -> None:
+    model, pixels = tower(), clip()
+    gated = patchgate.gated(model, mean=(0.5,) * 3, std=(0.5,) * 3)
+    gated(pixels)
+    assert gated.last_work is not None
+    assert layers.dense(model, pixels).flops == gated.last_work.dense_flops
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_all_of_the_tokens_is_the_dense_tower(name: str) -> None:
+    model, pixels = tower(), clip()
+    dense, found = layers.dense(model, pixels), ENCODERS[name].encode(model, pixels, 1.0)
+    assert torch.allclose(found.features, dense.features, atol=1e-12)
+    assert (found.tokens, found.flops) == (dense.tokens, dense.flops)
+
+
+@pytest.mark.parametrize("encode", [eventful.encode, stc.encode])
+def test_a_still_clip_is_the_dense_tower_for_less(encode: Callable[..., Any]) -> None:
+    model, pixels = tower(), clip(1).repeat(5, 1, 1, 1)
+    found = encode(model, pixels, 0.25)
+    dense = layers.dense(model, pixels)
+    assert torch.allclose(found.features, dense.features, atol=1e-12)
+    assert found.flops < 0.8 * dense.flops
+
+
+# --- Eventful ---------------------------------------------------------------------------------
+
+
+def test_a_token_gate_renews_what_moved_farthest_and_remembers_the_rest() -> None:
+    seen: list[int] = []
+
+    def twice(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return 2 * x
+
+    gate = TokenGate(twice, 0.5)
+    for x, expected in (
+        ([0, 0, 0, 0], [0, 0, 0, 0]),
+        ([1, 3, 2, 0], [0, 6, 4, 0]),  # 3 and 2 moved farthest
+        ([1, 3, 2, 5], [2, 6, 4, 10]),  # 1 since the first frame: anchored
+    ):
+        found, _ = gate(torch.tensor(x, dtype=torch.float64)[:, None])
+        assert found.flatten().tolist() == expected
+    assert seen == [4, 2, 2]
+
+
+def test_eventful_work_by_hand() -> None:
+    n, d, wide, half = 16, 32, 48, 8
+    flops = 2 * (2 * 3 * 64 * d * n)  # both frames are embedded
+    flops += 3 * (n * (8 * d * d + 4 * d * wide) + 4 * d * n * n)
+    flops += 3 * (half * (8 * d * d + 4 * d * wide) + 4 * d * n * n)
+    assert eventful.encode(tower(), clip(2), 0.5).flops == flops
+
+
+# --- STC --------------------------------------------------------------------------------------
+
+
+def test_stc_computes_every_second_frame_in_full() -> None:
+    model, pixels = tower(), clip(5)
+    found = stc.encode(model, pixels, 0.25).features
+    dense = model(pixels).last_hidden_state
+    close = [bool(torch.allclose(a, b, atol=1e-12)) for a, b in zip(found, dense, strict=True)]
+    assert close == [True, False, True, False, True]
+
+
+def test_stc_work_by_hand() -> None:
+    n, d, wide, some = 16, 32, 48, 4
+    flops = 2 * (2 * 3 * 64 * d * n) + 3 * (n * (8 * d * d + 4 * d * wide) + 4 * d * n * n)
+    # keys of all; query, value, projection, MLP and attention of some
+    flops += 3 * (2 * d * d * (n + 3 * some) + some * (4 * d * wide + 4 * d * n))
+    assert stc.encode(tower(), clip(2), 0.25).flops == flops
+
+
+# --- ToMe -------------------------------------------------------------------------------------
+
+
+def test_tome_of_equal_tokens_is_the_dense_tower() -> None:
+    # Merging what is equal changes nothing, since attention is proportional to size.
+    model = tower()
+    model.embeddings.position_embedding.weight.zero_()
+    rows = torch.tensor([-0.5, -0.5, 0.5, 0.5], dtype=torch.float64)  # two kinds of cells
+    pixels = rows.repeat_interleave(8)[:, None].expand(1, 3, 32, 32)
+    found, dense = tome_layers.encode(model, pixels, 0.5), layers.dense(model, pixels)
+    assert found.tokens == 8
+    assert torch.allclose(found.features, dense.features, atol=1e-12)
+    assert found.flops < 0.8 * dense.flops
+
+
+def test_tome_removes_so_many_a_layer() -> None:
+    model, pixels = tower(), clip(2)
+    assert tome_layers.encode(model, pixels).tokens == 2 * 2  # half a layer: 13 are too many
+    assert tome_layers.encode(model, pixels, 0.5).tokens == 2 * 8
+    assert tome_layers.encode(model, pixels, 0.1).tokens == 2 * 3  # 16, 11, 6, half of it
