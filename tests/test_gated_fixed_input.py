@@ -64,30 +64,41 @@ def test_a_capacity_is_a_whole_number():
         gated(tower("clip"), capacity=20.5)
 
 
+def test_refresh_is_refused():
+    with pytest.raises(ValueError, match=r"refresh: not available with capacity"):
+        gated(tower("siglip"), capacity=N, refresh=4)
+
+
+def test_it_is_not_calibrated():
+    """What does not fit would pass for an answer."""
+    with pytest.raises(TypeError, match=r"tower: expected one without capacity"):
+        patchgate.calibrate(gated(tower("siglip"), capacity=2 * N), [normalised(flicker(3))])
+
+
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("wrong", "message"),
     [
-        ({"tolerance": 0.05}, r"tolerance: 0.05 is not available with capacity"),
-        ({"tolerance": 0}, r"tolerance: 0 is not available with capacity"),
-        ({"refresh": 4}, r"refresh: not available with capacity"),
-        ({"reposition": True}, r"reposition: not available with capacity"),
+        (N - 1, rf"expected at least capacity={N}, and no layer less than the one before"),
+        ([N, 2 * N, N], r".* no layer less than the one before it, .* got \(16, 32, 16\)"),
+        ([N, N], r"expected one number, or one for each of the 3 layers, got 2"),
     ],
 )
-def test_what_depends_on_the_data_is_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        gated(tower("siglip"), capacity=N, **settings)
+def test_room_that_layers_cannot_have_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=rf"layer_capacity: {message}"):
+        gated(tower("siglip"), capacity=N, tolerance=0.05, layer_capacity=wrong)
 
 
-def test_the_default_tolerance_is_refused():
-    with pytest.raises(ValueError, match=r"use tolerance=math.inf"):
-        patchgate.gated(tower("siglip"), mean=MEAN, std=STD, capacity=N)
+def test_room_is_a_whole_number():
+    with pytest.raises(TypeError, match=r"layer_capacity: expected a whole number, got 20.5"):
+        gated(tower("siglip"), capacity=N, tolerance=0.05, layer_capacity=20.5)
 
 
-def test_a_tolerance_set_later_is_refused():
-    fixed, x = gated(tower("siglip"), capacity=2 * N), normalised(flicker(3))
-    with pytest.raises(ValueError, match=r"tolerance: 0 is not available"):
-        patchgate.calibrate(fixed, [x])
-    fixed(x)
+@pytest.mark.parametrize("settings", [{}, {"context": "kept"}])
+def test_room_that_nothing_uses_is_refused(settings):
+    with pytest.raises(ValueError, match=r"layer_capacity: every layer computes the kept cells"):
+        gated(tower("siglip"), capacity=N, layer_capacity=2 * N, **settings)
+    with pytest.raises(ValueError, match=r"layer_capacity: it belongs to capacity"):
+        gated(tower("siglip"), layer_capacity=2 * N, **settings)
 
 
 def test_calls_that_it_does_not_offer():
@@ -127,8 +138,14 @@ def test_error_is_that_of_the_dense_tower(family, dtype):
 @both
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"tolerance": 0.05}, {"tolerance": 0}, {"capacity": 4 * N}],
-    ids=["ordinary", "tolerance", "exact", "capacity"],
+    [
+        {},
+        {"tolerance": 0.05},
+        {"tolerance": 0},
+        {"capacity": 4 * N},
+        {"capacity": 4 * N, "tolerance": 0.05},
+    ],
+    ids=["ordinary", "tolerance", "exact", "capacity", "capacity and tolerance"],
 )
 def test_autocast_is_that_of_the_dense_tower(family, settings):
     model, x = tower(family, torch.float32), normalised(noise(4), torch.float32)

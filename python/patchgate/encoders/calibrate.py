@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_number
+from patchgate.encoders.fixed import FixedTower
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.encoders.stream import TowerStream
 
@@ -83,6 +84,11 @@ def calibrate(
         raise TypeError(f"tower: expected one made by gated(...), got {type(tower).__name__}")
     if isinstance(tower, TowerStream):
         raise TypeError("tower: expected the gated tower itself, got a stream, which has a state")
+    if isinstance(tower, FixedTower):
+        raise TypeError(
+            "tower: expected one without capacity, for what does not fit would pass for an answer; "
+            "gated(..., capacity=) of the same model takes what is found"
+        )
     if tower.fidelity.context != "full":
         raise ValueError('tower: only context="full" has a tolerance')
     if not 0 < target <= 1:

@@ -24,4 +24,4 @@ class Clip(ClipLike):
         return self.enter(embeddings.class_embedding + embeddings.position_embedding(first))
 
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
-        return self.model.post_layernorm(dense[frames, 0])
+        return self.model.post_layernorm(torch.stack([dense[t, 0] for t in frames]))

@@ -116,7 +116,7 @@ class Dino(Tower):
         return structure.part(self.model, self.norm)(rows)
 
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
-        return dense[frames, 0]
+        return torch.stack([dense[t, 0] for t in frames])
 
     def check_mode(self) -> None:
         for block in structure.part(self.model, self.layers):

@@ -4,6 +4,7 @@ Letters: T frames, N cells, K capacity, M tokens of a frame, H W pixels, D featu
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 from patchgate._check import checked_count
 from patchgate.colour import rgb_to_ycbcr
 from patchgate.encoders.fidelity import Fidelity
-from patchgate.encoders.fixed_run import encode_fixed
+from patchgate.encoders.fixed_run import FixedFrames, encode_fixed
+from patchgate.encoders.fixed_watch import encode_watched
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.encoders.pixels import _OVERSHOOT
 from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.tower import Tower
-from patchgate.gate import Gate
+from patchgate.gate import Gate, GateResult
 from patchgate.gate_settings import GateSettings
 
 
@@ -28,12 +30,20 @@ class FixedTower(GatedTower):
 
     In every call it computes the first K kept cells of a clip, in order of frames and cells, and
     reserves the prefix tokens of all frames. Kept cells beyond these show what their place showed
-    in the frame before, and so do cells that later refer to them. Nothing is raised for that, nor
-    for pixel values that cannot be a picture's: both are left on the device, for ``check``.
+    in the frame before, and so do cells that later refer to them.
+
+    With a finite tolerance (or new positions) more cells are computed than were kept, and every
+    layer has room for so many. A cell that becomes active where there is no more room, in order of
+    frames, stays as it was; a moved cell that cannot be embedded anew lends what its source was.
+
+    Nothing is raised for that, nor for pixel values that cannot be a picture's: it is left on the
+    device, for ``check``.
     """
 
     capacity: int  # K, of one clip
-    last_overflow: Tensor | None  # [1] int64: cells of the last call that did not fit
+    layer_capacity: tuple[int, ...]  # cells of a clip that each layer has room for
+    last_overflow: Tensor | None  # [1] int64: kept cells of the last call that did not fit
+    last_layer_overflow: Tensor | None  # [1 + depth] int64: moved cells, and others of each layer
     last_in_range: Tensor | None  # [] bool: its pixel values can come from this mean and std
 
     def __init__(
@@ -44,12 +54,19 @@ class FixedTower(GatedTower):
         settings: GateSettings,
         fidelity: Fidelity,
         capacity: int,
+        layer_capacity: int | Sequence[int] | None = None,
     ) -> None:
         super().__init__(tower, family, spec, settings, fidelity)
         _check_family(family)
         _check_fidelity(fidelity)
         self.capacity = checked_count("capacity", capacity, 1)
-        self.last_overflow = self.last_in_range = None
+        if layer_capacity is not None and not _varies(fidelity):
+            raise ValueError(
+                "layer_capacity: every layer computes the kept cells only, without a tolerance and "
+                "new positions; leave it out"
+            )
+        self.layer_capacity = _layers(layer_capacity, self.capacity, family.depth)
+        self.last_overflow = self.last_layer_overflow = self.last_in_range = None
         self._gate = Gate(**asdict(settings))
         self._check_capacity(family)
 
@@ -57,14 +74,16 @@ class FixedTower(GatedTower):
         """That the last call showed what it should: one synchronisation.
 
         Raises:
-            ValueError: more cells were kept than the capacity; pixel values that do not come from
-                a processor with this mean and std; there was no call.
+            ValueError: more cells were kept than the capacity, or computed than a layer has room
+                for; pixel values that do not come from a processor with this mean and std; there
+                was no call.
         """
         if self.last_overflow is None or self.last_in_range is None:
             raise ValueError("check: expected a call before it")
-        overflow, in_range = torch.stack(
-            [self.last_overflow[0], self.last_in_range.to(torch.int64)]
-        ).tolist()
+        counts = [self.last_in_range.to(torch.int64)[None], self.last_overflow]
+        if self.last_layer_overflow is not None:
+            counts.append(self.last_layer_overflow)
+        in_range, overflow, *layers = torch.cat(counts).tolist()
         if not in_range:
             raise ValueError(
                 "pixel_values: expected 0..1 as RGB, got NaN or values far outside of it: they do "
@@ -75,6 +94,13 @@ class FixedTower(GatedTower):
             raise ValueError(
                 f"capacity: {overflow} kept cells more than capacity={self.capacity}; take a "
                 "larger one, or fewer frames a clip"
+            )
+        if any(layers):
+            where = ["on entering", *(f"in layer {i}" for i in range(len(layers) - 1))]
+            told = ", ".join(f"{n} {at}" for n, at in zip(layers, where, strict=True) if n)
+            raise ValueError(
+                f"layer_capacity: tokens more than layer_capacity={self.layer_capacity}: {told}; "
+                "take larger ones, a larger tolerance, or fewer frames a clip"
             )
 
     def encode(self, *given: Any, **named: Any) -> NoReturn:
@@ -107,15 +133,25 @@ class FixedTower(GatedTower):
             result = self._gate.push(planes)
             self._gate.reset()
             in_range.append(fits)
-            parts.append(
-                encode_fixed(family, self.fidelity.context, clip, result, self.capacity, hidden)
-            )
+            parts.append(self._encode_fixed(family, clip, result, hidden))
         self.last_overflow = torch.stack([part.overflow for part in parts]).sum(0)
+        layers = [part.layers for part in parts if part.layers is not None]
+        self.last_layer_overflow = torch.stack(layers).sum(0) if layers else None
         self.last_in_range = torch.stack(in_range).all()
         names = parts[0].states
         states = {name: torch.cat([part.states[name] for part in parts]) for name in names}
         pooled = [part.pooled for part in parts if part.pooled is not None]
         return states, torch.cat(pooled) if pooled else None
+
+    def _encode_fixed(
+        self, family: Tower, clip: Tensor, result: GateResult, hidden: list[int]
+    ) -> FixedFrames:
+        fidelity = self.fidelity
+        if not _varies(fidelity):
+            return encode_fixed(family, fidelity.context, clip, result, self.capacity, hidden)
+        return encode_watched(
+            family, fidelity, clip, result, self.capacity, self.layer_capacity, hidden
+        )
 
     def _check_capacity(self, family: Tower) -> None:
         if self.capacity < family.cells:
@@ -154,14 +190,31 @@ def _check_family(family: Tower) -> None:
 
 
 def _check_fidelity(fidelity: Fidelity) -> None:
-    """Raises for settings that make the number of computed tokens depend on the data."""
-    if fidelity.context == "full" and fidelity.tolerance < math.inf:
-        raise ValueError(
-            f"tolerance: {fidelity.tolerance:g} is not available with capacity, for it cannot be "
-            "known beforehand how many tokens become active; use tolerance=math.inf (plain "
-            'residual attention) or context="kept", or leave capacity out'
-        )
+    """Raises for settings that it does not offer."""
     if fidelity.refresh is not None:
         raise ValueError("refresh: not available with capacity; leave one of them out")
-    if fidelity.repositions:
-        raise ValueError("reposition: not available with capacity; pass reposition=False")
+
+
+def _varies(fidelity: Fidelity) -> bool:
+    """Whether layers compute more than the kept cells."""
+    watched = fidelity.context == "full" and fidelity.tolerance < math.inf
+    return watched or fidelity.repositions
+
+
+def _layers(given: int | Sequence[int] | None, capacity: int, depth: int) -> tuple[int, ...]:
+    """Cells that each layer has room for. None: twice the capacity."""
+    if given is None:
+        given = 2 * capacity
+    counts = tuple(given) if isinstance(given, Sequence) else (given,) * depth
+    if len(counts) != depth:
+        raise ValueError(
+            f"layer_capacity: expected one number, or one for each of the {depth} layers, got "
+            f"{len(counts)}"
+        )
+    for low, count in zip((capacity, *counts), counts, strict=False):
+        if checked_count("layer_capacity", count, 1) < low:
+            raise ValueError(
+                f"layer_capacity: expected at least capacity={capacity}, and no layer less than "
+                f"the one before it, for what a layer computes later ones do, too; got {counts}"
+            )
+    return counts

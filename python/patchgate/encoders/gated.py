@@ -1,5 +1,6 @@
 """``gated``: any supported tower, so that it computes only what changed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -24,6 +25,7 @@ def gated(
     std: Any = None,
     feature_layer: int | None = None,
     capacity: int | None = None,
+    layer_capacity: int | Sequence[int] | None = None,
     output: Output = "dense",
     **settings: Any,
 ) -> GatedTower | GatedClips:
@@ -42,9 +44,11 @@ def gated(
         feature_layer: the features are ``hidden_states[feature_layer]``, as many vision-language
             models take them, and layers after it are not computed.
         capacity: compute so many kept cells of a clip, never more or fewer, so that every shape is
-            known beforehand: for ``torch.compile``. See ``FixedTower``. Only with
-            ``tolerance=math.inf, reposition=False`` or ``context="kept"``, and towers of one patch
-            a cell.
+            known beforehand: for ``torch.compile``. See ``FixedTower``. Only for towers of one
+            patch a cell, and without ``refresh``.
+        layer_capacity: with ``capacity``, how many cells of a clip each layer has room for, those
+            included that become active or are embedded where they are now: one number, or one for
+            each layer, not descending. None: twice the capacity.
         output: ``"dense"``: a call returns what the tower's does. ``"tokens"``: ``VideoTokens``,
             each feature once; it then needs ``pts_seconds``. See ``GatedTower.tokens``.
         settings: what a cell that was not kept means to the others, and those of the gate
@@ -74,13 +78,16 @@ def gated(
     Source: docs/towers.md; ``"kept"`` is the context of RLT (arXiv 2411.05222), the gate is in
     docs/gate.md.
     """
+    sizes = {"capacity": capacity, "layer_capacity": layer_capacity}
     if is_space_time(tower):
-        for name, value in (("feature_layer", feature_layer), ("capacity", capacity)):
+        for name, value in {"feature_layer": feature_layer, **sizes}.items():
             if value is not None:
                 raise ValueError(f"{name}: a space-time tower is gated as a whole")
         if output != "dense":
             raise ValueError(f'output: a space-time tower has "dense" only, got {output!r}')
         return gated_clips(tower, processor, mean=mean, std=std, **settings)
+    if layer_capacity is not None and capacity is None:
+        raise ValueError("layer_capacity: it belongs to capacity, which is missing")
     if settings.get("context", "full") == "full":
         settings = {**calibrated(tower), **settings}
     fidelity, gate = Fidelity.split(settings)
@@ -97,4 +104,4 @@ def gated(
         return GatedTower(*parts, output)
     if output != "dense":
         raise ValueError(f'output: with capacity "dense" only, got {output!r}')
-    return FixedTower(*parts, capacity)
+    return FixedTower(*parts, capacity, layer_capacity)
