@@ -19,7 +19,7 @@ import patchgate
 
 def test_every_way_sees_the_same_frames_and_rows(nvdec: FakeBackend) -> None:
     path = films.moving("short.mp4", "libx264", (320, 240), frames=20)
-    assert benchmark.decode(path) == benchmark.ours(path) == 20
+    assert benchmark.decode(path) == benchmark.ours(path) == benchmark.together(path) == 20
     video = patchgate.open_video(path, device="cuda")
     borrowed = rows_of(video)
     assert borrowed.shape[1:] == (3 * 14 * 14,)
