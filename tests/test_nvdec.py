@@ -24,6 +24,7 @@ from test_decode_range import whole
 import patchgate
 from patchgate.decode import DecodeError, DecodeWarning, FrameBatch, NvdecError, Video
 from patchgate.decode.bitstream import Bitstream, is_shown, parameter_sets, sequence_headers
+from patchgate.decode.timeline import Ahead
 
 VIDEOS = ["h264.mp4", "late.mp4", "late.mkv", "late.ts", "hevc.mp4", "hevc.ts", "vp9.webm",
           "av1.mkv", "mpeg2.ts", "vfr.mp4", "vfr.mkv", "faststart.mp4"]  # fmt: skip
@@ -59,6 +60,26 @@ def assert_like_the_cpu(source: Any, **options: Any) -> Video:
 def test_frames_times_and_keys_equal_the_cpu(nvdec: FakeBackend, name: str, chunk: int) -> None:
     video = assert_like_the_cpu(clips.clip(name), chunk=chunk)
     assert not video.problems.damage()
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_a_decoder_that_never_waits_gives_the_same_durations(nvdec: FakeBackend, name: str) -> None:
+    """Then the next picture may not have gone in when one comes out."""
+    nvdec.nvc.held, nvdec.nvc.burst = 0, 1
+    assert_like_the_cpu(clips.clip(name))
+
+
+def test_the_next_stamp_is_known_as_far_ahead_as_a_codec_can_reorder() -> None:
+    stamps = [0, *range(16, 0, -1), *range(17, 60)]
+    ahead = Ahead((i, pts) for i, pts in enumerate(stamps))
+    items = iter(ahead)
+    for pts in range(59):
+        item = next(items)
+        assert item == pts
+        assert ahead.after(pts) == pts + 1
+    assert ahead.after(59) is None
+    assert ahead.after(None) is None
+    assert list(items) == [59]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
