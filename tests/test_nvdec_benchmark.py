@@ -63,6 +63,12 @@ def test_the_rival_preprocesses_as_the_processor_does() -> None:
     assert (rows - theirs).abs().max() < 4 / 127.5
 
 
+def test_threads_are_counted(nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = films.moving("short.mp4", "libx264", (320, 240), frames=20)
+    monkeypatch.setattr(films, "large", lambda seconds: short)
+    assert "% of its rate alone" in nvdec_questions.other_threads()
+
+
 @pytest.mark.parametrize("question", ["B-frames, MP4", "odd sizes", "10 bit",
                                       "are buffers used again",
                                       "entry at a key packet that is no IDR"])  # fmt: skip

@@ -121,9 +121,11 @@ class _Group:
     """
 
     def __init__(self, first: Shown, frames: int) -> None:
-        self._coded, self._frames = first.coded, frames
-        self.held = 0
-        self._in_place = frames == 1 and not any(first.coded.orientation)
+        colour, self._orientation = first.coded.colour, first.coded.orientation
+        taken_as = 8 if colour.bit_depth == 8 else 16
+        self._colour = Colour(colour.matrix, colour.full_range, taken_as)
+        self._frames, self.held = frames, 0
+        self._in_place = frames == 1 and not any(self._orientation)
         copied = first.surface.planes()[1 if self._in_place else 0 :]
         self._copies = empty_planes(copied, frames)  # Y [t * f, H, W], Cb, Cr; in place: no Y
 
@@ -146,12 +148,10 @@ class _Group:
 
     def _lend(self, planes: list[Tensor]) -> Borrowed:
         self.held = 0
-        colour = self._coded.colour
         if not self._in_place:
-            planes = [oriented(plane, self._coded.orientation) for plane in planes]
+            planes = [oriented(plane, self._orientation) for plane in planes]
         y, cb, cr = planes
-        taken_as = 8 if colour.bit_depth == 8 else 16
-        return Borrowed((y, cb, cr), Colour(colour.matrix, colour.full_range, taken_as))
+        return Borrowed((y, cb, cr), self._colour)
 
 
 class _Chunk:
