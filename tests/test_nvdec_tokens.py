@@ -97,7 +97,7 @@ def test_a_part_and_fewer_frames(nvdec: FakeBackend) -> None:
     assert tokens.shape == (0, 6, 8)
 
 
-def tower(temporal: bool = False) -> Any:
+def tower() -> Any:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.SiglipVisionConfig(

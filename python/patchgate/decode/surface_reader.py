@@ -155,8 +155,8 @@ class SurfaceReader:
             ) from error
 
     def _reshaped(self, data: bytes) -> Iterator[Shown]:
-        """Where the pictures look different from here on: the rest of the old ones, and a change
-        of decoders. One that is told of a new size would scale it to the old one."""
+        """Where another sequence begins: the rest of the old pictures, and a change of decoders.
+        One that goes on would scale a new size to the old one, and keeps its number of surfaces."""
         headers = sequence_headers(self._codec, data)
         at_first = self._headers is None and self._entry is None  # it is the picture looked at
         changed = headers not in (b"", self._headers)
@@ -165,8 +165,6 @@ class SurfaceReader:
             return
         frame = first_picture(self._demuxed.stream.codec_context.name, data)
         coded = self._coded if frame is None else Coded.of(frame).turned_like(self._first)
-        if coded.look == self._coded.look:
-            return
         yield from self._flushed()
         reason = why_not(self._pool.backend, self._codec, coded)
         if reason is not None:
