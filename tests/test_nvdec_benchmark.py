@@ -28,6 +28,22 @@ def test_every_way_sees_the_same_frames_and_rows(nvdec: FakeBackend) -> None:
     assert benchmark.at_once(benchmark.decode, path, 3) == 60
 
 
+def test_rivals_may_fail_and_own_ways_must_agree(
+    nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(path: Path) -> int:
+        raise LookupError("no such decoder")
+
+    ways = {"decode": lambda path: 5, "patchgate": lambda path: 5, "rgb": fails}
+    monkeypatch.setattr(benchmark, "WAYS", ways)
+    rows = benchmark.measured(EXAMPLES[0], 2, rounds=1)
+    assert [(row["way"], row["frames"]) for row in rows] == [("decode", 10), ("patchgate", 10)]
+    assert "rgb is left out: LookupError: no such decoder" in capsys.readouterr().out
+    monkeypatch.setattr(benchmark, "WAYS", {**ways, "patchgate": lambda path: 4})
+    with pytest.raises(RuntimeError, match="same frames"):
+        benchmark.measured(EXAMPLES[0], 2, rounds=1)
+
+
 class Batches:
     """Copies of a video's frames: what OnTheGpu is where there is no GPU."""
 

@@ -151,6 +151,7 @@ WAYS: dict[str, Callable[[Path], int]] = {
     "decode": decode, "bare": bare, "patchgate": ours, "together": together, "copied": copied,
     "rgb": rgb, "upload": upload,
 }  # fmt: skip
+RIVALS = ("bare", "rgb")  # PyNvVideoCodec's own demuxer: its frames are its own affair
 
 
 def at_once(way: Callable[[Path], int], path: Path, streams: int) -> int:
@@ -162,11 +163,25 @@ def at_once(way: Callable[[Path], int], path: Path, streams: int) -> int:
     return frames
 
 
+def counted(path: Path, streams: int) -> dict[str, int]:
+    """The frames that each way sees, warm afterwards. A rival that fails is left out, and said."""
+    frames: dict[str, int] = {}
+    for name, way in WAYS.items():
+        try:
+            frames[name] = at_once(way, path, streams)
+        except Exception as error:
+            if name not in RIVALS:
+                raise
+            print(f"{name} is left out: {type(error).__name__}: {error}")
+    own = {name: count for name, count in frames.items() if name not in RIVALS}
+    if len(set(own.values())) != 1:
+        raise RuntimeError(f"the ways do not see the same frames: {own}")
+    return frames
+
+
 def measured(path: Path, streams: int, rounds: int) -> list[dict[str, Any]]:
-    frames = {name: at_once(way, path, streams) for name, way in WAYS.items()}
-    if len(set(frames.values())) != 1:
-        raise RuntimeError(f"the ways do not see the same frames: {frames}")
-    calls = {name: (lambda way=way: at_once(way, path, streams)) for name, way in WAYS.items()}
+    frames = counted(path, streams)
+    calls = {name: (lambda way=WAYS[name]: at_once(way, path, streams)) for name in frames}
     seconds = harness.paired(calls, rounds)
     return [
         {"streams": streams, "way": name, "frames": frames[name],
@@ -190,7 +205,7 @@ def watched(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=12, help="of film")
+    parser.add_argument("--seconds", type=int, default=40, help="of film")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     path = films.large(asked.seconds)
