@@ -26,7 +26,6 @@ from patchgate.decode.nvdec import CODECS, Backend
 from patchgate.decode.surface import Lane
 
 POISON = 173  # of every byte of a surface that was taken back
-HELD = 4  # pictures that wait for their turn inside the decoder
 CPU = torch.device("cpu")
 
 
@@ -35,7 +34,8 @@ class PyNvVCException(Exception):
 
 
 class FakeNvc:
-    """The module. `refuse`: packets, counted over all decoders, at which it raises."""
+    """The module. `refuse`: packets, counted over all decoders, at which it raises. `held`:
+    pictures that wait inside a decoder; at least `burst` come at once."""
 
     cudaVideoCodec = SimpleNamespace(**{name: ffmpeg for ffmpeg, name in CODECS.items()})
     cudaVideoChromaFormat = SimpleNamespace(__members__={"420": 1})
@@ -45,6 +45,7 @@ class FakeNvc:
         self.asked: list[tuple[Any, ...]] = []  # of GetDecoderCaps
         self.refuse: set[int] = set()
         self.packets = 0
+        self.held, self.burst = 4, 2
         self.caps: dict[str, int] = {
             "supported": 1, "width_min": 16, "width_max": 4096, "height_min": 16,
             "height_max": 4096, "mb_num_max": 65536, "num_decoder_engines": 2}  # fmt: skip
@@ -80,6 +81,8 @@ class FakeDecoder:
         name = "libdav1d" if self.codec == "av1" else self.codec
         self._context: Any = av.CodecContext.create(name, "r")
         self._context.thread_count = 1
+        # Pictures whose references are missing are shown: NVDEC does not know better.
+        self._context.options = {"flags": "+output_corrupt", "flags2": "+showall"}
 
     def Decode(self, data: SimpleNamespace) -> list[FakeFrame]:
         self._poison()
@@ -87,9 +90,10 @@ class FakeDecoder:
         if data.bsl and self._nvc.packets in self._nvc.refuse:
             raise PyNvVCException("Codec not supported on this GPU")
         self._waiting.extend(self._pictures(data))
-        ready = len(self._waiting) if data.bsl == 0 else max(0, len(self._waiting) - HELD)
-        if data.bsl and ready < 2:
-            ready = 0  # rather none now and two then
+        ready = len(self._waiting)
+        if data.bsl:
+            ready = max(0, ready - self._nvc.held)
+            ready = ready if ready >= self._nvc.burst else 0
         return [FakeFrame(self._written(i), self._waiting.popleft()) for i in range(ready)]
 
     def _pictures(self, data: SimpleNamespace) -> list[av.VideoFrame]:

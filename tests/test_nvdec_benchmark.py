@@ -19,13 +19,29 @@ import patchgate
 
 def test_every_way_sees_the_same_frames_and_rows(nvdec: FakeBackend) -> None:
     path = films.moving("short.mp4", "libx264", (320, 240), frames=20)
-    assert benchmark.decode(path) == benchmark.ours(path) == 20
+    assert benchmark.decode(path) == benchmark.ours(path) == benchmark.together(path) == 20
     video = patchgate.open_video(path, device="cuda")
     borrowed = rows_of(video)
     assert borrowed.shape[1:] == (3 * 14 * 14,)
     assert borrowed.dtype == torch.bfloat16
     assert torch.equal(borrowed, rows_of(Batches(video)))
     assert benchmark.at_once(benchmark.decode, path, 3) == 60
+
+
+def test_rivals_may_fail_and_own_ways_must_agree(
+    nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(path: Path) -> int:
+        raise LookupError("no such decoder")
+
+    ways = {"decode": lambda path: 5, "patchgate": lambda path: 5, "rgb": fails}
+    monkeypatch.setattr(benchmark, "WAYS", ways)
+    rows = benchmark.measured(EXAMPLES[0], 2, rounds=1)
+    assert [(row["way"], row["frames"]) for row in rows] == [("decode", 10), ("patchgate", 10)]
+    assert "rgb is left out: LookupError: no such decoder" in capsys.readouterr().out
+    monkeypatch.setattr(benchmark, "WAYS", {**ways, "patchgate": lambda path: 4})
+    with pytest.raises(RuntimeError, match="same frames"):
+        benchmark.measured(EXAMPLES[0], 2, rounds=1)
 
 
 class Batches:
@@ -61,6 +77,12 @@ def test_the_rival_preprocesses_as_the_processor_does() -> None:
     rows = benchmark.gather(rgb[None], torch.arange(cells), benchmark.SPEC)
     theirs = torch.nn.functional.unfold(frame.float(), 14, stride=14)[0].T
     assert (rows - theirs).abs().max() < 4 / 127.5
+
+
+def test_threads_are_counted(nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = films.moving("short.mp4", "libx264", (320, 240), frames=20)
+    monkeypatch.setattr(films, "large", lambda seconds: short)
+    assert "% of its rate alone" in nvdec_questions.other_threads()
 
 
 @pytest.mark.parametrize("question", ["B-frames, MP4", "odd sizes", "10 bit",

@@ -17,8 +17,10 @@ from test_tokens import path as moving_444
 
 import patchgate
 from patchgate import Gate, TokenChunk
-from patchgate.borrowed import PackedCells
+from patchgate.borrowed import PackedCells, surface_chunks
+from patchgate.features import PixelFeatures
 from patchgate.pipeline import StageSeconds, token_chunks
+from patchgate.tokenize import assemble, empty_chunk
 
 
 @functools.cache
@@ -95,7 +97,7 @@ def test_a_part_and_fewer_frames(nvdec: FakeBackend) -> None:
     assert tokens.shape == (0, 6, 8)
 
 
-def tower(temporal: bool = False) -> Any:
+def tower() -> Any:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.SiglipVisionConfig(
@@ -160,14 +162,31 @@ def test_packed_cells_lie_one_behind_another() -> None:
     packed = PackedCells(3)
     rows = torch.arange(24).view(3, 4, 2)  # [T, N, E]
     for t, count in enumerate((4, 0, 3)):
-        packed.add(rows[t], torch.tensor([count]))
+        packed.add(rows[t : t + 1], torch.tensor([count]))
     expected = torch.cat([rows[0], rows[2, :3]])
     assert torch.equal(packed.take(7), expected)
-    packed.add(rows[1], torch.tensor([2]))
-    again = packed.take(2)
-    assert torch.equal(again, rows[1, :2])
-    packed.add(rows[0], torch.tensor([4]))
-    assert torch.equal(again, rows[1, :2]), "it is a copy"
+    packed.add(rows[:2], torch.tensor([6]))
+    packed.add(rows[2:], torch.tensor([4]))
+    again = packed.take(10)
+    expected = torch.cat([rows.view(-1, 2)[:6], rows[2]])
+    assert torch.equal(again, expected)
+    packed.add(rows[1:], torch.tensor([8]))
+    assert torch.equal(again, expected), "it is a copy"
+
+
+@pytest.mark.parametrize("together", [1, 3, 4, 99])
+@pytest.mark.parametrize("temporal_patch", [1, 2])
+def test_pictures_may_go_through_the_stages_together(
+    watched: FakeBackend, together: int, temporal_patch: int
+) -> None:
+    gate = Gate(patch=8, size=(48, 64), threshold=60, temporal_patch=temporal_patch)
+    expected = patchgate.tokenize(clips.clip("size.ts"), gate=gate, errors="ignore")
+    features = PixelFeatures(gate.settings, (48, 64))
+    video = on_gpu(clips.clip("size.ts"), errors="ignore", chunk=8)
+    with Watch(watched.nvc) as watch:
+        chunks = list(surface_chunks(video, gate, StageSeconds(), features, together))
+    assert watch.waits == len(chunks)
+    assert_same(assemble(chunks, empty_chunk(gate), expected.layout), expected)
 
 
 def test_stages_are_timed(nvdec: FakeBackend) -> None:

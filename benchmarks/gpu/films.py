@@ -18,17 +18,17 @@ def folder() -> Path:
 
 
 @functools.cache
-def large(seconds: int = 12) -> Path:
-    """The NASA film of examples/clips, 1920 x 1080, H.264 with B-frames."""
+def large(seconds: int) -> Path:
+    """The NASA film of examples/clips, again and again, 1920 x 1080, H.264 with B-frames."""
     source = harness.ROOT / "examples" / "clips" / "torchcodec_nasa_13013.mp4"
     path = folder() / f"large_{seconds}.mp4"
-    with av.open(str(source)) as film, av.open(str(path), "w") as out:
+    with av.open(str(source)) as film:
+        frames = list(film.decode(video=0))
+    with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=30, options=dict(B_FRAMES))
         stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
-        for index, frame in enumerate(film.decode(video=0)):
-            if index == seconds * 30:
-                break
-            shown = frame.reformat(1920, 1080, "yuv420p")
+        for index in range(seconds * 30):
+            shown = frames[index % len(frames)].reformat(1920, 1080, "yuv420p")
             shown.pts, shown.time_base = index, Fraction(1, 30)
             out.mux(stream.encode(shown))
         out.mux(stream.encode(None))

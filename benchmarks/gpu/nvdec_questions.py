@@ -6,6 +6,8 @@ Each question prints one line: its answer, or the error that came instead.
 import ctypes
 import importlib.metadata
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +122,29 @@ def simple_decoder_times() -> str:
     return f"SimpleDecoder's first stamps {got}, true {true}"
 
 
+def other_threads() -> str:
+    """How often a thread that only counts gets its turn, beside decoding and beside sleep."""
+    counted, ended = [0], threading.Event()
+
+    def count() -> None:
+        while not ended.is_set():
+            counted[0] += 1
+
+    def rate(work: Callable[[], object]) -> float:
+        before, begin = counted[0], time.perf_counter()
+        work()
+        return (counted[0] - before) / (time.perf_counter() - begin)
+
+    with patchgate.open_video(films.large(4), device="cuda", fallback=False) as video:
+        thread = threading.Thread(target=count)
+        thread.start()
+        alone = rate(lambda: time.sleep(0.5))
+        beside = rate(lambda: sum(1 for _ in video._loans()))
+        ended.set()
+        thread.join()
+    return f"beside decoding, another thread runs at {beside / alone:.0%} of its rate alone"
+
+
 def decode_statistics() -> str:
     import PyNvVideoCodec as nvc
 
@@ -153,6 +178,7 @@ QUESTIONS: dict[str, Callable[[], str]] = {
     "10 bit": ten_bit,
     "entry at a key packet that is no IDR": entry_at_no_idr,
     "what SimpleDecoder says of times": simple_decoder_times,
+    "does decoding let other threads run": other_threads,
     "decode statistics": decode_statistics,
     "PyAV's hardware decoding": pyav_hardware,
 }

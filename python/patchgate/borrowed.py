@@ -29,16 +29,20 @@ from patchgate.gate import Gate, GateResult
 
 
 def surface_chunks(
-    video: Video, gate: Gate, stages: StageSeconds, features: Features
+    video: Video, gate: Gate, stages: StageSeconds, features: Features, together: int = 1
 ) -> Generator[TokenChunk, None, None]:
     """`token_chunks` of a video that NVDEC decodes.
 
     The host waits once a chunk, for the number of its tokens. Device memory beside the decoder's
     and the tower's: room for every cell of a chunk (`T * N * E` numbers), the gate's state and the
-    chroma of one picture, or, where a token spans two frames or the picture is turned, f pictures.
+    chroma of one picture, or, where pictures wait for others or are turned, `together * f` of them.
+
+    Args:
+        together: tubelets that go through the stages at once. One picture is read where it is. More
+            are copied first: fewer and larger launches, for as many pictures of memory.
     """
     f = gate.settings.temporal_patch
-    packed = PackedCells(max(1, video.chunk // f))
+    packed = PackedCells(max(1, video.chunk // f // together) * together)
     frames_before = 0
     chunk: _Chunk | None = None
     with closing(video._loans()) as loans:
@@ -48,7 +52,7 @@ def surface_chunks(
                 frames_before += chunk.tubelets
                 chunk = None
             if chunk is None:
-                chunk = _Chunk(loan.picture, gate, features, packed, stages)
+                chunk = _Chunk(loan.picture, gate, features, packed, stages, together)
             chunk.add(loan)
     if chunk is not None:
         yield chunk.finish(frames_before)
@@ -66,8 +70,8 @@ def _timed(loans: Iterator[Loan], stages: StageSeconds) -> Iterator[Loan]:
 class PackedCells:
     """Kept cells of consecutive tubelets, one behind another, packed without the host's knowledge.
 
-    Each tubelet writes all of its rows where those before it end: the kept ones come first, and
-    the rest is written over by the next.
+    All rows are written where those before them end: the kept ones come first, and the rest is
+    written over by the next.
     """
 
     def __init__(self, tubelets: int) -> None:
@@ -76,12 +80,14 @@ class PackedCells:
         self._rows: Tensor | None = None  # [T * N, E]
 
     def add(self, rows: Tensor, count: Tensor) -> None:
-        """`rows` `[N, E]`, of which the first `count` `[1]` int64 are kept."""
-        if self._rows is None or self._rows.shape[1] != rows.shape[1]:
-            self._rows = rows.new_empty((self.tubelets * len(rows), rows.shape[1]))
+        """`rows` `[t, N, E]` of t tubelets, of which the first `count` `[1]` int64 are kept."""
+        _, cells, numbers = rows.shape
+        if self._rows is None:
+            self._rows = rows.new_empty((self.tubelets * cells, numbers))
             self._end = count.new_zeros(1)  # rows kept so far
-            self._span = torch.arange(len(rows), device=rows.device)  # [N]
-        self._rows.index_copy_(0, self._end + self._span, rows)
+            self._places = torch.arange(len(self._rows), device=rows.device)  # [T * N]
+        rows = rows.flatten(0, 1)  # [t * N, E]
+        self._rows.index_copy_(0, self._end + self._places[: len(rows)], rows)
         self._end += count
 
     def take(self, count: int) -> Tensor:
@@ -97,7 +103,7 @@ class Borrowed:
     16 bits: they lie in the high bits, and are rounded to 8 alike.
     """
 
-    planes: tuple[Tensor, Tensor, Tensor]  # Y [f, H, W], Cb and Cr [f, Hc, Wc]
+    planes: tuple[Tensor, Tensor, Tensor]  # Y [t * f, H, W], Cb and Cr [t * f, Hc, Wc]
     colour: Colour
 
     @property
@@ -109,20 +115,22 @@ class Borrowed:
         return self.planes[0].shape[2]
 
 
-class _Tubelet:
-    """Collects the pictures of one tubelet. One alone is read where it is, but for its chroma:
-    ops take rows of adjacent samples, and in a surface Cb and Cr take turns.
+class _Group:
+    """Collects the pictures that go through the stages at once. One alone is read where it is, but
+    for its chroma: ops take rows of adjacent samples, and in a surface Cb and Cr take turns.
     """
 
     def __init__(self, first: Shown, frames: int) -> None:
-        self._coded, self._frames = first.coded, frames
-        self.held = 0
-        self._in_place = frames == 1 and not any(first.coded.orientation)
+        colour, self._orientation = first.coded.colour, first.coded.orientation
+        taken_as = 8 if colour.bit_depth == 8 else 16
+        self._colour = Colour(colour.matrix, colour.full_range, taken_as)
+        self._frames, self.held = frames, 0
+        self._in_place = frames == 1 and not any(self._orientation)
         copied = first.surface.planes()[1 if self._in_place else 0 :]
-        self._copies = empty_planes(copied, frames)  # [f, H, W], [f, Hc, Wc] x 2, or these alone
+        self._copies = empty_planes(copied, frames)  # Y [t * f, H, W], Cb, Cr; in place: no Y
 
     def add(self, shown: Shown) -> Borrowed | None:
-        """The tubelet, once it is whole."""
+        """All of them, once they are there."""
         luma, *chroma = shown.surface.planes()  # [H, W], [Hc, Wc] x 2
         copied = chroma if self._in_place else [luma, *chroma]
         copy_planes(copied, [plane[self.held] for plane in self._copies])
@@ -131,41 +139,36 @@ class _Tubelet:
             return self._lend([luma[None], *self._copies])
         return self._lend(self._copies) if self.held == self._frames else None
 
-    def filled_up(self) -> Borrowed:
-        """With its last picture repeated, as transformers does."""
+    def rest(self, f: int) -> Borrowed:
+        """Those that are there, the last one repeated to a whole tubelet, as transformers does."""
+        whole = -(-self.held // f) * f
         for plane in self._copies:
-            plane[self.held :] = plane[self.held - 1]
-        return self._lend(self._copies)
+            plane[self.held : whole] = plane[self.held - 1]
+        return self._lend([plane[:whole] for plane in self._copies])
 
     def _lend(self, planes: list[Tensor]) -> Borrowed:
         self.held = 0
-        colour = self._coded.colour
         if not self._in_place:
-            planes = [oriented(plane, self._coded.orientation) for plane in planes]
+            planes = [oriented(plane, self._orientation) for plane in planes]
         y, cb, cr = planes
-        taken_as = 8 if colour.bit_depth == 8 else 16
-        return Borrowed((y, cb, cr), Colour(colour.matrix, colour.full_range, taken_as))
+        return Borrowed((y, cb, cr), self._colour)
 
 
 class _Chunk:
     """Tubelets of one look on one decoder's stream, on their way to a TokenChunk."""
 
     def __init__(self, first: Shown, gate: Gate, features: Features, packed: PackedCells,
-                 stages: StageSeconds) -> None:  # fmt: skip
+                 stages: StageSeconds, together: int) -> None:  # fmt: skip
         self._lane: Lane = first.surface.lane
         self._coded: Coded = first.coded
         self._gate, self._features, self._packed, self._stages = gate, features, packed, stages
         self._f = gate.settings.temporal_patch
         self._lane.follow()  # the caller may still be reading what is written over now
         with self._lane.running():
-            self._tubelet = _Tubelet(first, self._f)
+            self._group = _Group(first, together * self._f)
+        self.tubelets = 0  # that have gone through the gate
         self._results: list[GateResult] = []
         self._times: list[tuple[float, float]] = []  # of pictures
-
-    @property
-    def tubelets(self) -> int:
-        """That have gone through the gate."""
-        return len(self._results)
 
     def ends_before(self, shown: Shown) -> bool:
         """It is full, or this picture comes from another decoder, or looks different."""
@@ -176,25 +179,27 @@ class _Chunk:
         """All that is to be read of the picture is on its way when this returns."""
         self._times.append((loan.pts_seconds, loan.duration_seconds))
         with self._lane.running():
-            frames = self._tubelet.add(loan.picture)
+            frames = self._group.add(loan.picture)
             if frames is not None:
                 self._run(frames)
 
     def _run(self, frames: Borrowed) -> None:
         with self._stages.time("grid"):
-            planes = self._features.look(frames)  # [f, C, H, W]
+            planes = self._features.look(frames)  # [t * f, C, H, W]
         with self._stages.time("gate"):
             result = self._gate.push(planes)
-            cells, _, count = _ops.compact(result.kind, result.kind.numel())  # [N], [1]
+            cells, _, count = _ops.compact(result.kind, result.kind.numel())  # [t * N], [1]
         with self._stages.time("gather"):
-            self._packed.add(self._features.rows(planes, frames, cells), count)
+            rows = self._features.rows(planes, frames, cells)  # [t * N, E]
+            self._packed.add(rows.unflatten(0, (len(result.kind), -1)), count)
         self._results.append(result)
+        self.tubelets += len(result.kind)
 
     def finish(self, frames_before: int) -> TokenChunk:
         """Waits for the device, the one time."""
         with self._lane.running():
-            if self._tubelet.held:
-                self._run(self._tubelet.filled_up())
+            if self._group.held:
+                self._run(self._group.rest(self._f))
             kind, motion, source = (
                 torch.cat([getattr(result, name) for result in self._results])
                 for name in ("kind", "motion", "source")

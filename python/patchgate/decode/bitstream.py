@@ -66,18 +66,17 @@ def sequence_headers(codec: str, data: bytes) -> bytes:
     """The part of a key packet that says how pictures look: if it is the same, so do they.
 
     Sequence parameter sets (H.264 7.3.2.1, HEVC 7.3.2.2), the sequence header (MPEG-1 and 2:
-    ISO 13818-2, 6.2.2.1; AV1 5.5: an OBU of type 1), or the begin of the uncompressed header (VP8:
-    RFC 6386, 9.1; VP9 6.2). Empty where the packet repeats none. It may say "another" of pictures
-    that look alike, never "the same" of others.
+    ISO 13818-2, 6.2.2.1; AV1 5.5: an OBU of type 1), or the uncompressed header up to the size
+    (VP8: RFC 6386, 9.1; VP9 6.2). Empty where the packet repeats none. It may say "another" of
+    pictures that look alike, never "the same" of others.
     """
     if codec in ("h264", "hevc"):
         return _parameter_sets(data, hevc=codec == "hevc")
     if codec in ("mpeg1video", "mpeg2video"):
-        at = data.find(b"\x00\x00\x01\xb3")
-        return data[at : at + 32] if at >= 0 else b""
+        return _mpeg_sequence(data)
     if codec == "av1":
         return _sequence_obu(data)
-    return data[3:10] if codec == "vp8" else data[:10]
+    return data[3:10] if codec == "vp8" else _vp9_header(data)
 
 
 def _parameter_sets(data: bytes, *, hevc: bool) -> bytes:
@@ -95,6 +94,25 @@ def _parameter_sets(data: bytes, *, hevc: bool) -> bytes:
         if kind == (33 if hevc else 7):
             begin = code.start()
     return b"".join(found if begin is None else [*found, data[begin:]])
+
+
+def _mpeg_sequence(data: bytes) -> bytes:
+    """From the sequence header to the first group (which has a time code) or picture."""
+    begin = data.find(b"\x00\x00\x01\xb3")
+    if begin < 0:
+        return b""
+    ends = (code.start() for code in _START_CODE.finditer(data, begin) if code[1] in b"\xb8\x00")
+    return data[begin : next(ends, len(data))]
+
+
+def _vp9_header(data: bytes) -> bytes:
+    """Marker, profile, colour and size; not show_frame and error_resilient_mode."""
+    if len(data) < 10:
+        return data
+    profile = data[0] >> 5 & 1 | data[0] >> 3 & 2
+    bits = 68 + (0, 3, 1, 5)[profile]  # deeper or other chroma takes a few more
+    size = int.from_bytes(data[8:10], "big") >> 80 - bits
+    return bytes([data[0] & 0xFC]) + data[1:8] + size.to_bytes(2, "big")
 
 
 def _sequence_obu(data: bytes) -> bytes:

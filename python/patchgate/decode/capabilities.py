@@ -43,9 +43,9 @@ def capability(backend: Backend, codec: str, bit_depth: int) -> Capability:
     )
 
 
-def kind_of(codec: str, coded: Coded) -> Kind:
-    """The decoder that such pictures take."""
-    return Kind(codec, coded.look.width, coded.look.height, coded.colour.bit_depth)
+def kind_of(codec: str, coded: Coded, headers: bytes) -> Kind:
+    """The decoder that such pictures, of a sequence with such headers, take."""
+    return Kind(codec, coded.look.width, coded.look.height, coded.colour.bit_depth, headers)
 
 
 def why_not(backend: Backend, codec: str, coded: Coded) -> str | None:

@@ -14,7 +14,7 @@ IDLE = 4  # decoders kept for the next video
 
 
 class DecoderPool:
-    """Lends decoders by codec, size and bit depth.
+    """Lends decoders by codec, size, bit depth and sequence headers (`Kind`).
 
     Device memory: that of the decoders on loan, one for each video being read, and of at most
     `idle` others (see `Decoder`); the one longest unused goes first. Any number of threads.

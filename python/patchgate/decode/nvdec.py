@@ -48,6 +48,7 @@ class Kind(NamedTuple):
     width: int
     height: int
     bit_depth: int
+    headers: bytes = b""  # of the sequence: they, too, say how many pictures it has to hold
 
 
 @dataclass(eq=False)
@@ -134,7 +135,7 @@ class Decoder:
         self._decoder = None
 
     def _surface(self, frame: Any) -> Surface:
-        _, width, height, bits = self.kind
+        _, width, height, bits, _ = self.kind
         memory = torch.from_dlpack(frame)
         wide = width + width % 2
         if list(memory.shape) != [height * 3 // 2, wide]:

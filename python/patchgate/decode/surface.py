@@ -98,7 +98,8 @@ class Surface:
                 "it; use a surface before the next one is asked for, or copy it"
             )
         luma = self._memory[: self.height, : self.width]  # [H, W]
-        chroma = self._memory[self.height :].unflatten(1, (-1, 2))  # [Hc, Wc, 2]
+        rows, across = self._memory.shape
+        chroma = self._memory[self.height :].view(rows - self.height, across // 2, 2)
         return luma, chroma[..., 0], chroma[..., 1]
 
 

@@ -18,7 +18,7 @@ from .bitstream import Bitstream, first_picture, is_shown, sequence_headers
 from .capabilities import kind_of, why_not
 from .decoder_pool import DecoderPool
 from .frames import DecodeError
-from .nvdec import Decoder, NvdecError
+from .nvdec import Decoder, Kind, NvdecError
 from .pyav import Errors, PyAVReader
 from .surface import Coded, Shown, Surface
 from .timeline import Ahead
@@ -53,7 +53,7 @@ class SurfaceReader:
         self._decoder: Decoder | None = None
         self._sent: dict[int, _Sent] = {}
         self._serial = 0
-        self._entry: int | None = None  # stamp of the key packet that was sought
+        self._entry: int | None = None  # stamp of the key packet where decoding (re)started
         self._headers: bytes | None = None  # of the sequence; None: not seen yet
         self._began = False  # a picture came out
         self._failures = 0  # in a row
@@ -99,8 +99,11 @@ class SurfaceReader:
     def _decoded(self, packet: Packet[VideoStream], sent: _Sent) -> Iterator[Shown]:
         if sent.key:
             yield from self._reshaped(bytes(packet))
-            if self._decoder is None or self._to_key:
+            if self._decoder is None:
                 packet = self._bitstream.entered(packet)
+                self._headers = sequence_headers(self._codec, bytes(packet))
+            if self._to_key:
+                self._entry = sent.pts
         elif self._to_key:
             return
         self._serial += 1
@@ -115,7 +118,7 @@ class SurfaceReader:
     def _shown(self, decode: Callable[[Decoder], list[Surface]]) -> Iterator[Shown]:
         try:
             if self._decoder is None:
-                self._decoder = self._pool.take(kind_of(self._codec, self._coded))
+                self._decoder = self._pool.take(self._kind())
             surfaces = decode(self._decoder)
         except NvdecError as error:
             self._refused(error)
@@ -130,6 +133,9 @@ class SurfaceReader:
             self._demuxed.note(sent.pts, sent.duration)
             after = self._ahead.after(sent.pts)
             yield Shown(surface, self._coded, sent.pts, sent.dts, sent.duration, after, sent.key)
+
+    def _kind(self) -> Kind:
+        return kind_of(self._codec, self._coded, self._headers or b"")
 
     def _refused(self, error: NvdecError) -> None:
         """Counts it and goes on at the next key packet, with a new decoder."""
@@ -149,8 +155,8 @@ class SurfaceReader:
             ) from error
 
     def _reshaped(self, data: bytes) -> Iterator[Shown]:
-        """Where the pictures look different from here on: the rest of the old ones, and a change
-        of decoders. One that is told of a new size would scale it to the old one."""
+        """Where another sequence begins: the rest of the old pictures, and a change of decoders.
+        One that goes on would scale a new size to the old one, and keeps its number of surfaces."""
         headers = sequence_headers(self._codec, data)
         at_first = self._headers is None and self._entry is None  # it is the picture looked at
         changed = headers not in (b"", self._headers)
@@ -159,8 +165,6 @@ class SurfaceReader:
             return
         frame = first_picture(self._demuxed.stream.codec_context.name, data)
         coded = self._coded if frame is None else Coded.of(frame).turned_like(self._first)
-        if coded.look == self._coded.look:
-            return
         yield from self._flushed()
         reason = why_not(self._pool.backend, self._codec, coded)
         if reason is not None:

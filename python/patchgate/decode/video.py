@@ -36,6 +36,7 @@ class Video:
 
     width, height: of the picture as shown, rotation applied, in pixels (of the first frame).
     codec: FFmpeg's name, such as "h264". decoder: "pyav" or "nvdec". device: of the planes.
+    chunk: frames of a batch. threads: that PyAV's decoder takes.
     begin_stream_seconds: pts of the first frame. duration_seconds: from there to the end, as the
         container says, or None. average_fps: or None. num_frames: the container's count, or else
         duration x rate, or None: an estimate.
