@@ -12,14 +12,16 @@ What knows of videos: container.py (times and key frames, with no decoding), sta
 gate's, by the way), scorer.py (of a query), prior.py (a plan's ratio as a cap on the gate),
 looker.py with wanted.py and joined.py (looks again, and does nothing twice).
 
-seeds.py, peers.py, focus.py: the literature's systems, a composition each; registry.py lists them;
-published.py is what their public code does, defects included. docs/policies.md says what is what.
+seeds.py, peers.py, f2c.py, focus.py: the literature's systems, a composition each, listed in
+registry.py; published.py is what their public code does, defects included. docs/policies.md says
+what is what.
 """
 
 from patchgate.policies import diverse, labels, pick, pool, spend
 from patchgate.policies.agent import around, window
 from patchgate.policies.budget import Budget
 from patchgate.policies.container import container_frames
+from patchgate.policies.f2c import f2c
 from patchgate.policies.focus import focus
 from patchgate.policies.frames import Frames
 from patchgate.policies.grids import Cells, Grid, llava_onevision, qwen3_vl, qwen25_vl, siglip
@@ -35,7 +37,6 @@ from patchgate.policies.seeds import (
     cvvae,
     date,
     earl,
-    f2c,
     frame_skip,
     framethinker,
     kffocus,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from patchgate.policies import peers, seeds
+from patchgate.policies.f2c import f2c
 from patchgate.policies.focus import focus
 from patchgate.policies.plan import Plan
 
@@ -32,7 +33,7 @@ POLICIES: dict[str, Named] = {
     "frame_skip": Named(seeds.frame_skip),
     "chronoforge": Named(seeds.chronoforge, ("delta",)),
     "kffocus": Named(seeds.kffocus, ("key",)),
-    "f2c": Named(seeds.f2c, ("rel",)),
+    "f2c": Named(f2c, ("rel",)),
     "cvvae": Named(seeds.cvvae),
     "aks": Named(peers.aks, ("rel",)),
     "bolt": Named(peers.bolt, ("rel",)),
