@@ -20,6 +20,7 @@ from patchgate.policies import (
     uniform,
     window,
 )
+from patchgate.policies.scorer import rgb_of
 
 BOOK = Path(__file__).parent.parent / "examples" / "clips" / "asl_book.mkv"
 SIZE = (112, 112)
@@ -223,7 +224,7 @@ def test_scores_of_a_dual_encoder():
     seen = scorer.with_features(BOOK, few)
     assert seen.feat.shape == (8, 16)
     with patchgate.open_video(BOOK, chunk=40) as video:
-        rgb = patchgate.gather.rgb_frames(next(iter(video)))[::5]
+        rgb = rgb_of(next(iter(video)))[::5]
     pictures = [picture.permute(1, 2, 0).numpy() for picture in rgb]
     with torch.no_grad():
         pixels = processor(images=pictures, return_tensors="pt")["pixel_values"]

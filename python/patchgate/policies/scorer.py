@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from patchgate._check import checked_count
+from patchgate.colour import yuv_to_rgb
+from patchgate.decode import FrameBatch
 from patchgate.decode.source import VideoSource
-from patchgate.gather import rgb_frames
+from patchgate.grid import to_grid
 from patchgate.policies.frames import Frames
 from patchgate.policies.wanted import WantedFrames
 
@@ -58,7 +60,7 @@ class DualEncoder:
         source = WantedFrames(
             video, known, frames.number, **{"chunk": self._batch, **open_options}
         )  # fmt: skip
-        parts = [self._of_pictures(rgb_frames(batch)) for batch in source]
+        parts = [self._of_pictures(rgb_of(batch)) for batch in source]
         return replace(frames, feat=torch.cat(parts) if parts else torch.empty(len(frames), 1))
 
     def with_scores(self, frames: Frames, query: str | Tensor) -> Frames:
@@ -92,6 +94,14 @@ class DualEncoder:
             inputs = dict(self._tokens([query], return_tensors="pt", **self._text_options))
         inputs = {name: value.to(self._model.device) for name, value in inputs.items()}
         return normalize(_vectors(self._model.get_text_features(**inputs)), dim=1)[0].cpu()
+
+
+def rgb_of(batch: FrameBatch) -> Tensor:
+    """Whole frames ``[T, 3, H, W]`` uint8 by way of the gate's grid: several times faster than
+    ``gather.rgb_frames``, and up to a quarter of a pixel off in its colours.
+    """
+    planes = to_grid(batch, (batch.height, batch.width))
+    return yuv_to_rgb(planes, batch.colour.matrix)
 
 
 def _vectors(output: Any) -> Tensor:
