@@ -38,6 +38,8 @@ def test_budget_identities_of_the_papers():
     streams = love_r1(seconds(100), Budget(), windows=[(30, 50)])
     assert set(streams.cost(Cells(16, 16)).tolist()) == {256, 36}  # 16 / sqrt(8) is 6 cells
     assert int((streams.scale == 1).sum()) == 21
+    many = [(a, a + 5) for a in range(0, 90, 10)]
+    assert len(love_r1(seconds(100), Budget(frames=4), windows=many)) == 4
 
 
 def test_a_clip_costs_what_a_frame_does():

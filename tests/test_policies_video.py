@@ -142,6 +142,15 @@ def test_a_cap_keeps_the_cells_of_largest_cost():
     assert (kind == CHANGED).nonzero().tolist() == [[3, c] for c in range(4)]
 
 
+def test_a_cap_begins_anew():
+    planes = planes_of(6)
+    capped = CappedGate([1, 0.2, 0.2, 1, 0.2, 0.2])
+    first = capped.push(planes).kind
+    assert capped.fresh().push(planes).kind.equal(first)
+    capped.reset()
+    assert capped.push(planes).kind.equal(first)
+
+
 def test_a_cap_needs_a_threshold_to_raise():
     with pytest.raises(ValueError, match="threshold above 0"):
         CappedGate([1, 0.5], threshold=0)

@@ -28,7 +28,7 @@ def f2c(
 
     Args:
         anchors: clips; None: as many as full frames fit.
-        coarsest: the largest scale; a clip has at most its square, times frames a clip.
+        coarsest: the largest scale s; a clip has at most ``s**2 * k / anchors`` frames.
         redundancy, length: of the clip's length, see ``spend.clip_lengths``.
         fixed: every clip has so many frames.
     """

@@ -1,4 +1,4 @@
-"""Looks at a video again and again, and decodes and encodes no frame twice.
+"""Looks at a video again and again: what was tokenized once is not tokenized twice.
 
 Letters: T frames (or tubelets), f frames of a tubelet, K tokens.
 """
@@ -46,7 +46,7 @@ class Looker:
         open_options: of ``open_video``: ``chunk``, ``threads``, ``errors``.
 
     ``frames`` are the video's, to plan with; ``decoded`` counts the frames that came out of the
-    decoder so far.
+    decoder so far. All that was tokenized is kept.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: as ``open_video``, ``Gate`` and ``tokenize``.
@@ -60,6 +60,8 @@ class Looker:
         size: int | tuple[int, int] = DEFAULT_SIZE,
         **open_options: Any,
     ) -> None:
+        if strange := set(open_options) - {"chunk", "threads", "errors"}:
+            raise TypeError(f"Looker: expected chunk, threads or errors, got {sorted(strange)}")
         self.frames: Frames = container_frames(video)
         self.decoded = 0
         self._video, self._options, self._gate, self._size = video, open_options, gate, size

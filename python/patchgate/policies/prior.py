@@ -4,8 +4,9 @@ Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h 
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -33,6 +34,15 @@ class CappedGate(Gate):
         self._shares = [checked_number("shares", s, 0, 1, "of the cells") for s in shares]
         if not self.settings.limit and min(self._shares, default=1.0) < 1:
             raise ValueError("a share of less than 1 needs a threshold above 0, to be raised")
+        self._next = 0
+
+    def fresh(self, **changes: Any) -> Self:
+        """A gate of the same shares and settings but for ``changes``, with no state."""
+        return type(self)(self._shares, **{**asdict(self.settings), **changes})
+
+    def reset(self, streams: Iterable[int] | Tensor | None = None) -> None:
+        """Forgets the stream: the next frame is the first again."""
+        super().reset(streams)
         self._next = 0
 
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:

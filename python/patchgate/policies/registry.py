@@ -15,6 +15,7 @@ class Named(NamedTuple):
 
     run: Callable[..., Plan]
     needs: tuple[str, ...] = ()  # fields of Frames that must be set
+    or_scores: bool = False  # ``rel`` will do in their place
 
     @property
     def has_strict(self) -> bool:
@@ -41,6 +42,6 @@ POLICIES: dict[str, Named] = {
     "q_frame": Named(peers.q_frame, ("rel",)),
     "maxinfo": Named(peers.maxinfo, ("feat",)),
     "mgsampler": Named(peers.mgsampler, ("delta",)),
-    "slice": Named(peers.slice, ("delta",)),  # or rel
+    "slice": Named(peers.slice, ("delta",), or_scores=True),
     "focus": Named(focus, ("rel",)),
 }

@@ -15,6 +15,7 @@ from patchgate.colour import yuv_to_rgb
 from patchgate.decode import FrameBatch
 from patchgate.decode.source import VideoSource
 from patchgate.grid import to_grid
+from patchgate.policies.container import container_frames, positions_of
 from patchgate.policies.frames import Frames
 from patchgate.policies.wanted import WantedFrames
 
@@ -53,13 +54,12 @@ class DualEncoder:
         """The frames with ``feat`` ``[N, C]`` of length 1, in the model's dtype, on the CPU.
 
         Args:
-            video: that the frames are of, as ``container_frames`` or a pool of it has them.
+            video: that the frames are of, by their times.
             open_options: of ``open_video``.
         """
-        known = frames if frames.key is not None else replace(frames, key=_only_first(frames))
-        source = WantedFrames(
-            video, known, frames.number, **{"chunk": self._batch, **open_options}
-        )  # fmt: skip
+        known = container_frames(video)
+        numbers = known.number[positions_of(known, frames.pts)]
+        source = WantedFrames(video, known, numbers, **{"chunk": self._batch, **open_options})
         parts = [self._of_pictures(rgb_of(batch)) for batch in source]
         return replace(frames, feat=torch.cat(parts) if parts else torch.empty(len(frames), 1))
 
@@ -108,10 +108,3 @@ def _vectors(output: Any) -> Tensor:
     """Of a model's output, which is a tensor or has one, by the version of transformers."""
     vectors: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return vectors
-
-
-def _only_first(frames: Frames) -> Tensor:
-    """Nothing is known of key frames: everything from the first wanted frame on is decoded."""
-    key = torch.zeros(len(frames), dtype=torch.bool)
-    key[:1] = True
-    return key

@@ -48,6 +48,7 @@ def love_r1(
         most = min(slow_most, max(1, k // (2 * len(windows))))
         slow.append(own[pool.at_rate(inside, fps, most)])
     fine = torch.cat([*slow, torch.arange(0)]).unique()
+    fine = fine[pool.uniform(len(fine), k)]
     at = candidates(frames, k, fps=fps)
     rest = at[~torch.isin(at, fine)]
     if len(rest) < k - len(fine):  # the windows took what the stream needs
@@ -95,7 +96,7 @@ def date(
     strict: bool = False,
 ) -> Plan:
     """DATE's TASS (arXiv 2509.09263): the most relevant frames that keep a shrinking distance.
-    Its time stamps (TIM): ``labels.after(plan.stamps(2, "first"))``. ``strict``: under-fills.
+    Its time stamps (TIM): ``labels.seconds(plan.stamps(2, "first"))``. ``strict``: under-fills.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, fps=fps)
