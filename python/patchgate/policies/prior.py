@@ -58,10 +58,11 @@ class CappedGate(Gate):
         shares = self._shares[self._next : self._next + count]
         if len(shares) < count:
             raise ValueError(f"expected {len(self._shares)} frames in all, got more")
+        if min(shares, default=1.0) >= 1:
+            self._next += count
+            return super().push(planes)
         parts = [self._one(planes[t * f : t * f + f], share) for t, share in enumerate(shares)]
         self._next += count
-        if not parts:
-            return super().push(planes)
         return GateResult(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     def _one(self, planes: Tensor, share: float) -> GateResult:
