@@ -196,6 +196,8 @@ def test_a_tower_looks_twice():
     valid(tokens)
     rows = torch.isin(tokens.pts_seconds, plan.pts)
     assert tokens.dense()[rows].equal(one.dense())
+    with pytest.raises(TypeError, match="made by patchgate.gated"):
+        Looker(BOOK, model.vision_model)
     with pytest.raises(ValueError, match="frames of one size"):
         looker.look(plan.replaced(scale=plan.scale * 2))
 

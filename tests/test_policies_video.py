@@ -30,7 +30,10 @@ def gate(**more):
 # --- containers ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["h264.mp4", "late.mp4", "vp9.webm"])
+@pytest.mark.parametrize(
+    "name",
+    ["h264.mp4", "late.mkv", "hevc.ts", "vp9.webm", "mpeg4.avi", "mpeg4-b.mp4", "vfr.mkv"],
+)
 def test_a_container_tells_what_decoding_does(name):
     path = clips.clip(name)
     frames = container_frames(path)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from patchgate.decode import open_video
 from patchgate.decode.source import VideoSource
@@ -65,11 +66,17 @@ class Looker:
         self.frames: Frames = container_frames(video)
         self.decoded = 0
         self._video, self._options, self._gate, self._size = video, open_options, gate, size
-        if tower is None or isinstance(tower, GatedTower):
-            self._tower: GatedTower | None = tower
-            self._tower_of: TowerOf | None = None
+        self._tower: GatedTower | None = None
+        self._tower_of: TowerOf | None = None
+        if isinstance(tower, GatedTower):
+            self._tower = tower
+        elif isinstance(tower, nn.Module):
+            raise TypeError(
+                "tower: expected one made by patchgate.gated(...) or a function from scale to one, "
+                f"got {type(tower).__name__}"
+            )
         else:
-            self._tower, self._tower_of = None, tower
+            self._tower_of = tower
         self._known: dict[tuple[float, Unit], _Known] = {}
         self._gate_at(1.0)  # says now what does not fit
 
