@@ -11,7 +11,7 @@ from torch import Tensor
 
 from patchgate._check import checked_count, checked_number
 from patchgate.policies import pick, pool, published, spend
-from patchgate.policies.agent import around
+from patchgate.policies.again import around
 from patchgate.policies.budget import Budget
 from patchgate.policies.compose import candidates, plan
 from patchgate.policies.compose import published as as_published
