@@ -74,7 +74,7 @@ def plan(
     ] = None,
     features: Annotated[
         Path | None, typer.Option("--features", metavar="F.npy", show_default=False,
-                                  help="Features of each of them, [frames, numbers].")
+                                  help="Features of each of them: frames x numbers.")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="What the policy's public code does, its defects "

@@ -6,7 +6,7 @@ pool.py     which frames are candidates        grids.py    tokens of a frame aft
 pick.py     which survive, by a score          budget.py   frames and tokens
 diverse.py  .. by features                     frames.py   candidates and what is known of them
 spend.py    in what detail each is shown       plan.py     frames, detail, cost; sets of plans
-again.py     windows, for a second look         labels.py   how times are told to a model
+again.py    windows, for a second look        labels.py   how times are told to a model
 
 What knows of videos: container.py (times and key frames, with no decoding), statistics.py (the
 gate's, by the way), scorer.py (of a query), prior.py (a plan's ratio as a cap on the gate),
