@@ -47,6 +47,7 @@ bench: setup
 reading: setup
 	$(BIN)/python benchmarks/reading/refinements.py
 	$(BIN)/python benchmarks/reading/curve.py
+	$(BIN)/python benchmarks/policies.py
 	$(BIN)/python benchmarks/table.py
 
 lint: setup

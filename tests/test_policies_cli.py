@@ -64,6 +64,14 @@ def test_a_policy_of_the_gates_statistics_decodes():
     assert facts["chosen"][0]["tokens"] == 64  # 112 / 14 squared: the grid's own
 
 
+def test_scores_do_in_place_of_statistics_only_where_they_can(scores):
+    facts = facts_of("--policy", "slice", "--frames", 6, "--scores", scores)
+    assert facts["candidates"] == facts_of("--frames", 6)["candidates"] == 109
+    plain = facts_of("--policy", "mgsampler", "--frames", 6, "--size", 56)
+    scored = facts_of("--policy", "mgsampler", "--frames", 6, "--size", 56, "--scores", scores)
+    assert plain["chosen"] == scored["chosen"]
+
+
 def test_candidates_follow_the_options_of_reading():
     facts = facts_of("--frames", 200, "--fps", 5, "--start", 1, "--end", 2)
     seconds = [one["seconds"] for one in facts["chosen"]]

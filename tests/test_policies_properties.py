@@ -60,7 +60,7 @@ def frames_of(s):
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(s=scores(), k=st.integers(1, 70))
 def test_as_many_frames_as_asked_for_each_once_in_order(name, s, k):
     clip = frames_of(s)
@@ -78,7 +78,7 @@ def test_as_many_frames_as_asked_for_each_once_in_order(name, s, k):
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     s=scores(),
     tokens=st.integers(200, 20_000),
@@ -94,7 +94,7 @@ def test_never_over_the_budget(name, s, tokens, k, grid):
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(s=scores(least=2), k=st.integers(1, 40), a=st.sampled_from([0.25, 2.0, 1024.0]),
        b=st.integers(-500, 500))  # fmt: skip
 def test_only_the_order_and_spacing_of_scores_count(name, s, k, a, b):

@@ -1,7 +1,7 @@
 """patchgate: every frame becomes vision tokens; only the patches that changed are paid for."""
 
 from patchgate import _ops as _ops  # loads the native library and registers the ops
-from patchgate import language, reference
+from patchgate import language, policies, reference
 from patchgate._host import build_info
 from patchgate.decode import Colour, FrameBatch, Video, open_video
 from patchgate.encoders.calibrate import Calibration, calibrate
@@ -30,6 +30,7 @@ __all__ = [
     "language",
     "merge",
     "open_video",
+    "policies",
     "reference",
     "scenes",
     "tokenize",

@@ -44,7 +44,7 @@ class VideoTokens:
     """
 
     features: Tensor  # [K, D]: a tower's, or (D = f * C * p * p) the cell's own u8 samples
-    frame: Tensor  # [K] int64: the frame that emitted the token; < 0: before this slice
+    frame: Tensor  # [K] int64: the frame that emitted the token; < 0: none of these
     cell: Tensor  # [K, 2] int64: (row, column) in cells
     span: Tensor  # [K] int64: frames from the token's own to the last that it explains a cell of
     pts_seconds: Tensor  # [T] float64

@@ -74,7 +74,7 @@ def plan(
     ] = None,
     features: Annotated[
         Path | None, typer.Option("--features", metavar="F.npy", show_default=False,
-                                  help="Features of each of them, [frames, numbers].")
+                                  help="Features of each of them: frames x numbers.")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="What the policy's public code does, its defects "
@@ -95,7 +95,8 @@ def plan(
         not_the_video(video, output)
         with as_usage_error():
             budget = Budget(frames, tokens, _grid(grid, rounding, video, wanted))
-        seen = _frames(video, wanted, options, named.needs, scores, features)
+        decode = bool(_PIXELS & set(named.needs)) and not (named.or_scores and scores is not None)
+        seen = _frames(video, wanted, options, decode, scores, features)
         chosen = named.run(seen, budget, **({"strict": True} if strict else {}))
         facts = _facts(video, policy, budget, seen, chosen)
         if output is not None:
@@ -129,12 +130,12 @@ def _frames(
     video: str,
     gate: Gate,
     options: dict[str, Any],
-    needs: tuple[str, ...],
+    decode: bool,
     scores: Path | None,
     features: Path | None,
 ) -> Frames:
-    """The candidates; decoded only if the policy asks for what no container tells."""
-    if _PIXELS & set(needs) and not (scores is not None and needs == ("delta",)):
+    """The candidates, with what the gate knows of them if they are to be decoded."""
+    if decode:
         _, frames = tokenize_with_statistics(video, gate=gate, **options)
     else:
         frames = container_frames(video)

@@ -6,20 +6,22 @@ pool.py     which frames are candidates        grids.py    tokens of a frame aft
 pick.py     which survive, by a score          budget.py   frames and tokens
 diverse.py  .. by features                     frames.py   candidates and what is known of them
 spend.py    in what detail each is shown       plan.py     frames, detail, cost; sets of plans
-agent.py    windows, for a second look         labels.py   how times are told to a model
+again.py    windows, for a second look        labels.py   how times are told to a model
 
 What knows of videos: container.py (times and key frames, with no decoding), statistics.py (the
 gate's, by the way), scorer.py (of a query), prior.py (a plan's ratio as a cap on the gate),
 looker.py with wanted.py and joined.py (looks again, and does nothing twice).
 
-seeds.py, peers.py, focus.py: the literature's systems, a composition each; registry.py lists them;
-published.py is what their public code does, defects included. docs/policies.md says what is what.
+seeds.py, peers.py, f2c.py, focus.py: the literature's systems, a composition each, listed in
+registry.py; published.py is what their public code does, defects included. docs/policies.md says
+what is what.
 """
 
 from patchgate.policies import diverse, labels, pick, pool, spend
-from patchgate.policies.agent import around, window
+from patchgate.policies.again import around, window
 from patchgate.policies.budget import Budget
 from patchgate.policies.container import container_frames
+from patchgate.policies.f2c import f2c
 from patchgate.policies.focus import focus
 from patchgate.policies.frames import Frames
 from patchgate.policies.grids import Cells, Grid, llava_onevision, qwen3_vl, qwen25_vl, siglip
@@ -35,7 +37,6 @@ from patchgate.policies.seeds import (
     cvvae,
     date,
     earl,
-    f2c,
     frame_skip,
     framethinker,
     kffocus,

@@ -43,11 +43,14 @@ def focus(
     arm = torch.arange(n) // size  # [N]
     arms = int(arm[-1]) + 1
     coarse = _coarse(n, size, arms, chance)
-    worth = _upper_bounds(coarse, frames.score(coarse), arm, arms)
+    scores = frames.score(coarse)
+    worth = _upper_bounds(coarse, scores, arm, arms)
     close = worth.argsort(descending=True, stable=True)[: max(_LEAST_ARMS, int(_SHARE * arms))]
     fine = _fine(close, n, size, max(1, round(size / rate)), chance)
-    seen = torch.cat([coarse, fine]).unique()
-    s = unit(scores := frames.score(seen))
+    new = fine[~torch.isin(fine, coarse)]  # nothing is scored twice
+    seen, order = torch.cat([coarse, new]).sort()
+    scores = torch.cat([scores, frames.score(new)])[order]
+    s = unit(scores)
     if s is None:
         return plan(frames, pool.uniform(n, k), budget)
     if not strict:

@@ -1,4 +1,4 @@
-"""Looks at a video again and again, and decodes and encodes no frame twice.
+"""Looks at a video again and again: what was tokenized once is not tokenized twice.
 
 Letters: T frames (or tubelets), f frames of a tubelet, K tokens.
 """
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from patchgate.decode import open_video
 from patchgate.decode.source import VideoSource
@@ -46,7 +47,7 @@ class Looker:
         open_options: of ``open_video``: ``chunk``, ``threads``, ``errors``.
 
     ``frames`` are the video's, to plan with; ``decoded`` counts the frames that came out of the
-    decoder so far.
+    decoder so far. All that was tokenized is kept.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: as ``open_video``, ``Gate`` and ``tokenize``.
@@ -60,14 +61,22 @@ class Looker:
         size: int | tuple[int, int] = DEFAULT_SIZE,
         **open_options: Any,
     ) -> None:
+        if strange := set(open_options) - {"chunk", "threads", "errors"}:
+            raise TypeError(f"Looker: expected chunk, threads or errors, got {sorted(strange)}")
         self.frames: Frames = container_frames(video)
         self.decoded = 0
         self._video, self._options, self._gate, self._size = video, open_options, gate, size
-        if tower is None or isinstance(tower, GatedTower):
-            self._tower: GatedTower | None = tower
-            self._tower_of: TowerOf | None = None
+        self._tower: GatedTower | None = None
+        self._tower_of: TowerOf | None = None
+        if isinstance(tower, GatedTower):
+            self._tower = tower
+        elif isinstance(tower, nn.Module):
+            raise TypeError(
+                "tower: expected one made by patchgate.gated(...) or a function from scale to one, "
+                f"got {type(tower).__name__}"
+            )
         else:
-            self._tower, self._tower_of = None, tower
+            self._tower_of = tower
         self._known: dict[tuple[float, Unit], _Known] = {}
         self._gate_at(1.0)  # says now what does not fit
 

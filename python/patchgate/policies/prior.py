@@ -4,8 +4,9 @@ Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h 
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -35,6 +36,15 @@ class CappedGate(Gate):
             raise ValueError("a share of less than 1 needs a threshold above 0, to be raised")
         self._next = 0
 
+    def fresh(self, **changes: Any) -> Self:
+        """A gate of the same shares and settings but for ``changes``, with no state."""
+        return type(self)(self._shares, **{**asdict(self.settings), **changes})
+
+    def reset(self, streams: Iterable[int] | Tensor | None = None) -> None:
+        """Forgets the stream: the next frame is the first again."""
+        super().reset(streams)
+        self._next = 0
+
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
         """As ``Gate.push``, of one stream and whole tubelets, without a map of your own.
 
@@ -48,10 +58,11 @@ class CappedGate(Gate):
         shares = self._shares[self._next : self._next + count]
         if len(shares) < count:
             raise ValueError(f"expected {len(self._shares)} frames in all, got more")
+        if min(shares, default=1.0) >= 1:
+            self._next += count
+            return super().push(planes)
         parts = [self._one(planes[t * f : t * f + f], share) for t, share in enumerate(shares)]
         self._next += count
-        if not parts:
-            return super().push(planes)
         return GateResult(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     def _one(self, planes: Tensor, share: float) -> GateResult:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from patchgate.policies import peers, seeds
+from patchgate.policies.f2c import f2c
 from patchgate.policies.focus import focus
 from patchgate.policies.plan import Plan
 
@@ -14,6 +15,7 @@ class Named(NamedTuple):
 
     run: Callable[..., Plan]
     needs: tuple[str, ...] = ()  # fields of Frames that must be set
+    or_scores: bool = False  # ``rel`` will do in their place
 
     @property
     def has_strict(self) -> bool:
@@ -32,7 +34,7 @@ POLICIES: dict[str, Named] = {
     "frame_skip": Named(seeds.frame_skip),
     "chronoforge": Named(seeds.chronoforge, ("delta",)),
     "kffocus": Named(seeds.kffocus, ("key",)),
-    "f2c": Named(seeds.f2c, ("rel",)),
+    "f2c": Named(f2c, ("rel",)),
     "cvvae": Named(seeds.cvvae),
     "aks": Named(peers.aks, ("rel",)),
     "bolt": Named(peers.bolt, ("rel",)),
@@ -40,6 +42,6 @@ POLICIES: dict[str, Named] = {
     "q_frame": Named(peers.q_frame, ("rel",)),
     "maxinfo": Named(peers.maxinfo, ("feat",)),
     "mgsampler": Named(peers.mgsampler, ("delta",)),
-    "slice": Named(peers.slice, ("delta",)),  # or rel
+    "slice": Named(peers.slice, ("delta",), or_scores=True),
     "focus": Named(focus, ("rel",)),
 }

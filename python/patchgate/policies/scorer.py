@@ -11,8 +11,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from patchgate._check import checked_count
+from patchgate.colour import yuv_to_rgb
+from patchgate.decode import FrameBatch
 from patchgate.decode.source import VideoSource
-from patchgate.gather import rgb_frames
+from patchgate.grid import to_grid
+from patchgate.policies.container import container_frames, positions_of
 from patchgate.policies.frames import Frames
 from patchgate.policies.wanted import WantedFrames
 
@@ -51,14 +54,13 @@ class DualEncoder:
         """The frames with ``feat`` ``[N, C]`` of length 1, in the model's dtype, on the CPU.
 
         Args:
-            video: that the frames are of, as ``container_frames`` or a pool of it has them.
+            video: that the frames are of, by their times.
             open_options: of ``open_video``.
         """
-        known = frames if frames.key is not None else replace(frames, key=_only_first(frames))
-        source = WantedFrames(
-            video, known, frames.number, **{"chunk": self._batch, **open_options}
-        )  # fmt: skip
-        parts = [self._of_pictures(rgb_frames(batch)) for batch in source]
+        known = container_frames(video)
+        numbers = known.number[positions_of(known, frames.pts)]
+        source = WantedFrames(video, known, numbers, **{"chunk": self._batch, **open_options})
+        parts = [self._of_pictures(rgb_of(batch)) for batch in source]
         return replace(frames, feat=torch.cat(parts) if parts else torch.empty(len(frames), 1))
 
     def with_scores(self, frames: Frames, query: str | Tensor) -> Frames:
@@ -94,14 +96,15 @@ class DualEncoder:
         return normalize(_vectors(self._model.get_text_features(**inputs)), dim=1)[0].cpu()
 
 
+def rgb_of(batch: FrameBatch) -> Tensor:
+    """Whole frames ``[T, 3, H, W]`` uint8 by way of the gate's grid: several times faster than
+    ``gather.rgb_frames``, and up to a quarter of a pixel off in its colours.
+    """
+    planes = to_grid(batch, (batch.height, batch.width))
+    return yuv_to_rgb(planes, batch.colour.matrix)
+
+
 def _vectors(output: Any) -> Tensor:
     """Of a model's output, which is a tensor or has one, by the version of transformers."""
     vectors: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return vectors
-
-
-def _only_first(frames: Frames) -> Tensor:
-    """Nothing is known of key frames: everything from the first wanted frame on is decoded."""
-    key = torch.zeros(len(frames), dtype=torch.bool)
-    key[:1] = True
-    return key

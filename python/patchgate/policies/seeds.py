@@ -11,7 +11,7 @@ from torch import Tensor
 
 from patchgate._check import checked_count, checked_number
 from patchgate.policies import pick, pool, published, spend
-from patchgate.policies.agent import around
+from patchgate.policies.again import around
 from patchgate.policies.budget import Budget
 from patchgate.policies.compose import candidates, plan
 from patchgate.policies.compose import published as as_published
@@ -48,6 +48,7 @@ def love_r1(
         most = min(slow_most, max(1, k // (2 * len(windows))))
         slow.append(own[pool.at_rate(inside, fps, most)])
     fine = torch.cat([*slow, torch.arange(0)]).unique()
+    fine = fine[pool.uniform(len(fine), k)]
     at = candidates(frames, k, fps=fps)
     rest = at[~torch.isin(at, fine)]
     if len(rest) < k - len(fine):  # the windows took what the stream needs
@@ -95,7 +96,7 @@ def date(
     strict: bool = False,
 ) -> Plan:
     """DATE's TASS (arXiv 2509.09263): the most relevant frames that keep a shrinking distance.
-    Its time stamps (TIM): ``labels.after(plan.stamps(2, "first"))``. ``strict``: under-fills.
+    Its time stamps (TIM): ``labels.seconds(plan.stamps(2, "first"))``. ``strict``: under-fills.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, fps=fps)
@@ -195,56 +196,6 @@ def kffocus(
         full = frames.need("key")[at].clone()
     full[:1] = True  # a gate has nothing to compare the first frame with
     return plan(frames, at, budget, ratio=spend.keyed(full))
-
-
-def f2c(
-    frames: Frames,
-    budget: Budget,
-    *,
-    anchors: int | None = None,
-    coarsest: float = 2.0,
-    redundancy: float = 0.5,
-    length: float = 0.05,
-    fixed: int | None = None,
-) -> Plan:
-    """From Frames to Clips (arXiv 2510.02262): clips around the peaks of the relevance, the longer
-    the smaller their frames, so that each costs the same.
-
-    Args:
-        anchors: clips; None: as many as full frames fit.
-        coarsest: the largest scale; a clip has at most its square, times frames a clip.
-        redundancy, length: of the clip's length, see ``spend.clip_lengths``.
-        fixed: every clip has so many frames.
-    """
-    n, k = len(frames), budget.count(len(frames))
-    rel = frames.need("rel")
-    if pick.unit(rel) is None or k >= n:
-        return plan(frames, pool.uniform(n, k), budget)
-    k_a = min(k, anchors or k)
-    centre = pick.basins(rel, k_a)
-    longest = max(1, int(checked_number("coarsest", coarsest, 1, 1e3, "") ** 2 * k / k_a))
-    if fixed is None:
-        lengths = spend.clip_lengths(
-            rel, centre, frames.feat, min(longest, n), redundancy=redundancy, length=length
-        )
-    else:
-        lengths = torch.full_like(centre, min(checked_count("fixed", fixed, 1), n))
-    chosen: dict[int, tuple[float, int]] = {}  # frame -> its scale and clip
-    most = k if budget.frames else n
-    for clip in rel[centre].argsort(descending=True, stable=True).tolist():
-        l = int(lengths[clip])
-        scale = min(max(1.0, (k_a * l / k) ** 0.5), coarsest)
-        own = spend.clip_frames(centre[clip : clip + 1], l, n)[0].tolist()
-        for frame in sorted(own, key=lambda i: abs(i - int(centre[clip]))):
-            if frame in chosen or len(chosen) < most:
-                chosen[frame] = min(chosen.get(frame, (scale, clip)), (scale, clip))
-    at = torch.tensor(sorted(chosen))
-    if budget.frames:
-        at = pool.filled(at, n, k)
-    detail = [chosen.get(i, (1.0, k_a + i)) for i in at.tolist()]
-    scales, clips = zip(*detail, strict=True)
-    scale = torch.tensor(scales, dtype=torch.float64)
-    return plan(frames, at, budget, scale=scale, clip=torch.tensor(clips))
 
 
 def cvvae(frames: Frames, budget: Budget, *, group: int = 4) -> Plan:
