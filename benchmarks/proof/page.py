@@ -26,8 +26,8 @@ TOLD = {
     "by group": "The same clip by clip, every method tuned by an oracle that knows the answers; a "
     "method that has no setting that suffices keeps everything. Controls, methods inside the tower "
     "and our own adjacent gate with sub-blocks (nobody's method) are not counted as peers.",
-    "accuracy": "Share of all questions answered right, over all clips. `budget`: the tokens of so many "
-    "whole frames a second; `all`: every token of the frames that are looked at.",
+    "accuracy": "Share of all questions answered right, over all clips. `budget`: the tokens of so "
+    "many whole frames a second; `all`: every token of the frames that are looked at.",
     "rising": "Accuracy at 30 frames a second less that at 1; 95 % of a bootstrap over clips.",
     "by scene": "Ours, scene by scene.",
     "stages": "Milliseconds a frame by stage, medians of runs in turn. `speed-up`: over dense, the "

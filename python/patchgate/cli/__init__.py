@@ -1,7 +1,8 @@
-"""The command line: `patchgate tokenize`, `patchgate info`, `patchgate inspect`.
+"""The command line: `patchgate tokenize`, `patchgate info`, `patchgate inspect`, `patchgate bench`.
 
 options.py   the options that commands share, each with unit and default
-commands.py  what each command does, and the dict that it prints with --json; inspection.py
+commands.py  what each command does, and the dict that it prints with --json
+             (inspection.py, bench.py and bench_ways.py do the work of those)
 report.py    progress, warnings, errors and exit codes, Ctrl-C
 """
 
@@ -10,7 +11,10 @@ import io
 import signal
 import sys
 
+from patchgate.cli import bench
 from patchgate.cli.commands import app
+
+app.command()(bench.bench)
 
 
 def main() -> None:
