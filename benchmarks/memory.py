@@ -38,15 +38,23 @@ def looped(path: Path, times: int, target: Path) -> Path:
                 source = container.streams.video[0]
                 stream = stream or out.add_stream_from_template(source)
                 end = shift
-                for packet in container.demux(source):
-                    if packet.dts is None or packet.pts is None:
-                        continue
-                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                packets = [packet for packet in container.demux(source) if packet.size]
+                for packet, dts in zip(packets, decoding_times(packets), strict=True):
+                    assert packet.pts is not None
+                    packet.pts, packet.dts = packet.pts + shift, dts + shift
                     end = max(end, packet.pts + (packet.duration or 1))
                     packet.stream = stream
                     out.mux(packet)
                 shift = end
     return target
+
+
+def decoding_times(packets: list[av.Packet]) -> list[int]:
+    """Of packets in their order; Matroska leaves out those before the first reordered frame."""
+    times: list[int] = []
+    for packet in reversed(packets):
+        times.append(times[-1] - (packet.duration or 1) if packet.dts is None else packet.dts)
+    return times[::-1]
 
 
 def measure(clip: Path, minutes: float, folder: Path) -> dict[str, object]:

@@ -155,7 +155,7 @@ def accuracy(found: Sequence[Answered]) -> Iterator[dict[str, Any]]:
     for budget, method in dict.fromkeys((a.budget, a.method) for a in found):
         own = [a for a in found if (a.budget, a.method) == (budget, method)]
         by_rate = {rate: share([a for a in own if a.rate == rate]) for rate in RATES}
-        yield {"frames' worth a second": budget or "all", "method": method,
+        yield {"budget": budget or "all", "method": method,
                **{f"{rate} fps": value for rate, value in by_rate.items()}}  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def rising(found: Sequence[Answered]) -> Iterator[dict[str, Any]]:
         sums = gains[drawn].sum(1)  # [2000, 2]
         low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
         yield {
-            "frames' worth a second": budget or "all", "method": method,
+            "budget": budget or "all", "method": method,
             "gain": round(float(gains[:, 0].sum() / gains[:, 1].sum()), 3),
             "95 %": f"{low:.3f}..{high:.3f}",
         }  # fmt: skip
@@ -188,5 +188,5 @@ def by_scene(found: Sequence[Answered]) -> Iterator[dict[str, Any]]:
     own = [a for a in found if a.method == Ours.family]
     for budget, scene in dict.fromkeys((a.budget, a.scene) for a in own):
         these = [a for a in own if (a.budget, a.scene) == (budget, scene)]
-        yield {"frames' worth a second": budget, "scene": scene,
+        yield {"budget": budget, "scene": scene,
                **{f"{r} fps": share([a for a in these if a.rate == r]) for r in RATES}}  # fmt: skip

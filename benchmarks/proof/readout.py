@@ -21,7 +21,9 @@ from reading.viewers import OnPictures, load
 from proof.options import Options
 from proof.workers import spread
 
-READERS = {"ocr": "PP-OCR", "vit": "ViT"}
+READERS = {"vit": "ViT", "ocr": "PP-OCR"}
+STEPS = {"vit": 3, "ocr": 6}  # of sweeps, where few settings are wanted: PP-OCR is slow
+THRESHOLDS = (1, 2, 3, 6, 8, 12, 16, 24, 32)
 CONTROLS = ("uniform", "random")
 HALVED, LECTURES = ("scroll", "pan"), ("lecture", "slide", "formula", "code")  # groups with aims
 
@@ -56,31 +58,31 @@ def viewers(reader: str, few: bool) -> list[tuple[Any, tuple[Method, ...]]]:
     pictures = load(reader)[0]
     assert isinstance(pictures, OnPictures)
     before = OnPictures(READERS[reader], pictures.size, pictures.reader)
-    found: list[tuple[Any, tuple[Method, ...]]] = [(before, (Dense(), *before_tower(few)))]
+    step = STEPS[reader] if few else 1
+    found: list[tuple[Any, tuple[Method, ...]]] = [(before, (Dense(), *before_tower(step)))]
     if reader == "vit":
         inside = tuple(Inside(peer.name, value, pictures.reader.tower)
                        for peer in ENCODERS.values() for value in peer.sweep)  # fmt: skip
-        after = rivals("features", False)
+        after = rivals("features", 1)
         found.append((OnFeatures(READERS[reader], pictures.reader), (*after, *inside)))
     return found
 
 
-def before_tower(few: bool) -> tuple[Method, ...]:
-    """Ours, the peers that look at pixels, and the controls."""
-    step = 3 if few else 1
-    own = (ours(), *(ours(threshold=t) for t in (1, 2, 3, 6, 8, 12, 16, 24))) if few else OURS
+def before_tower(step: int) -> tuple[Method, ...]:
+    """Ours, the peers that look at pixels, and the controls; every ``step``-th of a sweep."""
+    own = (ours(), *(ours(threshold=t) for t in THRESHOLDS[::step])) if step > 1 else OURS
     clock = tuple(Uniform(rate) for rate in (1, 2, 5, 10, 25))
-    return (*own, *rivals("pixels", few), *rivals("clock", few), *clock,
+    return (*own, *rivals("pixels", step), *rivals("clock", step), *clock,
             *(AdjacentSubBlocks(level) for level in SWEEP[::step]))  # fmt: skip
 
 
-def rivals(looks: str, few: bool) -> tuple[Rival, ...]:
-    """At every setting of their sweeps and their own; uniform sampling has phases elsewhere."""
+def rivals(looks: str, step: int) -> tuple[Rival, ...]:
+    """At settings of their sweeps and at their own; uniform sampling has phases elsewhere."""
     found = []
     for peer in CHOOSERS.values():
         if peer.looks == looks and peer.name != "uniform":
-            values = peer.sweep[:: 3 if few else 1]
-            found += [Rival(peer.name, v) for v in dict.fromkeys((peer.own, *values))]
+            values = (peer.own, *peer.sweep[::step])
+            found += [Rival(peer.name, value) for value in dict.fromkeys(values)]
     return tuple(found)
 
 

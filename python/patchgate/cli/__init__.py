@@ -1,8 +1,9 @@
-"""The command line: `patchgate tokenize`, `info`, `inspect` and `plan`.
+"""The command line: `patchgate tokenize`, `info`, `inspect`, `plan` and `bench`.
 
 options.py   the options that commands share, each with unit and default
-commands.py  what each command does, and the dict that it prints with --json; inspection.py
-plan.py      what a policy would look at; adds its command to those
+commands.py  what the first three do, and the dict that they print with --json; inspection.py
+plan.py      what a policy would look at
+bench.py     what the gate saves and costs on a video; bench_ways.py
 report.py    progress, warnings, errors and exit codes, Ctrl-C
 """
 
@@ -11,9 +12,8 @@ import io
 import signal
 import sys
 
-from patchgate.cli import plan as plan
+from patchgate.cli import bench, plan  # each adds its command
 from patchgate.cli.commands import app
-
 
 def main() -> None:
     """Exit codes: 0 done, 1 bad input or output, 2 wrong usage, 128 + a signal that ended it."""
@@ -27,4 +27,4 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-__all__ = ["app", "main"]
+__all__ = ["app", "bench", "main", "plan"]

@@ -1,0 +1,87 @@
+"""What we lose on, said from the figures: the page begins with it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+OURS = "patchgate"
+ENOUGH_SPEED = 0.95  # of dense, on any clip at any concurrency
+OVER_RLT = 1.5  # on clips of a camera that stands still, at equal read-out
+Tables = dict[str, list[dict[str, Any]]]
+
+
+def of(sections: dict[str, Tables]) -> list[str]:
+    """One sentence each; empty where nothing is lost."""
+    found: list[str] = []
+    for name, told in (("readout", _reading), ("rates", _rates), ("speed", _speed)):
+        if name in sections:
+            found += told(sections[name])
+    return found
+
+
+def _reading(tables: Tables) -> Iterator[str]:
+    rows = tables["by group"]
+    missed = [row for row in rows if row[""] == "missed"]
+    more = [row for row in missed if row["ours / best"] > 1]
+    if missed:
+        yield (f"At equal reading, tuned clip by clip, the aim is missed in {len(missed)} of "
+               f"{len(rows)} groups.")  # fmt: skip
+    if more:
+        listed = ", ".join(f"{row['group']} ({row['reader']}: {row['best peer']}, ours "
+                           f"{row['ours / best']:g} x)" for row in more)  # fmt: skip
+        yield f"There the best peer keeps fewer tokens than ours in {len(more)}: {listed}."
+    for reader, own in _by_reader(tables["equal reading"]).items():
+        spent = {row["method"]: row["tokens/s"] for row in own if "tokens/s" in row}
+        fewer = [m for m, t in spent.items() if OURS in spent and t < spent[OURS]]
+        if OURS not in spent:
+            yield f"{reader}: none of our settings retains 99 % over all clips."
+        elif fewer:
+            listed = ", ".join(f"{m} {spent[m]}" for m in fewer)
+            yield (f"{reader}: with one setting for all clips that retains 99 %, fewer tokens a "
+                   f"second than our {spent[OURS]}: {listed}.")  # fmt: skip
+
+
+def _by_reader(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    return {name: [row for row in rows if row["reader"] == name]
+            for name in dict.fromkeys(row["reader"] for row in rows)}  # fmt: skip
+
+
+def _rates(tables: Tables) -> Iterator[str]:
+    for budget in dict.fromkeys(row["budget"] for row in tables["rising"]):
+        own = [row for row in tables["rising"] if row["budget"] == budget]
+        gain = {row["method"]: row["gain"] for row in own}
+        if OURS not in gain:
+            continue
+        if gain[OURS] <= 0:
+            yield (f"At the tokens of {budget} frames a second, 30 frames a second tell ours no "
+                   f"more than 1 ({gain[OURS]:+.3f}).")  # fmt: skip
+        last = {row["method"]: row["30 fps"] for row in tables["accuracy"]
+                if row["budget"] == budget and row["30 fps"] != "-"}  # fmt: skip
+        better = [f"{m} ({last[m]:.3f})" for m in last if last[m] > last.get(OURS, 0)]
+        if better:
+            yield (f"At the tokens of {budget} frames a second and 30 frames a second looked at, "
+                   f"more is answered than with ours ({last[OURS]:.3f}) by: "
+                   f"{', '.join(better)}.")  # fmt: skip
+    for row in tables["by scene"]:
+        if "-" not in (row["1 fps"], row["30 fps"]) and row["30 fps"] < row["1 fps"]:
+            yield (f"Scene {row['scene']}: at the tokens of {row['budget']} frames a second ours "
+                   f"falls from {row['1 fps']:.3f} at 1 to {row['30 fps']:.3f} at 30 frames a "
+                   "second.")  # fmt: skip
+
+
+def _speed(tables: Tables) -> Iterator[str]:
+    for row in tables["stages"]:
+        if row["method"].startswith(OURS) and row["speed-up"] < ENOUGH_SPEED:
+            yield (f"{row['clip']}: {row['method']} runs at {row['speed-up']:g} x the speed of the "
+                   "dense tower.")  # fmt: skip
+    for row in tables["streams"]:
+        if row["method"].startswith(OURS) and row["of dense"] < ENOUGH_SPEED:
+            yield (f"{row['clip']}, {row['streams']} live streams: {row['method']} runs at "
+                   f"{row['of dense']:g} x the speed of the dense tower.")  # fmt: skip
+    for clip in dict.fromkeys(row["clip"] for row in tables["stages"]):
+        spent = {r["method"]: r["ms a frame"] for r in tables["stages"] if r["clip"] == clip}
+        rivals = [name for name in spent if name.startswith("RLT, tau=")] or ["RLT"]
+        mine = f"{OURS}, kept cells only"
+        for name in rivals:
+            if name in spent and mine in spent and spent[name] < OVER_RLT * spent[mine]:
+                yield (f"{clip}: {name} takes {spent[name]:g} ms a frame, {mine} {spent[mine]:g}: "
+                       f"less than {OVER_RLT:g} x.")  # fmt: skip

@@ -1,0 +1,130 @@
+"""docs/RESULTS.md, written from the JSON of the sections."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import harness
+import table
+
+from proof import losses, plot, speed
+
+DOCS = harness.ROOT / "docs"
+COMMAND = "python benchmarks/proof/run.py"
+TITLES = {
+    "readout": "What can still be read",
+    "rates": "More frames a second at a fixed number of tokens",
+    "speed": "Time",
+    "scaling": "What grows with what",
+}
+TOLD = {
+    "defaults": "Every method at its authors' own setting. `kept`: tokens that leave the tower, of "
+    "all; `work`: of the dense tower's operations (before a tower: kept cells that attend to all "
+    "of their frame).",
+    "equal reading": "Of each method, the one setting of fewest tokens that retains 99 % of what "
+    "is read from the dense video, over all clips together.",
+    "by group": "The same clip by clip, every method tuned by an oracle that knows the answers; a "
+    "method that has no setting that suffices keeps everything. Controls, methods inside the tower "
+    "and our own adjacent gate with sub-blocks (nobody's method) are not counted as peers.",
+    "accuracy": "Share of all questions answered right, over all clips. `budget`: the tokens of so "
+    "many whole frames a second; `all`: every token of the frames that are looked at.",
+    "rising": "Accuracy at 30 frames a second less that at 1; 95 % of a bootstrap over clips.",
+    "by scene": "Ours, scene by scene.",
+    "stages": "Milliseconds a frame by stage, medians of runs in turn. `speed-up`: over dense, the "
+    "gate's time included. The last column is 1 for a method whose time falls as its tokens do.",
+    "streams": "So many live streams that each bring four frames a tick; all served on the same "
+    "threads. RLT packs all streams in one call, dense batches them, ours is one state a stream.",
+    "memory": "The peak of one run above what was there before it, in a process of its own.",
+    "frames a second": "The same four seconds of video looked at more and more often.",
+    "resolution": "Grid, gate and the kept cells' pixels, without a tower; RLT's mask on random "
+    "floats of that size beside it.",
+    "length": "The command line on one clip that is played again and again.",
+}
+SKIPPED = ("curve",)  # too long for a page; it is drawn
+
+
+def publish(folder: Path) -> None:
+    """The page and its plots, from the sections that are there."""
+    sections = {
+        name: json.loads((folder / f"{name}.json").read_text())
+        for name in TITLES
+        if (folder / f"{name}.json").exists()
+    }
+    tables = {name: section["rows"] for name, section in sections.items()}
+    home = folder == harness.RESULTS / "proof"
+    pictures = (DOCS / "results") if home else folder
+    drawn = _draw(tables, pictures)
+    text = page(sections, {name: f"{pictures.name}/{path.name}" for name, path in drawn.items()})
+    (DOCS / "RESULTS.md" if home else folder / "RESULTS.md").write_text(text)
+
+
+def _draw(tables: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """The plots of the sections that are there."""
+    drawn = {name: folder / f"{name}.png" for name in tables}
+    for name, path in drawn.items():
+        if name == "readout":
+            plot.reading(tables[name]["curve"], path)
+        elif name == "rates":
+            plot.rates(tables[name]["accuracy"], path)
+        elif name == "speed":
+            plot.stages(tables[name]["stages"], speed.STAGES, path)
+        else:
+            plot.scaling(tables[name], path)
+    return drawn
+
+
+def page(sections: dict[str, Any], pictures: dict[str, str]) -> str:
+    """Of sections as their files hold them; ``pictures``: their plots, from where the page is."""
+    lost = losses.of({name: section["rows"] for name, section in sections.items()})
+    lines = [
+        "# Results", "",
+        "Every peer beside ours: what is still read, at which number of tokens, in what time. "
+        "Written by `benchmarks/proof/page.py` from the JSON in `benchmarks/results/proof/`; no "
+        "figure is typed by hand. The peers: `benchmarks/peers/`, one file each, from their "
+        "definitions.", "",
+        "## What we lose on", "",
+        *([f"- {each}" for each in lost] or ["Nothing in what was measured."]),
+        *[f"- Not measured yet: {TITLES[name].lower()} (`{COMMAND} {name}`)."
+          for name in TITLES if name not in sections],
+        "- No language model was asked: no weights of one can be had here. Reading is done by "
+        "PP-OCR and by a small transformer that was trained for it.",
+        "- Time and memory are those of a CPU.", "",
+        *_fairness(),
+    ]  # fmt: skip
+    for name, section in sections.items():
+        lines += ["", f"## {TITLES[name]}", "", _told(section["provenance"]), ""]
+        if name in pictures:
+            lines += [f"![{TITLES[name]}]({pictures[name]})", ""]
+        for title, rows in section["rows"].items():
+            if title not in SKIPPED and rows:
+                lines += [f"### {title.capitalize()}", "", TOLD[title], ""]
+                lines += [*table.markdown(rows), ""]
+    lines += [
+        "", "## To do it again", "", "```",
+        f"{COMMAND}            # all of it: hours; each section says above what it took",
+        f"{COMMAND} readout    # or a section: readout, rates, speed, scaling",
+        f"{COMMAND} --quick    # that it all runs",
+        f"{COMMAND} --redraw   # this page, from the JSON", "```", "",
+        "`PATCHGATE_CLIPS=folder` names other videos to be timed, `--clips`, `--seconds` and "
+        "`--few` make the rendered ones fewer. On a video of yours: `patchgate bench VIDEO`.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _fairness() -> list[str]:
+    return [
+        "## What is the same for all", "",
+        "- The same decoded frames in memory, the same conversion and resizing (ours, which is "
+        "fast), the same tower, the same attention kernels. The gate's time is counted.",
+        "- Peers are vectorised: none loses by a Python loop that its method does not need.",
+        "- A peer that drops cells before the tower is read as if the tower saw whole frames, with "
+        "every dropped cell as it was kept last; most of them give it less.",
+        "- A peer after the tower is given the dense tower's features of every frame.",
+        "- A peer that keeps a budget gets exactly ours; one with a threshold is bisected to it.",
+    ]  # fmt: skip
+
+
+def _told(source: dict[str, Any]) -> str:
+    """Where a section's figures come from; what else ran then matters for time only."""
+    load = source["load average before"]
+    return f"{table.told(source)} Load of the machine when it began: {load}; {source['seconds']} s."

@@ -1,0 +1,193 @@
+"""Where the time goes: stage by stage, in live streams, and how much memory it takes.
+
+Same decoded frames in memory, same tower of random weights, same kernels; methods take turns, so
+that a slow moment hits all alike.
+"""
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import harness
+import numpy as np
+import torch
+from peers import rlt
+
+from patchgate import FrameBatch
+from patchgate.pipeline import StageSeconds
+from proof import ways
+from proof.frames import again, decoded, part
+from proof.options import Options
+from proof.towers import Sized
+
+STAGES = ("grid", "gate", "compact", "gather", "encode", "merge")
+STREAMS = (1, 8, 32)
+TICK = 4  # frames that each stream brings at a time
+
+
+def measure(options: Options) -> dict[str, list[dict[str, Any]]]:
+    """All tables, over the clips of ``PATCHGATE_CLIPS`` or those that ship."""
+    quick = options.quick
+    tower = Sized("tiny/16-96" if quick else "SigLIP base/16-224")
+    frames, rounds = (16, 1) if quick else (64, 3)
+    clips = harness.clips()[: 1 if quick else None]
+    stages = [row for path in clips for row in by_stage(tower, path, frames, rounds)]
+    streams = [row for path in clips for row in in_streams(tower, path, 2 if quick else 6)]
+    return {
+        "stages": [{"tower": tower.name, **row} for row in stages],
+        "streams": [{"tower": tower.name, **row} for row in streams],
+        "memory": list(memory(tower.name, clips[0], frames, 2 if quick else None)),
+    }
+
+
+def by_stage(tower: Sized, path: Path, frames: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """Milliseconds a frame of every method, and what they come to."""
+    batch = decoded(path, frames)
+    methods = ways.all_of(tower, equal_tau())
+    runs: dict[str, list[tuple[ways.Done, dict[str, float], float]]] = {}
+    for _ in range(rounds + 1):  # the first warms
+        for name, way in methods.items():
+            runs.setdefault(name, []).append(ways.timed(way, batch))
+    plain = [spent for *_, spent in runs["dense"][1:]]
+    cells = len(batch) * tower.cells[0] * tower.cells[1]
+    for name, found in runs.items():
+        done, _, _ = found[0]
+        seconds = [spent for *_, spent in found[1:]]
+        speedup = harness.ratio(plain, seconds)
+        kept = done.tokens / cells
+        yield {
+            "clip": path.name, "method": name, "kept": round(kept, 4),
+            **{stage: _ms([each[1].get(stage, 0.0) for each in found[1:]], len(batch))
+               for stage in STAGES},
+            "ms a frame": _ms(seconds, len(batch)),
+            "speed-up": round(speedup, 2),
+            "of the tower's work": round(done.flops / (tower.frame_flops * len(batch)), 4),
+            "speed-up / token reduction": round(speedup * kept, 3),
+        }  # fmt: skip
+
+
+def _ms(seconds: list[float], frames: int) -> float:
+    return round(1e3 * median(seconds) / frames, 3)
+
+
+def equal_tau() -> float | None:
+    """The tau at which RLT reads as well as the dense video, if ``readout`` has been run."""
+    path = harness.RESULTS / "proof" / "readout.json"
+    if not path.exists():
+        return None
+    rows = json.loads(path.read_text())["rows"]["equal reading"]
+    own = [row["setting"] for row in rows if row["method"] == "RLT" and "tau=" in row["setting"]]
+    return min((float(setting.removeprefix("tau=")) for setting in own), default=None)
+
+
+# --- live streams -----------------------------------------------------------------------------
+
+
+def in_streams(tower: Sized, path: Path, ticks: int) -> Iterator[dict[str, Any]]:
+    """C streams that each bring four frames at a time; all have shown their first frames."""
+    film = decoded(path, TICK * (ticks + 1))
+    for count in STREAMS[: 2 if ticks < 3 else None]:
+        servers: dict[str, Callable[[list[FrameBatch]], Any]] = {
+            "dense": partial(_dense, tower),
+            "patchgate, residual": Gated(tower, count, tolerance=float("inf")),
+            "patchgate, kept cells only": Gated(tower, count, context="kept"),
+            "RLT": Rlt(tower, count),
+        }
+        spent: dict[str, list[float]] = {name: [] for name in servers}
+        for tick in range(ticks + 1):
+            # Streams are not in step: each is elsewhere in the clip.
+            arrived = [_at(film, tick * TICK + 7 * stream) for stream in range(count)]
+            for name, serve in servers.items():
+                start = time.perf_counter()
+                with torch.inference_mode():
+                    serve(arrived)
+                spent[name].append(time.perf_counter() - start)
+        for name, every in spent.items():
+            later = np.array(every[1:])
+            yield {
+                "clip": path.name, "streams": count, "method": name,
+                "frames/s": round(count * TICK / float(np.median(later)), 1),
+                "of dense": round(harness.ratio(spent["dense"][1:], every[1:]), 2),
+                "p50 ms a tick": round(1e3 * float(np.quantile(later, 0.5)), 1),
+                "p99 ms a tick": round(1e3 * float(np.quantile(later, 0.99)), 1),
+            }  # fmt: skip
+
+
+def _at(film: FrameBatch, first: int) -> FrameBatch:
+    start = first % (len(film) - TICK + 1)
+    return part(film, start, start + TICK)
+
+
+def _dense(tower: Sized, arrived: list[FrameBatch]) -> None:
+    """All streams' frames in batches."""
+    pixels = torch.cat([ways.prepared(tower, batch) for batch in arrived])
+    ways.encoded(tower, pixels, StageSeconds().time)
+
+
+class Gated:
+    """One of ours for each stream."""
+
+    def __init__(self, tower: Sized, count: int, **settings: Any) -> None:
+        self._live = [ways.Live(tower, **settings) for _ in range(count)]
+
+    def __call__(self, arrived: list[FrameBatch]) -> None:
+        for live, batch in zip(self._live, arrived, strict=True):
+            live.push(batch, StageSeconds().time)
+
+
+class Rlt:
+    """RLT of each stream against its last frame, all kept patches in one call."""
+
+    def __init__(self, tower: Sized, count: int) -> None:
+        self._tower, self._gated = tower, tower.gated(context="kept")
+        self._last: list[torch.Tensor | None] = [None] * count
+
+    def __call__(self, arrived: list[FrameBatch]) -> None:
+        pixels = [ways.prepared(self._tower, batch) for batch in arrived]
+        keep = []
+        for stream, own in enumerate(pixels):
+            last = self._last[stream]
+            known = own if last is None else torch.cat([last, own])
+            keep.append(rlt.keep_mask(known, self._tower.patch)[-len(own) :])
+            self._last[stream] = own[-1:]
+        mask = torch.cat(keep)  # [T, h, w]
+        index = mask.flatten().nonzero().flatten()
+        lengths = mask.flatten(1).sum(1)
+        cu_seqlens = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        rows = self._gated._family.rows(torch.cat(pixels), index)
+        self._gated.encode(rows, index % mask[0].numel(), cu_seqlens)
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+
+def memory(tower: str, path: Path, frames: int, most: int | None) -> Iterator[dict[str, Any]]:
+    """The most that each method takes above what was there before, in a process of its own."""
+    for name in list(ways.all_of(Sized(tower)))[:most]:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, context) as pool:
+            peak = pool.submit(_peak, tower, name, path, frames).result()
+        yield {"clip": path.name, "method": name, "MB above before": round(peak / 1e6)}
+
+
+def _peak(size: str, name: str, path: Path, frames: int) -> int:
+    torch.set_num_threads(harness.THREADS)
+    tower, batch = Sized(size), decoded(path, frames)
+    way = ways.all_of(tower)[name]
+    ways.timed(way, again(batch, 1))  # loads what is loaded once
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is what is there now
+    start = _bytes("VmHWM")
+    ways.timed(way, batch)
+    return _bytes("VmHWM") - start
+
+
+def _bytes(field: str) -> int:
+    """Of this process, by Linux' own count."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))

@@ -1,0 +1,243 @@
+"""Every method from decoded frames in memory to features, its stages timed.
+
+All of them convert, resize and normalise by the same op (``gather``), attend by the same kernels
+and run the same tower; a peer's kept patches are packed as ours are. Ours goes on with a stream, so
+many frames at a time; peers are given the whole clip at once.
+
+Letters: T frames, h w cells, N = h * w, K kept cells, D features.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from peers import CHOOSERS, ENCODERS, Choice, uniform
+from torch import Tensor
+
+from patchgate import FrameBatch, Gate, _ops
+from patchgate.encoders.work import Work
+from patchgate.features import KeptCells, TowerFeatures
+from patchgate.gather import gather
+from patchgate.pipeline import StageSeconds
+from proof.frames import parts, picked
+from proof.towers import Sized
+
+BATCH = 16  # frames of the dense tower at a time
+CHUNK = 32  # frames of ours at a time
+Timer = Callable[[str], AbstractContextManager[None]]
+
+
+class Done(NamedTuple):
+    """What one run made of a clip."""
+
+    tokens: int  # that leave the tower
+    flops: float  # of the tower
+    features: Tensor  # [K, D]
+
+
+Way = Callable[[FrameBatch, Timer], Done]
+
+
+class Live:
+    """Our stages with their state: what ``patchgate.tokenize`` does with a batch of frames."""
+
+    def __init__(self, tower: Sized, **settings: Any) -> None:
+        self._gated = tower.gated(**settings)
+        size = (tower.cells[0] * tower.patch, tower.cells[1] * tower.patch)
+        self._features = TowerFeatures(self._gated, size)
+        self._gate = Gate(**{**vars(self._gated.gate_settings), "size": size})
+
+    def push(self, batch: FrameBatch, stage: Timer) -> Tensor:
+        """The kept cells' features, ``[K, D]``."""
+        with stage("grid"):
+            planes = self._features.look(batch)
+        with stage("gate"):
+            result = self._gate.push(planes)
+        with stage("compact"):
+            index, cu_seqlens, count = _ops.compact(result.kind, result.kind.numel())
+            assert self._gate.picture_ids is not None
+            names = self._gate.picture_ids.flatten().long()
+            kept = KeptCells(index[: int(count)], cu_seqlens, result.source, names)
+        return self._features.of(planes, batch, kept, stage)
+
+    @property
+    def work(self) -> Work:
+        """Of the last push."""
+        return self._features._tower.last_work  # type: ignore[return-value]
+
+
+def ours(tower: Sized, **settings: Any) -> Way:
+    def way(batch: FrameBatch, stage: Timer) -> Done:
+        live, found, work = Live(tower, **settings), [], []
+        for some in parts(batch, CHUNK):
+            found.append(live.push(some, stage))
+            work.append(live.work)
+        features = torch.cat(found)
+        return Done(len(features), Work.total(work).gated_flops, features)
+
+    return way
+
+
+def dense(tower: Sized) -> Way:
+    def way(batch: FrameBatch, stage: Timer) -> Done:
+        with stage("gather"):
+            pixels = prepared(tower, batch)
+        features = encoded(tower, pixels, stage).flatten(0, 1)
+        return Done(len(features), tower.frame_flops * len(batch), features)
+
+    return way
+
+
+def sampled(tower: Sized, rate: int) -> Way:
+    """Whole frames at a rate."""
+
+    def way(batch: FrameBatch, stage: Timer) -> Done:
+        fps = round(1 / float(batch.duration_seconds.mean()))
+        chosen = torch.tensor(uniform.sampled_frames(len(batch), fps, rate, 0, 1))
+        return dense(tower)(picked(batch, chosen), stage)
+
+    return way
+
+
+def before(tower: Sized, peer: str, value: float | None = None, **settings: Any) -> Way:
+    """A peer that looks at pixels, and its kept patches through the packed tower."""
+
+    def way(batch: FrameBatch, stage: Timer) -> Done:
+        gated = tower.gated(**settings)
+        with stage("gather"):
+            pixels = prepared(tower, batch)
+        with stage("gate"):
+            luma = batch.planes[0] if CHOOSERS[peer].looks == "pixels" else None
+            choice = CHOOSERS[peer].choose(Shown(tower, pixels, luma), value)
+        with stage("compact"):
+            index = choice.keep.flatten().nonzero().flatten()  # [K]
+            lengths = choice.keep.flatten(1).sum(1)
+            cu_seqlens = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        with stage("encode"):
+            rows = gated._family.rows(pixels, index)
+            cell = index % choice.source[0].numel()
+            features = gated.encode(rows, cell, cu_seqlens, choice.token_ids)
+        return Done(len(index), gated.last_work.gated_flops, features)
+
+    return way
+
+
+def after(tower: Sized, peer: str, value: float | None = None) -> Way:
+    """A peer that looks at the dense tower's features."""
+
+    def way(batch: FrameBatch, stage: Timer) -> Done:
+        with stage("gather"):
+            pixels = prepared(tower, batch)
+        features = encoded(tower, pixels, stage)
+        with stage("merge"):
+            choice = CHOOSERS[peer].choose(Shown(tower, pixels, None, features), value)
+            kept = choice.shown(features).flatten(0, 1)[choice.keep.flatten()]
+        return Done(len(kept), tower.frame_flops * len(batch), kept)
+
+    return way
+
+
+def inside(tower: Sized, peer: str) -> Way:
+    """A peer that works in the tower's layers."""
+
+    def way(batch: FrameBatch, stage: Timer) -> Done:
+        with stage("gather"):
+            pixels = prepared(tower, batch)
+        with stage("encode"):
+            found = ENCODERS[peer].encode(tower.model, pixels, ENCODERS[peer].own)
+        kept = found.features.flatten(0, 1)[found.choice.keep.flatten()]
+        return Done(len(kept), found.flops, kept)
+
+    return way
+
+
+def released_grt(tower: Sized) -> Way:
+    """As its authors released it: the gate saves patch projections, and every token is computed."""
+
+    def way(batch: FrameBatch, stage: Timer) -> Done:
+        with stage("gather"):
+            pixels = prepared(tower, batch)
+        with stage("gate"):
+            choice: Choice = CHOOSERS["GRT gate, SSIM"].choose(Shown(tower, pixels, None))
+        features = encoded(tower, pixels, stage).flatten(0, 1)
+        saved = 1 - choice.tokens / len(features)
+        weight = tower.model.embeddings.patch_embedding.weight
+        return Done(
+            len(features),
+            tower.frame_flops * len(batch) - saved * 2 * weight.numel() * len(features),
+            features,
+        )
+
+    return way
+
+
+def prepared(tower: Sized, batch: FrameBatch) -> Tensor:
+    """Pixel values of whole frames, ``[T, 3, H, W]``."""
+    h, w = tower.cells
+    return tower.pictures(gather(batch, torch.arange(len(batch) * h * w), tower.spec))
+
+
+def encoded(tower: Sized, pixels: Tensor, stage: Timer) -> Tensor:
+    """By the dense tower, ``[T, N, D]``."""
+    with stage("encode"):
+        return torch.cat([tower.model(some).last_hidden_state for some in pixels.split(BATCH)])
+
+
+class Shown:
+    """What a peer may look at: a ``peers.Clip``."""
+
+    fps = 25  # no peer that is timed asks
+
+    def __init__(
+        self, tower: Sized, pixels: Tensor, luma: Tensor | None, features: Tensor | None = None
+    ) -> None:
+        self.patch, self.rgb = tower.patch, pixels
+        self.shape = (len(pixels), *tower.cells)
+        self._luma, self._features = luma, features
+
+    @property
+    def luma(self) -> Tensor:
+        """Of the size that the tower sees, ``[T, H, W]`` uint8."""
+        assert self._luma is not None
+        resized = torch.nn.functional.interpolate(
+            self._luma[:, None].float(), size=self.rgb.shape[2:], mode="area"
+        )
+        return resized[:, 0].to(torch.uint8)
+
+    @property
+    def features(self) -> Tensor:
+        """``[T, N, D]``."""
+        assert self._features is not None
+        return self._features
+
+
+def all_of(tower: Sized, equal_tau: float | None = None) -> dict[str, Way]:
+    """Every row of the table; ``equal_tau``: where RLT reads as well as the dense video."""
+    found = {
+        "dense": dense(tower),
+        "patchgate, kept cells only": ours(tower, context="kept"),
+        "patchgate, residual": ours(tower, tolerance=float("inf")),
+        "patchgate, tolerance .2": ours(tower, tolerance=0.2),
+        "patchgate, tolerance .05": ours(tower, tolerance=0.05),
+        "RLT": before(tower, "RLT", context="kept"),
+        "RLT, residual": before(tower, "RLT", tolerance=float("inf")),
+    }
+    if equal_tau is not None:
+        found[f"RLT, tau={equal_tau:g}"] = before(tower, "RLT", equal_tau, context="kept")
+    for peer in ("GRT gate, SSIM", "GRT gate, L2", "DTD, pixels", "codec-patch-stream", "random"):
+        found[peer] = before(tower, peer, context="kept")
+    found["GRT as released"] = released_grt(tower)
+    found |= {name: inside(tower, name) for name in ENCODERS}
+    found |= {name: after(tower, name) for name, peer in CHOOSERS.items()
+              if peer.looks == "features"}  # fmt: skip
+    return found | {f"uniform, {rate} fps": sampled(tower, rate) for rate in (1, 2)}
+
+
+def timed(way: Way, batch: FrameBatch) -> tuple[Done, dict[str, float], float]:
+    """One run: what it made, seconds of each stage, seconds in all."""
+    stages, start = StageSeconds(), time.perf_counter()
+    with torch.inference_mode():
+        done = way(batch, stages.time)
+    return done, stages.seconds, time.perf_counter() - start

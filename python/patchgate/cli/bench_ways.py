@@ -1,0 +1,144 @@
+"""Three ways from decoded frames to a tower's input or features, for `patchgate bench`.
+
+Every cell; the cells that Run-Length Tokenization keeps; ours. All convert and resize by one op.
+
+Letters: T frames (or tubelets), f frames of a tubelet, N cells of a frame, K kept cells, m patches
+a side of a cell, C channels, P patch side.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops, grid
+from patchgate.decode import FrameBatch
+from patchgate.encoders.processor import PixelSpec
+from patchgate.encoders.resize import Stretch
+from patchgate.gate import Gate
+from patchgate.gather import gather
+from patchgate.pipeline import StageSeconds
+
+EVERY_CELL = "every cell"
+RLT_TAU = 0.1  # its authors' own
+_MEAN = _STD = (0.5, 0.5, 0.5)  # SigLIP's
+
+
+class Way(Protocol):
+    """From decoded frames to a tower's input, or its features, keeping its state."""
+
+    def push(self, batch: FrameBatch, stages: StageSeconds) -> int:
+        """How many tokens the frames became."""
+        ...
+
+
+@dataclass
+class _EveryCell:
+    """All cells; with a tower, its own call."""
+
+    spec: PixelSpec
+    model: Any
+
+    def push(self, batch: FrameBatch, stages: StageSeconds) -> int:
+        with stages.time("gather"):
+            rows = _all_rows(batch, self.spec)  # [T, N, ...]
+        if self.model is not None:
+            with stages.time("encode"):
+                h, w = self.spec.cells(batch.height, batch.width)
+                p = self.spec.patch
+                cut = rows.view(-1, h, w, 3, p, p).permute(0, 3, 1, 4, 2, 5)
+                self.model(cut.reshape(-1, 3, h * p, w * p))
+        return rows.shape[0] * rows.shape[1]
+
+
+@dataclass
+class _RunLength:
+    """RLT (arXiv 2411.05222, section 3.1) in plain torch: the cells of which the last frame differs
+    from the first of the tubelet before; with a tower, they attend to each other.
+    """
+
+    spec: PixelSpec
+    gated: Any
+    _before: Tensor | None = None  # [1, N, m * m, C, f, P * P]
+
+    def push(self, batch: FrameBatch, stages: StageSeconds) -> int:
+        m, f = self.spec.merge, self.spec.temporal_patch
+        with stages.time("gather"):
+            rows = _all_rows(batch, self.spec)
+        with stages.time("gate"):
+            now = rows.view(*rows.shape[:2], m * m, 3, f, -1)
+            before = now[:1] if self._before is None else self._before
+            earlier = torch.cat([before, now[:-1]])
+            difference = (now[..., -1, :] - earlier[..., 0, :]).abs().mean((2, 3, 4))  # [T, N]
+            keep = difference > RLT_TAU
+            if self._before is None:
+                keep[0] = True
+            self._before = now[-1:]
+            index = keep.flatten().nonzero().flatten()  # [K]
+        if self.gated is not None:
+            with stages.time("encode"):
+                counts = keep.sum(1)
+                cu_seqlens = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+                kept = rows.flatten(0, 1)[index]
+                self.gated.encode(kept, index % keep.shape[1], cu_seqlens)
+        return len(index)
+
+
+@dataclass
+class _Gated:
+    """Ours."""
+
+    spec: PixelSpec
+    gate: Gate
+    tower: Any  # a stream
+
+    def push(self, batch: FrameBatch, stages: StageSeconds) -> int:
+        with stages.time("grid"):
+            planes = grid.placed_grid(batch, self.spec.place(batch.height, batch.width))
+        with stages.time("gate"):
+            found = self.gate.push(planes)
+        with stages.time("compact"):
+            index, cu_seqlens, count = _ops.compact(found.kind, found.kind.numel())
+            index = index[: int(count)]  # [K]
+        with stages.time("gather"):
+            rows = gather(batch, index, self.spec)
+        if self.tower is not None:
+            with stages.time("encode"):
+                names = self.gate.picture_ids
+                assert names is not None
+                cell = index % found.kind[0].numel()
+                self.tower.encode(rows, cell, cu_seqlens, found.source, names.flatten().long())
+        return len(index)
+
+
+def _all_rows(batch: FrameBatch, spec: PixelSpec) -> Tensor:
+    """The patch rows of whole frames, ``[T, N, m * m * C * f * P * P]``."""
+    h, w = spec.cells(batch.height, batch.width)
+    tubelets = len(batch) // spec.temporal_patch
+    return gather(batch, torch.arange(tubelets * h * w), spec).view(tubelets, h * w, -1)
+
+
+def ways_of(gate: Gate, model: Any, tolerance: float) -> dict[str, Callable[[], Way]]:
+    """By name; each call begins anew."""
+    settings = gate.settings
+    assert gate.size is not None
+    patches = (settings.patch, settings.merge, settings.temporal_patch)
+    spec = PixelSpec(Stretch(*gate.size), _MEAN, _STD, *patches)
+    if model is None:
+        return {
+            EVERY_CELL: lambda: _EveryCell(spec, None),
+            "RLT": lambda: _RunLength(spec, None),
+            "patchgate": lambda: _Gated(spec, gate.fresh(), None),
+        }
+    from patchgate.encoders.gated import gated
+
+    kept = gated(model, mean=_MEAN, std=_STD, context="kept")
+    full = gated(model, mean=_MEAN, std=_STD, tolerance=tolerance)
+    return {
+        EVERY_CELL: lambda: _EveryCell(spec, model),
+        "RLT": lambda: _RunLength(spec, kept),
+        "patchgate, kept cells only": lambda: _Gated(spec, gate.fresh(), kept.stream()),
+        "patchgate": lambda: _Gated(spec, gate.fresh(), full.stream()),
+    }
