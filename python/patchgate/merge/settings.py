@@ -25,6 +25,7 @@ class MergeSettings:
     keep_grid: bool = False
     delta: float | None = DELTA
     memory: int = 4
+    reach: int = 2
     every_frame: bool = False
     window: int | None = None
 
@@ -46,6 +47,7 @@ class MergeSettings:
         if self.window is not None:
             checked_count("window", self.window, 1)
         checked_count("memory", self.memory, 0)
+        checked_count("reach", self.reach, 0)
         checked_choice("per", self.per, get_args(Per))
         self._check_switches()
 

@@ -9,6 +9,7 @@ from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeSettings
 from patchgate.merge.stream import joined, windows
+from patchgate.merge.window import concatenated
 from patchgate.pipeline import TokenChunk
 from patchgate.tokens import VideoTokens, cu_seqlens, spans
 
@@ -35,6 +36,7 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
             blocks of 2 x 2.
         delta, head, memory: tokens join only within a semantic scene: see ``scenes``. None: across
             cuts as well. ``memory`` is also how many earlier tokens of its cell a token may join.
+        reach: cells. A token may join one that the frame before showed so far down and across.
         every_frame: of every frame that has tokens, one stays, for models that take no empty one.
         window: frames. None: all are seen at once. A number: causal, what comes out of each window
             depends on it and on what was handed out before (``MergeStream`` does the same live).
@@ -66,7 +68,7 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
     frame = torch.cat([tokens.frame[:earlier], done.frame])
     return replace(
         tokens,
-        features=torch.cat([tokens.features[:earlier], done.features]),
+        features=concatenated([tokens.features[:earlier], done.features]),
         frame=frame,
         cell=torch.cat([tokens.cell[:earlier], done.cell]),
         span=spans(frame, done.source),
