@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from merge_cases import random_tokens, still_tokens
 from token_cases import kept_mask, video_tokens
@@ -56,7 +56,7 @@ def check_places(merged: VideoTokens) -> None:
     assert torch.equal(own, places)
     assert torch.equal(merged.source[tuple(places.T)], torch.arange(len(merged)))
     assert merged.cu_seqlens.dtype == torch.int32
-    assert torch.equal(merged.cu_seqlens.diff().long(), merged.frame.bincount(minlength=T))
+    assert torch.equal(merged.cu_seqlens.diff().long(), merged.frame.bincount(minlength=merged.shape.T))
     for k in range(len(merged)):
         frames = (merged.source == k).flatten(1).any(1).nonzero().flatten()
         assert int(frames[0]) == int(merged.frame[k])  # never shown before it is there
@@ -73,6 +73,7 @@ def test_a_budget_is_met_exactly(free: dict[str, Any], budget: int) -> None:
 
 
 @free
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_a_ratio_and_a_threshold_are_met(free: dict[str, Any], seed: int, share: float) -> None:
     torch.manual_seed(seed)
@@ -87,8 +88,8 @@ def test_a_ratio_and_a_threshold_are_met(free: dict[str, Any], seed: int, share:
 
 def test_more_budget_than_tokens_changes_nothing() -> None:
     tokens = random_tokens()
-    for settings in ({"budget": len(tokens)}, {"budget": 10**6}, {"ratio": 1.0}):
-        merged = merge(tokens, **settings)
+    for much in ({"budget": len(tokens)}, {"budget": 10**6}, {"ratio": 1.0}):
+        merged = merge(tokens, **much)
         for name, value in tokens.tensors().items():
             assert torch.equal(getattr(merged, name), value), name
 
@@ -219,6 +220,7 @@ def test_what_moves_by_a_cell_may_join_its_neighbour() -> None:
 
 
 @pytest.mark.parametrize("spatial", [False, True])
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_keep_grid_never_joins_cells_of_two_blocks(spatial: bool, seed: int) -> None:
     torch.manual_seed(seed)
@@ -274,7 +276,7 @@ def test_features_that_are_no_numbers_are_named(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "error", "message"),
+    ("wrong", "error", "message"),
     [
         ({}, ValueError, "expected one of budget, ratio and threshold, got 0"),
         ({"budget": 4, "ratio": 0.5}, ValueError, "got budget=4, ratio=0.5"),
@@ -292,8 +294,8 @@ def test_features_that_are_no_numbers_are_named(value: float) -> None:
         ({"budget": 4, "spatial": 1}, TypeError, "spatial: expected True or False, got 1"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings, error, message) -> None:
+def test_settings_that_cannot_be_are_refused(wrong, error, message) -> None:
     with pytest.raises(error, match=message):
-        merge(random_tokens(), **settings)
+        merge(random_tokens(), **wrong)
     with pytest.raises(TypeError, match="tokens: expected VideoTokens, got Tensor"):
         merge(torch.randn(3, 4), budget=4)

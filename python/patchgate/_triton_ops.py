@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 OPS: tuple[str, ...] = (  # each is in kernels/<op>.py
+    "nearest_token",
     "segment_mean",
     "segment_mean_backward",
 )

@@ -28,13 +28,18 @@ def links(window: Window, settings: MergeSettings) -> tuple[Tensor, Tensor]:
     own = torch.arange(window.carried, len(link))  # [Q]
     choices = _choices(window, settings, own)  # [Q, B]
     begin = torch.arange(len(own)) * choices.shape[1]
-    found = _ops.nearest_token(
-        window.features, own, choices.flatten(), begin, begin + choices.shape[1]
-    )
+    found = _nearest(window, own, choices.flatten(), begin, begin + choices.shape[1])
     link[own], distance[own] = found
     if settings.similar:
         _match(window, own, link, distance)
     return link, distance
+
+
+def _nearest(window: Window, *choice: Tensor) -> tuple[Tensor, Tensor]:
+    """``nearest_token``, which runs where the features are."""
+    on = window.features.device
+    nearest, distance = _ops.nearest_token(window.features, *(x.to(on) for x in choice))
+    return nearest.cpu(), distance.cpu()
 
 
 def _choices(window: Window, settings: MergeSettings, own: Tensor) -> Tensor:
@@ -108,7 +113,7 @@ def _match(window: Window, own: Tensor, link: Tensor, distance: Tensor) -> None:
     odd = (torch.arange(len(own)) - start) % 2 == 1
     joins, stands = own[odd], own[~odd]
     ends = [torch.searchsorted(window.frame[stands], frame[odd], right=r) for r in (False, True)]
-    near, squares = _ops.nearest_token(window.features, joins, stands, *ends)
+    near, squares = _nearest(window, joins, stands, *ends)
     same = window.label[near.clamp(min=0)] == window.label[joins]
     better = same & (squares < distance[joins])
     link[joins[better]], distance[joins[better]] = near[better], squares[better]

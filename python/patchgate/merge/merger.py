@@ -137,7 +137,7 @@ class Merger:
         kind = chunk.kind.clone()
         kind[window.frame[c:][~stays], chunk.cell[~stays, 0], chunk.cell[~stays, 1]] = MERGED
         new = Carried(
-            features.float().cpu(),
+            features.float(),
             window.frame[c:][kept],
             chunk.cell[kept],
             window.label[c:][kept],
@@ -163,16 +163,18 @@ class Merger:
         parts = []
         for tokens in (old, new):
             keep = torch.isin(tokens.title, wanted)
-            parts.append(Carried(*(part[keep] for part in tokens)))
+            rows = keep.nonzero().flatten()
+            features = tokens.features[rows.to(tokens.features.device)]
+            parts.append(Carried(features, *(part[rows] for part in tokens[1:])))
         kept = Carried(*map(torch.cat, zip(*parts, strict=True)))
         self._carried = kept._replace(frame=kept.frame - frames)
 
 
 def _rows_of(features: Tensor, mask: Tensor) -> Tensor:
     """``features[mask]``, without a copy where it is all of them."""
-    return features if bool(mask.all()) else features[mask]
+    return features if bool(mask.all()) else features[mask.to(features.device)]
 
 
 def _nothing(chunk: TokenChunk) -> Carried:
     none = torch.zeros(0, dtype=torch.int64)
-    return Carried(chunk.features[:0].float().cpu(), none, chunk.cell[:0], none, none)
+    return Carried(chunk.features[:0].float(), none, chunk.cell[:0], none, none)

@@ -33,7 +33,7 @@ def plan(window: Window, need: Need, settings: MergeSettings) -> Tensor:
         if need.exact and step < most and not (settings.similar and step):
             raise ValueError(_too_low(window, step, most, settings))
         root = _ops.contract(
-            window.features, window.weight, link, distance, bin, room, step,
+            window.features.cpu(), window.weight, link, distance, bin, room, step,
             math.inf if threshold is None else threshold,
         )  # fmt: skip
         stays, number = numbering(root)

@@ -52,8 +52,8 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
         TypeError, ValueError: settings that are out of range or exclude each other; features that
             are not finite, by name; a budget below what the links allow, with what would allow it.
 
-    Decides on the CPU in float32, to which the features are copied; the means are computed where
-    the features are. Deterministic.
+    Decides in float32. Features on a GPU are compared and averaged there, and copied to the CPU
+    once, where links are joined. Deterministic.
     """
     wanted = MergeSettings(**settings)
     if not isinstance(tokens, VideoTokens):

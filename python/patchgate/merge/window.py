@@ -19,7 +19,7 @@ _LARGEST = 1e18  # squares of larger distances do not fit float32
 class Window:
     """Some frames and their tokens, those from before first."""
 
-    features: Tensor  # [K, D] float32
+    features: Tensor  # [K, D] float32; all else is on the CPU
     weight: Tensor  # [K] float64: cells of frames that it stands for; inf: handed out before
     frame: Tensor  # [K] int64, ascending; negative: before
     cell: Tensor  # [K, 2] int64
@@ -94,12 +94,12 @@ def means(features: Tensor, weight: Tensor, root: Tensor) -> Tensor:
 
 
 def checked_features(features: Tensor, frame: Tensor, cell: Tensor) -> Tensor:
-    """Features ``[K, D]`` as they are compared: float32, on the CPU.
+    """Features ``[K, D]`` as they are compared: float32, where they are.
 
     Raises:
         ValueError: one that is not finite, or too large to be squared; it is named.
     """
-    rows = features.float().cpu().contiguous()
+    rows = features.float().contiguous()
     wrong = (~(torch.linalg.vector_norm(rows, dim=1) < _LARGEST)).nonzero().flatten()
     if len(wrong):
         first = int(wrong[0])
