@@ -48,7 +48,7 @@ class Groups {
   }
 
   double price(int64_t a, int64_t b, double squared) const {
-    return size_[a] * squared / (1 + size_[a] / size_[b]);
+    return std::sqrt(size_[a] / (1 + size_[a] / size_[b])) * squared;
   }
 
   int64_t changed(int64_t a, int64_t b) const { return std::max(changed_[a], changed_[b]); }

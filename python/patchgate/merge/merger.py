@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from patchgate.gate_settings import MERGED
+from patchgate.merge.agreement import agreeing
 from patchgate.merge.budget import Purse
 from patchgate.merge.plan import plan
 from patchgate.merge.scenes import Head, SceneTracker, Step
@@ -132,7 +133,10 @@ class Merger:
         # Those that joined a token from before stand for themselves here, and are left out.
         own = torch.where(root < c, every, root)[c:] - c
         represents, _ = numbering(own)
-        features = _rows_of(means(chunk.features, window.weight[c:], own), stays[represents])
+        weight = window.weight[c:]
+        if self._settings.agreement is not None:
+            weight = agreeing(window.features[c:], weight, own, self._settings.agreement)
+        features = _rows_of(means(chunk.features, weight, own), stays[represents])
         kept = stays.nonzero().flatten()
         kind = chunk.kind.clone()
         kind[window.frame[c:][~stays], chunk.cell[~stays, 0], chunk.cell[~stays, 1]] = MERGED
