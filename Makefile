@@ -41,7 +41,7 @@ test-all: setup
 
 bench: setup
 	$(BIN)/python -m pytest -q $(MICRO) --benchmark-json=benchmarks/results/micro.json
-	for name in claims gather residual_attention gated memory table; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in claims gather residual_attention gated merge memory table; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # What can still be read from the tokens: half an hour, both readers, all methods.
 reading: setup

@@ -59,11 +59,11 @@ def test_a_head_decides_what_a_scene_is() -> None:
 
 def test_tokens_join_within_a_semantic_scene_only() -> None:
     tokens = shots(0, 1, 0, noise=0.0)
-    merged = merge(tokens, threshold=1e9)
+    merged = merge(tokens, threshold=1e9, spatial=False)
     label = scenes(tokens).label[scenes(tokens).of_frame]
     pairs = torch.stack([merged.source.flatten(), label.repeat_interleave(N)], 1).unique(dim=0)
     assert len(pairs) == len(merged) == 2 * N
-    assert len(merge(tokens, threshold=1e9, delta=None)) == N
+    assert len(merge(tokens, threshold=1e9, spatial=False, delta=None)) == N
 
 
 @pytest.mark.parametrize("window", [None, 1, 3, 4])

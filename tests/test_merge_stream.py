@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from merge_cases import random_tokens
 from test_merge import check
@@ -17,15 +17,15 @@ SETTINGS = [
     {"budget": 2, "per": "frame", "similar": True},
     {"budget": 40, "per": "second", "similar": True},
 ]
-every_setting = pytest.mark.parametrize("settings", SETTINGS, ids=str)
+every_setting = pytest.mark.parametrize("asked", SETTINGS, ids=str)
 
 
 def chunk_of(tokens: VideoTokens) -> TokenChunk:
     return TokenChunk(*(getattr(tokens, name) for name in TokenChunk._fields))
 
 
-def streamed(tokens: VideoTokens, cuts: list[int], **settings) -> TokenChunk:
-    stream, rest, out = MergeStream(**settings), chunk_of(tokens), []
+def streamed(tokens: VideoTokens, cuts: list[int], **asked) -> TokenChunk:
+    stream, rest, out = MergeStream(**asked), chunk_of(tokens), []
     for frames in cuts:
         first, rest = split(rest, frames)
         out += stream.push(first)
@@ -33,23 +33,24 @@ def streamed(tokens: VideoTokens, cuts: list[int], **settings) -> TokenChunk:
 
 
 @every_setting
+@settings(max_examples=20)
 @given(st.integers(1, 7), st.lists(st.integers(0, 6), max_size=6))
-def test_chunks_are_merged_like_the_whole(settings, window: int, cuts: list[int]) -> None:
+def test_chunks_are_merged_like_the_whole(asked, window: int, cuts: list[int]) -> None:
     tokens = random_tokens(t=15)
-    whole = merge(tokens, window=window, **settings)
-    got = streamed(tokens, cuts, window=window, **settings)
+    whole = merge(tokens, window=window, **asked)
+    got = streamed(tokens, cuts, window=window, **asked)
     for name in TokenChunk._fields:
         assert torch.equal(getattr(got, name), getattr(whole, name)), name
 
 
 @every_setting
-def test_what_comes_out_does_not_depend_on_what_comes_later(settings) -> None:
+def test_what_comes_out_does_not_depend_on_what_comes_later(asked) -> None:
     tokens = random_tokens(t=15)
-    stream, (first, rest) = MergeStream(window=5, **settings), split(chunk_of(tokens), 10)
+    stream, (first, rest) = MergeStream(window=5, **asked), split(chunk_of(tokens), 10)
     early = joined(stream.push(first))
     other = rest._replace(features=rest.features * 9)
     assert stream.push(other)
-    got, _ = split(chunk_of(merge(tokens, window=5, **settings)), 10)
+    got, _ = split(chunk_of(merge(tokens, window=5, **asked)), 10)
     for name in TokenChunk._fields:
         assert torch.equal(getattr(early, name), getattr(got, name)), name
 

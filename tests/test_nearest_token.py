@@ -1,5 +1,7 @@
 """nearest_token: of each token's candidates, the one most like it."""
 
+import importlib
+
 import pytest
 import torch
 from hypothesis import given
@@ -24,6 +26,33 @@ def test_op_equals_reference(choice: Choice) -> None:
     (nearest, distance), (expected, exact) = op(*choice), reference.nearest_token(*choice)
     assert torch.equal(nearest, expected)
     torch.testing.assert_close(distance, exact, rtol=1e-6, atol=0)
+
+
+def interpreted(*choice: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The Triton kernel, on the CPU through the interpreter (tests/conftest.py)."""
+    return importlib.import_module("patchgate.kernels.nearest_token").nearest_token(*choice)
+
+
+@pytest.mark.parametrize("width", [1, 33, 700])
+def test_the_triton_kernel_equals_the_reference(width: int) -> None:
+    choice = make_choice(20, width, 9, 40)
+    (nearest, distance), (expected, exact) = interpreted(*choice), reference.nearest_token(*choice)
+    assert torch.equal(nearest, expected)
+    torch.testing.assert_close(distance, exact, rtol=1e-5, atol=0)
+    twins = choice._replace(features=choice.features[torch.arange(20) % 5])
+    assert torch.equal(interpreted(*twins)[0], reference.nearest_token(*twins)[0])
+    nobody = choice._replace(candidate=torch.full((40,), -1))
+    assert interpreted(*nobody)[0].tolist() == [-1] * 9
+    assert interpreted(*nobody)[1].tolist() == [torch.inf] * 9
+
+
+@pytest.mark.needs_cuda
+def test_the_gpu_equals_the_cpu() -> None:
+    choice = make_choice(500, 1152, 300, 2000)
+    nearest, distance = op(*(x.cuda() for x in choice))
+    expected, exact = op(*choice)
+    assert torch.equal(nearest.cpu(), expected)
+    torch.testing.assert_close(distance.cpu(), exact, rtol=1e-5, atol=0)
 
 
 @given(st.integers(0, 1000), st.sampled_from([3, 500]))

@@ -15,9 +15,9 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// mean += share * (row - mean)
-PG_SIMD_CLONES void absorb(float* mean, const float* row, float share, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) mean[i] += share * (row[i] - mean[i]);
+// out = b + share * (a - b); out may be either of them.
+PG_SIMD_CLONES void blend(const float* a, const float* b, float share, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = b[i] + share * (a[i] - b[i]);
 }
 
 // Groups of tokens. Only those that have absorbed another have a mean of their own.
@@ -29,7 +29,8 @@ class Groups {
         mean_(tokens),
         own_(tokens),
         size_(weight, weight + tokens),
-        changed_(tokens) {
+        changed_(tokens),
+        zero_(width) {
     for (int64_t i = 0; i < tokens; ++i) top_[i] = i, mean_[i] = features + i * width;
   }
 
@@ -42,13 +43,12 @@ class Groups {
     return squared_distance(mean_[a], mean_[b], width_, kInfinity);
   }
 
-  double norm(int64_t a) {
-    zero_.resize(width_);
+  double norm(int64_t a) const {
     return squared_distance(mean_[a], zero_.data(), width_, kInfinity);
   }
 
   double price(int64_t a, int64_t b, double squared) const {
-    return size_[a] * squared / (1 + size_[a] / size_[b]);
+    return std::sqrt(size_[a] / (1 + size_[a] / size_[b])) * squared;
   }
 
   int64_t changed(int64_t a, int64_t b) const { return std::max(changed_[a], changed_[b]); }
@@ -58,24 +58,31 @@ class Groups {
     top_[a] = b;
     changed_[b] = now;
     if (size_[b] < kInfinity) {  // a token of infinite weight stays as it is
-      if (!own_[b]) give_mean(b);
-      absorb(own_[b].get(), mean_[a], static_cast<float>(size_[a] / (size_[a] + size_[b])), width_);
+      const auto share = static_cast<float>(size_[a] / (size_[a] + size_[b]));
+      const float *old_a = mean_[a], *old_b = mean_[b];
+      Row spare = std::move(own_[a]);
+      if (!own_[b]) own_[b] = spare ? std::move(spare) : take();
+      if (spare) free_.push_back(std::move(spare));
+      blend(old_a, old_b, share, width_, own_[b].get());
+      mean_[b] = own_[b].get();
       size_[b] += size_[a];
     }
-    own_[a].reset();
   }
 
  private:
-  void give_mean(int64_t b) {
-    own_[b] = std::make_unique_for_overwrite<float[]>(width_);
-    std::memcpy(own_[b].get(), mean_[b], width_ * sizeof(float));
-    mean_[b] = own_[b].get();
+  using Row = std::unique_ptr<float[]>;  // [D]
+
+  Row take() {
+    if (free_.empty()) return std::make_unique_for_overwrite<float[]>(width_);
+    Row row = std::move(free_.back());
+    free_.pop_back();
+    return row;
   }
 
   int64_t width_;
   std::vector<int64_t> top_;
-  std::vector<const float*> mean_;             // [D] each
-  std::vector<std::unique_ptr<float[]>> own_;  // [D] or null
+  std::vector<const float*> mean_;  // [D] each
+  std::vector<Row> own_, free_;     // a mean or null; rows of groups that are gone
   std::vector<double> size_;
   std::vector<int64_t> changed_;  // when
   std::vector<float> zero_;

@@ -18,6 +18,7 @@ OPS: tuple[str, ...] = (  # each is in kernels/<op>.py
     "gather",
     "residual_attention",
     "residual_attention_backward",
+    "nearest_token",
     "segment_mean",
     "segment_mean_backward",
 )

@@ -4,12 +4,15 @@ Letters: T tubelets, h w cells, K tokens, F frames that emitted a token, m merge
 L layers that are tapped.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from patchgate._check import checked_choice
 from patchgate.tokens import VideoTokens
+
+Place = Literal["first", "mean"]
 
 # A time that should be whole must not fall below it by the rounding of a stamp.
 _ROUNDING = 1e-4
@@ -55,6 +58,48 @@ def tubelet_seconds(tokens: VideoTokens, frames: int) -> Tensor:
         frames: of a tubelet. They are taken to be evenly spaced within it.
     """
     return tokens.pts_seconds + tokens.duration_seconds * ((frames - 1) / (2 * frames))
+
+
+def token_places(tokens: VideoTokens, place: Place = "first") -> tuple[Tensor, Tensor]:
+    """Where each token stands among the cells that it stands for.
+
+    Args:
+        place: ``"first"``: in the first frame that shows it, its own cell there, or the first
+            one in reading order if it is from before. ``"mean"``: in the mean of all cells that
+            show it, each coordinate rounded, halves to even.
+
+    Returns:
+        frame ``[K]`` int64 in ``[0, T)`` and cell ``[K, 2]`` int64. A token that no cell shows: 0.
+    """
+    checked_choice("place", place, ("first", "mean"))
+    k, (t, h, w), source = len(tokens), tokens.shape, tokens.source.flatten()
+    if place == "mean":
+        every = torch.cartesian_prod(*(torch.arange(n) for n in (t, h, w))).double()  # [T * N, 3]
+        sums = torch.zeros(k, 3, dtype=torch.float64).index_add_(0, source, every.view(-1, 3))
+        mean = (sums / tokens.size[:, None].clamp(min=1)).round().long()
+        return mean[:, 0], mean[:, 1:]
+    first = torch.full((k,), len(source))
+    first.scatter_reduce_(0, source, torch.arange(len(source)), "amin")
+    first %= max(1, len(source))
+    frame, cell = first // (h * w), torch.stack([first // w % h, first % w], 1)
+    own = tokens.frame >= 0
+    return torch.where(own, tokens.frame, frame), torch.where(own[:, None], tokens.cell, cell)
+
+
+def token_seconds(tokens: VideoTokens) -> Tensor:
+    """When each token is shown: from, on average over its cells, until. ``[K, 3]`` float64.
+
+    On the clock of ``pts_seconds``; until the end of the last frame that shows it. A token that no
+    cell shows: infinity, 0, minus infinity.
+    """
+    k, (_, h, w), source = len(tokens), tokens.shape, tokens.source.flatten()
+    begin, end = tokens.pts_seconds, tokens.shown_until()  # [T] each
+    each = begin.repeat_interleave(h * w)
+    first = torch.full((k,), torch.inf).double().scatter_reduce_(0, source, each, "amin")
+    total = torch.zeros(k).double().index_add_(0, source, each)
+    last = torch.full((k,), -torch.inf).double()
+    last.scatter_reduce_(0, source, end.repeat_interleave(h * w), "amax")
+    return torch.stack([first, total / tokens.size.clamp(min=1), last], 1)
 
 
 def vision_position_ids(cell: Tensor, merge: int) -> Tensor:

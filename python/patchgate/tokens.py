@@ -86,11 +86,18 @@ class VideoTokens:
 
     def __repr__(self) -> str:
         t, h, w = self.shape
-        seconds = float(self._shown_until()[-1] - self.pts_seconds[0]) if t else 0.0
+        seconds = float(self.shown_until()[-1] - self.pts_seconds[0]) if t else 0.0
         return (
             f"VideoTokens(K={len(self)}, D={self.features.shape[1]}, {self.features.dtype}, "
             f"T={t}, cells={h}x{w}, {seconds:.2f} s, kept={self.kept_share:.2%})"
         )
+
+    def shown_until(self) -> Tensor:
+        """When each frame ends, ``[T]`` float64: where the next one begins, also where frames were
+        skipped or a sum of stamp and duration would miss it by a rounding.
+        """
+        last = self.pts_seconds[-1:] + self.duration_seconds[-1:]
+        return torch.cat([self.pts_seconds[1:], last])
 
     def dense(self) -> Tensor:
         """Every cell's features, ``[T, h, w, D]``: each cell gets those of its source."""
@@ -153,19 +160,12 @@ class VideoTokens:
             start_picture=picture,
         )
 
-    def _shown_until(self) -> Tensor:
-        """When each frame ends, ``[T]``: where the next one begins, also where frames were skipped
-        or a sum of stamp and duration would miss it by a rounding.
-        """
-        last = self.pts_seconds[-1:] + self.duration_seconds[-1:]
-        return torch.cat([self.pts_seconds[1:], last])
-
     def _frames_between(self, start: float, end: float) -> tuple[int, int]:
         checked_number("start_seconds", start, -1e18, 1e18, "seconds")
         checked_number("end_seconds", end, -1e18, 1e18, "seconds")
         if end <= start:
             raise ValueError(f"slice: expected start < end, got {start} and {end} seconds")
-        shown_until = self._shown_until()
+        shown_until = self.shown_until()
         inside = ((shown_until > start) & (self.pts_seconds < end)).nonzero().flatten()
         if not len(inside):
             span = "it has no frames"

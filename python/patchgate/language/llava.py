@@ -15,8 +15,7 @@ from patchgate.language.prompt import (
     Positions,
     Prompt,
     check_width,
-    first_and,
-    kept_cells,
+    shown_mask,
     split_prompt,
 )
 from patchgate.positions import Run
@@ -45,8 +44,9 @@ def llava_onevision_inputs(
             model selects: those of ``gated(model.model.vision_tower, ...,
             feature_layer=model.config.vision_feature_layer)``. The tower's last hidden state is
             another: it has one more layer norm.
-        layout: ``"packed"``: pooled cells of which a part was kept, and all of the first frame.
-            ``"dense"``: all, as the model itself has it.
+        layout: ``"packed"``: pooled cells of which a part was kept, and all of the first frame;
+            of merged tokens, those of which a part is a token's place. ``"dense"``: all, as the
+            model itself has it.
         positions: ``"dense"``: each token stands where it would in the dense layout. ``"compact"``:
             one after the other.
 
@@ -88,7 +88,7 @@ def _pooled(model: Any, video: VideoTokens, layout: Layout) -> tuple[Tensor, Ten
         )
     check_width(video.features, model.multi_modal_projector.linear_1.in_features)
     half = -(-side // 2)
-    shown = first_and(kept_cells(video)) if layout == "packed" else torch.ones_like(video.kind)
+    shown = shown_mask(video) if layout == "packed" else torch.ones_like(video.kind)
     # Pooling a mask as the features are pooled says which cells a pooled one is made of.
     mask = nn.functional.interpolate(shown[None].double(), (half, half), mode="bilinear")[0] > 0
     mask = mask.flatten(1)  # [T, n]

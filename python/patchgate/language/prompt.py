@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_choice
-from patchgate.positions import Run
+from patchgate.gate_settings import MERGED
+from patchgate.positions import Place, Run, token_places
 from patchgate.tokens import VideoTokens
 
 Layout = Literal["packed", "dense"]
@@ -121,19 +122,35 @@ def split_prompt(
     return [*texts, ids[begin:]], videos
 
 
-def shown_cells(video: VideoTokens, layout: Layout) -> Shown:
+def shown_cells(video: VideoTokens, layout: Layout, place: Place = "first") -> Shown:
     """The cells that a layout shows.
 
     ``"dense"``: all. ``"packed"``: those that were kept, and all of the first frame: where the
-    video begins in the middle of another, it refers to tokens from before.
+    video begins in the middle of another, it refers to tokens from before. Of merged tokens: each
+    token once, at its ``place`` (see ``token_places``).
     """
     checked_choice("layout", layout, ("packed", "dense"))
-    mask = torch.ones_like(video.source, dtype=torch.bool)
-    if layout == "packed":
-        mask = first_and(kept_cells(video))
+    checked_choice("place", place, ("first", "mean"))
+    if place == "mean" and layout == "packed":
+        frame, cell = token_places(video, place)
+        _, h, w = video.shape
+        order = ((frame * h + cell[:, 0]) * w + cell[:, 1]).argsort(stable=True)
+        return Shown(frame[order], cell[order], video.features[order.to(video.features.device)])
+    mask = shown_mask(video) if layout == "packed" else torch.ones_like(video.source).bool()
     frame, row, column = mask.nonzero().unbind(1)
     source = video.source[mask].to(video.features.device)
     return Shown(frame, torch.stack([row, column], 1), video.features[source])
+
+
+def shown_mask(video: VideoTokens) -> Tensor:
+    """``[T, h, w]`` bool: the cells of the packed layout."""
+    if not bool((video.kind == MERGED).any()):
+        return first_and(kept_cells(video))
+    # Merged cells share tokens: all of the first frame would show some twice, beyond the budget.
+    frame, cell = token_places(video)
+    mask = torch.zeros_like(video.source, dtype=torch.bool)
+    mask[frame, cell[:, 0], cell[:, 1]] = True
+    return mask
 
 
 def kept_cells(video: VideoTokens) -> Tensor:

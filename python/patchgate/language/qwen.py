@@ -14,7 +14,7 @@ from patchgate.language.prompt import (
     shown_cells,
     split_prompt,
 )
-from patchgate.positions import qwen3_run, qwen25_run, split_deepstack, tubelet_seconds
+from patchgate.positions import Place, qwen3_run, qwen25_run, split_deepstack, tubelet_seconds
 from patchgate.tokens import VideoTokens
 
 
@@ -26,6 +26,7 @@ def qwen3_vl_inputs(
     *,
     layout: Layout = "packed",
     positions: Positions = "dense",
+    place: Place = "first",
     decimals: int = 1,
 ) -> dict[str, Any]:
     """For a ``Qwen3VLForConditionalGeneration``.
@@ -39,10 +40,12 @@ def qwen3_vl_inputs(
             tokenizer, with the one placeholder of each video (alone, or between those marks).
         videos: in the order of their placeholders, with the features of ``model``'s gated tower.
         tokenizer: with ``encode(text, add_special_tokens=False)``, for the times.
-        layout: ``"packed"``: kept cells only, and all of the first frame. ``"dense"``: every cell
-            of every frame, as the model itself has it.
+        layout: ``"packed"``: kept cells only, and all of the first frame; of merged tokens, each
+            once. ``"dense"``: every cell of every frame, as the model itself has it.
         positions: ``"dense"``: each token stands where it would in the dense layout. ``"compact"``:
             frames without tokens take no room.
+        place: of a token in the packed layout: ``"first"`` of the cells that it stands for, or
+            their ``"mean"``.
         decimals: of a second. The model was trained with 1, which tells apart ten tubelets a
             second.
 
@@ -64,7 +67,7 @@ def qwen3_vl_inputs(
     prompt, outputs, taps = Prompt(), [], []
     for text, video in zip(texts, videos, strict=False):
         prompt.text(text)
-        shown = shown_cells(video, layout)
+        shown = shown_cells(video, layout, place)
         check_width(shown.features, (1 + layers) * vision.out_hidden_size)
         output, deepstack = split_deepstack(shown.features, layers)
         outputs.append(output)
@@ -97,11 +100,12 @@ def qwen25_vl_inputs(
     videos: VideoTokens | Sequence[VideoTokens],
     *,
     layout: Layout = "packed",
+    place: Place = "first",
 ) -> dict[str, Any]:
     """For a ``Qwen2_5_VLForConditionalGeneration``: every token at its time on the video's clock.
 
     Args:
-        model, input_ids, videos, layout: as for ``qwen3_vl_inputs``.
+        model, input_ids, videos, layout, place: as for ``qwen3_vl_inputs``.
 
     Returns:
         As ``qwen3_vl_inputs``.
@@ -116,7 +120,7 @@ def qwen25_vl_inputs(
     prompt, outputs = Prompt(), []
     for text, video in zip(texts, videos, strict=False):
         prompt.text(text)
-        shown = shown_cells(video, layout)
+        shown = shown_cells(video, layout, place)
         check_width(shown.features, vision.out_hidden_size)
         outputs.append(shown.features)
         run = qwen25_run(video, shown.frame, shown.cell, vision.tokens_per_second)

@@ -12,8 +12,6 @@ from patchgate import _ops
 from patchgate.merge.settings import MergeSettings
 from patchgate.merge.window import Window
 
-_AROUND = [(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)]
-
 
 def links(window: Window, settings: MergeSettings) -> tuple[Tensor, Tensor]:
     """The nearest of each token's choices: following links leads back in time, never round.
@@ -30,48 +28,78 @@ def links(window: Window, settings: MergeSettings) -> tuple[Tensor, Tensor]:
     own = torch.arange(window.carried, len(link))  # [Q]
     choices = _choices(window, settings, own)  # [Q, B]
     begin = torch.arange(len(own)) * choices.shape[1]
-    found = _ops.nearest_token(
-        window.features, own, choices.flatten(), begin, begin + choices.shape[1]
-    )
+    found = _nearest(window, own, choices.flatten(), begin, begin + choices.shape[1])
     link[own], distance[own] = found
     if settings.similar:
         _match(window, own, link, distance)
     return link, distance
 
 
+def _nearest(window: Window, *choice: Tensor) -> tuple[Tensor, Tensor]:
+    """``nearest_token``, which runs where the features are."""
+    on = window.features.device
+    nearest, distance = _ops.nearest_token(window.features, *(x.to(on) for x in choice))
+    return nearest.cpu(), distance.cpu()
+
+
 def _choices(window: Window, settings: MergeSettings, own: Tensor) -> Tensor:
     """The earlier tokens that each may choose, ``[Q, B]`` int64, negative for none."""
     frame, (row, column) = window.frame[own], window.cell[own].unbind(1)  # [Q] each
-    before = pad(window.before, (1, 1, 1, 1), value=-1)  # [T, h + 2, w + 2]
-    found = [before[frame, row + 1 + dy, column + 1 + dx] for dy, dx in _AROUND]
-    found += [_earlier(window, back)[own] for back in range(1, settings.memory + 1)]
+    found = [_shown_before(window, 0 if _own_cell_only(settings) else settings.reach, own)]
+    found += [earlier[:, None] for earlier in _earlier(window, settings.memory)]
     if len(window.pictures):
         picture = window.returned[frame]  # [Q]
         back = window.pictures[picture.clamp(min=0), row, column]
-        found.append(torch.where(picture >= 0, back, -1))
+        found.append(torch.where(picture >= 0, back, -1)[:, None])
     if settings.spatial and not settings.similar:
         beside = pad(window.source, (1, 0, 1, 0), value=-1)  # [T, h + 1, w + 1]
-        found += [beside[frame, row + 1, column], beside[frame, row, column + 1]]
-    choices = torch.stack(found, 1)
+        found += [beside[frame, row + 1, column, None], beside[frame, row, column + 1, None]]
+    choices = torch.cat(found, 1)
     known = choices.clamp(min=0)
     allowed = (choices >= 0) & (choices < own[:, None])
-    allowed &= window.label[known] == window.label[own, None]
+    if settings.delta is not None:
+        allowed &= window.label[known] == window.label[own, None]
     if settings.keep_grid:
         block = window.cell // settings.block  # [K, 2]
         allowed &= (block[known] == block[own, None]).all(2)
     return torch.where(allowed, choices, -1)
 
 
-def _earlier(window: Window, back: int) -> Tensor:
-    """The token so many before each one in its own cell, ``[K]`` int64, -1 for none."""
-    width = window.source.shape[2]
-    place = window.cell[:, 0] * width + window.cell[:, 1]  # [K]
+def _own_cell_only(settings: MergeSettings) -> bool:
+    return settings.keep_grid and settings.block == 1
+
+
+def _shown_before(window: Window, reach: int, own: Tensor) -> Tensor:
+    """What the frame before showed in each token's cell and around it, ``[Q, B]`` int64."""
+    before = pad(window.before, (reach,) * 4, value=-1)  # [T, h + 2 * reach, w + 2 * reach]
+    _, height, width = before.shape
+    row, column = (window.cell[own] + reach).unbind(1)
+    place = (window.frame[own] * height + row) * width + column  # [Q]
+    steps = torch.tensor([dy * width + dx for dy, dx in _around(reach)])
+    return before.flatten()[place[:, None] + steps]
+
+
+def _around(reach: int) -> list[tuple[int, int]]:
+    """Steps down and across, the shortest first."""
+    side = range(-reach, reach + 1)
+    return sorted(
+        ((dy, dx) for dy in side for dx in side), key=lambda s: (abs(s[0]) + abs(s[1]), s)
+    )
+
+
+def _earlier(window: Window, memory: int) -> list[Tensor]:
+    """The token before each one in its own cell, the one before that, and so on: ``[Q]`` int64
+    each, -1 for none.
+    """
+    place = window.cell[:, 0] * window.source.shape[2] + window.cell[:, 1]  # [K]
     order = place.argsort(stable=True)
-    earlier = torch.full_like(place, -1)
-    then, now = order[:-back], order[back:]
-    same = place[then] == place[now]
-    earlier[now[same]] = then[same]
-    return earlier
+    found = []
+    for back in range(1, memory + 1):
+        then, now = order[:-back], order[back:]
+        earlier = torch.full_like(place, -1)
+        earlier[now] = torch.where(place[then] == place[now], then, -1)
+        found.append(earlier[window.carried :])
+    return found
 
 
 def _match(window: Window, own: Tensor, link: Tensor, distance: Tensor) -> None:
@@ -85,7 +113,7 @@ def _match(window: Window, own: Tensor, link: Tensor, distance: Tensor) -> None:
     odd = (torch.arange(len(own)) - start) % 2 == 1
     joins, stands = own[odd], own[~odd]
     ends = [torch.searchsorted(window.frame[stands], frame[odd], right=r) for r in (False, True)]
-    near, squares = _ops.nearest_token(window.features, joins, stands, *ends)
+    near, squares = _nearest(window, joins, stands, *ends)
     same = window.label[near.clamp(min=0)] == window.label[joins]
     better = same & (squares < distance[joins])
     link[joins[better]], distance[joins[better]] = near[better], squares[better]

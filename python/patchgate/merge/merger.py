@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from patchgate.gate_settings import MERGED
+from patchgate.merge.agreement import agreeing
 from patchgate.merge.budget import Purse
 from patchgate.merge.plan import plan
 from patchgate.merge.scenes import Head, SceneTracker, Step
 from patchgate.merge.settings import MergeSettings
-from patchgate.merge.window import Window, checked_features, means, numbering
+from patchgate.merge.window import Window, checked_features, concatenated, means, numbering
 from patchgate.pipeline import TokenChunk
 
 
@@ -77,7 +78,7 @@ class Merger:
         weight[: len(old.title)] = torch.inf
         pictures, returned = self._returned(steps, old)
         return Window(
-            features=torch.cat([old.features, own]),
+            features=concatenated([old.features, own]),
             weight=weight,
             frame=torch.cat([old.frame, frame]),
             cell=torch.cat([old.cell, chunk.cell]),
@@ -132,12 +133,15 @@ class Merger:
         # Those that joined a token from before stand for themselves here, and are left out.
         own = torch.where(root < c, every, root)[c:] - c
         represents, _ = numbering(own)
-        features = means(chunk.features, window.weight[c:], own)[stays[represents]]
+        weight = window.weight[c:]
+        if self._settings.agreement is not None:
+            weight = agreeing(window.features[c:], weight, own, self._settings.agreement)
+        features = _rows_of(means(chunk.features, weight, own), stays[represents])
         kept = stays.nonzero().flatten()
         kind = chunk.kind.clone()
         kind[window.frame[c:][~stays], chunk.cell[~stays, 0], chunk.cell[~stays, 1]] = MERGED
         new = Carried(
-            features.float().cpu(),
+            features.float(),
             window.frame[c:][kept],
             chunk.cell[kept],
             window.label[c:][kept],
@@ -159,12 +163,22 @@ class Merger:
         """Keeps what later windows may refer to: the last frame, and the scenes remembered."""
         assert self._shown is not None
         pictures = torch.stack([self._shown, *self._scenes.pictures()])
-        every = Carried(*map(torch.cat, zip(old, new, strict=True)))
-        keep = torch.isin(every.title, self._titles[pictures])
-        kept = Carried(*(part[keep] for part in every))
+        wanted = self._titles[pictures].unique()
+        parts = []
+        for tokens in (old, new):
+            keep = torch.isin(tokens.title, wanted)
+            rows = keep.nonzero().flatten()
+            features = tokens.features[rows.to(tokens.features.device)]
+            parts.append(Carried(features, *(part[rows] for part in tokens[1:])))
+        kept = Carried(*map(torch.cat, zip(*parts, strict=True)))
         self._carried = kept._replace(frame=kept.frame - frames)
+
+
+def _rows_of(features: Tensor, mask: Tensor) -> Tensor:
+    """``features[mask]``, without a copy where it is all of them."""
+    return features if bool(mask.all()) else features[mask.to(features.device)]
 
 
 def _nothing(chunk: TokenChunk) -> Carried:
     none = torch.zeros(0, dtype=torch.int64)
-    return Carried(chunk.features[:0].float().cpu(), none, chunk.cell[:0], none, none)
+    return Carried(chunk.features[:0].float(), none, chunk.cell[:0], none, none)

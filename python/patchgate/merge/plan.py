@@ -33,7 +33,7 @@ def plan(window: Window, need: Need, settings: MergeSettings) -> Tensor:
         if need.exact and step < most and not (settings.similar and step):
             raise ValueError(_too_low(window, step, most, settings))
         root = _ops.contract(
-            window.features, window.weight, link, distance, bin, room, step,
+            window.features.cpu(), window.weight, link, distance, bin, room, step,
             math.inf if threshold is None else threshold,
         )  # fmt: skip
         stays, number = numbering(root)
@@ -68,8 +68,10 @@ def _without_the_dearest(window: Window, link: Tensor, distance: Tensor) -> Tens
 def _too_low(window: Window, able: int, most: int, settings: MergeSettings) -> str:
     own = len(window.frame) - window.carried
     found = [f"of {own} tokens at most {able} can join another, but {most} would have to"]
-    if not settings.spatial and not settings.similar and not settings.keep_grid:
+    if not settings.spatial and not settings.similar:
         found.append("spatial=True or similar=True joins cells of a frame")
+    if settings.keep_grid:
+        found.append("keep_grid=False joins cells of different blocks")
     if settings.delta is not None:
         found.append("delta=None joins tokens of different scenes")
     if settings.every_frame:

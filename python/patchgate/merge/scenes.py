@@ -134,7 +134,8 @@ class SceneTracker:
         if self.head is not None:
             logits = self.head(mean.to(_head_dtype(features))).double().flatten()
         else:
-            logits = (mean - mean.mean()) / mean.std(correction=0).clamp(min=1e-30)
+            centred = mean - mean.mean()
+            logits = centred / centred.square().mean().sqrt().clamp(min=1e-30)
         found = logits.softmax(0).cpu()
         if not bool(found.isfinite().all()):
             raise ValueError("tokens: the features of a key frame are not finite")

@@ -20,11 +20,13 @@ class MergeSettings:
     ratio: float | None = None
     threshold: float | None = None
     per: Per = "video"
-    spatial: bool = False
+    spatial: bool = True
     similar: bool = False
     keep_grid: bool = False
     delta: float | None = DELTA
     memory: int = 4
+    reach: int = 2
+    agreement: float | None = 0.3
     every_frame: bool = False
     window: int | None = None
 
@@ -43,9 +45,12 @@ class MergeSettings:
             checked_number("threshold", self.threshold, 0, math.inf, "of a token's length")
         if self.delta is not None:
             checked_number("delta", self.delta, 0, math.log(2), "nats")
+        if self.agreement is not None:
+            checked_number("agreement", self.agreement, 0, math.inf, "of a token's length")
         if self.window is not None:
             checked_count("window", self.window, 1)
         checked_count("memory", self.memory, 0)
+        checked_count("reach", self.reach, 0)
         checked_choice("per", self.per, get_args(Per))
         self._check_switches()
 

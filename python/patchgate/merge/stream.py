@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import torch
-
 from patchgate.gate_settings import CHANGED
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeSettings
+from patchgate.merge.window import concatenated
 from patchgate.pipeline import TokenChunk
 
 _OF_TOKENS = ("features", "frame", "cell")  # of a chunk; the rest is of frames
@@ -68,7 +67,7 @@ def windows(chunk: TokenChunk, width: int | None) -> list[TokenChunk]:
 
 def joined(chunks: list[TokenChunk]) -> TokenChunk:
     """Consecutive chunks as one."""
-    return TokenChunk(*map(torch.cat, zip(*chunks, strict=True)))
+    return TokenChunk(*map(concatenated, zip(*chunks, strict=True)))
 
 
 def split(chunk: TokenChunk, frames: int) -> tuple[TokenChunk, TokenChunk]:

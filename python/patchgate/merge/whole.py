@@ -9,6 +9,7 @@ from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeSettings
 from patchgate.merge.stream import joined, windows
+from patchgate.merge.window import concatenated
 from patchgate.pipeline import TokenChunk
 from patchgate.tokens import VideoTokens, cu_seqlens, spans
 
@@ -17,8 +18,8 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
     """Fewer tokens that say almost the same: those that are alike become one, their mean.
 
     Every token is linked to the most similar of the earlier tokens that it may join. Links are
-    joined in the order of their price, which is what that adds to the squared error of the dense
-    video (Ward's criterion, see ``reference.contract``), until the budget is met: exactly.
+    joined in the order of their price, the squared distance times the root of the sizes at stake
+    (``reference.contract`` has the rule), until the budget is met: exactly.
 
     Args:
         tokens: of a tower or of pixels, merged before or not.
@@ -27,14 +28,18 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
         ratio: the share of the tokens that stays, rounded up.
         threshold: tokens join while the distance to what they join is at most this share of its
             length. One of budget, ratio and threshold is needed.
-        spatial: cells beside each other may join too.
+        spatial: cells beside each other may join, too.
         similar: and any two cells of a frame: bipartite soft matching (Token Merging, arXiv
             2210.09461), every second token with the best of the others, in as many rounds as the
             budget needs.
-        keep_grid: no token stands for two cells of a frame, or, with ``spatial``, for cells of two
-            blocks of 2 x 2.
+        keep_grid: no token stands for cells of two blocks of 2 x 2; with ``spatial=False``, for no
+            two cells: what is merged is still a grid.
         delta, head, memory: tokens join only within a semantic scene: see ``scenes``. None: across
             cuts as well. ``memory`` is also how many earlier tokens of its cell a token may join.
+        reach: cells. A token may join one that the frame before showed so far down and across.
+        agreement: of the tokens that become one, those count in the mean that are no further from
+            the one nearest to the mean of all than this share of its length: where a budget joins
+            a 3 and an 8, one of them stays legible. None: all count.
         every_frame: of every frame that has tokens, one stays, for models that take no empty one.
         window: frames. None: all are seen at once. A number: causal, what comes out of each window
             depends on it and on what was handed out before (``MergeStream`` does the same live).
@@ -50,8 +55,8 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
         TypeError, ValueError: settings that are out of range or exclude each other; features that
             are not finite, by name; a budget below what the links allow, with what would allow it.
 
-    Decides on the CPU in float32, to which the features are copied; the means are computed where
-    the features are. Deterministic.
+    Decides in float32. Features on a GPU are compared and averaged there, and copied to the CPU
+    once, where links are joined. Deterministic.
     """
     wanted = MergeSettings(**settings)
     if not isinstance(tokens, VideoTokens):
@@ -66,7 +71,7 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
     frame = torch.cat([tokens.frame[:earlier], done.frame])
     return replace(
         tokens,
-        features=torch.cat([tokens.features[:earlier], done.features]),
+        features=concatenated([tokens.features[:earlier], done.features]),
         frame=frame,
         cell=torch.cat([tokens.cell[:earlier], done.cell]),
         span=spans(frame, done.source),

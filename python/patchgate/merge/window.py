@@ -4,6 +4,7 @@ Letters: T frames, h w cells, K tokens, C of them carried over from before, Q = 
 D features.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,14 +12,14 @@ from torch import Tensor
 
 from patchgate import _ops
 
-_LARGEST = 1e15  # squares of larger numbers do not add up in float32
+_LARGEST = 1e18  # squares of larger distances do not fit float32
 
 
 @dataclass(frozen=True)
 class Window:
     """Some frames and their tokens, those from before first."""
 
-    features: Tensor  # [K, D] float32
+    features: Tensor  # [K, D] float32; all else is on the CPU
     weight: Tensor  # [K] float64: cells of frames that it stands for; inf: handed out before
     frame: Tensor  # [K] int64, ascending; negative: before
     cell: Tensor  # [K, 2] int64
@@ -54,6 +55,12 @@ class Window:
         )
 
 
+def concatenated(parts: Sequence[Tensor]) -> Tensor:
+    """``torch.cat`` along rows, without a copy where only one of them has any."""
+    some = [part for part in parts if len(part)]
+    return some[0] if len(some) == 1 else torch.cat(list(parts))
+
+
 def numbering(root: Tensor) -> tuple[Tensor, Tensor]:
     """Which tokens stay, and each one's new number, of the representative ``[K]`` of each.
 
@@ -87,19 +94,18 @@ def means(features: Tensor, weight: Tensor, root: Tensor) -> Tensor:
 
 
 def checked_features(features: Tensor, frame: Tensor, cell: Tensor) -> Tensor:
-    """Features ``[K, D]`` as they are compared: float32, on the CPU.
+    """Features ``[K, D]`` as they are compared: float32, where they are.
 
     Raises:
         ValueError: one that is not finite, or too large to be squared; it is named.
     """
-    rows = features.float().cpu().contiguous()
-    largest = torch.linalg.vector_norm(rows, torch.inf, dim=1) if rows.numel() else rows.sum(1)
-    wrong = (~(largest < _LARGEST)).nonzero().flatten()
+    rows = features.float().contiguous()
+    wrong = (~(torch.linalg.vector_norm(rows, dim=1) < _LARGEST)).nonzero().flatten()
     if len(wrong):
         first = int(wrong[0])
         where = f"frame {int(frame[first])}, cell {tuple(cell[first].tolist())}"
         raise ValueError(
-            f"tokens: expected finite features below {_LARGEST:g}; {len(wrong)} of "
+            f"tokens: expected finite features of a length below {_LARGEST:g}; {len(wrong)} of "
             f"{len(rows)} tokens have others, the first is token {first} ({where})"
         )
     return rows

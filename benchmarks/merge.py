@@ -1,0 +1,164 @@
+"""Merging to a budget, against plain torch: python benchmarks/merge.py
+
+Tokens of 20 x 20 cells and 1152 numbers (so400m/14), every cell of every frame, of a video in which
+a tenth of the cells changes from frame to frame under a little noise: 25,000 of them, 50,000 and
+100,000, brought down to a fifth on two threads.
+
+- ours: ``merge``, all of it: choices, the nearest of them, links by price with means brought up to
+  date, final means, the container;
+- plain torch: each token's cosine to the same choices, a thousand tokens at a time, the best of
+  each, the best of all, pointers followed to their end, means. The list of choices is given to it,
+  and it weighs no link twice.
+
+Memory: the peak of a process of its own, over what it took before the call. The tokens' features
+themselves are there already, and the plain one's choices.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+import harness
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn.functional import normalize, pad
+
+from patchgate import VideoTokens, merge
+from patchgate.tokens import cu_seqlens
+
+GRID, WIDTH, SHARE = (20, 20), 1152, 0.2
+CELLS = GRID[0] * GRID[1]
+TOKENS = (25_000, 50_000, 100_000)
+CHUNK = 1000
+REACH, MEMORY = 2, 4  # merge's defaults, said here for the choices of the plain one
+
+
+def make_tokens(tokens: int) -> VideoTokens:
+    random = torch.Generator().manual_seed(0)
+    frames = tokens // CELLS
+    features = torch.randn(CELLS, WIDTH, generator=random)
+    parts = []
+    for _ in range(frames):
+        changed = torch.rand(CELLS, 1, generator=random) < 0.1
+        features = features + changed * torch.randn(CELLS, WIDTH, generator=random) / 2
+        parts.append(features + torch.randn(CELLS, WIDTH, generator=random) / 20)
+    kind = torch.full((frames, *GRID), 2, dtype=torch.uint8)
+    frame, row, column = kind.nonzero().unbind(1)
+    return VideoTokens(
+        features=torch.cat(parts),
+        frame=frame,
+        cell=torch.stack([row, column], 1),
+        span=torch.ones_like(frame),
+        pts_seconds=torch.arange(frames, dtype=torch.float64) / 30,
+        duration_seconds=torch.full((frames,), 1 / 30, dtype=torch.float64),
+        cu_seqlens=cu_seqlens(kind),
+        source=torch.arange(tokens).view(kind.shape),
+        kind=kind,
+        motion=torch.zeros((*kind.shape, 2), dtype=torch.int8),
+        layout=None,
+    )
+
+
+def ours(tokens: VideoTokens) -> Tensor:
+    budget = round(SHARE * len(tokens))
+    return merge(tokens, budget=budget, delta=None, reach=REACH, memory=MEMORY).features
+
+
+def choices_of(frames: int) -> Tensor:
+    """The window that ``merge`` looks into, of whole frames: ``[K, B]``, -1 for none."""
+    token = torch.arange(frames * CELLS).view(frames, *GRID)
+    wide = pad(token, (REACH,) * 4 + (max(2, MEMORY), 0), value=-1)  # [T + , h + , w + ]
+    steps = [(1, dy, dx) for dy in range(2 * REACH + 1) for dx in range(2 * REACH + 1)]
+    steps += [(back, REACH, REACH) for back in range(2, MEMORY + 1)]  # 1 is among the others
+    first = max(2, MEMORY)
+    parts = [
+        wide[first - back : first - back + frames, dy : dy + GRID[0], dx : dx + GRID[1]]
+        for back, dy, dx in steps
+    ]
+    return torch.stack(parts, -1).flatten(0, 2)
+
+
+def plain(features: Tensor, choices: Tensor) -> Tensor:
+    """Chunked cosine matching over choices ``[K, B]``, -1 for none."""
+    unit = normalize(features, dim=1)
+    best, link = [], []
+    for own, some in zip(unit.split(CHUNK), choices.split(CHUNK), strict=True):
+        cosine = torch.einsum("kd,kbd->kb", own, unit[some.clamp(min=0)])  # [k, B]
+        top = cosine.masked_fill(some < 0, -torch.inf).max(1)
+        best.append(top.values)
+        link.append(some.gather(1, top.indices[:, None])[:, 0])
+    gone = torch.cat(best).topk(len(features) - round(SHARE * len(features))).indices
+    root = torch.arange(len(features))
+    root[gone] = torch.cat(link)[gone]
+    while not torch.equal(root, root[root]):
+        root = root[root]
+    stays, number = root.unique(return_inverse=True)
+    sums = torch.zeros(len(stays), features.shape[1]).index_add_(0, number, features)
+    return sums / number.bincount()[:, None]
+
+
+def check(tokens: VideoTokens, choices: Tensor) -> None:
+    """What is timed is what it says."""
+    features = tokens.features
+    merged = merge(tokens, budget=round(SHARE * len(tokens)), delta=None)
+    assert len(merged) == len(plain(features, choices)) == round(SHARE * len(tokens))
+    assert torch.equal(merged.features, ours(tokens))
+
+
+def measure(tokens: int, rounds: int = 7) -> dict[str, Any]:
+    given, choices = make_tokens(tokens), choices_of(tokens // CELLS)
+    check(given, choices)
+    calls = {"ours": lambda: ours(given), "plain": lambda: plain(given.features, choices)}
+    seconds = harness.paired(calls, rounds)
+    return {
+        "tokens": tokens,
+        "choices of each": choices.shape[1],
+        "ours s": round(statistics.median(seconds["ours"]), 2),
+        "plain s": round(statistics.median(seconds["plain"]), 2),
+        "times faster": round(harness.ratio(seconds["plain"], seconds["ours"]), 1),
+        "ours MB": peak_megabytes("ours", tokens),
+        "plain MB": peak_megabytes("plain", tokens),
+    }
+
+
+def peak_megabytes(which: str, tokens: int) -> int:
+    """What a call adds to the memory of a process, at most."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--peak", which, str(tokens)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return round(json.loads(done.stdout.splitlines()[-1]) / 1e6)
+
+
+def print_peak(which: str, tokens: int) -> None:
+    """In bytes, of this process."""
+    small = make_tokens(2 * CELLS)
+    given, choices = make_tokens(tokens), choices_of(tokens // CELLS)
+    ours(small), plain(small.features, choices_of(2))  # what libraries take once
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ours(given) if which == "ours" else plain(given.features, choices)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+
+
+def main() -> None:
+    rows = [measure(tokens) for tokens in TOKENS]
+    table = Table(title="merging to a fifth of the tokens", title_justify="left")
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    Console(width=140).print(table)
+    harness.save("merge", rows)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(harness.THREADS)
+    if sys.argv[1:2] == ["--peak"]:
+        print_peak(sys.argv[2], int(sys.argv[3]))
+    else:
+        main()

@@ -1,0 +1,130 @@
+"""What can be read of thinned tokens, at equal numbers: python benchmarks/merge_reading.py
+
+Every cell of every frame of the rendered clips goes through the small transformer's tower. Each
+rule is given all of its tokens, and leaves a half, a fifth and a twentieth of them; what it says of
+every cell is read by the same reader. Ours is ``merge`` alone, with no gate before it. A peer whose
+knob does not meet the number leaves the most tokens that are no more.
+
+Letters: T frames, h w cells, N = h * w, D features.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import harness
+import torch
+from peers.registry import CHOOSERS, at_budget
+from proof.workers import spread
+from reading.clips import footage
+from reading.methods import Seen, Trace
+from reading.questions import ask
+from reading.rivals import Encoded, OnFeatures, Rival, traced
+from reading.scenes import SCENES
+from reading.score import Row, grouped, interval, total
+from reading.trial import Task, fewer, rows_of
+from reading.viewers import load
+from torch import Tensor
+
+from patchgate import VideoTokens, merge
+
+SHARES = (0.5, 0.2, 0.05)
+PEERS = ("EVS", "DTD, features", "VidCom2", "FrameFusion", "ToMe")
+OURS = "merge"
+
+
+@dataclass(frozen=True)
+class Thinned(Rival):
+    """A rule at a number of tokens; ``value`` is its share of the cells."""
+
+    @property
+    def setting(self) -> str:
+        return f"{self.value:g}"
+
+    @property
+    def looks(self) -> str:
+        return "features"
+
+    def traces(self, seen: Seen) -> list[Trace]:
+        frames, h, w = seen.shape
+        tokens = int(self.value * frames * h * w)
+        if self.family == OURS:
+            merged = merge(every_cell(seen.features, (h, w), seen.fps), budget=tokens)
+            assert len(merged) == tokens
+            return [Encoded(merged.kind, merged.motion, merged.dense().flatten(1, 2))]
+        choice = at_budget(CHOOSERS[self.family], seen, tokens)
+        if choice is None:
+            raise ValueError(f"{self.family}: no choice of {tokens} tokens")
+        return [traced(choice, seen, "features")]
+
+
+def every_cell(features: Tensor, grid: tuple[int, int], fps: float) -> VideoTokens:
+    """Dense features ``[T, N, D]`` as tokens of which each stands for itself."""
+    kind = torch.full((len(features), *grid), 2, dtype=torch.uint8)
+    frame, row, column = kind.nonzero().unbind(1)
+    frames = len(features)
+    return VideoTokens(
+        features=features.flatten(0, 1),
+        frame=frame,
+        cell=torch.stack([row, column], 1),
+        span=torch.ones_like(frame),
+        pts_seconds=torch.arange(frames, dtype=torch.float64) / fps,
+        duration_seconds=torch.full((frames,), 1 / fps, dtype=torch.float64),
+        cu_seqlens=(torch.arange(frames + 1) * kind[0].numel()).int(),
+        source=torch.arange(len(frame)).view(kind.shape),
+        kind=kind,
+        motion=torch.zeros((*kind.shape, 2), dtype=torch.int8),
+        layout=None,
+    )
+
+
+def of_clip(task: Task) -> list[Row]:
+    """All rows of one clip, in a worker."""
+    viewer = reader()
+    film = footage(task.scene, "test", task.seed, viewer.size, task.seconds)
+    questions = fewer(ask(film.truth, task.seed))
+    methods = [Thinned(family, share) for share in SHARES for family in (OURS, *PEERS)]
+    return list(rows_of(viewer, film, questions, methods))
+
+
+@cache
+def reader() -> OnFeatures:
+    return OnFeatures("ViT", load("vit")[0].reader)
+
+
+def table(rows: Sequence[Row], key: Callable[[Row], Any]) -> Iterator[dict[str, Any]]:
+    """One line for each group and share: what each rule retains of what the dense tokens say."""
+    for group, own in sorted(grouped(rows, key).items()):
+        for share, some in grouped(own, lambda r: r.setting).items():
+            kept = {family: total(found) for family, found in
+                    grouped(some, lambda r: r.family).items()}  # fmt: skip
+            low, high = interval([row for row in some if row.family == OURS])
+            best = max(kept[family].retention for family in PEERS)
+            yield {
+                "group": group, "share": share, "questions": kept[OURS].dense,
+                **{family: f"{each.retention:.3f}" for family, each in kept.items()},
+                "95 % of merge": f"{low:.3f}..{high:.3f}",
+                "": "reached" if kept[OURS].retention >= best else "missed",
+            }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=2, help="of each scene")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each clip")
+    parser.add_argument("--scenes", nargs="+", choices=tuple(SCENES), default=tuple(SCENES))
+    parser.add_argument("--processes", type=int, default=2)
+    wanted = parser.parse_args()
+    tasks = [Task(scene, seed, wanted.seconds)
+             for scene in wanted.scenes for seed in range(wanted.clips)]  # fmt: skip
+    rows = list(spread(of_clip, tasks, wanted.processes, "clips"))
+    lines = [*table(rows, lambda r: r.group), *table(rows, lambda r: "all")]
+    for line in lines:
+        print(*line.values(), sep="  ")
+    harness.save("merge_reading", lines)
+
+
+if __name__ == "__main__":
+    main()

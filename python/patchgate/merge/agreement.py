@@ -1,0 +1,57 @@
+"""Which members of a group its mean is made of.
+
+A tight budget joins tokens that do not say the same. The mean of a 3 and an 8 is neither: it is the
+members that agree with the one in the middle whose mean says something.
+
+Letters: K tokens, G groups, M members of groups of several, D features.
+"""
+
+import torch
+from torch import Tensor
+
+from patchgate.merge.window import means, numbering
+
+_ROWS = 512  # compared at a time, in the cache
+_TIE = 1.001
+
+
+def agreeing(features: Tensor, weight: Tensor, root: Tensor, agreement: float) -> Tensor:
+    """The weights ``[K]``, 0 for members that are unlike the one nearest to their group's mean (the
+    first of those that are a thousandth further at most).
+
+    Args:
+        features: ``[K, D]`` float32. weight: ``[K]`` float64. root: ``[K]`` int64.
+        agreement: members count up to this distance, as a share of the middle one's length.
+    """
+    _, number = numbering(root)
+    several = number.bincount() > 1  # [G]
+    member = several[number].nonzero().flatten()  # [M]
+    if not len(member):
+        return weight
+    mean = means(features, weight, root)  # [G, D]
+    distance = _distances(features, member, mean, number[member])  # [M]
+    groups = len(several)
+    least = distance.new_full((groups,), torch.inf)
+    least.scatter_reduce_(0, number[member], distance, "amin")
+    # The two of a pair are equally near, but for rounding: the first is taken.
+    nearest = member[distance <= least[number[member]] * _TIE]
+    middle = torch.full((groups,), len(root))
+    middle.scatter_reduce_(0, number[nearest], nearest, "amin")
+    middle[~several] = 0
+    length = torch.linalg.vector_norm(features, dim=1).cpu()[middle]  # [G]
+    # Members so near to the mean are near enough to the middle: no need to look.
+    near = agreement * length / 2
+    far = distance.new_zeros(groups).scatter_reduce_(0, number[member], distance, "amax")
+    doubtful = member[(far > near)[number[member]]]
+    apart = _distances(features, doubtful, features, middle[number[doubtful]])
+    unlike = doubtful[apart > agreement * length[number[doubtful]]]
+    return weight.index_fill(0, unlike, 0.0)
+
+
+def _distances(a: Tensor, rows_a: Tensor, b: Tensor, rows_b: Tensor) -> Tensor:
+    """Between rows of two tables, pair by pair, on the CPU."""
+    found = [torch.zeros(0)]
+    for some, other in zip(rows_a.split(_ROWS), rows_b.split(_ROWS), strict=True):
+        difference = a[some.to(a.device)] - b[other.to(b.device)]
+        found.append(torch.linalg.vector_norm(difference, dim=1).cpu())
+    return torch.cat(found)
