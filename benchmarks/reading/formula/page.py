@@ -32,7 +32,7 @@ _WATCHED = """\
 The convolutions see far beyond a cell, and their group norms the whole picture: what leaves them
 changes everywhere with any change. So the tolerance begins there: a cell is computed, too, where
 what enters the first layer moved by more than it. `convolutions not watched`: where only the gate
-on pixels says what is computed, tolerance 0 is exact from there on, and the strings are lost."""
+on pixels says what is computed; tolerance 0 is exact only from the first layer on."""
 
 
 def write(path: Path) -> None:

@@ -17,6 +17,7 @@ Picture = NDArray[np.uint8]  # [H, W], black on white
 
 HOLD, CHANGES = 5, 4  # frames of a picture, and pictures of a clip
 LINE, CELL = 64, 16  # pixels: height of a line of the page, side of a cell
+STEP = 8  # pixels that the page scrolls by in a frame: as far as the gate looks
 LEFT, BASELINE = 8, 40  # pixels: where a formula begins in its line
 _FACE, _DPI = FontProperties(size=20, math_fontfamily="cm"), 70
 _PALE = 208  # of the pointer
@@ -105,7 +106,7 @@ def edited(rng: np.random.Generator, seed: int) -> Clip:
 
 
 def pushed(rng: np.random.Generator, seed: int) -> Clip:
-    """Terms come in front, and push the two that stand there to the right by whole pixels."""
+    """Terms come in front, and push what stands there to the right."""
     terms = _terms(rng, 1 + CHANGES)
     states = ["".join(terms[k:]).lstrip("+-") for k in reversed(range(CHANGES))]
     width = width_of(*states)
@@ -113,13 +114,13 @@ def pushed(rng: np.random.Generator, seed: int) -> Clip:
 
 
 def scrolled(rng: np.random.Generator, seed: int) -> Clip:
-    """A page of one formula a line goes by, a cell a frame, and rests at each."""
+    """A page of one formula a line goes by and rests at each."""
     states = [_head(rng) + "".join(_terms(rng, 2)) for _ in range(CHANGES)]
     width = width_of(*states)
     page = np.concatenate([line(state, width) for state in states])  # [CHANGES * LINE, W]
     tops, said = [], []
     for k, state in enumerate(states):
-        between = range(0 if k == 0 else (k - 1) * LINE + CELL, k * LINE, CELL)
+        between = range(0 if k == 0 else (k - 1) * LINE + STEP, k * LINE, STEP)
         tops += [*between, *[k * LINE] * HOLD]
         said += [*[None] * len(between), *[state] * HOLD]
     return Clip("scrolled", seed, np.stack([page[y : y + LINE] for y in tops]), tuple(said))
