@@ -58,7 +58,8 @@ def main() -> None:
     for path in files:
         if not path.stem.startswith("reading"):
             lines += section(path)
-    lines += ["## reading", "", "What can still be read from the tokens: [reading.md](reading.md)."]
+    lines += ["## reading", "", "What can still be read from the tokens: [reading.md](reading.md);"]
+    lines += ["with a tower of published weights: [reading_formula.md](reading_formula.md)."]
     (harness.RESULTS / "README.md").write_text("\n".join(lines).rstrip() + "\n")
 
 

@@ -14,7 +14,8 @@ from patchgate.encoders.siglip2 import Siglip2
 from patchgate.encoders.timm_vit import TimmVit
 from patchgate.encoders.tower import Tower
 
-FAMILIES: tuple[type[Tower], ...] = (
+# In the order in which they are tried; append your own.
+FAMILIES: list[type[Tower]] = [
     Siglip,
     Siglip2,
     Clip,
@@ -23,7 +24,7 @@ FAMILIES: tuple[type[Tower], ...] = (
     TimmVit,
     Qwen25Vision,
     Qwen3Vision,
-)
+]
 
 # Towers that look as if they could be, and why they are not.
 _REFUSED = {

