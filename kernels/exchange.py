@@ -9,10 +9,11 @@ features of a head.
 """
 
 import torch
+from torch import Tensor
+
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.exchange_kernel import distance_kernel, exchange_kernel
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
-from torch import Tensor
 
 _BLOCKS = {torch.float32: 32, torch.float64: 16}  # tokens of a tile that stay in registers
 _DISTANCES = 128  # tokens of a program of the second kernel

@@ -7,6 +7,7 @@ features of a head; t tokens of a tile, m keys of a block.
 
 import triton
 import triton.language as tl
+
 from patchgate.kernels.attention_tiles import dot, find_tile, load_part, store_part
 
 _MOST_EXPONENT = tl.constexpr(80.0)  # as in patchgate.reference.exchange

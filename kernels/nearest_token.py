@@ -6,8 +6,9 @@ Letters: K tokens, D features, Q queries, L candidates.
 import torch
 import triton
 import triton.language as tl
-from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 from torch import Tensor
+
+from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 
 _PIECE = 512  # of a row
 

@@ -9,10 +9,11 @@ Letters: R queries, A rows of keys, G groups, L keys of all groups, H heads, d f
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
+
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 from patchgate.kernels.residual_attention_kernel import attend_kernel
-from torch import Tensor
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 

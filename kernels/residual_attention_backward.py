@@ -9,11 +9,12 @@ Letters: R queries, A rows of keys, G groups, L keys of all groups, H heads, d f
 """
 
 import torch
+from torch import Tensor
+
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 from patchgate.kernels.residual_attention import check, wide
 from patchgate.kernels.residual_attention_backward_kernel import key_kernel, query_kernel
-from torch import Tensor
 
 
 def residual_attention_backward(

@@ -11,6 +11,7 @@ n queries and m keys of a tile, c columns of a part.
 
 import triton
 import triton.language as tl
+
 from patchgate.kernels.attention_tiles import dot, find_tile, load_part, store_part
 
 

@@ -7,6 +7,7 @@ n queries of a tile, m keys of a block, c columns of a part.
 
 import triton
 import triton.language as tl
+
 from patchgate.kernels.attention_tiles import dot, find_tile, load_part, store_part
 
 LOG2_E = tl.constexpr(1.4426950408889634)

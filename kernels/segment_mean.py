@@ -6,8 +6,9 @@ Letters: A rows, D features, L entries of the index, G segments.
 import torch
 import triton
 import triton.language as tl
-from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 from torch import Tensor
+
+from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 
 _PIECE = 1024  # of a row: its sums fit the registers of four warps
 

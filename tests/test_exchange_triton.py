@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from attention_cases import ends
 from exchange_cases import DTYPES, Case, assert_same, cases, check, make_case, results
 from hypothesis import given, settings
+
 from patchgate.kernels.exchange import exchange
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from attention_cases import DTYPES, Case, cases, error, make_case
 from hypothesis import given, settings
-from patchgate.kernels.residual_attention_backward import residual_attention_backward
 from torch import Tensor
 
 from patchgate import reference
+from patchgate.kernels.residual_attention_backward import residual_attention_backward
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 ways = pytest.mark.parametrize("deterministic", [False, True])

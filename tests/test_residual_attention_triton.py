@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from attention_cases import DTYPES, Case, cases, check, ends, make_case
 from hypothesis import given, settings
+from torch import Tensor
+
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.residual_attention import residual_attention, tiling
-from torch import Tensor
 
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 

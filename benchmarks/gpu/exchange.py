@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from gpu import Case
-from gpu.floors import Work
 from torch import Tensor
 
+from gpu import Case
+from gpu.floors import Work
 from patchgate import _ops
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from gpu import Case
-from gpu.floors import Work
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from gpu import Case
+from gpu.floors import Work
 from patchgate import _ops
 
 

@@ -15,6 +15,7 @@ import sys
 from patchgate.cli import bench, plan  # each adds its command
 from patchgate.cli.commands import app
 
+
 def main() -> None:
     """Exit codes: 0 done, 1 bad input or output, 2 wrong usage, 128 + a signal that ended it."""
     for stream in (sys.stdout, sys.stderr):
