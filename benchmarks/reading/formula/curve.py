@@ -150,7 +150,9 @@ def calibrate(reader: FormulaReader) -> dict[str, Any]:
         "clips": len(films),
         "target": found.target,
         "tolerance": found.tolerance,
-        "trials": [vars(trial) for trial in found.trials],
+        "trials": [  # as text: JSON has no infinity
+            {**vars(trial), "tolerance": f"{trial.tolerance:g}"} for trial in found.trials
+        ],
     }
 
 

@@ -75,7 +75,7 @@ def _calibration(found: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield from table.markdown([
-        {"tolerance": f"{each['tolerance']:g}", "agreement": number(each["agreement"]),
+        {"tolerance": each["tolerance"], "agreement": number(each["agreement"]),
          "work, layers": number(each["work"])} for each in found["trials"]
     ])  # fmt: skip
 
