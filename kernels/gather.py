@@ -5,8 +5,6 @@ samples that kept cells reach and the rows that they become. Definition: ``refer
 the same bits: ``csrc/gather.h``.
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -74,6 +72,7 @@ def _launch(
     y, cb, _ = planes
     patch, merge, frames = sides
     bits = _BITS[levels.dtype]  # levels are copied, never computed with
+    block = min(32, max(16, next_power_of_two(patch * merge)))
     arguments = (
         planes,
         tuple(plane.stride() for plane in planes),
@@ -98,12 +97,12 @@ def _launch(
         "FRAMES": frames,
         "CHANNELS_LAST": channels_last,
         "VERTICAL_FIRST": vertical_first,
-        "BLOCK": min(32, max(16, next_power_of_two(patch * merge))),
+        "BLOCK": block,
         "TAPS_X": next_power_of_two(taps_x.shape[1] - 1),
         "TAPS_Y": next_power_of_two(taps_y.shape[1] - 1),
         "OUTER": 32,
         "INNER": 32,
-        "num_warps": 4,
+        "num_warps": block // 4,
         "num_stages": 1,
     }
     return Launch(gather_kernel, arguments, options)
@@ -123,6 +122,10 @@ def _check_planes(planes: tuple[Tensor, Tensor, Tensor], rgb: bool, bit_depth: i
         one == two if rgb else chroma_step(one, two) > 0
         for one, two in zip(shapes[0][1:], shapes[1][1:], strict=True)
     ]
+    for plane in planes:  # a sample's place in its frame is int32
+        rows, columns = plane.shape[1] - 1, plane.shape[2] - 1
+        if rows * plane.stride(1) + columns * plane.stride(2) >= 1 << 31:
+            raise ValueError(f"gather: a frame of strides {plane.stride()} spans too much memory")
     if not all(fits):
         raise ValueError(f"gather: cb and cr of {shapes[1]} do not belong to y of {shapes[0]}")
     dtype = torch.uint8 if bit_depth == 8 else torch.uint16

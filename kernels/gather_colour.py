@@ -3,6 +3,9 @@
 The numbers are those of ``csrc/gather.h`` and so are the bits. Samples leave as int8, shifted to
 [-128, 127]: what a matrix product on the tensor cores takes. The planes of a picture come as
 tuples of three: pointers, strides (frame, row, column); sizes are H', W', H'', W''.
+
+A tile is [X, Y]: columns come first because Triton, where it cannot tell which neighbours are
+adjacent in memory (NV12's Cb and Cr, clamped columns), lays a warp along the first dimension.
 """
 
 import triton
@@ -36,18 +39,13 @@ def _sample(pointers, BIT_DEPTH: tl.constexpr):
 def rgb_tile(
     planes, strides, sizes, y0, x0, Y: tl.constexpr, X: tl.constexpr, BIT_DEPTH: tl.constexpr
 ):
-    """Of planes R, G and B: three int8 [Y, X]; beyond the picture its edge again."""
-    row = tl.minimum(y0 + tl.arange(0, Y), sizes[0] - 1)[:, None]
-    column = tl.minimum(x0 + tl.arange(0, X), sizes[1] - 1)[None, :]
-    red = _sample(planes[0] + _row(row, strides[0]) + column * strides[0][2], BIT_DEPTH)
-    green = _sample(planes[1] + _row(row, strides[1]) + column * strides[1][2], BIT_DEPTH)
-    blue = _sample(planes[2] + _row(row, strides[2]) + column * strides[2][2], BIT_DEPTH)
+    """Of planes R, G and B: three int8 [X, Y]; beyond the picture its edge again."""
+    row = tl.minimum(y0 + tl.arange(0, Y), sizes[0] - 1)[None, :]
+    column = tl.minimum(x0 + tl.arange(0, X), sizes[1] - 1)[:, None]
+    red = _sample(planes[0] + (row * strides[0][1] + column * strides[0][2]), BIT_DEPTH)
+    green = _sample(planes[1] + (row * strides[1][1] + column * strides[1][2]), BIT_DEPTH)
+    blue = _sample(planes[2] + (row * strides[2][1] + column * strides[2][2]), BIT_DEPTH)
     return to_signed(red), to_signed(green), to_signed(blue)
-
-
-@triton.jit
-def _row(row, stride):
-    return row.to(tl.int64) * stride[1]
 
 
 @triton.jit
@@ -64,19 +62,19 @@ def yuv_tile(
     STEP_X: tl.constexpr,
     BIT_DEPTH: tl.constexpr,
 ):
-    """Of planes Y, Cb and Cr: three int8 [Y, X]; beyond the picture its edge again.
+    """Of planes Y, Cb and Cr: three int8 [X, Y]; beyond the picture its edge again.
 
     Columns come by phases: the STEP_X pixels that share a chroma sample read it once.
     """
-    row = tl.minimum(y0 + tl.arange(0, Y), sizes[0] - 1)[:, None]
+    row = tl.minimum(y0 + tl.arange(0, Y), sizes[0] - 1)[None, :]
     # Down, chroma sits in the middle of its luma samples: in sixteenths.
     place = (16 * row + 8) // STEP_Y - 8
     last = sizes[2] - 1
     first = tl.minimum(tl.maximum(place >> 4, 0), last)
     second = tl.minimum((place >> 4) + 1, last)
-    luma = planes[0] + _row(row, strides[0])
-    cb = (planes[1] + _row(first, strides[1]), planes[1] + _row(second, strides[1]), place & 15)
-    cr = (planes[2] + _row(first, strides[2]), planes[2] + _row(second, strides[2]), place & 15)
+    luma = (planes[0], row * strides[0][1])
+    cb = (planes[1], first * strides[1][1], second * strides[1][1], place & 15)
+    cr = (planes[2], first * strides[2][1], second * strides[2][1], place & 15)
     factors = (
         tl.load(matrix),
         tl.load(matrix + 1),
@@ -85,7 +83,7 @@ def yuv_tile(
         tl.load(matrix + 4),
         tl.load(matrix + 5),
     )
-    block = (x0 // STEP_X + tl.arange(0, X // STEP_X))[None, :]  # columns of chroma
+    block = (x0 // STEP_X + tl.arange(0, X // STEP_X))[:, None]  # columns of chroma
     tile = _yuv_phase(luma, cb, cr, block, strides, sizes, factors, 0, STEP_X, BIT_DEPTH)
     if STEP_X == 2:
         odd = _yuv_phase(luma, cb, cr, block, strides, sizes, factors, 1, STEP_X, BIT_DEPTH)
@@ -100,22 +98,22 @@ def yuv_tile(
 
 @triton.jit
 def _interleave(a, b):
-    """Columns in turn: three of [Y, n] and three more to three of [Y, 2 n]."""
-    rows: tl.constexpr = a[0].shape[0]
-    columns: tl.constexpr = 2 * a[0].shape[1]
+    """Columns in turn: three of [n, Y] and three more to three of [2 n, Y]."""
+    columns: tl.constexpr = 2 * a[0].shape[0]
+    rows: tl.constexpr = a[0].shape[1]
     return (
-        tl.join(a[0], b[0]).reshape(rows, columns),
-        tl.join(a[1], b[1]).reshape(rows, columns),
-        tl.join(a[2], b[2]).reshape(rows, columns),
+        tl.join(a[0], b[0]).permute(0, 2, 1).reshape(columns, rows),
+        tl.join(a[1], b[1]).permute(0, 2, 1).reshape(columns, rows),
+        tl.join(a[2], b[2]).permute(0, 2, 1).reshape(columns, rows),
     )
 
 
 @triton.jit
 def _yuv_phase(
-    luma,  # [Y, 1] pointers to rows
-    cb,  # upper and lower row, [Y, 1] pointers, and the lower one's share in sixteenths
+    luma,  # [1, Y] pointers to rows
+    cb,  # upper and lower row, [1, Y] pointers, and the lower one's share in sixteenths
     cr,
-    block,  # [1, X / STEP_X]
+    block,  # [X / STEP_X, 1]
     strides,
     sizes,
     factors,
@@ -123,7 +121,7 @@ def _yuv_phase(
     STEP_X: tl.constexpr,
     BIT_DEPTH: tl.constexpr,
 ):
-    """Every STEP_X-th column of a tile from the PHASE-th: three int8 [Y, X / STEP_X]."""
+    """Every STEP_X-th column of a tile from the PHASE-th: three int8 [X / STEP_X, Y]."""
     column = tl.minimum(block * STEP_X + PHASE, sizes[1] - 1)
     left = tl.minimum(block, sizes[3] - 1)
     right = tl.minimum(block + 1, sizes[3] - 1)
@@ -131,7 +129,7 @@ def _yuv_phase(
     share: tl.constexpr = 4 * PHASE // STEP_X
     u = _across(cb, left * strides[1][2], right * strides[1][2], share, BIT_DEPTH)
     v = _across(cr, left * strides[2][2], right * strides[2][2], share, BIT_DEPTH)
-    y = factors[0] * _sample(luma + column * strides[0][2], BIT_DEPTH) + factors[1]
+    y = factors[0] * _sample(luma[0] + (luma[1] + column * strides[0][2]), BIT_DEPTH) + factors[1]
     red = clamp_u8((y + factors[2] * v) >> COLOUR_BITS)
     green = clamp_u8((y + factors[3] * u + factors[4] * v) >> COLOUR_BITS)
     blue = clamp_u8((y + factors[5] * u) >> COLOUR_BITS)
@@ -150,6 +148,7 @@ def _across(chroma, left, right, SHARE: tl.constexpr, BIT_DEPTH: tl.constexpr):
 @triton.jit
 def _down(chroma, column, BIT_DEPTH: tl.constexpr):
     """Between two samples above each other, in sixteenths."""
-    upper = _sample(chroma[0] + column, BIT_DEPTH)
-    lower = _sample(chroma[1] + column, BIT_DEPTH)
-    return (16 - chroma[2]) * upper + chroma[2] * lower
+    plane, upper, lower, share = chroma
+    first = _sample(plane + (upper + column), BIT_DEPTH)
+    second = _sample(plane + (lower + column), BIT_DEPTH)
+    return (16 - share) * first + share * second

@@ -1,8 +1,7 @@
 """Gather's kernel: one program per kept cell (or block of a large one) and frame of its tubelet.
 
 A program reads the native samples that its outputs' taps reach, tile by tile, makes them RGB,
-weighs them along both axes and writes normalised patch rows. A tile is read along the picture's
-rows whichever pass comes first.
+weighs them along both axes and writes normalised patch rows.
 """
 
 import triton
@@ -154,7 +153,7 @@ def _tile(
     OUTER: tl.constexpr,
     INNER: tl.constexpr,
 ):
-    """Native pixels as R, G, B, shifted: three int8 [OUTER, INNER]. Read along the rows always."""
+    """Native pixels as R, G, B, shifted: three int8 [OUTER, INNER]."""
     if VERTICAL_FIRST:
         y0, x0 = inner_at, outer_at
     else:
@@ -164,9 +163,7 @@ def _tile(
     if matrix is None:
         tile = rgb_tile(planes, strides, sizes, y0, x0, Y, X, BIT_DEPTH)
     else:
-        tile = yuv_tile(
-            planes, strides, sizes, matrix, y0, x0, Y, X, STEP_Y, STEP_X, BIT_DEPTH
-        )
-    if VERTICAL_FIRST:
+        tile = yuv_tile(planes, strides, sizes, matrix, y0, x0, Y, X, STEP_Y, STEP_X, BIT_DEPTH)
+    if not VERTICAL_FIRST:  # it is [X, Y]
         tile = (tl.trans(tile[0]), tl.trans(tile[1]), tl.trans(tile[2]))
     return tile

@@ -28,7 +28,7 @@ def window(axis, samples):
     """Of `samples` along the axis, where those that the outputs reach begin and end."""
     count, first = axis[1], axis[3]
     begin = tl.min(tl.where(first < 0, samples, first), 0)
-    return begin, tl.max(tl.where(first < 0, 0, first + count), 0)
+    return begin, tl.minimum(tl.max(tl.where(first < 0, 0, first + count), 0), samples)
 
 
 @triton.jit
