@@ -91,4 +91,8 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
 
   // Expand. features [K, D], source [...] int64 -> [..., D].
   m.def("expand(Tensor features, Tensor source) -> Tensor");
+
+  // Gradient of expand. grad [..., D] float, source [...] int64 -> [tokens, D]: of every token the
+  // sum over its cells, added up in float32 (float64 for float64) and rounded once.
+  m.def("expand_backward(Tensor grad, Tensor source, SymInt tokens) -> Tensor");
 }

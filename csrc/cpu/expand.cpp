@@ -1,6 +1,13 @@
-// Expansion on the CPU: one row copy per cell, whatever the dtype.
+// Expansion on the CPU: one row copy per cell, whatever the dtype; and its gradient, a sum of rows
+// per token.
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <numeric>
+#include <type_traits>
 
 #include "torch.h"
 
@@ -39,6 +46,71 @@ Tensor expand(const Tensor& features_, const Tensor& source_) {
   return out;
 }
 
+// Cells by token, each token's in their own order: order[ends[k]:ends[k + 1]] are token k's.
+struct CellsOfTokens {
+  std::vector<int64_t> ends, order;  // [K + 1], [N]
+
+  CellsOfTokens(const int64_t* source, int64_t cells, int64_t tokens)
+      : ends(tokens + 1), order(cells) {
+    for (int64_t i = 0; i < cells; ++i) {
+      STD_TORCH_CHECK(source[i] >= 0 && source[i] < tokens, "expand_backward: source ", source[i],
+                      " of cell ", i, " is not one of the ", tokens, " tokens");
+      ++ends[source[i] + 1];
+    }
+    std::partial_sum(ends.begin(), ends.end(), ends.begin());
+    std::vector<int64_t> next(ends.begin(), ends.end() - 1);
+    for (int64_t i = 0; i < cells; ++i) order[next[source[i]]++] = i;
+  }
+};
+
+template <class T>
+void sum_rows(const Tensor& grad, const CellsOfTokens& cells, const Tensor& out) {
+  using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  const auto* from = const_data<T>(grad);
+  auto* to = data<T>(out);
+  const int64_t width = out.size(1);
+  torch::stable::parallel_for(0, out.size(0), 1, [&](int64_t begin, int64_t end) {
+    std::vector<Wide> sum(width);
+    for (int64_t k = begin; k < end; ++k) {
+      std::fill(sum.begin(), sum.end(), Wide(0));
+      for (int64_t j = cells.ends[k]; j < cells.ends[k + 1]; ++j) {
+        const T* row = from + cells.order[j] * width;
+        for (int64_t d = 0; d < width; ++d) sum[d] += static_cast<Wide>(row[d]);
+      }
+      std::copy(sum.begin(), sum.end(), to + k * width);
+    }
+  });
+}
+
+Tensor expand_backward(const Tensor& grad_,    // [..., D]
+                       const Tensor& source_,  // [...]
+                       int64_t tokens) {       // -> [tokens, D]
+  STD_TORCH_CHECK(source_.scalar_type() == ScalarType::Long,
+                  "expand_backward: source must be int64");
+  const Tensor grad = torch::stable::contiguous(grad_);
+  const Tensor source = torch::stable::contiguous(source_);
+  const int64_t width = grad.dim() > 0 ? grad.size(grad.dim() - 1) : 0;
+  STD_TORCH_CHECK(grad.dim() == source.dim() + 1 && grad.numel() == source.numel() * width,
+                  "expand_backward: grad must be [..., D] and source [...]");
+  const CellsOfTokens cells(const_data<int64_t>(source), source.numel(), tokens);
+  const Tensor out = torch::stable::new_empty(grad, {tokens, width});
+  const ScalarType dtype = grad.scalar_type();
+  if (dtype == ScalarType::Float)
+    sum_rows<float>(grad, cells, out);
+  else if (dtype == ScalarType::Double)
+    sum_rows<double>(grad, cells, out);
+  else if (dtype == ScalarType::BFloat16)
+    sum_rows<c10::BFloat16>(grad, cells, out);
+  else if (dtype == ScalarType::Half)
+    sum_rows<c10::Half>(grad, cells, out);
+  else
+    STD_TORCH_CHECK(false, "grad: expected float32, float64, bfloat16 or float16");
+  return out;
+}
+
 }  // namespace patchgate
 
-STABLE_TORCH_LIBRARY_IMPL(patchgate, CPU, m) { m.impl("expand", TORCH_BOX(&patchgate::expand)); }
+STABLE_TORCH_LIBRARY_IMPL(patchgate, CPU, m) {
+  m.impl("expand", TORCH_BOX(&patchgate::expand));
+  m.impl("expand_backward", TORCH_BOX(&patchgate::expand_backward));
+}

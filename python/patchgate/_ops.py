@@ -21,6 +21,7 @@ frame_grid = torch.ops.patchgate.frame_grid.default
 gate = torch.ops.patchgate.gate.default
 compact = torch.ops.patchgate.compact.default
 expand = torch.ops.patchgate.expand.default
+expand_backward = torch.ops.patchgate.expand_backward.default
 gather = torch.ops.patchgate.gather.default
 
 
@@ -107,23 +108,38 @@ def _expand_fake(features: Tensor, source: Tensor) -> Tensor:
     return features.new_empty((*source.shape, features.shape[1]))
 
 
+@torch.library.register_fake("patchgate::expand_backward")
+def _expand_backward_fake(grad: Tensor, source: Tensor, tokens: int) -> Tensor:
+    return grad.new_empty((tokens, grad.shape[-1]))
+
+
 def _expand_setup(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    features, source = inputs
-    ctx.tokens = features.shape[0]
-    ctx.save_for_backward(source)
+    ctx.tokens = inputs[0].shape[0]
+    ctx.save_for_backward(inputs[1])
 
 
-def _expand_backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
-    (source,) = ctx.saved_tensors
+def _expand_gradient(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
     # A token that stands for many cells gathers the gradients of all of them.
-    out = grad.new_zeros((ctx.tokens, grad.shape[-1]))
-    return out.index_add(0, source.flatten(), grad.reshape(-1, grad.shape[-1])), None
+    return expand_backward(grad, *ctx.saved_tensors, ctx.tokens), None
 
 
-torch.library.register_autograd("patchgate::expand", _expand_backward, setup_context=_expand_setup)
+def _expand_backward_setup(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    ctx.save_for_backward(inputs[1])
+
+
+def _expand_backward_gradient(  # type: ignore[no-untyped-def]
+    ctx, grad: Tensor
+) -> tuple[Tensor, None, None]:
+    return expand(grad, *ctx.saved_tensors), None, None
+
+
+torch.library.register_autograd("patchgate::expand", _expand_gradient, setup_context=_expand_setup)
+torch.library.register_autograd(
+    "patchgate::expand_backward", _expand_backward_gradient, setup_context=_expand_backward_setup
+)
 
 # They complete ops of the library loaded above.
-from patchgate import _attention_ops, _triton_ops  # noqa: E402, F401
+from patchgate import _attention_ops, _gather_ops, _triton_ops  # noqa: E402, F401
 
 residual_attention = _attention_ops.residual_attention
 exchange = _attention_ops.exchange

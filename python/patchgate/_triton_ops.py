@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-OPS: tuple[str, ...] = ()  # each is kernels/<op>.py
+OPS: tuple[str, ...] = ("expand", "gather")  # each is kernels/<op>.py
 
 
 def _on_first_use(op: str) -> Callable[..., Any]:
