@@ -1,8 +1,8 @@
 """Registers the ops whose GPU kernels are written in Triton.
 
 ``kernels/<op>.py`` (installed as ``patchgate.kernels.<op>``) has one public function of the op's
-own name and schema. It is imported when the first CUDA tensor arrives: a machine without a GPU
-needs no Triton.
+own name and schema, and one for ``<op>_backward`` where there is such an op. It is imported when
+the first CUDA tensor arrives: a machine without a GPU needs no Triton.
 """
 
 import importlib
@@ -11,14 +11,19 @@ from typing import Any
 
 import torch
 
-OPS: tuple[str, ...] = ("expand", "gather")  # each is kernels/<op>.py
+OPS: tuple[str, ...] = (  # each is in kernels/<op>.py
+    "expand",
+    "expand_backward",
+    "gather",
+)
 
 
 def _on_first_use(op: str) -> Callable[..., Any]:
     """The op's Triton kernel, imported by the first call."""
 
     def run(*args: Any) -> Any:
-        return getattr(importlib.import_module(f"patchgate.kernels.{op}"), op)(*args)
+        module = f"patchgate.kernels.{op.removesuffix('_backward')}"
+        return getattr(importlib.import_module(module), op)(*args)
 
     return run
 
