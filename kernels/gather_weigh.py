@@ -61,10 +61,9 @@ def _weights(axis, sample, ALONG: tl.constexpr):
 @triton.jit
 def weigh(samples, digits, sums):
     """sums [.., B] + samples [.., K] @ weights [K, B]."""
-    a = tl.dot(samples, digits[0], out_dtype=tl.int32)
-    b = tl.dot(samples, digits[1], out_dtype=tl.int32)
-    c = tl.dot(samples, digits[2], out_dtype=tl.int32)
-    return sums + (a << 16) + (b << 8) + c
+    sum_a = tl.dot(samples, digits[0], out_dtype=tl.int32)
+    sum_ab = tl.dot(samples, digits[1], sum_a << 8, out_dtype=tl.int32)
+    return tl.dot(samples, digits[2], sums + (sum_ab << 8), out_dtype=tl.int32)
 
 
 @triton.jit

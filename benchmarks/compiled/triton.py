@@ -6,7 +6,6 @@ tells what Triton does not: registers, stack and spills. No GPU and no interpret
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 import pkgutil
@@ -18,36 +17,33 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from compiled import Row
+
 ARCHITECTURES = (80, 90, 100)
 
 
-def triton_report(ops: list[str] | None = None) -> list[dict[str, Any]]:
-    """One row per op, variant and architecture: registers, shared memory, stack and spills.
-
-    Args:
-        ops: of these only; None: of every file in ``kernels/`` that has variants.
-    """
+def triton_report(ops: list[str] | None = None) -> list[Row]:
+    """Every variant of every file in ``kernels/``, for every architecture."""
     return [
         compiled_row(op, variant, arch)
-        for op, variants in kernel_variants(ops)
+        for op, variants in kernel_variants()
+        if ops is None or op in ops
         for variant in variants
         for arch in ARCHITECTURES
     ]
 
 
-def kernel_variants(ops: list[str] | None = None) -> Iterator[tuple[str, list[Any]]]:
-    """Each op of ``kernels/`` with its variants."""
+def kernel_variants() -> Iterator[tuple[str, list[Any]]]:
+    """Each op of ``kernels/`` and its variants."""
     import patchgate.kernels as package
 
     for module in sorted(each.name for each in pkgutil.iter_modules(package.__path__)):
-        variants = getattr(
-            importlib.import_module(f"{package.__name__}.{module}"), "variants", None
-        )
-        if variants is not None and (ops is None or module in ops):
-            yield module, variants()
+        kernels = importlib.import_module(f"{package.__name__}.{module}")
+        if hasattr(kernels, "variants"):
+            yield module, kernels.variants()
 
 
-def compiled_row(op: str, variant: Any, arch: int) -> dict[str, Any]:
+def compiled_row(op: str, variant: Any, arch: int) -> Row:
     """What one variant takes of one architecture."""
     compiled = compile_for(variant.launch, arch)
     told = ptxas_report(compiled.asm["ptx"], arch)
@@ -56,10 +52,10 @@ def compiled_row(op: str, variant: Any, arch: int) -> dict[str, Any]:
         "variant": variant.name,
         "arch": f"sm_{arch}",
         "registers": told["registers"],
-        "shared bytes": compiled.metadata.shared,
-        "warps": compiled.metadata.num_warps,
-        "stack bytes": told["stack"],
-        "spill bytes": told["stores"] + told["loads"],
+        "shared": compiled.metadata.shared,
+        "threads": 32 * compiled.metadata.num_warps,
+        "stack": told["stack"],
+        "spills": told["stores"] + told["loads"],
         "hot": variant.hot,
     }
 
@@ -109,11 +105,3 @@ def parse_ptxas(text: str) -> dict[str, int]:
     if any(len(values) != 1 for values in found.values()):
         raise ValueError(f"ptxas -v: expected one kernel, got {text!r}")
     return {name: int(values[0]) for name, values in found.items()}
-
-
-@functools.cache
-def triton_version() -> str:
-    """Of the compiler that made the report."""
-    import triton
-
-    return triton.__version__
