@@ -35,8 +35,8 @@ def test_kernel_equals_reference(case: tuple) -> None:
 
 
 @pytest.mark.slow
-@given(cases(most=150))
-@settings(max_examples=150)
+@given(cases(most=90))
+@settings(max_examples=40)
 def test_kernel_equals_reference_at_length(case: tuple) -> None:
     assert_equal(few(case, 8))
 

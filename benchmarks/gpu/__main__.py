@@ -1,0 +1,67 @@
+"""GPU benchmarks: see the package."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+# This folder would hide other modules behind the ops' names.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import harness  # noqa: E402
+import table  # noqa: E402
+import torch  # noqa: E402
+
+from gpu import all_cases  # noqa: E402
+from gpu.measure import (  # noqa: E402
+    ceilings_here,
+    check,
+    floor_row,
+    measured_row,
+    on_gpu,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Every op on a GPU, against its floor.")
+    parser.add_argument("ops", nargs="*", help="only these")
+    parser.add_argument("--floors", action="store_true", help="counted, not measured: no GPU")
+    parser.add_argument("--small", action="store_true", help="small sizes, checked, not timed")
+    given = parser.parse_args()
+    cases = all_cases(given.ops, given.small)
+    if given.floors:
+        print("\n".join(table.markdown([floor_row(case) for case in cases])))
+        return
+    if not torch.cuda.is_available():
+        sys.exit("no CUDA device: only --floors works here")
+    if given.small:
+        for case in cases:
+            check(case, on_gpu(case.inputs))
+            print(f"{case.op}: {case.name}: right", flush=True)
+        return
+    measure(given.ops)
+
+
+def measure(ops: list[str]) -> None:
+    """Times the cases and prints the table; of all ops, it is kept."""
+    ceilings = ceilings_here()
+    print(f"{ceilings.name}: a copy moves {ceilings.bytes / 1e12:.2f} TB/s, read and written")
+    rows = []
+    for case in all_cases(ops):
+        rows.append(measured_row(case, ceilings))
+        print("{op}: {case}: {us} us, {times floor} x floor".format(**rows[-1]), flush=True)
+    # All keys in every row: a case without a baseline has an empty cell.
+    names = {name: "" for row in rows for name in row}
+    rows = [names | row for row in rows]
+    print("\n" + "\n".join(table.markdown(rows)))
+    if not ops:
+        print(harness.save(result_name(ceilings.name, harness.provenance()["date"]), rows))
+
+
+def result_name(gpu: str, date: str) -> str:
+    """ "NVIDIA H200" on 2026-11-23: nvidia-h200-2026-11-23."""
+    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") + "-" + date
+
+
+if __name__ == "__main__":
+    main()
