@@ -60,10 +60,9 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP)
 
-# No installs: builds in place against the torch that is there, then runs what needs a GPU.
+# No installs, no network: builds into build/gpu against the torch that is there.
 gpu:
-	PATCHGATE_CUDA=1 $(PYTHON) setup.py -q build_ext --inplace
-	PATCHGATE_REQUIRE_CUDA=1 PYTHONPATH=python $(PYTHON) -m pytest -q -m needs_cuda
+	$(PYTHON) .ci/gpu.py
 
 clean:
 	rm -rf build $(VENV)/built.stamp python/patchgate/*.so
