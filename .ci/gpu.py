@@ -41,7 +41,7 @@ def steps(python: str) -> list[Step]:
     tests = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_*_cuda.py"))
     sanitizer = ["compute-sanitizer", "--error-exitcode", "1", "--tool"]
     return [
-        Step("CPU = GPU, opcheck, capture", [python, "-m", "pytest", "-q", "-x", *tests], 240),
+        Step("CPU = GPU, opcheck, capture", [python, "-m", "pytest", "-q", *tests], 240),
         Step("small sizes", small, 120),
         Step("memcheck", [*sanitizer, "memcheck", *small], 150, "compute-sanitizer"),
         Step("racecheck", [*sanitizer, "racecheck", *small], 150, "compute-sanitizer"),

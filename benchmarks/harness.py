@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -61,7 +62,8 @@ def copy_bandwidth(bytes_: int = 1 << 28) -> float:
 
 def provenance() -> dict[str, Any]:
     """Machine, date, command, commit: what every published figure names."""
-    return {
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return gpu | {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": _commit(),
         "command": "python " + " ".join([os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
@@ -82,7 +84,9 @@ def save(name: str, rows: Any) -> Path:
 
 
 def _commit() -> str:
-    """The commit, with a + if anything but the results differs from it."""
+    """The commit, with a + if anything but the results differs from it; "unknown" without git."""
+    if shutil.which("git") is None or not _git("rev-parse", "HEAD"):
+        return "unknown"
     changed = _git("status", "--short", "--", ".", ":!benchmarks/results")
     return _git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 

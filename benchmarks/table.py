@@ -33,8 +33,9 @@ def micro_rows(benchmarks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def told(source: dict[str, Any]) -> str:
     """Where the figures come from, in a sentence."""
+    machine = ", ".join(source[name] for name in ("gpu", "cpu") if name in source)
     return (
-        f"{source['date']}, commit {source['commit']}, `{source['command']}`, {source['cpu']}, "
+        f"{source['date']}, commit {source['commit']}, `{source['command']}`, {machine}, "
         f"{source['cores']} cores, {source['threads']} threads, torch {source['torch']}. "
         "A shared machine: compare within a table, not between them."
     )

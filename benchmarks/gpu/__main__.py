@@ -1,7 +1,6 @@
 """GPU benchmarks: see the package."""
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from gpu.measure import (  # noqa: E402
     floor_row,
     measured_row,
     on_gpu,
+    result_name,
 )
 
 
@@ -56,11 +56,6 @@ def measure(ops: list[str]) -> None:
     print("\n" + "\n".join(table.markdown(rows)))
     if not ops:
         print(harness.save(result_name(ceilings.name, harness.provenance()["date"]), rows))
-
-
-def result_name(gpu: str, date: str) -> str:
-    """ "NVIDIA H200" on 2026-11-23: nvidia-h200-2026-11-23."""
-    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") + "-" + date
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import torch
 
 from gpu import Case
 from gpu.floors import Work
+from patchgate import _ops
 
 WIDTH, CELLS = 1152, 27 * 27
 
@@ -28,7 +29,7 @@ def _case(frames: int, dtype: torch.dtype) -> Case:
     features = torch.randn(int(source.max()) + 1, WIDTH).to(dtype)
     row = WIDTH * features.element_size()
     moved = (len(features) + source.numel()) * row + 8 * source.numel()
-    op = torch.ops.patchgate.expand
+    op = _ops.expand
     return Case("expand", f"{frames} frames, {_told(dtype)}", Work(moved), (features, source), op)
 
 
@@ -42,7 +43,7 @@ def _gradient(frames: int, dtype: torch.dtype) -> Case:
     work = Work(moved, float32=grad.numel())
     name = f"gradient, {frames} frames, {_told(dtype)}"
     return Case(
-        "expand", name, work, (grad, source, tokens), torch.ops.patchgate.expand_backward,
+        "expand", name, work, (grad, source, tokens), _ops.expand_backward,
         baseline=_index_add,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gpu import Case
 from gpu.floors import Work
+from patchgate import _ops
 from patchgate.encoders.processor import PixelSpec
 from patchgate.gather import colour_matrix, pixel_levels, tap_tables
 
@@ -48,7 +49,7 @@ def gather_case(
     bits: int = 8,
 ) -> Case:
     inputs = make_inputs(size, frames, spec, share, dtype, bits)
-    op = torch.ops.patchgate.gather
+    op = _ops.gather
     title = f"{frames} x {size[0]}p NV12, {name}"
     work = counted(inputs, spec)
     return Case("gather", title, work, inputs, op, _on_cpu, baseline=baseline)  # type: ignore[arg-type]
@@ -77,7 +78,7 @@ def make_inputs(
 
 def _on_cpu(y: Tensor, cb: Tensor, cr: Tensor, *rest: object) -> Tensor:
     """The CPU's op wants the samples of a row side by side."""
-    return torch.ops.patchgate.gather(y, cb.contiguous(), cr.contiguous(), *rest)
+    return _ops.gather(y, cb.contiguous(), cr.contiguous(), *rest)
 
 
 def whole_frames(y: Tensor, cb: Tensor, cr: Tensor, *rest: object) -> Tensor:

@@ -1,5 +1,6 @@
 """A case on a GPU: right first, then timed, then set against its floor."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,3 +81,8 @@ def ceilings_here() -> Ceilings:
     _, middle, _ = time_us(lambda: target.copy_(source))
     copied = 2 * source.numel() / (middle * 1e-6)
     return Ceilings.of(properties.name, properties.multi_processor_count, copied)
+
+
+def result_name(gpu: str, date: str) -> str:
+    """ "NVIDIA H200" on 2026-11-23: nvidia-h200-2026-11-23."""
+    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") + "-" + date

@@ -9,12 +9,11 @@ from torch import Tensor
 from gpu import Case
 from gpu.floors import Work
 from gpu.gather import CPU, whole_frames
+from patchgate import _ops, grid
 from patchgate import gather as pixels
-from patchgate import grid
 from patchgate.encoders.processor import PixelSpec
 from patchgate.gate_settings import GateSettings
 
-ops = torch.ops.patchgate
 SIDE, PATCH, CAPACITY = 378, 14, 0.25  # of all cells; a steady tenth is kept
 
 
@@ -54,10 +53,10 @@ def chain(
     """Fixed capacity, four ops, nothing synchronises."""
     tables, state = rest[:4], rest[4:10]
     taps_x, taps_y, matrix, levels, capacity, rules = rest[10:]
-    small = ops.frame_grid(y, cb, cr, *tables, False, 8)  # [T, 3, H, W]
-    kind = ops.gate(small[None, :, None], *state, None, **rules)[0]  # [1, T, h, w]
-    index, cu_seqlens, count = ops.compact(kind, capacity)
-    rows = ops.gather(
+    small = _ops.frame_grid(y, cb, cr, *tables, False, 8)  # [T, 3, H, W]
+    kind = _ops.gate(small[None, :, None], *state, None, **rules)[0]  # [1, T, h, w]
+    index, cu_seqlens, count = _ops.compact(kind, capacity)
+    rows = _ops.gather(
         y, cb, cr, index, taps_x, taps_y, matrix, levels, 8, PATCH, 1, 1, False, False
     )
     return rows, cu_seqlens, count

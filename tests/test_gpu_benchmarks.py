@@ -1,0 +1,135 @@
+"""The GPU benchmarks' own parts: cases, counted floors, rows. What they time needs a GPU."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patchgate.encoders.processor import PixelSpec
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import harness
+import table
+from gpu import OPS, Case, all_cases, measure
+from gpu.floors import H200, Work, floor
+from gpu.gather import COLOUR_OPERATIONS, counted, make_inputs, sectors
+
+TWICE = Case("op", "twice", Work(4300), (torch.ones(3),), lambda x: x * 2)
+
+
+def test_the_slowest_unit_sets_the_floor() -> None:
+    assert floor(Work(int(4.3e12))) == (1.0, "bytes")
+    seconds, limit = floor(Work(1, integer=132 * 64 * 1980))
+    assert limit == "integer"
+    assert seconds == pytest.approx(1e-6)
+    assert H200.float16_matrix == pytest.approx(1.07e15, rel=0.01)  # what its data sheet says
+
+
+@pytest.mark.parametrize("small", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_every_op_has_cases_with_counted_work(small: bool) -> None:
+    cases = all_cases(small=small)
+    assert {case.op for case in cases} == set(OPS)
+    names = [(case.op, case.name) for case in cases]
+    assert len(set(names)) == len(names)
+    for case in cases:
+        floor_us = measure.floor_row(case)["floor us"]
+        assert floor_us > (-1 if small else 0.5), case.name  # small: a hundredth of few is none
+
+
+def test_an_op_without_cases_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no such op: grid; there are .*gather"):
+        all_cases(["gather", "grid"])
+
+
+@pytest.mark.parametrize("op", ["expand", "pipeline"])
+def test_small_cases_run(op: str) -> None:
+    """On the CPU a case is its own expectation: what is tested is that its inputs fit."""
+    for case in all_cases([op], small=True):
+        measure.check(case, copy.deepcopy(case.inputs))
+        if case.baseline is not None:
+            assert measure.outputs(case.baseline(*case.inputs))
+
+
+def test_small_gather_cases_run() -> None:
+    for case in all_cases(["gather"], small=True):
+        assert case.expected is not None
+        assert len(case.expected(*case.inputs)) == len(case.inputs[3]) * case.inputs[10] ** 2
+        assert case.inputs[1].stride(2) == 2  # NV12
+
+
+@given(st.integers(0, 99), st.sampled_from([1, 2]))
+def test_gather_counts_each_pixel_and_sector_once(seed: int, frames_of_a_tubelet: int) -> None:
+    """Against taps one by one; every width of the picture is a whole number of samples."""
+    spec = PixelSpec((24, 32), 0.5, 0.5, 8, temporal_patch=frames_of_a_tubelet)  # type: ignore[arg-type]
+    size = (30 + seed % 40, 40 + seed)
+    inputs = make_inputs(size, 3, spec, 0.2, torch.float16, 8)
+    index, taps_x, taps_y = inputs[3:6]
+    pixels = set()
+    for cell in index.tolist():
+        t, y, x = cell // 12, cell // 4 % 3, cell % 4
+        for row in taps_y[y * 8 : y * 8 + 8, 0].tolist():
+            for column in taps_x[x * 8 : x * 8 + 8, 0].tolist():
+                pixels |= {
+                    (frame, row + i, column + j)
+                    for frame in range(t * frames_of_a_tubelet, (t + 1) * frames_of_a_tubelet)
+                    for i in range(taps_y.shape[1] - 1)
+                    for j in range(taps_x.shape[1] - 1)
+                    if frame < 3
+                }
+    luma = {(t, y, x // 32) for t, y, x in pixels}
+    chroma = {(t, y // 2, x // 2 * 2 // 32) for t, y, x in pixels}
+    written = len(index) * 3 * frames_of_a_tubelet * 64 * 2
+    work = counted(inputs, spec)
+    assert work.integer == COLOUR_OPERATIONS * len(pixels)
+    assert work.bytes == 32 * (len(luma) + len(chroma)) + written
+
+
+def test_sectors_of_wider_samples_hold_fewer() -> None:
+    reached = torch.zeros(1, 2, 40, dtype=torch.bool)
+    reached[0, 1, 15:17] = True
+    assert sectors(reached, 1) == 64  # one of luma, one of chroma
+    assert sectors(reached, 2) == 128
+
+
+def test_a_wrong_result_is_not_timed() -> None:
+    measure.check(TWICE, TWICE.inputs)
+    with pytest.raises(AssertionError, match=r"op .twice.: the GPU's result is not the CPU's"):
+        measure.check(TWICE, (torch.zeros(3),))
+
+
+def test_a_row_has_time_floor_and_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([(3.0, 4.0, 5.0), (30.0, 40.0, 50.0)])
+    monkeypatch.setattr(measure, "time_us", lambda call: next(times))
+    monkeypatch.setattr(measure, "on_gpu", lambda inputs: inputs)
+    case = Case(*(getattr(TWICE, name) for name in ("op", "name")), Work(4_300_000), TWICE.inputs,
+                TWICE.call, baseline=torch.neg)  # fmt: skip
+    row = measure.measured_row(case, H200)
+    assert row["floor us"] == 1.0
+    assert row["times floor"] == 4.0
+    assert row["GB/s"] == 1075.0
+    assert row["times faster"] == 10.0
+
+
+def test_results_are_kept_under_the_gpus_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    name = measure.result_name("NVIDIA H200", "2026-11-23")
+    assert name == "nvidia-h200-2026-11-23"
+    path = harness.save(name, [measure.floor_row(TWICE)])
+    assert json.loads(path.read_text())["rows"][0]["op"] == "op"
+    assert "| op | twice |" in "\n".join(table.section(path))
+
+
+def test_floors_are_printed_without_a_gpu() -> None:
+    command = [sys.executable, str(harness.ROOT / "benchmarks" / "gpu"), "--floors", "expand"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("| op | case | MB | floor us | limit |")
+    assert len(lines) == 2 + len(all_cases(["expand"]))
