@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 COLOUR_BITS: tl.constexpr = tl.constexpr(19)
+SHIFTED: tl.constexpr = tl.constexpr(128 << 19)
 CHROMA_MID: tl.constexpr = tl.constexpr(128 << 6)  # chroma is in 64ths
 
 
@@ -130,10 +131,17 @@ def _yuv_phase(
     u = _across(cb, left * strides[1][2], right * strides[1][2], share, BIT_DEPTH)
     v = _across(cr, left * strides[2][2], right * strides[2][2], share, BIT_DEPTH)
     y = factors[0] * _sample(luma[0] + (luma[1] + column * strides[0][2]), BIT_DEPTH) + factors[1]
-    red = clamp_u8((y + factors[2] * v) >> COLOUR_BITS)
-    green = clamp_u8((y + factors[3] * u + factors[4] * v) >> COLOUR_BITS)
-    blue = clamp_u8((y + factors[5] * u) >> COLOUR_BITS)
-    return to_signed(red), to_signed(green), to_signed(blue)
+    y -= SHIFTED  # the shift to [-128, 127], before the clamps
+    return (
+        _clamp_s8((y + factors[2] * v) >> COLOUR_BITS),
+        _clamp_s8((y + factors[3] * u + factors[4] * v) >> COLOUR_BITS),
+        _clamp_s8((y + factors[5] * u) >> COLOUR_BITS),
+    )
+
+
+@triton.jit
+def _clamp_s8(value):
+    return tl.minimum(tl.maximum(value, -128), 127).to(tl.int8)
 
 
 @triton.jit

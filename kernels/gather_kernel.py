@@ -47,39 +47,45 @@ def gather_kernel(
     dy = part // blocks % blocks * BLOCK + tl.arange(0, BLOCK)  # pixels of the cell
     dx = part % blocks * BLOCK + tl.arange(0, BLOCK)
 
-    cell = tl.load(index + entry)
     h, w = grid
-    kept = (cell >= 0) & (cell // w // h * FRAMES < frames)
-    t = tl.minimum(cell // w // h * FRAMES + frame, frames - 1)  # a missing one: the last again
-    t = tl.where(kept, t, 0)
-    picture = (
-        planes[0] + t * strides[0][0],
-        planes[1] + t * strides[1][0],
-        planes[2] + t * strides[2][0],
-    )
-    x = axis_of(taps_x, count_x, (cell % w).to(tl.int32) * side + dx, kept & (dx < side))
-    y = axis_of(taps_y, count_y, (cell // w % h).to(tl.int32) * side + dy, kept & (dy < side))
-    pixels = _resized(
-        picture, strides, sizes, matrix, x, y,
-        BIT_DEPTH, STEP_Y, STEP_X, VERTICAL_FIRST, BLOCK, TAPS_X, TAPS_Y, OUTER, INNER,
-    )  # fmt: skip
+    cell = tl.load(index + entry)
+    row = cell // w  # of cells, over all tubelets
+    tubelet = row // h
+    if (cell >= 0) & (tubelet * FRAMES < frames):
+        t = tl.minimum(tubelet * FRAMES + frame, frames - 1)  # a missing one: the last again
+        picture = (
+            planes[0] + t * strides[0][0],
+            planes[1] + t * strides[1][0],
+            planes[2] + t * strides[2][0],
+        )
+        top, left = (row - tubelet * h).to(tl.int32) * side, (cell - row * w).to(tl.int32) * side
+        x = axis_of(taps_x, count_x, left + dx, dx < side)
+        y = axis_of(taps_y, count_y, top + dy, dy < side)
+        pixels = _resized(
+            picture, strides, sizes, matrix, x, y,
+            BIT_DEPTH, STEP_Y, STEP_X, VERTICAL_FIRST, BLOCK, TAPS_X, TAPS_Y, OUTER, INNER,
+        )  # fmt: skip
+    else:
+        none = tl.full([BLOCK, BLOCK], -1, tl.int32)
+        pixels = (none, none, none)
+
     if VERTICAL_FIRST:
         dy, dx = dy[:, None], dx[None, :]
     else:
         dy, dx = dy[None, :], dx[:, None]
     inside = (dy < side) & (dx < side)
-    row = entry * MERGE * MERGE + dy // PATCH * MERGE + dx // PATCH
-    at = row * (3 * FRAMES * PATCH * PATCH)
+    patch_size: tl.constexpr = 3 * FRAMES * PATCH * PATCH
+    rows = out + entry * (MERGE * MERGE * patch_size)
+    place = (dy // PATCH * MERGE + dx // PATCH) * patch_size
     pixel = dy % PATCH * PATCH + dx % PATCH
     for c in tl.static_range(3):
         # Bits of a float: no cell 0, an index beyond the last cell all ones, which is NaN.
-        bits = tl.load(levels + c * 256 + pixels[c])
-        bits = tl.where(kept, bits, tl.where(cell < 0, 0, -1).to(bits.dtype))
+        bits = tl.load(levels + c * 256 + pixels[c], pixels[c] >= 0, tl.where(cell < 0, 0, -1))
         if CHANNELS_LAST:
-            place = (frame * PATCH * PATCH + pixel) * 3 + c
+            step = (frame * PATCH * PATCH + pixel) * 3 + c
         else:
-            place = (c * FRAMES + frame) * PATCH * PATCH + pixel
-        tl.store(out + at + place, bits, mask=inside)
+            step = (c * FRAMES + frame) * PATCH * PATCH + pixel
+        tl.store(rows + (place + step), bits, inside)
 
 
 @triton.jit
