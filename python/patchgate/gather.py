@@ -44,8 +44,8 @@ def gather(
     Args:
         source: a batch of planes as decoded: Y `[T, H', W']`, Cb and Cr of any usual subsampling,
             uint8 or, with 9 to 16 bits, uint16 with the value in the low bits; or RGB, uint8
-            `[T, 3, H', W']`. Padded rows and crops are read in place; only the samples of a row
-            must be adjacent.
+            `[T, 3, H', W']`. Padded rows and crops are read in place; on the CPU the samples of a
+            row must be adjacent, on a GPU they need not (NV12: see docs/gpu.md).
         index: int64 `[capacity]`, the kept cells, flat over (tubelets, h, w) with
             `(h, w) = spec.cells(H', W')`, as `compact` makes it; negative entries are no cells.
         spec: what the tower's processor does.
@@ -60,7 +60,7 @@ def gather(
     Raises:
         TypeError: a source, index or dtype of another type than stated.
         ValueError: shapes, strides, sizes or devices that do not fit.
-        RuntimeError: an index beyond the last cell (where the device can tell).
+        RuntimeError: an index beyond the last cell, on the CPU. On a GPU its rows are NaN.
 
     Colour: the stream's matrix and range, chroma bilinear, left-sited across and centred down;
     more than 8 bits are brought to 8 first. Bit-equal on every device. Does not synchronise, except
@@ -210,7 +210,7 @@ def _source(
             raise ValueError(
                 f"RGB frames must be [T, 3, H, W] with pixels, got {list(source.shape)}"
             )
-        if source.shape[3] > 1 and source.stride(3) != 1:
+        if source.shape[3] > 1 and source.stride(3) != 1 and not source.is_cuda:
             raise ValueError("RGB frames' rows must be contiguous; call .contiguous() first")
         red, green, blue = source.unbind(1)
         return (red, green, blue), None, 8
