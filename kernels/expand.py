@@ -17,7 +17,7 @@ _PIECE = 128  # columns of a program: towers' widths are multiples
 _SUMMED = 16  # cells that are added up side by side
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "cells"])  # one kernel for all lengths
 def _copy_rows(
     features,  # [K, D], as bits
     source,  # [N] int64

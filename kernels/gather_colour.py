@@ -111,8 +111,8 @@ def _interleave(a, b):
 
 @triton.jit
 def _yuv_phase(
-    luma,  # [1, Y] pointers to rows
-    cb,  # upper and lower row, [1, Y] pointers, and the lower one's share in sixteenths
+    luma,  # the plane, and where its rows begin: [1, Y]
+    cb,  # the plane, where the upper and the lower row begin, the lower one's share in sixteenths
     cr,
     block,  # [X / STEP_X, 1]
     strides,

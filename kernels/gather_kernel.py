@@ -11,7 +11,7 @@ from patchgate.kernels.gather_colour import rgb_tile, to_signed, yuv_tile
 from patchgate.kernels.gather_weigh import axis_of, band, rounded, start_of_sums, weigh, window
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["frames"])  # one kernel for all lengths
 def gather_kernel(
     planes,  # three of [T, H', W'] and [T, H'', W'']
     strides,  # of each: frame, row, column

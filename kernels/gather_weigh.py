@@ -19,6 +19,7 @@ HALF_UNIT: tl.constexpr = tl.constexpr(1 << 21)
 
 @triton.jit
 def axis_of(taps, count, output, inside):
+    """Of the outputs [B] that are inside; the others count as outside the picture."""
     first = tl.load(taps + output * (1 + count), mask=inside, other=-1)
     return taps, count, output, tl.maximum(first, -1)
 
@@ -60,7 +61,11 @@ def _weights(axis, sample, ALONG: tl.constexpr):
 
 @triton.jit
 def weigh(samples, digits, sums):
-    """sums [.., B] + samples [.., K] @ weights [K, B]."""
+    """sums [.., B] + samples [.., K] @ weights [K, B].
+
+    The tensor cores saturate where int32 ends. No partial sum gets there: the magnitudes of an
+    output's weights sum to at most kFilterLimit of ``csrc/gather.h``, and 255 times that fits.
+    """
     sum_a = tl.dot(samples, digits[0], out_dtype=tl.int32)
     sum_ab = tl.dot(samples, digits[1], sum_a << 8, out_dtype=tl.int32)
     return tl.dot(samples, digits[2], sums + (sum_ab << 8), out_dtype=tl.int32)

@@ -14,6 +14,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from patchgate import reference
 
 op = torch.ops.patchgate.expand
+backward = torch.ops.patchgate.expand_backward
 DTYPES = [torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
@@ -78,6 +79,28 @@ def test_opcheck() -> None:
     torch.library.opcheck(op.default, (torch.randn(6, 5), source))
     torch.library.opcheck(op.default, (torch.randn(6, 5, requires_grad=True), source))
     torch.library.opcheck(op.default, (torch.arange(30, dtype=torch.uint8).view(6, 5), source))
+    grad = torch.randn(2, 3, 4, 5, requires_grad=True)
+    torch.library.opcheck(backward.default, (grad, source, 6))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_gradient_is_summed_wide_and_rounded_once(dtype: torch.dtype) -> None:
+    """Whole numbers, whose sums are exact in float32."""
+    source, grad = torch.randint(0, 9, (40, 50)), torch.randint(-100, 100, (40, 50, 7))
+    exact = torch.zeros(9, 7, dtype=torch.int64).index_add(0, source.flatten(), grad.flatten(0, 1))
+    assert torch.equal(backward(grad.to(dtype), source, 9), exact.to(dtype))
+
+
+def test_a_gradient_that_does_not_fit_is_an_error() -> None:
+    grad, source = torch.ones(2, 3), torch.tensor([0, 6])
+    for arguments, message in (
+        ((grad, source, 6), "source 6 of cell 1 is not one of the 6 tokens"),
+        ((grad, source.int(), 7), "source must be int64"),
+        ((grad, source[:1], 7), r"grad must be \[..., D\]"),
+        ((grad.int(), source, 7), "grad: expected float32"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            backward(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def on_cuda(case: tuple) -> list:
 
 
 @given(cases())
-@settings(max_examples=100)
+@settings(max_examples=40)  # most are a kernel of their own: a second to compile
 def test_cuda_equals_the_cpu_bit_for_bit(case: tuple) -> None:
     assert torch.equal(op(*on_cuda(case)).cpu(), op(*case))
 

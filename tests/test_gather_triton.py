@@ -1,5 +1,7 @@
 """The gather's Triton kernel gives the reference's bits; here in the interpreter."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ from hypothesis import given, settings
 from patchgate import reference
 
 pytest.importorskip("triton")
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from gpu.tune import overridden
+
 from patchgate.kernels.gather import gather
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="test_gather_cuda.py instead")
@@ -70,6 +75,12 @@ def test_surfaces_of_a_decoder_are_read_in_place() -> None:
 def test_cells_wider_than_a_block() -> None:
     """70 pixels are three blocks of 32 a side."""
     assert_equal(few(arguments(make_batch((90, 100)), make_spec((140, 70), 35, merge=2)), 1))
+
+
+@pytest.mark.parametrize("options", [{"OUTER": 64}, {"INNER": 64}, {"OUTER": 64, "INNER": 128}])
+def test_the_size_of_tiles_does_not_matter(options: dict[str, int]) -> None:
+    with overridden(options):
+        assert_equal(few(arguments(make_batch((110, 140)), make_spec((28, 28), 14)), 1))
 
 
 def test_no_cells_and_no_frames() -> None:

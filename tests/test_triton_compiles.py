@@ -5,6 +5,7 @@ In other processes: here the interpreter may be switched on, and it compiles not
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,22 @@ def test_every_variant_compiles_for_every_architecture(op: str) -> None:
         (variant, arch) for variant in variants for arch in ARCHITECTURES
     }
     checked(rows)
+
+
+def test_a_warp_of_gather_reads_along_the_rows() -> None:
+    """Where Cb and Cr share a plane Triton does not see it by itself: a tile is [X, Y] for that."""
+    code = (
+        "import sys; sys.path.insert(0, 'benchmarks')\n"
+        "from compiled.triton import compile_for\n"
+        "from patchgate.kernels.gather import variants\n"
+        "print(compile_for(variants()[0].launch, 90).asm['ttgir'])"
+    )
+    text = run("-c", code)
+    loads = re.findall(r"tt\.load .*: tensor<\d+x\d+x!tt\.ptr<i8>, (#\w+)>", text)
+    layouts = dict(re.findall(r"^(#\w+) = (#ttg\.blocked<.*>)$", text, re.MULTILINE))
+    assert len(loads) == 10  # luma, and chroma of two rows and columns, in two phases
+    for layout in loads:
+        assert "threadsPerWarp = [16, 2]" in layouts[layout]
 
 
 def test_the_report_is_told_apart_from_the_compiler() -> None:

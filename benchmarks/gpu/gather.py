@@ -1,5 +1,8 @@
 """Gather: 1080p frames, resident on the GPU, to SigLIP so400m/14 at 378 px and base/16 at 224."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,11 +24,11 @@ DIGITS = 3  # int8 products that make one of 22 bits
 def cases(small: bool) -> list[Case]:
     size = (134, 178) if small else (1080, 1920)
     frames = 2 if small else 32
-    so400m = PixelSpec(378, 0.5, 0.5, 14)  # type: ignore[arg-type]
-    base = PixelSpec(224, 0.5, 0.5, 16)  # type: ignore[arg-type]
-    qwen = PixelSpec((728, 1288), 0.5, 0.5, 14, merge=2, temporal_patch=2)  # type: ignore[arg-type]
+    so400m = PixelSpec(378, 0.5, 0.5, 14)
+    base = PixelSpec(224, 0.5, 0.5, 16)
+    qwen = PixelSpec((728, 1288), 0.5, 0.5, 14, merge=2, temporal_patch=2)
     if small:
-        so400m, qwen = PixelSpec(56, 0.5, 0.5, 14), PixelSpec(56, 0.5, 0.5, 14, 2, 2)  # type: ignore[arg-type]
+        so400m, qwen = PixelSpec(56, 0.5, 0.5, 14), PixelSpec(56, 0.5, 0.5, 14, 2, 2)
     half = torch.float16
     return [
         gather_case("so400m/14-378, 10 % kept", size, frames, so400m, 0.1, half),
@@ -45,14 +48,12 @@ def gather_case(
     spec: PixelSpec,
     share: float,
     dtype: torch.dtype,
-    baseline: object = None,
+    baseline: Callable[..., Any] | None = None,
     bits: int = 8,
 ) -> Case:
     inputs = make_inputs(size, frames, spec, share, dtype, bits)
-    op = _ops.gather
-    title = f"{frames} x {size[0]}p NV12, {name}"
-    work = counted(inputs, spec)
-    return Case("gather", title, work, inputs, op, _on_cpu, baseline=baseline)  # type: ignore[arg-type]
+    title, work = f"{frames} x {size[0]}p NV12, {name}", counted(inputs, spec)
+    return Case("gather", title, work, inputs, _ops.gather, _on_cpu, baseline=baseline)
 
 
 def make_inputs(

@@ -25,7 +25,7 @@ def cases(small: bool) -> list[Case]:
 
 def chain_case(size: tuple[int, int], frames: int, search_radius: int) -> Case:
     planes = flickering(size, frames)
-    spec = PixelSpec(SIDE, 0.5, 0.5, PATCH)  # type: ignore[arg-type]
+    spec = PixelSpec(SIDE, 0.5, 0.5, PATCH)
     h, w = spec.cells(*size)
     settings = GateSettings(patch=PATCH, search_radius=search_radius, scene_cut=None)
     inputs = (
