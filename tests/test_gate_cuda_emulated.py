@@ -1,5 +1,6 @@
 """The gate's CUDA kernels, their own sources run thread by thread on the CPU: the CPU op's bits."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,13 @@ from hypothesis import strategies as st
 from test_gate_ops import CONFIG, NAMES, STATE_NAMES, copied, rules_for, state_for, tubelets
 from torch import Tensor
 
+from patchgate import open_video
+from patchgate.grid import to_grid
+
 module = pytest.importorskip("patchgate._emulated", reason="built only beside the sources")
 
 op = torch.ops.patchgate.gate
+CLIPS = Path(__file__).parents[1] / "examples" / "clips"
 
 # Where cells have nothing to do with each other: the kernel that takes them through all frames.
 APART = {"search_radius": 0, "scene_cut": None, "hysteresis": None, "noise": None}
@@ -104,6 +109,16 @@ def test_streams_that_move_beside_streams_that_stand_still(
     videos = [still_one, pan((32, 40), 12, (0, 2), 3, c=3), still_one.flip(0)]
     videos[2][6:] = 255 - videos[2][6:]  # a cut, to a picture that has nothing to do with it
     assert_equals_cpu(call({"on_motion": on_motion} | rules, videos), 3)
+
+
+@pytest.mark.parametrize("rules", [{}, APART])
+@pytest.mark.parametrize("name", ["asl_book.mkv", "torchcodec_nasa_13013.mp4"])
+def test_it_equals_the_cpu_on_real_clips(name: str, rules: dict[str, Any]) -> None:
+    with open_video(CLIPS / name) as video:
+        batch = next(iter(video))
+        frames = to_grid(batch, (112, 168))[::3][:5]  # [5, 3, H, W]
+    config = {"patch": 14, "search_radius": 8, "noise": None, "hysteresis": None} | rules
+    assert_equals_cpu(call(config, [frames]), 2)
 
 
 @pytest.mark.parametrize("max_age", [1, 2, 3, 7, 40])

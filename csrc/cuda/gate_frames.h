@@ -36,13 +36,11 @@ __device__ __forceinline__ void zero_stage(const GatePlan& g, GateShared& shared
       g.result.is_key[g.frame_of(s, t)] = false;
       if (!g.rules.adaptive || g.is_first(s, t)) g.result.limit[g.frame_of(s, t)] = g.rules.limit;
     }
-    __syncthreads();
     zero_test<kCell, kSubBlock>(g, shared, segment, t);
     for (int i = threadIdx.x; i < segment.count; i += kGateThreads) {
       g.result.cost[g.at(s, t) + segment.first + i] = shared.cost[i];
       if (!g.rules.adaptive) decide_cell(g, s, t, segment.first + i, shared.cost[i]);
     }
-    __syncthreads();
   }
 }
 
