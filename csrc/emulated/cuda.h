@@ -56,6 +56,7 @@ inline void __threadfence() {}
 inline void __syncwarp(unsigned mask = ~0u) { emulate::exchange(mask, 0); }
 inline void grid_barrier() { emulate::wait_for_grid(); }
 inline void spin() { emulate::yield(); }
+
 // Device memory ends on a word, the heap may not: a sanitizer is to complain only of words of which
 // no byte is in bounds.
 #ifdef __SANITIZE_ADDRESS__
