@@ -33,12 +33,12 @@ def emulated(args: tuple[Any, ...], blocks: int, seed: int) -> list[Tensor]:
 def assert_equals_cpu(
     args: tuple[Any, ...], pushes: int = 1, blocks: int = 3, seed: int = 0
 ) -> None:
-    """Results and state after each of a few pushes."""
+    """Results and state after each of a few pushes. Even seeds let some warps run far ahead."""
     ours, theirs = copied(args[1:7]), copied(args[1:7])
     for i, planes in enumerate(args[0].tensor_split(pushes, 1)):
         if planes.shape[1] == 0:
             continue  # the op launches nothing
-        got = emulated((planes, *ours, *args[7:]), blocks, seed + i)
+        got = emulated((planes, *ours, *args[7:]), blocks, seed + 2 * i)
         expected = op(planes, *theirs, *args[7:])
         for name, a, b in zip(
             NAMES + STATE_NAMES, (*got, *ours), (*expected, *theirs), strict=True
@@ -67,7 +67,7 @@ def test_it_equals_the_cpu_in_every_setting(data: st.DataObject, apart: bool) ->
     videos = [any_video((h * p, w * p), c, seed) for seed in seeds]
     factors = any_map(h, w, seeds[0]).double() if data.draw(st.booleans()) else None
     pushes, blocks = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4))
-    seed = data.draw(st.integers(0, 9))
+    seed = data.draw(st.integers(0, 9999))
     assert_equals_cpu(call(config, videos, factors), pushes, blocks, seed)
 
 
