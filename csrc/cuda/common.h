@@ -30,9 +30,7 @@ inline void check(cudaError_t error, const char* what) {
 inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
 inline void check_cuda(const Tensor& tensor, const Tensor& like, const char* name) {
-  STD_TORCH_CHECK(tensor.is_cuda(), name,
-                  ": expected a CUDA tensor, as the others, got one on "
-                  "another kind of device");
+  STD_TORCH_CHECK(tensor.is_cuda(), name, ": expected a CUDA tensor, got one on another device");
   STD_TORCH_CHECK(tensor.get_device() == like.get_device(), name,
                   ": expected a tensor on CUDA device ", like.get_device(), ", got one on ",
                   tensor.get_device());
@@ -58,11 +56,8 @@ void launch_together(void (*kernel)(const Argument), const Argument& argument, i
         name);
 }
 
-inline unsigned blocks_for(int64_t items, int64_t per_block, int64_t most = INT32_MAX) {
-  const int64_t blocks = (items + per_block - 1) / per_block;
-  return static_cast<unsigned>(blocks < most ? blocks : most);
+inline unsigned grid_of(int64_t blocks) {  // kernels go on with what is more
+  return static_cast<unsigned>(blocks < INT32_MAX ? blocks : INT32_MAX);
 }
-
-inline constexpr int64_t kMaxGridYZ = 65535;
 
 }  // namespace patchgate

@@ -37,7 +37,7 @@ void launch(GridPlan<Sample> plan, const Tensor& out, int bit_depth) {
   plan.bit_depth = bit_depth;
   for (const GridPlane<Sample>& plane : plan.planes)
     plan.room = std::max(plan.room, grid_room(plane.count_y));
-  frame_grid_kernel<<<blocks_for(plan.tiles(), 1), kGridThreads, grid_shared_bytes(plan.room),
+  frame_grid_kernel<<<grid_of(plan.tiles()), kGridThreads, grid_shared_bytes(plan.room),
                       current_stream(out)>>>(plan);
   check_launch("frame_grid");
 }

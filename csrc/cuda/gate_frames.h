@@ -36,13 +36,11 @@ __device__ __forceinline__ void zero_stage(const GatePlan& g, GateShared& shared
       g.result.is_key[g.frame_of(s, t)] = false;
       if (!g.rules.adaptive || g.is_first(s, t)) g.result.limit[g.frame_of(s, t)] = g.rules.limit;
     }
-    __syncthreads();
     zero_test<kCell, kSubBlock>(g, shared, segment, t);
     for (int i = threadIdx.x; i < segment.count; i += kGateThreads) {
       g.result.cost[g.at(s, t) + segment.first + i] = shared.cost[i];
       if (!g.rules.adaptive) decide_cell(g, s, t, segment.first + i, shared.cost[i]);
     }
-    __syncthreads();
   }
 }
 
@@ -70,7 +68,6 @@ __device__ __forceinline__ int32_t select_cost(const int32_t* costs, int count, 
     __syncthreads();
     prefix = prefix << 8 | static_cast<uint32_t>(shared.found);
     rank = shared.cost[0];
-    __syncthreads();
   }
   return static_cast<int32_t>(prefix);
 }
@@ -91,7 +88,6 @@ __device__ __forceinline__ void adapt_stage(const GatePlan& g, GateShared& share
       rank += quartiles[j] < quartiles[i] || (quartiles[j] == quartiles[i] && j < i);
     if (i < known && rank == (known - 1) / 2)
       g.result.limit[g.frame_of(s, t)] = adaptive_limit(quartiles[i], g.rules.limit);
-    __syncthreads();
   }
 }
 

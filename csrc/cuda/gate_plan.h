@@ -15,10 +15,8 @@ namespace patchgate {
 
 inline constexpr int kGateThreads = 256;
 inline constexpr int kGateWarps = kGateThreads / kWarp;
-inline constexpr int kGateBlocks =
-    2;  // of a multiprocessor: more make barriers across the grid dear
-inline constexpr int kMostTileBytes = 96
-                                      << 10;  // of a block; larger windows are read where they are
+inline constexpr int kGateBlocks = 2;  // of a multiprocessor: more make the barriers dearer
+inline constexpr int kMostTileBytes = 96 << 10;  // of a block's windows; larger ones stay outside
 
 // What lives only during one call. What stands before `tokens` starts as zeros.
 struct GateScratch {
@@ -48,11 +46,10 @@ struct GatePlan {
   int64_t plane_bytes, picture_bytes;                   // H * W, f * C * H * W
   int streams, times, tubelet, colours, height, width;  // S, T, f, C, H, W
   int cell, sub_block, h, w, cells, cell_planes;        // cells: N; cell_planes: f * C
-  int radius, side, reach;  // side: 2 R + 1; reach: of the window, p + 2 R
-  int segment, segments;  // cells that a block tests at once, and how many such a row of cells has
-  int chunks;             // of kGateThreads cells
-  int now_words,
-      tile_words;  // of a row of the cell and of the window in shared memory; 0: not there
+  int radius, side, reach;    // side: 2 R + 1; reach: of the window, p + 2 R
+  int segment, segments;      // cells that a block tests at once, and how often that is a row
+  int chunks;                 // of kGateThreads cells
+  int now_words, tile_words;  // of a row of cell and window in shared memory; 0: they stay outside
 
   PG_HOST_DEVICE bool apart() const {
     return radius == 0 && rules.cut < 0 && rules.hysteresis < 0 && !rules.adaptive;

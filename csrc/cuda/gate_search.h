@@ -65,7 +65,6 @@ struct SearchTile {
 };
 
 // The same without a copy, for windows that do not fit.
-template <int kCell>
 __device__ __forceinline__ int32_t far_sad(const GatePlan& g, int s, int t, int n, Vector v) {
   int32_t sum = 0;
   for (int f = 0; f < g.tubelet; ++f) {
@@ -95,7 +94,7 @@ __device__ __forceinline__ Match search(const GatePlan& g, unsigned char* tiles,
     if (!is_candidate(v, g.radius, g.top(n), g.left(n), g.cell, g.height, g.width)) continue;
     const int32_t sad = g.tile_words > 0
                             ? tile.template sad<kCell>(g, v.dy + g.radius, v.dx + g.radius)
-                            : far_sad<kCell>(g, s, t, n, v);
+                            : far_sad(g, s, t, n, v);
     const auto found = static_cast<uint32_t>(sad + vector_price(g.cell, v));
     const uint32_t order = tie_rank(v);
     if (found < objective || (found == objective && order < rank)) objective = found, rank = order;

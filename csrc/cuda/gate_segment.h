@@ -21,7 +21,8 @@ __device__ __forceinline__ Segment segment_of(const GatePlan& g, int task) {
 }
 
 // shared.cost of each of its cells under (0, 0): a thread takes one sub-block after another, its
-// neighbour the one beside it. A first frame has nothing to be compared with.
+// neighbour the one beside it. A first frame has nothing to be compared with. What was written
+// before is seen by all; whoever reads a cell's cost also clears it for the next segment.
 template <int kCell, int kSubBlock>
 __device__ __forceinline__ void zero_test(const GatePlan& g, GateShared& shared, Segment segment,
                                           int t) {

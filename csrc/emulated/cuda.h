@@ -52,10 +52,10 @@ extern emulate::Index3 threadIdx, blockIdx, blockDim, gridDim;
 
 inline void __syncthreads() { emulate::wait_for_block(); }
 inline int __syncthreads_count(bool vote) { return emulate::wait_for_block(vote); }
-inline void __threadfence() {}
 inline void __syncwarp(unsigned mask = ~0u) { emulate::exchange(mask, 0); }
 inline void grid_barrier() { emulate::wait_for_grid(); }
 inline void spin() { emulate::yield(); }
+
 // Device memory ends on a word, the heap may not: a sanitizer is to complain only of words of which
 // no byte is in bounds.
 #ifdef __SANITIZE_ADDRESS__
