@@ -127,3 +127,4 @@ from patchgate import _attention_ops, _triton_ops  # noqa: E402, F401
 
 residual_attention = _attention_ops.residual_attention
 exchange = _attention_ops.exchange
+activate = _attention_ops.activate

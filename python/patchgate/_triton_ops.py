@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 OPS: tuple[str, ...] = (  # each is kernels/<op>.py
+    "activate",
     "exchange",
     "residual_attention",
     "residual_attention_backward",

@@ -3,6 +3,7 @@
 Each function has the name and the signature of its op under ``torch.ops.patchgate``.
 """
 
+from patchgate.reference.activate import activate
 from patchgate.reference.compact import compact
 from patchgate.reference.exchange import exchange
 from patchgate.reference.expand import expand
@@ -11,4 +12,13 @@ from patchgate.reference.gate import gate
 from patchgate.reference.gather import gather
 from patchgate.reference.residual_attention import residual_attention
 
-__all__ = ["compact", "exchange", "expand", "frame_grid", "gate", "gather", "residual_attention"]
+__all__ = [
+    "activate",
+    "compact",
+    "exchange",
+    "expand",
+    "frame_grid",
+    "gate",
+    "gather",
+    "residual_attention",
+]
