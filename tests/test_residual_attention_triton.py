@@ -2,16 +2,17 @@
 
 import math
 
-import interpreted  # noqa: F401
 import pytest
 import torch
 import torch.nn.functional as F
 from attention_cases import DTYPES, Case, cases, check, ends, make_case
 from hypothesis import given, settings
+from interpreted import interpreted
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.residual_attention import residual_attention, tiling
 from torch import Tensor
 
+pytestmark = interpreted
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
