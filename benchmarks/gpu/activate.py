@@ -4,9 +4,12 @@ What it costs at least is to read every output once, and the one that it is comp
 launches a frame: in a captured graph, as here in a row, their gaps are small beside the reading.
 """
 
+from collections.abc import Sequence
+
 import torch
 from gpu import Case
 from gpu.floors import Work
+from torch import Tensor
 
 from patchgate import _ops
 
