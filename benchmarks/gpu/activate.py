@@ -1,7 +1,7 @@
 """Activate: 32 frames of so400m/14 at 378 px, a tenth of whose tokens is active already.
 
 What it costs at least is to read every output once, and the one that it is compared with. It is two
-launches a frame: in a captured graph, as here in a row, their gaps are small beside the reading.
+launches a frame, one after the other, timed as they come and not from a captured graph.
 """
 
 from collections.abc import Sequence
