@@ -5,8 +5,8 @@
 // Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels,
 // h w cells, N = h * w, K tokens, D features, P patch side. In attention: R queries, A rows of
 // keys, G groups, L keys of all groups, H heads, d features of a head. In exchange: M tokens, n
-// stale ones, c exchanged keys, r rows. In merging: A rows, L entries of an index, G segments,
-// Q queries, B bins.
+// stale ones, c exchanged keys, r rows. In activate: M tokens of a frame, E = H * d. In merging:
+// A rows, L entries of an index, G segments, Q queries, B bins.
 #include "torch.h"
 
 STABLE_TORCH_LIBRARY(patchgate, m) {
@@ -90,6 +90,17 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
       "exchange_level(Tensor(a!) weighted, Tensor(b!) total, Tensor shift, Tensor reference, "
       "Tensor token, Tensor row, Tensor cu_tokens, Tensor query, Tensor key, Tensor value, "
       "Tensor changed, Tensor weight, Tensor cu_changed, float scale, int level) -> Tensor");
+
+  // Activate. Which of the tokens of T frames that stand still become active, frame after frame,
+  // for their attention outputs out [T * M, E] moved by more than the tolerance (relative) from
+  // those that their states were made with. active [T, M] bool; differs [T] bool: frames whose
+  // tokens show other rows than in the frame before (elsewhere nothing moved); parent [T, M] int64,
+  // flat over it: whom each inherits from. Frame 0 is active as a whole. At most room tokens are
+  // active in the end, first frames first.
+  // -> fired [T, M] bool, late [1] int64: how many more there would be.
+  m.def(
+      "activate(Tensor out, Tensor active, Tensor differs, Tensor parent, float tolerance, "
+      "SymInt room) -> (Tensor fired, Tensor late)");
 
   // Segment mean. features [A, D] of a float dtype, weight [A] float32 (float64 for float64), index
   // [L] int64, cu_segments [G + 1] int32: the weighted mean of the rows of features that

@@ -35,7 +35,7 @@ def tiling(
     """By the mean group: tiles that leave few rows idle and load the keys few times.
 
     A tile's keys cost about as much as 64 of its queries. Block sizes are the largest ones that
-    stay in registers (benchmarks/compiled.py) on GPUs of this and later generations.
+    stay in registers (benchmarks/compiled) on GPUs of this and later generations.
     """
     main, tail = attention_tiles.columns(width)
     if dtype.itemsize > 2:  # not on tensor cores: the operands are in registers, too

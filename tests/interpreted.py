@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 interpreter = pytest.importorskip("triton.runtime.interpreter")
 tl = interpreter.tl
+
+# With a GPU kernels are compiled for it, and take no tensors of the CPU.
+interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="see the test of _cuda")
 
 _patch = interpreter._patch_lang_tensor
 _dot = interpreter.InterpreterBuilder.create_dot

@@ -1,15 +1,16 @@
 """exchange in Triton, in its interpreter: against plain torch, and what only it has."""
 
-import interpreted  # noqa: F401
 import pytest
 import torch
 import torch.nn.functional as F
 from attention_cases import ends
 from exchange_cases import DTYPES, Case, assert_same, cases, check, make_case, results
 from hypothesis import given, settings
+from interpreted import interpreted
 
 from patchgate.kernels.exchange import exchange
 
+pytestmark = interpreted
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import patchgate
 from patchgate.encoders.fixed_run import Fitting
-from patchgate.encoders.fixed_watch import Lineage, Rows, _fired
+from patchgate.encoders.fixed_watch import Lineage
 from patchgate.encoders.slots import Slots
 
 both = pytest.mark.parametrize("family", FAMILIES)
@@ -244,31 +244,3 @@ def test_parents_are_those_of_slots(seed, prefix):
     active[0] = True
     shown = clip.slots.rows(active, clip.source.new_empty(0), 0)
     assert torch.equal(clip.lineage.shown(active), shown)
-
-
-@pytest.mark.parametrize("spare", [0, 3, 10, 99])
-@pytest.mark.parametrize("seed", range(6))
-def test_those_fire_whose_attention_moved_while_there_is_room(seed, spare):
-    """From the definition, token by token: what a state was made with goes from slot to slot."""
-    torch.manual_seed(seed)
-    clip, tolerance = Moving(7, 0), 0.9
-    out = torch.randn(7, N, 2, 4, dtype=torch.float64)
-    room = int(clip.mask.sum()) + spare
-    rows = Rows.of(clip.mask, clip.lineage, room)
-    fired, late = _fired(out.flatten(0, 1), rows, clip.lineage, tolerance, room)
-
-    made: list[Tensor] = []
-    expected, too_many, left = torch.zeros_like(clip.mask), 0, spare
-    for t in range(7):
-        for cell in range(N):
-            old = out[t, cell] if t == 0 else made[int(clip.lineage.parent[t, cell])]
-            changed = t > 0 and not torch.equal(rows.shown[t], rows.shown[t - 1])
-            wants = changed and bool((out[t, cell] - old).norm() > tolerance * old.norm())
-            if wants and not clip.mask[t, cell]:
-                expected[t, cell] = left > 0
-                too_many += left <= 0
-                left -= left > 0
-            made.append(out[t, cell] if clip.mask[t, cell] or expected[t, cell] else old)
-    assert torch.equal(fired, expected)
-    assert int(late) == too_many
-    assert (too_many > 0) == (spare < 99)

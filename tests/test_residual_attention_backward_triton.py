@@ -2,16 +2,17 @@
 
 import math
 
-import interpreted  # noqa: F401
 import pytest
 import torch
 from attention_cases import DTYPES, Case, cases, error, make_case
 from hypothesis import given, settings
+from interpreted import interpreted
 from torch import Tensor
 
 from patchgate import reference
 from patchgate.kernels.residual_attention_backward import residual_attention_backward
 
+pytestmark = interpreted
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 ways = pytest.mark.parametrize("deterministic", [False, True])
 

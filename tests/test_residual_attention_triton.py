@@ -2,17 +2,18 @@
 
 import math
 
-import interpreted  # noqa: F401
 import pytest
 import torch
 import torch.nn.functional as F
 from attention_cases import DTYPES, Case, cases, check, ends, make_case
 from hypothesis import given, settings
+from interpreted import interpreted
 from torch import Tensor
 
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.residual_attention import residual_attention, tiling
 
+pytestmark = interpreted
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 

@@ -3,7 +3,7 @@
 Imported by ``_ops`` once the library, which has the schemas, is loaded.
 
 Letters: R queries, A rows of keys and values, G groups, L keys of all groups, H heads, d features
-of a head; n queries and m keys of one group.
+of a head; n queries and m keys of one group; T frames, M tokens of a frame, E = H * d.
 """
 
 from typing import Any
@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchgate.reference.activate import activate as _activate
+
 residual_attention = torch.ops.patchgate.residual_attention.default
 residual_attention_backward = torch.ops.patchgate.residual_attention_backward.default
 exchange = torch.ops.patchgate.exchange.default
+activate = torch.ops.patchgate.activate.default
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -54,6 +57,22 @@ def _exchange_fake(
     scale: float,
 ) -> Tensor:
     return weighted.new_empty(token.shape)
+
+
+@torch.library.register_fake("patchgate::activate")
+def _activate_fake(
+    out: Tensor,  # [T * M, E]
+    active: Tensor,  # [T, M]
+    differs: Tensor,  # [T]
+    parent: Tensor,  # [T, M]
+    tolerance: float,
+    room: int,
+) -> tuple[Tensor, Tensor]:
+    return active.new_empty(active.shape), parent.new_empty((1,))
+
+
+# A scan over frames of a few torch calls each: on the CPU, its definition is as fast as it gets.
+torch.library.impl("patchgate::activate", "CompositeExplicitAutograd")(_activate)
 
 
 @torch.library.register_fake("patchgate::residual_attention_backward")

@@ -143,6 +143,7 @@ from patchgate import _attention_ops, _gather_ops, _merge_ops, _triton_ops  # no
 
 residual_attention = _attention_ops.residual_attention
 exchange = _attention_ops.exchange
+activate = _attention_ops.activate
 segment_mean = _merge_ops.segment_mean
 nearest_token = _merge_ops.nearest_token
 contract = _merge_ops.contract

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 OPS: tuple[str, ...] = (  # each is in kernels/<op>.py
+    "activate",
     "exchange",
     "expand",
     "expand_backward",

@@ -119,7 +119,8 @@ class FixedTower(GatedTower):
         )
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, capacity={self.capacity}"
+        room = f", layer_capacity={self.layer_capacity}" if _varies(self.fidelity) else ""
+        return f"{super().extra_repr()}, capacity={self.capacity}{room}"
 
     def _states(
         self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]

@@ -83,7 +83,7 @@ class Entering(NamedTuple):
     kept: Fitting
     active: Tensor  # [T, M] bool
     lineage: Lineage
-    overflow: Tensor  # [] int64: moved cells that are not embedded anew, though they should be
+    overflow: Tensor  # [1] int64: moved cells that are not embedded anew, though they should be
 
     @classmethod
     def of(cls, kept: Fitting, prefix: int, repositions: bool, room: int) -> Self:
@@ -93,11 +93,11 @@ class Entering(NamedTuple):
         """
         before = torch.cat([kept.source[:1], kept.source[:-1]])
         moved = ~kept.mask & (kept.source != before)  # [T, N]
-        cells, overflow = kept.mask, kept.overflow.new_zeros(())
+        cells, overflow = kept.mask, torch.zeros_like(kept.overflow)
         if repositions:
             rank = moved.flatten().cumsum(0).view_as(moved)
             fits = moved & (rank <= room - kept.mask.sum())
-            cells, overflow = cells | fits, (moved & ~fits).sum()
+            cells, overflow = cells | fits, (moved & ~fits).sum()[None]
         busy = cells.any(1, keepdim=True).expand(-1, prefix)
         active = torch.cat([busy, cells], 1)
         return cls(kept, active, Lineage.of(kept, moved, prefix), overflow)
@@ -154,13 +154,16 @@ def encode_watched(
         shown = rows.shown.flatten()  # [T * M]
         every = torch.arange(len(frames) + 1, device=shown.device).int() * rows.active.shape[1]
         out = _attended(query[shown], key, value, every, rows.shown, tower.scale(layer))
-        fired, late = _fired(out, rows, entering.lineage, fidelity.tolerance, room[layer])
+        fired, late = _ops.activate(
+            out.detach().flatten(1), rows.active, _differs(rows.shown), entering.lineage.parent,
+            fidelity.tolerance, room[layer],
+        )  # fmt: skip
         rows = Rows.of(rows.active | fired, entering.lineage, room[layer])
         x = tower.finish(layer, x[shown[rows.slot]], out[rows.slot])
         overflow.append(late)
     latest = latest_of(rows.active.any(1))
     states["features"], pooled = left(tower, x, rows.shown, latest)
-    return FixedFrames(states, pooled, kept.overflow, torch.stack(overflow))
+    return FixedFrames(states, pooled, kept.overflow, torch.cat(overflow))
 
 
 def _attended(
@@ -179,37 +182,6 @@ def _attended(
     )[0]
 
 
-def _fired(
-    out: Tensor, rows: Rows, lineage: Lineage, tolerance: float, room: int
-) -> tuple[Tensor, Tensor]:
-    """Which tokens that stand still become active: the rule of ``stale``, frame after frame.
-
-    Args:
-        out: ``[T * M, H, d]``, the attention outputs of all tokens.
-        room: tokens that the layer may compute.
-
-    Returns:
-        ``[T, M]`` bool, no more than there is room for, and how many more there would be, ``[]``
-        int64. Those for which there is no room stay as they are.
-    """
-    frames, m = rows.active.shape
-    flat = out.detach().flatten(1)  # [T * M, H * d]
-    wide = torch.promote_types(flat.dtype, torch.float32)
-    norm = torch.linalg.vector_norm(flat, dim=1, dtype=wide)
-    # Where a frame shows the same rows as the one before, nothing but rounding has moved.
-    differs = (rows.shown[1:] != rows.shown[:-1]).any(1)  # [T - 1]
-    # Whose attention output each token's state was made with.
-    maker = torch.arange(frames * m, device=flat.device).view(frames, m).clone()
-    left_over = room - rows.active.sum()
-    late, fired = torch.zeros_like(left_over), [torch.zeros_like(rows.active[0])]
-    for t in range(1, frames):
-        made = maker.flatten()[lineage.parent[t]]  # [M]
-        moved = (flat[t * m : (t + 1) * m].to(wide) - flat[made].to(wide)).norm(dim=1)
-        distance = (moved / norm[made]).masked_fill(moved == 0, 0)
-        wants = ~rows.active[t] & differs[t - 1] & (distance > tolerance)
-        fits = wants & (wants.cumsum(0) <= left_over)
-        late = late + (wants & ~fits).sum()
-        left_over = left_over - fits.sum()
-        maker[t] = torch.where(rows.active[t] | fits, maker[t], made)
-        fired.append(fits)
-    return torch.stack(fired), late
+def _differs(shown: Tensor) -> Tensor:
+    """Frames that show other rows than the one before, ``[T]`` bool."""
+    return (shown != torch.cat([shown[:1], shown[:-1]])).any(1)

@@ -3,6 +3,7 @@
 Each function has the name and the signature of its op under ``torch.ops.patchgate``.
 """
 
+from patchgate.reference.activate import activate
 from patchgate.reference.compact import compact
 from patchgate.reference.contract import contract
 from patchgate.reference.exchange import exchange
@@ -15,6 +16,7 @@ from patchgate.reference.residual_attention import residual_attention
 from patchgate.reference.segment_mean import segment_mean
 
 __all__ = [
+    "activate",
     "compact",
     "contract",
     "exchange",

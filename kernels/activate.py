@@ -1,0 +1,110 @@
+"""Activate on a GPU: which tokens that stand still become active. Two launches a frame, for what a
+frame decides the next ones ask for. Definition: ``reference/activate.py``.
+
+Letters: T frames, M tokens of a frame, E numbers of an attention output.
+"""
+
+import torch
+from torch import Tensor
+
+from patchgate.kernels.activate_kernel import admit_kernel, moved_kernel
+from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_power_of_two
+
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def activate(
+    out: Tensor,  # [T * M, E]
+    active: Tensor,  # [T, M]
+    differs: Tensor,  # [T]
+    parent: Tensor,  # [T, M]
+    tolerance: float,
+    room: int,
+) -> tuple[Tensor, Tensor]:  # [T, M], [1]
+    """As ``patchgate.reference.activate``; nothing waits for the device.
+
+    Raises:
+        TypeError: dtypes that do not fit.
+        ValueError: shapes or devices that do not fit.
+    """
+    check_devices("activate", out, active=active, differs=differs, parent=parent)
+    _check(out, active, differs, parent)
+    frames, m = active.shape
+    out, parent = out.contiguous(), parent.contiguous()
+    fired = torch.zeros_like(active, memory_format=torch.contiguous_format)
+    maker = torch.arange(frames * m, device=out.device)
+    left, late = (room - active.sum())[None], maker.new_zeros(1)
+    watched = (~active & differs[:, None]).contiguous()
+    wants, made = torch.empty_like(fired[:1].flatten()), maker.new_empty(m)
+    for t in range(1, frames):
+        moved, admit = _launches(
+            out, active.contiguous(), watched, parent, maker, wants, made, fired, left, late, t,
+            tolerance,
+        )  # fmt: skip
+        moved.run((m,), out)
+        admit.run((min(m, 1),), out)
+    return fired, late
+
+
+def _launches(
+    out: Tensor,
+    active: Tensor,  # [T, M] bool
+    watched: Tensor,  # [T, M] bool
+    parent: Tensor,  # [T, M]
+    maker: Tensor,  # [T * M]
+    wants: Tensor,  # [M] bool
+    made: Tensor,  # [M]
+    fired: Tensor,  # [T, M] bool
+    left: Tensor,  # [1]
+    late: Tensor,  # [1]
+    frame: int,
+    tolerance: float,
+) -> tuple[Launch, Launch]:
+    """The kernels of a frame and what they are called with."""
+    m, width = active.shape[1], out.shape[1]
+    byte = torch.uint8
+    moved = Launch(
+        moved_kernel,
+        (out, watched.view(byte), parent, maker, wants.view(byte), made, frame, m, len(maker)),
+        {"TOLERANCE": tolerance, "WIDTH": width, "BLOCK": next_power_of_two(width)},
+    )
+    admit = Launch(
+        admit_kernel,
+        (active.view(byte), wants.view(byte), made, maker, fired.view(byte), left, late, frame, m),
+        {"BLOCK": 1024},
+    )
+    return moved, admit
+
+
+def _check(out: Tensor, active: Tensor, differs: Tensor, parent: Tensor) -> None:
+    if out.dtype not in _DTYPES:
+        raise TypeError(f"out: expected float32, float64, bfloat16 or float16, got {out.dtype}")
+    for name, x, dtype in (
+        ("active", active, torch.bool), ("differs", differs, torch.bool),
+        ("parent", parent, torch.int64),
+    ):  # fmt: skip
+        if x.dtype != dtype:
+            raise TypeError(f"{name}: expected {dtype}, got {x.dtype}")
+    if active.dim() != 2:
+        raise ValueError(f"active: expected [T, M], got {list(active.shape)}")
+    frames, m = active.shape
+    for name, x, shape in (
+        ("out", out, (frames * m, out.shape[-1] if out.dim() else 0)),
+        ("differs", differs, (frames,)), ("parent", parent, (frames, m)),
+    ):  # fmt: skip
+        if x.shape != shape:
+            raise ValueError(f"{name}: expected {list(shape)}, got {list(x.shape)}")
+
+
+def variants() -> list[Variant]:
+    """A frame of so400m (729 tokens of 16 heads of 72), in two dtypes."""
+    found = []
+    for dtype in (torch.bfloat16, torch.float32):
+        mask, slots = meta(32, 729, dtype=torch.bool), meta(32 * 729, dtype=torch.int64)
+        some, one = meta(729, dtype=torch.int64), meta(1, dtype=torch.int64)
+        moved, admit = _launches(
+            meta(32 * 729, 1152, dtype=dtype), mask, mask, slots.view(32, 729), slots,
+            mask[0], some, mask, one, one, 5, 0.05,
+        )  # fmt: skip
+        found.append(Variant(f"moved, {str(dtype).removeprefix('torch.')}", moved))
+    return [*found, Variant("admit", admit)]

@@ -1,0 +1,50 @@
+"""Activate: which tokens that stand still have changed their meaning, while there is room."""
+
+import torch
+from torch import Tensor
+
+
+def activate(
+    out: Tensor,  # [T * M, E]
+    active: Tensor,  # [T, M]
+    differs: Tensor,  # [T]
+    parent: Tensor,  # [T, M]
+    tolerance: float,
+    room: int,
+) -> tuple[Tensor, Tensor]:  # [T, M], [1]
+    """The closed loop inside a layer (docs/towers.md), frame after frame.
+
+    A token that is not active shows the state of its parent, which was made with the attention
+    output of some token before it. It becomes active if its own output is farther from that one
+    than ``tolerance``, relative to it: then its state is made with its own.
+
+    Args:
+        out: the attention outputs of all tokens, float.
+        active: bool; all of frame 0.
+        differs: bool, frames whose tokens show other rows than in the frame before. In others
+            nothing but rounding can have moved.
+        parent: int64, flat over ``[T, M]``, a token of an earlier frame.
+        room: tokens that may be active in the end. Those that would be too many, in order of frames
+            and tokens, stay as they are.
+
+    Returns:
+        The tokens that become active, and how many more there would be.
+    """
+    frames, m = active.shape
+    wide = torch.promote_types(out.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(out, dim=1, dtype=wide)
+    watched = ~active & differs[:, None]
+    # Whose attention output each token's state was made with.
+    maker = torch.arange(frames * m, device=out.device).view(frames, m)
+    left = room - active.sum()
+    late, fired = torch.zeros_like(left), torch.zeros_like(active)
+    for t in range(1, frames):
+        made = maker.flatten()[parent[t]]  # [M]
+        moved = (out[t * m : (t + 1) * m].to(wide) - out[made].to(wide)).norm(dim=1)
+        distance = (moved / norm[made]).masked_fill(moved == 0, 0)
+        wants = watched[t] & (distance > tolerance)
+        fired[t] = wants & (wants.cumsum(0) <= left)
+        late = late + (wants & ~fired[t]).sum()
+        left = left - fired[t].sum()
+        maker[t] = torch.where(active[t] | fired[t], maker[t], made)
+    return fired, late[None]

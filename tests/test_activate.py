@@ -1,0 +1,109 @@
+"""activate: which tokens that stand still become active, by the op, by plain torch, by Triton."""
+
+import pytest
+import torch
+from activate_cases import DTYPES, check, make_case, op
+from hypothesis import given
+from hypothesis import strategies as st
+from interpreted import interpreted
+
+from patchgate import reference
+from patchgate.kernels.activate import activate as triton_activate
+
+calls = pytest.mark.parametrize(
+    "call", [op, reference.activate, pytest.param(triton_activate, marks=interpreted)]
+)
+
+
+@calls
+@given(
+    st.integers(1, 7), st.integers(1, 20), st.integers(1, 40),
+    st.sampled_from([0, 1, 3, 10, 999]), st.sampled_from([0.0, 0.5, 1.0, 1.5]), st.integers(0, 999),
+)  # fmt: skip
+def test_it_is_its_definition(call, frames, tokens, width, spare, tolerance, seed):
+    check(call, make_case(frames, tokens, width, spare=spare, tolerance=tolerance, seed=seed))
+
+
+@calls
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes(call, dtype):
+    check(call, make_case(4, 16, 24, dtype=dtype))
+
+
+@calls
+def test_more_tokens_than_are_admitted_together(call):
+    check(call, make_case(2, 1100, 2, spare=700, tolerance=0.1))
+
+
+@calls
+@pytest.mark.parametrize("shape", [(0, 4), (1, 4), (3, 0)])
+def test_nothing_to_decide(call, shape):
+    fired, late = call(*make_case(*shape))
+    assert fired.shape == shape
+    assert not fired.any()
+    assert late.tolist() == [0]
+
+
+@calls
+def test_nothing_from_nothing_is_no_move(call):
+    """0 / 0 is 0; x / 0 is farther than any tolerance; a NaN is no distance."""
+    out = torch.tensor([0.0, 0, 1, 0, 2, torch.nan]).double()[:, None]
+    active = torch.tensor([[True] * 3, [False] * 3])
+    parent = torch.arange(3).expand(2, 3)
+    fired, _ = call(out, active, torch.tensor([False, True]), parent, 5.0, 99)
+    assert fired[1].tolist() == [False, True, False]
+
+
+@calls
+def test_room_is_given_in_order(call):
+    out = torch.arange(12.0).double()[:, None]
+    active = torch.zeros(4, 3, dtype=torch.bool)
+    active[0] = True
+    parent = (torch.arange(12) - 3).clamp(min=0).view(4, 3)
+    differs = torch.tensor([False, True, True, True])
+    fired, late = call(out, active, differs, parent, 0.0, 7)
+    assert fired.int().tolist() == [[0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert late.tolist() == [5]
+
+
+@calls
+def test_views(call):
+    case = make_case(5, 6)
+    wide = case.out.new_empty(30, 20)[:, 3:11].copy_(case.out)
+    views = case._replace(
+        out=wide, active=case.active.T.contiguous().T, parent=case.parent.T.contiguous().T
+    )
+    for a, b in zip(call(*views), call(*case), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_opcheck() -> None:
+    torch.library.opcheck(op, make_case(4, 5))
+
+
+def test_it_compiles() -> None:
+    compiled = torch.compile(lambda *x: op(*x), fullgraph=True, backend="aot_eager")
+    for case in (make_case(4, 5), make_case(3, 9)):
+        for a, b in zip(compiled(*case), op(*case), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_it_is_registered() -> None:
+    assert torch._C._dispatch_has_kernel_for_dispatch_key("patchgate::activate", "CUDA")
+
+
+def test_bad_input_is_refused() -> None:
+    case = make_case(3, 4)
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"out": case.out.int()}, "out: expected float32, float64, bfloat16 or float16, got"),
+        ({"out": case.out[1:]}, r"out: expected \[12, 8\], got \[11, 8\]"),
+        ({"active": case.active[0]}, r"active: expected \[T, M\], got \[4\]"),
+        ({"active": case.active.int()}, "active: expected torch.bool, got torch.int32"),
+        ({"differs": case.differs[1:]}, r"differs: expected \[3\], got \[2\]"),
+        ({"parent": case.parent.int()}, "parent: expected torch.int64, got torch.int32"),
+        ({"parent": case.parent[1:]}, r"parent: expected \[3, 4\], got \[2, 4\]"),
+        ({"parent": case.parent.to("meta")}, "activate: parent is on meta, expected cpu"),
+    ]
+    for change, message in wrong:
+        with pytest.raises((TypeError, ValueError), match=message):
+            triton_activate(*case._replace(**change))
