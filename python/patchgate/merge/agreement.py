@@ -38,7 +38,7 @@ def agreeing(features: Tensor, weight: Tensor, root: Tensor, agreement: float) -
     middle = torch.full((groups,), len(root))
     middle.scatter_reduce_(0, number[nearest], nearest, "amin")
     middle[~several] = 0
-    length = torch.linalg.vector_norm(features, dim=1).cpu()[middle]  # [G]
+    length = torch.linalg.vector_norm(features[middle.to(features.device)], dim=1).cpu()  # [G]
     # Members so near to the mean are near enough to the middle: no need to look.
     near = agreement * length / 2
     far = distance.new_zeros(groups).scatter_reduce_(0, number[member], distance, "amax")

@@ -1,0 +1,94 @@
+"""merge: tokens of pixels, slices, files, and what is refused."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from merge_cases import random_tokens
+from token_cases import kept_mask, video_tokens
+
+import patchgate
+from patchgate import VideoTokens, merge
+
+T, GRID = 12, (4, 5)
+
+
+def test_pixel_tokens_stay_pixels_and_can_be_looked_at() -> None:
+    kept = kept_mask(T, GRID)
+    pixels = torch.randint(0, 256, (int(kept.sum()), 4 * 4), dtype=torch.uint8)
+    layout = patchgate.TokenLayout(cell=4, planes=1)
+    tokens = replace(video_tokens(kept, pixels, 10.0), layout=layout)
+    merged = merge(tokens, budget=40)
+    assert merged.features.dtype == torch.uint8
+    shown = merged.dense().view(T, *GRID, 4, 4).permute(0, 1, 3, 2, 4).flatten(3).flatten(1, 2)
+    assert torch.equal(merged.reconstruct()[:, 0], shown)  # no cell moved: every one is its token
+    cut = merged.slice(0.45, 0.95)
+    assert torch.equal(cut.reconstruct(), merged.reconstruct()[4:10])
+    assert torch.equal(cut.dense(), merged.dense()[4:10])
+
+
+def test_a_slice_leaves_what_was_before_it_alone() -> None:
+    cut = random_tokens(t=20).slice(0.95, 1.95)
+    earlier = int(cut.cu_seqlens[0])
+    assert earlier > 0
+    merged = merge(cut, budget=15)
+    assert len(merged) == earlier + 15
+    assert torch.equal(merged.features[:earlier], cut.features[:earlier])
+    assert torch.equal(merged.frame[:earlier], cut.frame[:earlier])
+    assert int(merged.cu_seqlens[0]) == earlier
+    assert torch.equal(merged.source[cut.source < earlier], cut.source[cut.source < earlier])
+
+
+def test_merged_tokens_can_be_saved(tmp_path) -> None:
+    merged = merge(random_tokens(), budget=40)
+    merged.save(tmp_path / "merged")
+    loaded = VideoTokens.load(tmp_path / "merged")
+    for name, value in merged.tensors().items():
+        assert torch.equal(getattr(loaded, name), value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_features_that_are_no_numbers_are_named(value: float) -> None:
+    tokens = random_tokens()
+    tokens.features[37, 2] = value
+    frame, cell = int(tokens.frame[37]), tuple(tokens.cell[37].tolist())
+    with pytest.raises(ValueError, match=rf"token 37 \(frame {frame}, cell \({cell[0]}, {cell[1]}"):
+        merge(tokens, budget=40)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({}, ValueError, "expected one of budget, ratio and threshold, got 0"),
+        ({"budget": 4, "ratio": 0.5}, ValueError, "got budget=4, ratio=0.5"),
+        ({"budget": 4.5}, TypeError, "budget: expected a whole number"),
+        ({"budget": -1}, ValueError, "budget: expected"),
+        ({"ratio": 1.5}, ValueError, r"ratio: expected 0..1 of the tokens"),
+        ({"threshold": -1}, ValueError, "threshold: expected"),
+        ({"budget": 4, "delta": 2.0}, ValueError, "delta: expected"),
+        ({"budget": 4, "memory": -1}, ValueError, "memory: expected at least 0"),
+        ({"budget": 4, "per": "hour"}, ValueError, "per: expected one of"),
+        ({"ratio": 0.5, "per": "frame"}, ValueError, "per: 'frame' goes with a budget"),
+        ({"budget": 4, "window": 8}, ValueError, "window: a budget of the whole video"),
+        ({"ratio": 0.5, "window": 0}, ValueError, "window: expected at least 1"),
+        ({"budget": 4, "similar": True, "keep_grid": True}, ValueError, "keep_grid: similar"),
+        ({"budget": 4, "spatial": 1}, TypeError, "spatial: expected True or False, got 1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(wrong, error, message) -> None:
+    with pytest.raises(error, match=message):
+        merge(random_tokens(), **wrong)
+    with pytest.raises(TypeError, match="tokens: expected VideoTokens, got Tensor"):
+        merge(torch.randn(3, 4), budget=4)
+
+
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize("settings", [{"budget": 40}, {"budget": 5, "similar": True}], ids=str)
+def test_features_on_a_gpu_are_merged_alike(settings) -> None:
+    tokens = random_tokens()
+    on_gpu = merge(replace(tokens, features=tokens.features.cuda()), **settings)
+    merged = merge(tokens, **settings)
+    assert on_gpu.features.is_cuda
+    assert torch.equal(on_gpu.source, merged.source)
+    torch.testing.assert_close(on_gpu.features.cpu(), merged.features, rtol=1e-5, atol=1e-5)
