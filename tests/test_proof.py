@@ -15,6 +15,7 @@ from peers import CHOOSERS, rlt
 from proof import frames, losses, page, rates, readout, scaling, speed, ways
 from proof.rates import Answered
 from proof.towers import Sized
+from reading import merged
 from reading.methods import Dense, Seen, Trace
 from reading.rivals import Encoded
 from reading.score import Cost, Row
@@ -172,6 +173,18 @@ def test_accuracy_and_its_rise_are_tabled() -> None:
 def test_replaced_answers_are_those_of_all_tokens() -> None:
     found = rates.replaced(answered("dense", 1, 7), "RLT", 4)
     assert (found.method, found.budget, found.right) == ("RLT", 4, 7)
+
+
+def test_what_the_gate_keeps_has_the_features_of_its_own_frame() -> None:
+    planes = torch.randint(100, 140, (1, 3, 64, 64), dtype=torch.uint8).repeat(5, 1, 1, 1)
+    planes[3, :, 16:32, 32:48] += 60
+    features = torch.randn(5, 16, 7)
+    tokens = merged.gated(Seen(planes, 5, "bt709", lambda rgb: features))
+    assert tokens.frame.tolist() == [0] * 16 + [3, 4]  # it comes and goes
+    assert tokens.pts_seconds.tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    shown = tokens.dense().flatten(1, 2)
+    assert torch.equal(shown[2], features[0])
+    assert torch.equal(shown[3, 6], features[3, 6])
 
 
 # --- tables of what is read -------------------------------------------------------------------
