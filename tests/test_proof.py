@@ -148,8 +148,11 @@ def test_no_method_exceeds_its_budget(method: str) -> None:
     planes = torch.randint(100, 140, (12, 3, 64, 64), dtype=torch.uint8)
     seen = Seen(planes, 12, "bt709", lambda rgb: rgb.float().flatten(2).view(12, 16, -1) - 120)
     trace = rates.thinned(method, seen, 60)
-    assert trace is not None
-    assert 16 <= trace.tokens <= 60
+    if method == "GRT scene merge":  # 16 of every frame, which are all here
+        assert trace is None
+    else:
+        assert trace is not None
+        assert 16 <= trace.tokens <= 60
 
 
 def answered(method: str, rate: int, right: int, scene: str = "a") -> Answered:

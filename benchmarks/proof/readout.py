@@ -23,7 +23,7 @@ from proof.options import Options
 from proof.workers import spread
 
 READERS = {"vit": "ViT", "ocr": "PP-OCR"}
-STEPS = {"vit": 3, "ocr": 6}  # of sweeps, where few settings are wanted: PP-OCR is slow
+FEW = 3  # steps of a sweep at a time, where few settings are wanted
 THRESHOLDS = (1, 2, 3, 6, 8, 12, 16, 24, 32)
 CONTROLS = ("uniform", "random")
 HALVED, LECTURES = ("scroll", "pan"), ("lecture", "slide", "formula", "code")  # groups with aims
@@ -59,7 +59,7 @@ def viewers(reader: str, few: bool) -> list[tuple[Any, tuple[Method, ...]]]:
     pictures = load(reader)[0]
     assert isinstance(pictures, OnPictures)
     before = OnPictures(READERS[reader], pictures.size, pictures.reader)
-    step = STEPS[reader] if few else 1
+    step = FEW if few else 1
     found: list[tuple[Any, tuple[Method, ...]]] = [(before, (Dense(), *before_tower(step)))]
     if reader == "vit":
         inside = tuple(Inside(peer.name, value, pictures.reader.tower)
