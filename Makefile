@@ -8,13 +8,14 @@ SOURCES := setup.py CMakeLists.txt pyproject.toml $(wildcard csrc/*.* csrc/*/*.*
 MICRO   := $(patsubst %,benchmarks/%.py,frame_grid gate gather)
 CPP     := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu)
 
-.PHONY: help setup demo test test-all bench reading lint format gpu clean
+.PHONY: help setup demo test test-all bench reading proof lint format gpu clean
 
 help:
 	@echo "make demo      tokenize a real clip, look at what was kept, print the table"
 	@echo "make test      the tests (make test-all: the slow ones too)"
 	@echo "make bench     the benchmarks; figures land in benchmarks/results/"
 	@echo "make reading   what can still be read from the tokens, against every peer (half an hour)"
+	@echo "make proof     every peer, every claim, side by side: docs/RESULTS.md (hours)"
 	@echo "make lint      ruff, mypy, clang-format (make format: apply them)"
 	@echo "make gpu       the GPU suite, with the system's python3 and torch"
 
@@ -41,7 +42,9 @@ test-all: setup
 
 bench: setup
 	$(BIN)/python -m pytest -q $(MICRO) --benchmark-json=benchmarks/results/micro.json
-	for name in claims gather residual_attention gated merge memory table; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in claims gather residual_attention gated merge memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/proof/run.py speed scaling
+	$(BIN)/python benchmarks/table.py
 
 # What can still be read from the tokens: half an hour, both readers, all methods.
 reading: setup
@@ -49,6 +52,10 @@ reading: setup
 	$(BIN)/python benchmarks/reading/curve.py
 	$(BIN)/python benchmarks/policies.py
 	$(BIN)/python benchmarks/table.py
+
+# Read-out and time of every peer; what is timed wants a quiet machine.
+proof: setup
+	$(BIN)/python benchmarks/proof/run.py
 
 lint: setup
 	$(BIN)/ruff check .

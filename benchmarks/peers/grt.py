@@ -101,14 +101,14 @@ def released_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (middle * both).sum(-1) / 2
 
 
-def packed(gated: Gated) -> Choice:
+def packed(gated: Gated, share: float = PACKED_SHARE) -> Choice:
     """What reaches the language model as released: of every frame, the patches that moved most.
 
-    ``max(16, half of N)`` of each, whatever changed; scenes choose what is averaged into a summary
+    ``share`` of each, at least 16, whatever changed; scenes choose what is averaged into a summary
     that the model is not given, so that they change nothing here.
     """
     frames, h, w = gated.score.shape
-    count = min(h * w, max(LEAST_PACKED, math.ceil(PACKED_SHARE * h * w)))
+    count = min(h * w, max(LEAST_PACKED, math.ceil(share * h * w)))
     most = gated.score.flatten(1).topk(count, sorted=False).indices  # [T, count]
     keep = torch.zeros((frames, h * w), dtype=torch.bool, device=most.device)
     return Choice.of(keep.scatter_(1, most, True).view(frames, h, w))

@@ -127,6 +127,10 @@ def _grt(measure: grt.Measure) -> Callable[[Clip, float], Choice]:
     return lambda clip, tau: Choice.of(grt.gate(clip.rgb, clip.patch, tau, measure).keep)
 
 
+def _grt_packed(clip: Clip, share: float) -> Choice:
+    return grt.packed(grt.gate(clip.rgb, clip.patch, grt.TAU["ssim"], "ssim"), share)
+
+
 CHOOSERS: dict[str, Chooser] = {
     peer.name: peer
     for peer in (
@@ -142,6 +146,8 @@ CHOOSERS: dict[str, Chooser] = {
                 (-1.0, *_doubling(0.0002, 2.1)), _grt("ssim")),
         Chooser("GRT gate, L2", "pixels", "arXiv 2509.14199", "tau", grt.TAU["l2"],
                 (-1.0, *_doubling(0.05, 120)), _grt("l2")),
+        Chooser("GRT scene merge", "pixels", "arXiv 2509.14199", "share", grt.PACKED_SHARE, _SHARES,
+                _grt_packed),
         Chooser("DTD, pixels", "pixels", "arXiv 2504.17343", "tau", dtd.PIXEL_TAU,
                 (0.0, *_doubling(0.002, 1.1)),
                 lambda clip, tau: dtd.by_pixels(clip.rgb, clip.patch, tau)),
@@ -153,7 +159,7 @@ CHOOSERS: dict[str, Chooser] = {
         Chooser("DTD, features", "features", "arXiv 2504.17343", "tau", dtd.FEATURE_TAU,
                 (1.1, 0.999, 0.995, 0.99, 0.98, 0.96, 0.93, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3, -1.1),
                 lambda clip, tau: dtd.by_features(clip.features, tau)),
-        Chooser("VidCom2", "features", "arXiv 2505.14454", "share", vidcom2.SHARE, _SHARES,
+        Chooser("VidCom2", "features", "arXiv 2505.14454", "share", vidcom2.SHARE, (2.0, *_SHARES),
                 lambda clip, share: vidcom2.choose(clip.features, share)),
         Chooser("FrameFusion", "features", "arXiv 2501.01986", "share", frame_fusion.SHARE, _SHARES,
                 lambda clip, share: frame_fusion.choose(clip.features, share, least=-1)),

@@ -16,8 +16,9 @@ TableRow = dict[str, Any]
 OURS = "patchgate"
 # Colours of Okabe and Ito, told apart by the colour-blind too; others are thin and grey.
 _COLOURS = {
-    OURS: "#0072B2", "RLT": "#D55E00", "GRT gate, SSIM": "#E69F00", "EVS": "#009E73",
-    "uniform": "#555555", "codec-patch-stream": "#CC79A7", "FrameFusion": "#56B4E9",
+    OURS: "#0072B2", "patchgate, merged": "#004166", "RLT": "#D55E00", "EVS": "#009E73",
+    "GRT gate, SSIM": "#E69F00", "uniform": "#555555", "codec-patch-stream": "#CC79A7",
+    "FrameFusion": "#56B4E9",
 }  # fmt: skip
 _GREY, _MARKERS = "#b0b0b0", "sD^v<>ph*Xd"
 

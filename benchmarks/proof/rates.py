@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from peers import CHOOSERS, at_budget
 from peers.uniform import sampled_frames
+from reading import merged
 from reading.clips import Footage, footage
 from reading.known import Known
 from reading.looks import Look
@@ -34,6 +35,7 @@ FPS = 30
 RATES = (1, 2, 3, 5, 10, 15, 30)
 BUDGETS = (1, 2, 4)  # whole frames' worth of tokens a second
 THRESHOLDS = tuple(round(2 * 2 ** (step / 2), 2) for step in range(13))  # ours: 2 to 128
+METHODS = (Ours.family, *([merged.FAMILY] if merged.THERE else []), *CHOOSERS)
 _STEPS = 12  # of the bisection of others
 
 
@@ -85,7 +87,7 @@ def of_clip(budgets: Sequence[int], task: Task) -> list[Answered]:
         found.append(all_)
         for budget in budgets:
             tokens = budget * hidden.shape[1] * len(hidden) // FPS
-            for method in (Ours.family, *CHOOSERS):
+            for method in METHODS:
                 if all_.tokens <= tokens:  # nothing has to go
                     found.append(replaced(all_, method, budget))
                 elif (trace := thinned(method, seen, tokens)) is not None:
@@ -105,6 +107,8 @@ def encode(rgb: Tensor) -> Tensor:
 
 def thinned(method: str, seen: Seen, tokens: int) -> Trace | None:
     """The most tokens that the budget allows; None: it allows none."""
+    if method == merged.FAMILY:
+        return merged.merged(seen, tokens)
     if method != Ours.family:
         choice = at_budget(CHOOSERS[method], seen, tokens, _STEPS)
         return None if choice is None else traced(choice, seen, CHOOSERS[method].looks)

@@ -10,6 +10,7 @@ from functools import cache, partial
 from typing import Any
 
 from peers import CHOOSERS, ENCODERS
+from reading import merged
 from reading.clips import footage
 from reading.methods import OURS, SWEEP, AdjacentSubBlocks, Dense, Method, Ours, Uniform, ours
 from reading.questions import ask
@@ -22,7 +23,7 @@ from proof.options import Options
 from proof.workers import spread
 
 READERS = {"vit": "ViT", "ocr": "PP-OCR"}
-STEPS = {"vit": 3, "ocr": 6}  # of sweeps, where few settings are wanted: PP-OCR is slow
+FEW = 3  # steps of a sweep at a time, where few settings are wanted
 THRESHOLDS = (1, 2, 3, 6, 8, 12, 16, 24, 32)
 CONTROLS = ("uniform", "random")
 HALVED, LECTURES = ("scroll", "pan"), ("lecture", "slide", "formula", "code")  # groups with aims
@@ -58,12 +59,14 @@ def viewers(reader: str, few: bool) -> list[tuple[Any, tuple[Method, ...]]]:
     pictures = load(reader)[0]
     assert isinstance(pictures, OnPictures)
     before = OnPictures(READERS[reader], pictures.size, pictures.reader)
-    step = STEPS[reader] if few else 1
+    step = FEW if few else 1
     found: list[tuple[Any, tuple[Method, ...]]] = [(before, (Dense(), *before_tower(step)))]
     if reader == "vit":
         inside = tuple(Inside(peer.name, value, pictures.reader.tower)
                        for peer in ENCODERS.values() for value in peer.sweep)  # fmt: skip
         after = rivals("features", 1)
+        if merged.THERE:
+            after += tuple(merged.Merged(value=share) for share in merged.SHARES)
         found.append((OnFeatures(READERS[reader], pictures.reader), (*after, *inside)))
     return found
 
@@ -76,9 +79,9 @@ def before_tower(step: int) -> tuple[Method, ...]:
             *(AdjacentSubBlocks(level) for level in SWEEP[::step]))  # fmt: skip
 
 
-def rivals(looks: str, step: int) -> tuple[Rival, ...]:
+def rivals(looks: str, step: int) -> tuple[Method, ...]:
     """At settings of their sweeps and at their own; uniform sampling has phases elsewhere."""
-    found = []
+    found: list[Method] = []
     for peer in CHOOSERS.values():
         if peer.looks == looks and peer.name != "uniform":
             values = (peer.own, *peer.sweep[::step])
@@ -142,8 +145,11 @@ def duel(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
             tokens = {family: fewest(rows_) for family, rows_ in
                       grouped(found, lambda r: r.family).items()}  # fmt: skip
             default = total(r for r in found if r.method == (Ours.family, "default"))
-            mine = tokens[Ours.family]
-            out = {Ours.family, Dense.family, *CONTROLS, *ENCODERS, "adjacent, sub-blocks"}
+            mine = min(
+                tokens[family] for family in (Ours.family, merged.FAMILY) if family in tokens
+            )
+            out = {Ours.family, merged.FAMILY, Dense.family, AdjacentSubBlocks.family, *CONTROLS,
+                   *ENCODERS}  # fmt: skip
             theirs = {family: spent for family, spent in tokens.items() if family not in out}
             best = min(theirs, key=lambda family: theirs[family])
             aim = 0.5 if any(w in group for w in HALVED) else 0.75 if group in LECTURES else 1.0

@@ -20,6 +20,7 @@ import torch
 from peers import rlt
 
 from patchgate import FrameBatch
+from patchgate.encoders.pixels import patch_rows
 from patchgate.pipeline import StageSeconds
 from proof import ways
 from proof.frames import again, decoded, part
@@ -160,7 +161,7 @@ class Rlt:
         index = mask.flatten().nonzero().flatten()
         lengths = mask.flatten(1).sum(1)
         cu_seqlens = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        rows = self._gated._family.rows(torch.cat(pixels), index)
+        rows = patch_rows(torch.cat(pixels), self._tower.patch, index)
         self._gated.encode(rows, index % mask[0].numel(), cu_seqlens)
 
 

@@ -10,15 +10,16 @@ Letters: T frames, h w cells, N = h * w, K kept cells, D features.
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
 from peers import CHOOSERS, ENCODERS, Choice, uniform
 from torch import Tensor
 
-from patchgate import FrameBatch, Gate, _ops
+from patchgate import FrameBatch, Gate, _ops, grid
+from patchgate.encoders.pixels import patch_rows
 from patchgate.encoders.work import Work
-from patchgate.features import KeptCells, TowerFeatures
 from patchgate.gather import gather
 from patchgate.pipeline import StageSeconds
 from proof.frames import parts, picked
@@ -44,28 +45,31 @@ class Live:
     """Our stages with their state: what ``patchgate.tokenize`` does with a batch of frames."""
 
     def __init__(self, tower: Sized, **settings: Any) -> None:
-        self._gated = tower.gated(**settings)
-        size = (tower.cells[0] * tower.patch, tower.cells[1] * tower.patch)
-        self._features = TowerFeatures(self._gated, size)
-        self._gate = Gate(**{**vars(self._gated.gate_settings), "size": size})
+        self._stream = tower.gated(**settings).stream()
+        self._spec = self._stream.pixel_spec
+        self._gate = Gate(**asdict(self._stream.gate_settings))
 
     def push(self, batch: FrameBatch, stage: Timer) -> Tensor:
         """The kept cells' features, ``[K, D]``."""
         with stage("grid"):
-            planes = self._features.look(batch)
+            planes = grid.placed_grid(batch, self._spec.place(batch.height, batch.width))
         with stage("gate"):
             result = self._gate.push(planes)
         with stage("compact"):
             index, cu_seqlens, count = _ops.compact(result.kind, result.kind.numel())
+            index = index[: int(count)]
+        with stage("gather"):
+            rows = gather(batch, index, self._spec)
+        with stage("encode"):
             assert self._gate.picture_ids is not None
             names = self._gate.picture_ids.flatten().long()
-            kept = KeptCells(index[: int(count)], cu_seqlens, result.source, names)
-        return self._features.of(planes, batch, kept, stage)
+            cell = index % result.kind[0].numel()
+            return self._stream.encode(rows, cell, cu_seqlens, result.source, names)
 
     @property
     def work(self) -> Work:
         """Of the last push."""
-        return self._features._tower.last_work  # type: ignore[return-value]
+        return self._stream.last_work
 
 
 def ours(tower: Sized, **settings: Any) -> Way:
@@ -116,7 +120,7 @@ def before(tower: Sized, peer: str, value: float | None = None, **settings: Any)
             lengths = choice.keep.flatten(1).sum(1)
             cu_seqlens = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         with stage("encode"):
-            rows = gated._family.rows(pixels, index)
+            rows = patch_rows(pixels, tower.patch, index)
             cell = index % choice.source[0].numel()
             features = gated.encode(rows, cell, cu_seqlens, choice.token_ids)
         return Done(len(index), gated.last_work.gated_flops, features)
