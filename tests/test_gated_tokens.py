@@ -142,6 +142,27 @@ def test_qwen(name):
         assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("asked", [{"ratio": 0.5}, {"ratio": 0.5, "window": 4}], ids=str)
+def test_merging_counts_tokens_that_the_gate_did_not_keep(asked, tmp_path):
+    gated = wrapped(tower("siglip"), tolerance=0.05)
+    tokens = gated.tokens(normalised(flicker(T)), pts_seconds=PTS)
+    assert len(tokens) > int((tokens.kind == 2).sum())
+    merged = patchgate.merge(tokens, **asked)
+    check_consistent(merged)
+    merged.save(tmp_path / "merged")  # which checks, as it is read, that all fits
+    assert len(patchgate.VideoTokens.load(tmp_path / "merged")) == len(merged) < len(tokens)
+
+
+def test_a_push_can_be_sliced():
+    gated, x = wrapped(tower("clip"), tolerance=0.05), normalised(camera(T))
+    stream = gated.stream()
+    stream.tokens(x[:3], pts_seconds=PTS[:3])
+    push = stream.tokens(x[3:], pts_seconds=PTS[3:])
+    part = push.slice(float(PTS[5]), float(PTS[7]))
+    check_consistent(part)
+    assert torch.equal(part.dense(), push.dense()[2:4])
+
+
 def test_output_tokens_makes_it_the_call():
     model, x = tower("siglip"), normalised(flicker(T))
     gated = wrapped(model, output="tokens")

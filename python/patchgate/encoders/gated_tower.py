@@ -136,10 +136,11 @@ class GatedTower(StandIn):
                 long as the one before it.
 
         Returns:
-            ``VideoTokens``, on the tower's device but for the times, whose ``dense()`` is the
-            ``last_hidden_state`` of a call without its prefix tokens (Qwen-VL: ``pooler_output``,
-            with those of deepstack beside it: ``positions.split_deepstack``). Of a stream: this
-            push, its first tokens those of earlier ones that it still shows, as in a ``slice``.
+            ``VideoTokens``, the features on the tower's device, all else on the CPU. ``dense()`` is
+            the ``last_hidden_state`` of a call without its prefix tokens (Qwen-VL:
+            ``pooler_output``, with those of deepstack beside it: ``positions.split_deepstack``). Of
+            a stream: this push, its first tokens those of earlier ones that it still shows, as in a
+            ``slice``.
 
         Raises:
             TypeError, ValueError: as a call; several clips; times that do not fit the frames.
