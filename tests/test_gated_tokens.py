@@ -163,6 +163,25 @@ def test_a_push_can_be_sliced():
     assert torch.equal(part.dense(), push.dense()[2:4])
 
 
+@fidelities
+def test_a_stream_goes_on_with_calls_and_tokens(fidelity):
+    """Also of a tower whose call shows more than its features."""
+    random, options = torch.Generator().manual_seed(0), {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    n = GRID[0] * GRID[1] * 4
+    rows = torch.rand(2, n, 3 * 2 * 16, generator=random, dtype=torch.float64)
+    rows[1, 4:] = rows[0, 4:]  # one cell changes
+    gated = patchgate.gated(qwen_tower("qwen3"), threshold=0, **options, **fidelity)
+    stream, thw = gated.stream(), grid_thw(1)
+    stream.tokens(rows[0], grid_thw=thw, pts_seconds=PTS[:1])
+    out = stream(rows[1], grid_thw=thw)
+    whole = gated(rows.flatten(0, 1), grid_thw=grid_thw(2))
+    exact = {"rtol": 0, "atol": 1e-10}
+    torch.testing.assert_close(out.last_hidden_state, whole.last_hidden_state[n:], **exact)
+    again = stream.tokens(rows[1], grid_thw=thw, pts_seconds=PTS[1:2])
+    shown = again.dense().flatten(0, 2)[:, : out.pooler_output.shape[1]]
+    assert torch.equal(shown, out.pooler_output)
+
+
 def test_output_tokens_makes_it_the_call():
     model, x = tower("siglip"), normalised(flicker(T))
     gated = wrapped(model, output="tokens")

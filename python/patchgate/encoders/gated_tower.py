@@ -150,7 +150,8 @@ class GatedTower(StandIn):
             raise ValueError(f"tokens: expected one clip, got {len(clips)}")
         times = checked_times(pts_seconds, duration_seconds, clips[0])
         before = self._frames_before()
-        [(frames, result)] = self._call(family, pixel_values, clips, [])
+        needed = [family.depth] if family.shows_last else []  # by calls of the same stream
+        [(frames, result)] = self._call(family, pixel_values, clips, needed)
         return emitted_tokens(family, frames, result, times, before)
 
     def encode(
