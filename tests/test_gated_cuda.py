@@ -41,6 +41,19 @@ def assert_same(ours: Any, theirs: Any, dtype: torch.dtype) -> None:
         torch.testing.assert_close(ours[name].cpu(), theirs[name], **CLOSE[dtype])
 
 
+def test_tokens_say_on_the_cpu_where_they_are():
+    host, device = pair("siglip", torch.float64, threshold=0, tolerance=0.05)
+    x, pts = normalised(flicker(6)), torch.arange(6) / 30.0
+    ours, theirs = device.tokens(x.cuda(), pts_seconds=pts), host.tokens(x, pts_seconds=pts)
+    for name, expected in theirs.tensors().items():
+        if name == "features":
+            torch.testing.assert_close(ours.features.cpu(), expected, **CLOSE[torch.float64])
+        else:
+            assert torch.equal(ours.tensors()[name], expected), name
+    assert ours.features.is_cuda
+    assert ours.slice(0.05, 0.15).features.is_cuda
+
+
 @both
 @clips
 @pytest.mark.parametrize("dtype", list(CLOSE))

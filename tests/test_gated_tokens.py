@@ -142,6 +142,46 @@ def test_qwen(name):
         assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("asked", [{"ratio": 0.5}, {"ratio": 0.5, "window": 4}], ids=str)
+def test_merging_counts_tokens_that_the_gate_did_not_keep(asked, tmp_path):
+    gated = wrapped(tower("siglip"), tolerance=0.05)
+    tokens = gated.tokens(normalised(flicker(T)), pts_seconds=PTS)
+    assert len(tokens) > int((tokens.kind == 2).sum())
+    merged = patchgate.merge(tokens, **asked)
+    check_consistent(merged)
+    merged.save(tmp_path / "merged")  # which checks, as it is read, that all fits
+    assert len(patchgate.VideoTokens.load(tmp_path / "merged")) == len(merged) < len(tokens)
+
+
+def test_a_push_can_be_sliced():
+    gated, x = wrapped(tower("clip"), tolerance=0.05), normalised(camera(T))
+    stream = gated.stream()
+    stream.tokens(x[:3], pts_seconds=PTS[:3])
+    push = stream.tokens(x[3:], pts_seconds=PTS[3:])
+    part = push.slice(float(PTS[5]), float(PTS[7]))
+    check_consistent(part)
+    assert torch.equal(part.dense(), push.dense()[2:4])
+
+
+@fidelities
+def test_a_stream_goes_on_with_calls_and_tokens(fidelity):
+    """Also of a tower whose call shows more than its features."""
+    random, options = torch.Generator().manual_seed(0), {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    n = GRID[0] * GRID[1] * 4
+    rows = torch.rand(2, n, 3 * 2 * 16, generator=random, dtype=torch.float64)
+    rows[1, 4:] = rows[0, 4:]  # one cell changes
+    gated = patchgate.gated(qwen_tower("qwen3"), threshold=0, **options, **fidelity)
+    stream, thw = gated.stream(), grid_thw(1)
+    stream.tokens(rows[0], grid_thw=thw, pts_seconds=PTS[:1])
+    out = stream(rows[1], grid_thw=thw)
+    whole = gated(rows.flatten(0, 1), grid_thw=grid_thw(2))
+    exact = {"rtol": 0, "atol": 1e-10}
+    torch.testing.assert_close(out.last_hidden_state, whole.last_hidden_state[n:], **exact)
+    again = stream.tokens(rows[1], grid_thw=thw, pts_seconds=PTS[1:2])
+    shown = again.dense().flatten(0, 2)[:, : out.pooler_output.shape[1]]
+    assert torch.equal(shown, out.pooler_output)
+
+
 def test_output_tokens_makes_it_the_call():
     model, x = tower("siglip"), normalised(flicker(T))
     gated = wrapped(model, output="tokens")

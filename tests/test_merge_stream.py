@@ -25,9 +25,10 @@ def chunk_of(tokens: VideoTokens) -> TokenChunk:
 
 
 def streamed(tokens: VideoTokens, cuts: list[int], **asked) -> TokenChunk:
-    stream, rest, out = MergeStream(**asked), chunk_of(tokens), []
+    stream, rest, out, before = MergeStream(**asked), chunk_of(tokens), [], 0
     for frames in cuts:
-        first, rest = split(rest, frames)
+        first, rest = split(rest, frames, before)
+        before += len(first.kind)
         out += stream.push(first)
     return joined([*out, *stream.push(rest), *stream.flush()])
 
@@ -75,8 +76,8 @@ def test_causal_tokens_join_what_was_handed_out_without_changing_it() -> None:
 def test_memory_is_bounded_by_what_pictures_need() -> None:
     tokens = random_tokens(t=60)
     stream, rest = MergeStream(window=3, ratio=0.9, memory=2), chunk_of(tokens)
-    for _ in range(20):
-        first, rest = split(rest, 3)
+    for i in range(20):
+        first, rest = split(rest, 3, 3 * i)
         stream.push(first)
         carried = stream._merger._carried
         assert carried is not None

@@ -116,14 +116,14 @@ class GatedFormulaTower(GatedTower):
 
     def _call(
         self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
-    ) -> list[Frames]:
+    ) -> list[tuple[Frames, GateResult]]:
         parts = []
         for clip in frames.split(clips):
             result = Gate(**asdict(self.gate_settings)).push(self._planes(clip))
             watched = self.fidelity.watches(0) or self.fidelity.refresh is not None
             keep = partial(entering, fidelity=self.fidelity) if watched else packed
-            parts.append(self._encode(family, keep(family, clip, result), hidden))
-        self.last_work = Work.total(part.work for part in parts)
+            parts.append((self._encode(family, keep(family, clip, result), hidden), result))
+        self.last_work = Work.total(part.work for part, _ in parts)
         return parts
 
     def stream(self) -> TowerStream:

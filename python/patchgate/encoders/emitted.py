@@ -32,25 +32,24 @@ def emitted_tokens(
     """
     features = frames.states["features"][:, tower.prefix :].flatten(0, 1)  # [T * N, D]
     # Where a feature was computed is its name: no two are computed at one place of one frame.
-    place = frames.states["born"][:, tower.prefix :].flatten()  # [T * N]
+    place = frames.states["born"][:, tower.prefix :].flatten().cpu()  # [T * N]
     m = tower.prefix + tower.cells
     born, source = place.unique(return_inverse=True)  # [K], [T * N]
-    at = torch.arange(len(place), device=place.device)
+    at = torch.arange(len(place))
     seen = torch.full_like(born, len(place)).scatter_reduce(0, source, at, "amin")
     frame, cell = born // m - before, born % m - tower.prefix  # [K] each
     source = source.view(result.source.shape)
     t, _, w = source.shape
-    steps = torch.arange(t + 1, device=frame.device)
     return VideoTokens(
-        features=features[seen],
+        features=features[seen.to(features.device)],
         frame=frame,
         cell=torch.stack([cell // w, cell % w], 1),
         span=spans(frame, source),
         **times._asdict(),
-        cu_seqlens=torch.searchsorted(frame, steps).int(),
+        cu_seqlens=torch.searchsorted(frame, torch.arange(t + 1)).int(),
         source=source,
-        kind=result.kind,
-        motion=result.motion,
+        kind=result.kind.cpu(),
+        motion=result.motion.cpu(),
         layout=None,
     )
 

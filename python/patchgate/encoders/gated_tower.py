@@ -136,10 +136,11 @@ class GatedTower(StandIn):
                 long as the one before it.
 
         Returns:
-            ``VideoTokens``, on the tower's device but for the times, whose ``dense()`` is the
-            ``last_hidden_state`` of a call without its prefix tokens (Qwen-VL: ``pooler_output``,
-            with those of deepstack beside it: ``positions.split_deepstack``). Of a stream: this
-            push, its first tokens those of earlier ones that it still shows, as in a ``slice``.
+            ``VideoTokens``, the features on the tower's device, all else on the CPU. ``dense()`` is
+            the ``last_hidden_state`` of a call without its prefix tokens (Qwen-VL:
+            ``pooler_output``, with those of deepstack beside it: ``positions.split_deepstack``). Of
+            a stream: this push, its first tokens those of earlier ones that it still shows, as in a
+            ``slice``.
 
         Raises:
             TypeError, ValueError: as a call; several clips; times that do not fit the frames.
@@ -149,7 +150,8 @@ class GatedTower(StandIn):
             raise ValueError(f"tokens: expected one clip, got {len(clips)}")
         times = checked_times(pts_seconds, duration_seconds, clips[0])
         before = self._frames_before()
-        [(frames, result)] = self._call(family, pixel_values, clips, [])
+        needed = [family.depth] if family.shows_last else []  # by calls of the same stream
+        [(frames, result)] = self._call(family, pixel_values, clips, needed)
         return emitted_tokens(family, frames, result, times, before)
 
     def encode(

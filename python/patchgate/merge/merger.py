@@ -35,13 +35,15 @@ class Carried(NamedTuple):
 class Merger:
     """Merges windows in their order."""
 
+    frames: int  # so far
+
     def __init__(self, settings: MergeSettings, head: Head | None = None) -> None:
         self._settings = settings
         self._scenes = SceneTracker(settings.delta, settings.memory, head)
         self._carried: Carried | None = None
         self._titles = torch.zeros(0, dtype=torch.int64)  # of every name so far
         self._handed_out = 0  # titles
-        self._frames = 0
+        self.frames = 0
         self._shown: Tensor | None = None  # [h, w]: names in the last frame
         self._purse = Purse(settings)
 
@@ -59,7 +61,7 @@ class Merger:
             chunk: its tokens' names follow those of the chunk before.
         """
         steps = self._scenes.follow(
-            chunk.features, chunk.frame - self._frames, chunk.kind, chunk.source
+            chunk.features, chunk.frame - self.frames, chunk.kind, chunk.source
         )
         window = self._window(chunk, steps)
         root = plan(window, self._purse.need(window, chunk.pts_seconds), self._settings)
@@ -69,7 +71,7 @@ class Merger:
 
     def _window(self, chunk: TokenChunk, steps: list[Step]) -> Window:
         old = self._carried or _nothing(chunk)
-        frame = chunk.frame - self._frames  # [Q]
+        frame = chunk.frame - self.frames  # [Q]
         own = checked_features(chunk.features, chunk.frame, chunk.cell)
         label = torch.tensor([step.label for step in steps], dtype=torch.int64)  # [T]
         source = self._rows(chunk.source, old)
@@ -148,7 +150,7 @@ class Merger:
             titles[kept],
         )
         self._handed_out += len(kept)
-        self._frames += frames
+        self.frames += frames
         self._shown = chunk.source[-1]
         self._carry(new, old, frames)
         return chunk._replace(

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from patchgate.gate_settings import CHANGED
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeSettings
@@ -45,7 +44,7 @@ class MergeStream:
         waiting = chunk if self._waiting is None else joined([self._waiting, chunk])
         done = []
         while len(waiting.kind) >= self._width:
-            first, waiting = split(waiting, self._width)
+            first, waiting = split(waiting, self._width, self._merger.frames)
             done.append(self._merger.merge(first))
         self._waiting = waiting
         return done
@@ -57,10 +56,10 @@ class MergeStream:
 
 
 def windows(chunk: TokenChunk, width: int | None) -> list[TokenChunk]:
-    """The frames of a chunk, so many at a time; None: all at once."""
-    found = []
+    """The frames of a video, so many at a time; None: all at once."""
+    found: list[TokenChunk] = []
     while width is not None and len(chunk.kind) > width:
-        first, chunk = split(chunk, width)
+        first, chunk = split(chunk, width, len(found) * width)
         found.append(first)
     return [*found, chunk]
 
@@ -70,9 +69,14 @@ def joined(chunks: list[TokenChunk]) -> TokenChunk:
     return TokenChunk(*map(concatenated, zip(*chunks, strict=True)))
 
 
-def split(chunk: TokenChunk, frames: int) -> tuple[TokenChunk, TokenChunk]:
-    """The first so many frames, and the others. Nothing is copied."""
-    tokens = int((chunk.kind[:frames] == CHANGED).sum())
+def split(chunk: TokenChunk, frames: int, before: int = 0) -> tuple[TokenChunk, TokenChunk]:
+    """The first so many frames, and the others. Nothing is copied.
+
+    Args:
+        before: frames of the video before the chunk.
+    """
+    # Not all tokens are of kept cells: a tower with a tolerance computes others anew.
+    tokens = int((chunk.frame < before + frames).sum())
     ends = [tokens if name in _OF_TOKENS else frames for name in TokenChunk._fields]
     first = (part[:end] for part, end in zip(chunk, ends, strict=True))
     others = (part[end:] for part, end in zip(chunk, ends, strict=True))

@@ -11,7 +11,7 @@ from patchgate.merge.settings import MergeSettings
 from patchgate.merge.stream import joined, windows
 from patchgate.merge.window import concatenated
 from patchgate.pipeline import TokenChunk
-from patchgate.tokens import VideoTokens, cu_seqlens, spans
+from patchgate.tokens import VideoTokens, spans
 
 
 def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> VideoTokens:
@@ -75,7 +75,7 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
         frame=frame,
         cell=torch.cat([tokens.cell[:earlier], done.cell]),
         span=spans(frame, done.source),
-        cu_seqlens=cu_seqlens(done.kind) + earlier,
+        cu_seqlens=torch.searchsorted(frame, torch.arange(len(done.kind) + 1)).int(),
         source=done.source,
         kind=done.kind,
     )
