@@ -19,7 +19,17 @@ from torch import Tensor
 
 from gpu.floors import Work
 
-OPS = ("expand", "gather", "pipeline")
+OPS = (  # along the path of a frame
+    "frame_grid",
+    "gate",
+    "compact",
+    "gather",
+    "pipeline",
+    "residual_attention",
+    "exchange",
+    "activate",
+    "expand",
+)
 
 
 def same_bits(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
