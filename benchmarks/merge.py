@@ -41,16 +41,16 @@ REACH, MEMORY = 2, 4  # merge's defaults, said here for the choices of the plain
 def make_tokens(tokens: int) -> VideoTokens:
     random = torch.Generator().manual_seed(0)
     frames = tokens // CELLS
-    features = torch.randn(CELLS, WIDTH, generator=random)
-    parts = []
-    for _ in range(frames):
+    look = torch.randn(CELLS, WIDTH, generator=random)
+    features = torch.empty(tokens, WIDTH)  # filled in place: the peak is to be that of the calls
+    for part in features.split(CELLS):
         changed = torch.rand(CELLS, 1, generator=random) < 0.1
-        features = features + changed * torch.randn(CELLS, WIDTH, generator=random) / 2
-        parts.append(features + torch.randn(CELLS, WIDTH, generator=random) / 20)
+        look = look + changed * torch.randn(CELLS, WIDTH, generator=random) / 2
+        part.copy_(look + torch.randn(CELLS, WIDTH, generator=random) / 20)
     kind = torch.full((frames, *GRID), 2, dtype=torch.uint8)
     frame, row, column = kind.nonzero().unbind(1)
     return VideoTokens(
-        features=torch.cat(parts),
+        features=features,
         frame=frame,
         cell=torch.stack([row, column], 1),
         span=torch.ones_like(frame),

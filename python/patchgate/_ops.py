@@ -130,3 +130,4 @@ exchange = _attention_ops.exchange
 segment_mean = _merge_ops.segment_mean
 nearest_token = _merge_ops.nearest_token
 contract = _merge_ops.contract
+row_distance = _merge_ops.row_distance
