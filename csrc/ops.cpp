@@ -123,6 +123,10 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
       "nearest_token(Tensor features, Tensor query, Tensor candidate, Tensor begin, Tensor end) "
       "-> (Tensor, Tensor)");
 
+  // Row distance. left [A, D], right [B, D] float32; left_row, right_row [Q] int64.
+  // -> [Q] float32: the Euclidean distance of each pair of rows.
+  m.def("row_distance(Tensor left, Tensor left_row, Tensor right, Tensor right_row) -> Tensor");
+
   // Contract. features [K, D] float32; weight [K] float64, inf for a token that must stay as it is;
   // link [K] int64, the token that each may join (-1: none), a forest; distance [K] float32,
   // squared, to that token. Joins the cheapest first, at most `most` of all tokens and room[b]

@@ -14,6 +14,9 @@ segment_mean = torch.ops.patchgate.segment_mean.default
 segment_mean_backward = torch.ops.patchgate.segment_mean_backward.default
 nearest_token = torch.ops.patchgate.nearest_token.default
 contract = torch.ops.patchgate.contract.default
+row_distance = torch.ops.patchgate.row_distance.default
+
+_PAIRS = 8192  # compared at a time
 
 
 @torch.library.register_fake("patchgate::segment_mean")
@@ -64,6 +67,31 @@ def _contract_fake(
     threshold: float,
 ) -> Tensor:
     return link.new_empty(link.shape)
+
+
+@torch.library.register_fake("patchgate::row_distance")
+def _row_distance_fake(
+    left: Tensor,  # [A, D]
+    left_row: Tensor,  # [Q]
+    right: Tensor,  # [B, D]
+    right_row: Tensor,  # [Q]
+) -> Tensor:
+    return left.new_empty(left_row.shape)
+
+
+@torch.library.impl("patchgate::row_distance", "CUDA")
+def _row_distance_cuda(
+    left: Tensor,  # [A, D]
+    left_row: Tensor,  # [Q]
+    right: Tensor,  # [B, D]
+    right_row: Tensor,  # [Q]
+) -> Tensor:
+    """Plain torch, some pairs at a time: it reads each row once and needs no kernel of its own."""
+    out = left.new_empty(left_row.shape)
+    pairs = (out.split(_PAIRS), left_row.split(_PAIRS), right_row.split(_PAIRS))
+    for part, i, j in zip(*pairs, strict=True):
+        part.copy_(torch.linalg.vector_norm(left[i] - right[j], dim=1))
+    return out
 
 
 @torch.library.impl("patchgate::segment_mean_backward", "CPU")

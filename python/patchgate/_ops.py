@@ -147,3 +147,4 @@ activate = _attention_ops.activate
 segment_mean = _merge_ops.segment_mean
 nearest_token = _merge_ops.nearest_token
 contract = _merge_ops.contract
+row_distance = _merge_ops.row_distance

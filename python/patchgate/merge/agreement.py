@@ -9,9 +9,9 @@ Letters: K tokens, G groups, M members of groups of several, D features.
 import torch
 from torch import Tensor
 
+from patchgate import _ops
 from patchgate.merge.window import means, numbering
 
-_ROWS = 512  # compared at a time, in the cache
 _TIE = 1.001
 
 
@@ -48,10 +48,7 @@ def agreeing(features: Tensor, weight: Tensor, root: Tensor, agreement: float) -
     return weight.index_fill(0, unlike, 0.0)
 
 
-def _distances(a: Tensor, rows_a: Tensor, b: Tensor, rows_b: Tensor) -> Tensor:
-    """Between rows of two tables, pair by pair, on the CPU."""
-    found = [torch.zeros(0)]
-    for some, other in zip(rows_a.split(_ROWS), rows_b.split(_ROWS), strict=True):
-        difference = a[some.to(a.device)] - b[other.to(b.device)]
-        found.append(torch.linalg.vector_norm(difference, dim=1).cpu())
-    return torch.cat(found)
+def _distances(left: Tensor, left_row: Tensor, right: Tensor, right_row: Tensor) -> Tensor:
+    """Of pairs of rows; on the CPU, whose indices they are."""
+    on = left.device
+    return _ops.row_distance(left, left_row.to(on), right, right_row.to(on)).cpu()

@@ -13,6 +13,7 @@ from patchgate.reference.gate import gate
 from patchgate.reference.gather import gather
 from patchgate.reference.nearest_token import nearest_token
 from patchgate.reference.residual_attention import residual_attention
+from patchgate.reference.row_distance import row_distance
 from patchgate.reference.segment_mean import segment_mean
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "gather",
     "nearest_token",
     "residual_attention",
+    "row_distance",
     "segment_mean",
 ]
