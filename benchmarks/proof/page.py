@@ -120,7 +120,8 @@ def _fairness() -> list[str]:
         "- A peer that drops cells before the tower is read as if the tower saw whole frames, with "
         "every dropped cell as it was kept last; most of them give it less.",
         "- A peer after the tower is given the dense tower's features of every frame.",
-        "- A peer that keeps a budget gets exactly ours; one with a threshold is bisected to it.",
+        "- At a fixed number of tokens, a peer that takes a budget is given it; one with a "
+        "threshold is bisected to the most tokens that are no more.",
     ]  # fmt: skip
 
 
