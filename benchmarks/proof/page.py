@@ -27,7 +27,9 @@ TOLD = {
     "method that has no setting that suffices keeps everything. Controls, methods inside the tower "
     "and our own adjacent gate with sub-blocks (nobody's method) are not counted as peers.",
     "accuracy": "Share of all questions answered right, over all clips. `budget`: the tokens of so "
-    "many whole frames a second; `all`: every token of the frames that are looked at.",
+    "many whole frames a second; `all`: every token of the frames that are looked at. `patchgate` is "
+    "tuned as peers are; `patchgate, fewer frames` keeps its default threshold and looks at every "
+    "k-th frame, which peers with a threshold could do as well.",
     "rising": "Accuracy at 30 frames a second less that at 1; 95 % of a bootstrap over clips.",
     "by scene": "Ours, scene by scene.",
     "stages": "Milliseconds a frame by stage, medians of runs in turn. `speed-up`: over dense, the "
@@ -120,7 +122,8 @@ def _fairness() -> list[str]:
         "- A peer that drops cells before the tower is read as if the tower saw whole frames, with "
         "every dropped cell as it was kept last; most of them give it less.",
         "- A peer after the tower is given the dense tower's features of every frame.",
-        "- A peer that keeps a budget gets exactly ours; one with a threshold is bisected to it.",
+        "- At a fixed number of tokens, a peer that takes a budget is given it; one with a "
+        "threshold is bisected to the most tokens that are no more.",
     ]  # fmt: skip
 
 
