@@ -209,6 +209,17 @@ def test_a_token_that_was_forgotten_is_not_guessed():
         stream.encode(rows[t], cell, ends, torch.arange(t * N, (t + 1) * N).view(1, 4, 4))
     with pytest.raises(ValueError, match="token 0 is not remembered"):
         stream.encode(rows[2, :0], cell[:0], ends * 0, torch.arange(N).view(1, 4, 4))
+    nothing = rows[2, :0], cell[:0], ends * 0, torch.arange(N, 2 * N).view(1, 4, 4)
+    for names, error, says in [
+        (torch.tensor([3]), ValueError, "names: token 3 is not remembered"),
+        (torch.tensor([2 * N]), ValueError, r"names: expected ids of tokens in 0\.\.31"),
+        (torch.tensor([-1]), ValueError, "names: expected ids"),
+        (torch.tensor([1.0]), TypeError, "names: expected a Tensor of integers, got torch.float32"),
+        ([3], TypeError, "names: expected a Tensor of integers, got list"),
+    ]:
+        with pytest.raises(error, match=says):
+            stream.encode(*nothing, names=names)
+    assert not len(stream.encode(*nothing, names=torch.tensor([N, 2 * N - 1])))
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.05, math.inf])

@@ -219,6 +219,11 @@ def test_durations():
             ValueError,
             r"duration_seconds: expected \[3\]",
         ),
+        (
+            {"pts_seconds": PTS[:3], "duration_seconds": -torch.ones(3)},
+            ValueError,
+            "duration_seconds: expected 0 or more, got -1.0",
+        ),
         ({"pts_seconds": PTS[:3], "clip_lengths": [1, 2]}, ValueError, "expected one clip, got 2"),
     ],
 )

@@ -60,7 +60,10 @@ def checked_times(pts_seconds: Any, duration_seconds: Any, frames: int) -> Times
     if bool((pts.diff() <= 0).any()):
         raise ValueError("pts_seconds: expected each frame after the one before it")
     if duration_seconds is not None:
-        return Times(pts, _checked_seconds("duration_seconds", duration_seconds, frames))
+        durations = _checked_seconds("duration_seconds", duration_seconds, frames)
+        if bool((durations < 0).any()):
+            raise ValueError(f"duration_seconds: expected 0 or more, got {float(durations.min())}")
+        return Times(pts, durations)
     until_next = pts.diff()
     last = until_next[-1:] if frames > 1 else pts.new_zeros(frames)
     return Times(pts, torch.cat([until_next, last]))

@@ -190,3 +190,16 @@ def checked_source(source: Tensor | None, mask: Tensor, emitted: int) -> Tensor:
     if not emitted and not bool(mask[0].all()):
         raise ValueError("source: expected a first frame that keeps every cell")
     return source
+
+
+def checked_names(names: Tensor | None, emitted: int, tower: Tower) -> Tensor:
+    """Ids ``[.]`` int64 of tokens that later calls may name, of so many that there are by now."""
+    if names is None:
+        return torch.empty(0, dtype=torch.int64, device=tower.weight.device)
+    if not isinstance(names, Tensor) or names.is_floating_point():
+        came = names.dtype if isinstance(names, Tensor) else type(names).__name__
+        raise TypeError(f"names: expected a Tensor of integers, got {came}")
+    check_device(names, "names", tower)
+    if bool(((names < 0) | (names >= emitted)).any()):
+        raise ValueError(f"names: expected ids of tokens in 0..{emitted - 1}, those emitted so far")
+    return names.flatten().long()

@@ -99,13 +99,13 @@ class Memory:
         new = ids - self.emitted
         return torch.where(new >= 0, new + len(self.ids), torch.searchsorted(self.ids, ids))
 
-    def check_known(self, ids: Tensor) -> None:
+    def check_known(self, name: str, ids: Tensor) -> None:
         """Raises if a token of earlier calls is not remembered any more."""
         old = ids[ids < self.emitted].unique()
         lost = old[~torch.isin(old, self.ids)]
         if len(lost):
             raise ValueError(
-                f"source: token {int(lost[0])} is not remembered: a token that a later call may "
+                f"{name}: token {int(lost[0])} is not remembered: a token that a later call may "
                 "name must be shown by the last frame or be among its names="
             )
 

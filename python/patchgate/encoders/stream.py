@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchgate.encoders import stream_file
+from patchgate.encoders import inputs, stream_file
 from patchgate.encoders.frames import Frames, encode_frames
 from patchgate.encoders.gated_tower import GatedTower, packed
 from patchgate.encoders.memory import Memory
@@ -72,19 +72,22 @@ class TowerStream(GatedTower):
             source: token ids since the last ``reset``.
             names: ids that later frames may name, beside those that the last frame shows
                 (``Gate.picture_ids``: parts of cells that motion can bring together again).
+
+        Raises:
+            TypeError, ValueError: as there; ids of tokens that are not remembered.
         """
         memory = self._memory
         emitted = 0 if memory is None else memory.emitted
         if self._stream_gate.picture_ids is not None:
             raise ValueError("stream: so far it had frames; reset() it before encode()")
         family, kept, order = self._given(rows, cell, cu_seqlens, source, emitted)
+        names = inputs.checked_names(names, emitted + int(kept.mask.sum()), family)
         if memory is not None:
             memory.check_same(family, [])
-            memory.check_known(kept.source)
+            memory.check_known("source", kept.source)
+            memory.check_known("names", names)
         if not len(kept.mask) or (memory is None and not len(kept.patches)):
             return family.weight.new_empty((0, family.width))
-        if names is None:
-            names = kept.source.new_empty(0)
         return self._go_on(family, kept, [], names, dense=False).kept[order]
 
     def _call(
