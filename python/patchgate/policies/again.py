@@ -44,12 +44,15 @@ def around(
     Raises:
         ValueError: a number that is none of the candidates'.
     """
-    picked = _positions(frames, torch.as_tensor(indices, dtype=torch.int64))
+    index = torch.as_tensor(indices)
+    picked = _positions(frames, index if len(index) else index.long())
     known = picked if seen is None else _positions(frames, seen.index)
     return Plan.of(frames, pool.around(frames, picked, known, n), scale)
 
 
 def _positions(frames: Frames, index: Tensor) -> Tensor:
+    if index.is_floating_point():
+        raise TypeError(f"expected whole numbers of frames, got {index.dtype}")
     at = torch.searchsorted(frames.number, index).clamp(max=max(len(frames) - 1, 0))
     if len(index) and (not len(frames) or not frames.number[at].equal(index)):
         raise ValueError(f"expected numbers of candidates, got {index.tolist()}")

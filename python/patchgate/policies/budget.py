@@ -28,6 +28,8 @@ class Budget:
         for name in ("frames", "tokens"):
             if getattr(self, name) is not None:
                 checked_count(f"Budget.{name}", getattr(self, name), 1)
+        if self.grid is not None and not callable(getattr(self.grid, "cells", None)):
+            raise TypeError(f"Budget.grid: expected a grid such as siglip(), got {self.grid!r}")
         if self.tokens is not None and self.grid is None:
             raise ValueError("Budget.tokens needs Budget.grid: how many tokens a frame has")
 
@@ -40,21 +42,27 @@ class Budget:
         """How many of the candidates fit, at least one if there is one.
 
         Args:
-            share: what a frame costs on average, of a frame at full scale.
+            share: what a frame costs on average, of a frame at full scale; 0: a group one token,
+                the most that can be shown at all.
+
+        Without ``frames``, no more than the grid's processor takes by itself (``most_frames``).
         """
         most = candidates if self.frames is None else min(candidates, self.frames)
         if self.tokens is None or self.grid is None or not most:
             return most
+        if self.frames is None and self.grid.most_frames is not None:
+            most = min(most, self.grid.most_frames)
         low, high = 1, most  # what is wanted lies between: low fits, or nothing does
         while low < high:
             middle = (low + high + 1) // 2
-            if self._full(middle) * share <= self.tokens - self.grid.extra:
+            if self._cost(middle, share) <= self.tokens - self.grid.extra:
                 low = middle
             else:
                 high = middle - 1
         return low
 
-    def _full(self, frames: int) -> int:
-        """Tokens of so many frames at full scale."""
+    def _cost(self, frames: int, share: float) -> float:
+        """Tokens of so many frames with a share of those at full scale, at least one a group."""
         assert self.grid is not None
-        return -(-frames // self.grid.group) * tokens_of(self.grid, 1.0, frames)
+        each = max(1.0, share * tokens_of(self.grid, 1.0, frames))
+        return -(-frames // self.grid.group) * each

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from patchgate._check import checked_count
 from patchgate.policies import pool
 from patchgate.policies.budget import Budget
 from patchgate.policies.frames import Frames
@@ -20,7 +21,7 @@ def candidates(
     if fps is not None:
         at = pool.at_rate(frames, fps)
     else:
-        at = pool.uniform(n, n if count is None else max(count, k))
+        at = pool.uniform(n, n if count is None else max(checked_count("count", count, 1), k))
     return at if len(at) >= min(k, n) else pool.uniform(n, k)
 
 

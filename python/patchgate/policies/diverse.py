@@ -126,7 +126,7 @@ def _leading(feat: Tensor, rank: int) -> Tensor:
     gram = f @ f.T if wide else f.T @ f
     values, vectors = torch.linalg.eigh(gram)  # rising
     keep = values > values[-1].clamp(min=0) * _EXHAUSTED
-    keep[: len(keep) - rank] = False
+    keep[: max(0, len(keep) - rank)] = False
     if wide:
         return vectors[:, keep]
     return f @ vectors[:, keep] / values[keep].sqrt()

@@ -32,11 +32,13 @@ def f2c(
         redundancy, length: of the clip's length, see ``spend.clip_lengths``.
         fixed: every clip has so many frames.
     """
+    for name, weight in (("redundancy", redundancy), ("length", length)):
+        checked_number(name, weight, -1e9, 1e9, "")
     n, k = len(frames), budget.count(len(frames))
     rel = frames.need("rel")
     if pick.unit(rel) is None or k >= n:
         return plan(frames, pool.uniform(n, k), budget)
-    k_a = min(k, anchors or k)
+    k_a = k if anchors is None else min(k, checked_count("anchors", anchors, 1))
     centre = pick.basins(rel, k_a)
     longest = max(1, int(checked_number("coarsest", coarsest, 1, 1e3, "") ** 2 * k / k_a))
     if fixed is None:
@@ -46,7 +48,7 @@ def f2c(
     else:
         lengths = torch.full_like(centre, min(checked_count("fixed", fixed, 1), n))
     chosen: dict[int, tuple[float, int]] = {}  # frame -> its scale and clip
-    most = k if budget.frames else n
+    most = k if budget.frames else budget.count(n, 0.0)
     for clip in rel[centre].argsort(descending=True, stable=True).tolist():
         l = int(lengths[clip])
         scale = min(max(1.0, (k_a * l / k) ** 0.5), coarsest)

@@ -46,19 +46,24 @@ class Frames:
     rel: Tensor | Scorer | None = None  # [N] score for a query, or what computes it for candidates
 
     def __post_init__(self) -> None:
-        pts = _column("pts", self.pts, torch.float64)
+        pts = column("Frames.pts", self.pts, torch.float64)
         object.__setattr__(self, "pts", pts)
         index = torch.arange(len(pts)) if self.index is None else self.index
-        object.__setattr__(self, "index", _column("index", index, torch.int64, len(pts)))
+        object.__setattr__(self, "index", column("Frames.index", index, torch.int64, len(pts)))
         for name in ("pts", "index"):
             values = getattr(self, name)
-            if bool((values[1:] <= values[:-1]).any()):
-                raise ValueError(f"Frames.{name}: expected values that rise from frame to frame")
+            falls = (values.diff() <= 0).nonzero().flatten()
+            if len(falls):
+                before, after = values[falls[0]].item(), values[falls[0] + 1].item()
+                raise ValueError(
+                    f"Frames.{name}: expected values that rise from frame to frame, got {after} "
+                    f"after {before} at position {int(falls[0]) + 1}"
+                )
         for name in ("key", "cut", "delta", "keep", "motion", "sharp", "rel"):
             value = getattr(self, name)
             if value is not None and not callable(value):
                 kind = torch.bool if name in ("key", "cut") else torch.float64
-                object.__setattr__(self, name, _column(name, value, kind, len(pts)))
+                object.__setattr__(self, name, column(f"Frames.{name}", value, kind, len(pts)))
         if self.feat is not None:
             object.__setattr__(self, "feat", _features(self.feat, len(pts)))
 
@@ -93,7 +98,8 @@ class Frames:
         return value
 
     def score(self, candidates: Tensor) -> Tensor:
-        """The query's scores of some candidates, ``[n]`` float64; a callable is asked for no more.
+        """The query's scores of some candidates, ``[n]`` float64; a callable is asked for no more,
+        and of no candidates not at all.
 
         Raises:
             ValueError: there are none, or not as many as were asked for, or not finite ones.
@@ -101,12 +107,14 @@ class Frames:
         if self.rel is None:
             self.need("rel")
         if callable(self.rel):
-            return _column("rel", self.rel(candidates), torch.float64, len(candidates))
+            scores = self.rel(candidates) if len(candidates) else torch.empty(0)
+            return column("Frames.rel", scores, torch.float64, len(candidates))
         assert self.rel is not None
         return self.rel[candidates]
 
     def at(self, positions: Tensor) -> Self:
-        """Only these candidates."""
+        """Only these candidates: rising positions, or a mask ``[N]``."""
+        positions = positions_among(len(self), positions)
         chosen: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -117,25 +125,50 @@ class Frames:
         return replace(self, **chosen)
 
 
-def _column(name: str, value: Any, dtype: torch.dtype, length: int | None = None) -> Tensor:
-    """A vector of finite numbers."""
-    tensor = torch.as_tensor(value)
+def positions_among(n: int, positions: Any) -> Tensor:
+    """Positions ``[m]`` int64 of n candidates; a mask ``[n]`` has those where it is true."""
+    at = torch.as_tensor(positions).detach().cpu()
+    if at.dtype == torch.bool and at.shape == (n,):
+        return at.nonzero().flatten()
+    if at.dim() != 1 or (len(at) and (at.is_floating_point() or at.dtype == torch.bool)):
+        raise TypeError(f"positions: expected whole numbers [m], got {at.dtype} {list(at.shape)}")
+    at = at.long()
+    strange = at[(at < 0) | (at >= n)]
+    if len(strange):
+        raise ValueError(f"positions: expected 0..{n - 1}, got {int(strange[0])}")
+    return at
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name}: expected numbers, got {value!r:.80}") from error
+
+
+def column(name: str, value: Any, dtype: torch.dtype, length: int | None = None) -> Tensor:
+    """A vector of finite numbers, on the CPU."""
+    tensor = _tensor(name, value)
+    if tensor.is_complex():
+        raise TypeError(f"{name}: expected real numbers, got {tensor.dtype}")
     if dtype == torch.int64 and tensor.is_floating_point():
-        raise TypeError(f"Frames.{name}: expected whole numbers, got {tensor.dtype}")
-    tensor = tensor.detach().to("cpu", dtype)
+        raise TypeError(f"{name}: expected whole numbers, got {tensor.dtype}")
+    tensor = tensor.to(dtype)
     if tensor.dim() != 1 or (length is not None and len(tensor) != length):
         wanted = "[N]" if length is None else f"[{length}]"
-        raise ValueError(f"Frames.{name}: expected shape {wanted}, got {list(tensor.shape)}")
+        raise ValueError(f"{name}: expected shape {wanted}, got {list(tensor.shape)}")
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-        raise ValueError(f"Frames.{name}: expected finite numbers, got NaN or infinity")
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
     return tensor
 
 
 def _features(value: Any, length: int) -> Tensor:
-    tensor = torch.as_tensor(value).detach().cpu()
-    if tensor.dim() != 2 or len(tensor) != length or not tensor.is_floating_point():
+    tensor = _tensor("Frames.feat", value)
+    shaped = tensor.dim() == 2 and len(tensor) == length and tensor.shape[1] > 0
+    if not shaped or not tensor.is_floating_point():
         raise ValueError(
-            f"Frames.feat: expected floats [{length}, C], got {tensor.dtype} {list(tensor.shape)}"
+            f"Frames.feat: expected floats [{length}, C], C > 0, got {tensor.dtype} "
+            f"{list(tensor.shape)}"
         )
     if not bool(tensor.isfinite().all()):
         raise ValueError("Frames.feat: expected finite numbers, got NaN or infinity")

@@ -25,6 +25,10 @@ class Grid(Protocol):
     def extra(self) -> int:
         """Tokens of a video that belong to no frame."""
 
+    @property
+    def most_frames(self) -> int | None:
+        """Of a video that the processor takes by itself; None: any number."""
+
     def cells(self, scale: float, frames: int) -> tuple[int, int]:
         """Tokens of one group down and across, where a video of so many frames is shown."""
 
@@ -43,6 +47,7 @@ class Cells:
     w: int
     group: int = 1
     extra: int = 0
+    most_frames: int | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("h", 1), ("w", 1), ("group", 1), ("extra", 0)):
@@ -87,6 +92,7 @@ class Qwen:
     most: int = 768
     group: int = 2
     extra: int = 0
+    most_frames: int | None = 768  # both processors' max_frames
 
     FRAME_MOST = 768  # tokens' worth of pixels that qwen-vl-utils gives a frame
     TOTAL = 128_000  # of a video, of which nine tenths are used

@@ -46,8 +46,8 @@ class Looker:
         size: ``(H, W)`` of the grid in pixels at scale 1, where neither tower nor gate says.
         open_options: of ``open_video``: ``chunk``, ``threads``, ``errors``.
 
-    ``frames`` are the video's, to plan with; ``decoded`` counts the frames that came out of the
-    decoder so far. All that was tokenized is kept.
+    ``frames`` are the video's, to plan with; ``decoded`` counts the frames that were taken from the
+    decoder so far (see ``WantedFrames``). All that was tokenized is kept.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: as ``open_video``, ``Gate`` and ``tokenize``.

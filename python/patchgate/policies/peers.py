@@ -66,12 +66,12 @@ def mdp3(
     ``strict`` takes ``rel`` as cosines with the text; else they are brought to 0..1, and where all
     are alike only the features count.
     """
+    checked_number("weight", weight, 1e-9, 1e9, "")
     k = budget.count(len(frames))
     at = candidates(frames, k, count=pool_frames)
     feat, rel = frames.need("feat")[at], frames.score(at)
     if strict:
         return as_published(frames, at[published.mdp3(feat, rel, k, weight=weight)].tolist())
-    checked_number("weight", weight, 1e-9, 1e9, "")
     s = pick.unit(rel)
     gain = None if s is None else 2 / weight * diverse.gaussians(s).log()
     return plan(frames, at[diverse.log_det(*diverse.gaussian_kernel(feat), k, gain)], budget)

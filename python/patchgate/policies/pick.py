@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from patchgate._check import checked_count, checked_number
+from patchgate.policies.frames import column
 from patchgate.policies.pool import filled, uniform
 
 _NOTHING = 1e-200  # a weight below it (of 1) is rounding
@@ -26,9 +27,7 @@ def unit(scores: Tensor) -> Tensor | None:
     Raises:
         ValueError: not a vector of finite numbers.
     """
-    scores = torch.as_tensor(scores, dtype=torch.float64)
-    if scores.dim() != 1 or not bool(scores.isfinite().all()):
-        raise ValueError(f"scores: expected finite numbers [N], got {list(scores.shape)}")
+    scores = column("scores", scores, torch.float64)
     if not len(scores):
         return None
     low, high = scores.min(), scores.max()
@@ -152,16 +151,21 @@ def gap(
 
     Considered are scores above the mean, at most ``over * k``; if those are too few, the k best.
 
+    Args:
+        pts: ``[N]`` seconds.
+        seconds, decay: the first distance, and its factor from scan to scan.
+
     Source: DATE's TASS (arXiv 2509.09263).
     """
     checked_number("seconds", seconds, 0, 1e9, "seconds")
     checked_number("decay", decay, 0, 0.999, "of the distance")
-    s = unit(scores)
-    if s is None or checked_count("k", k, 0) >= len(s):
+    checked_count("over", over, 1)
+    s, times = unit(scores), column("pts", pts, torch.float64, len(scores))
+    if s is None or checked_count("k", k, 0) >= len(s) or not k:
         return uniform(len(scores), k)
     m = max(k, min(int((s > s.mean()).sum()), over * k))
     order = s.argsort(descending=True, stable=True)[:m]
-    return order[_spaced(pts[order].numpy(), k, seconds, decay)].sort().values
+    return order[_spaced(times[order].numpy(), k, seconds, decay)].sort().values
 
 
 def _spaced(times: np.ndarray, k: int, seconds: float, decay: float) -> list[int]:
@@ -175,7 +179,7 @@ def _spaced(times: np.ndarray, k: int, seconds: float, decay: float) -> list[int
         if able[best]:
             chosen.append(best)
             distance = np.minimum(distance, np.abs(times - times[best]))
-            distance[chosen] = -1.0
+            distance[best] = -1.0
         else:
             seconds = seconds * decay if seconds > least else 0.0
     return chosen

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patchgate._check import checked_choice, checked_count
 from patchgate.policies.budget import Budget
-from patchgate.policies.frames import Frames
+from patchgate.policies.frames import Frames, positions_among
 from patchgate.policies.grids import Grid, tokens_of
 
 _DTYPES = {"index": torch.int64, "pts": torch.float64, "scale": torch.float64,
@@ -23,6 +23,7 @@ class Groups(NamedTuple):
     """The temporal patches of a plan, each paid for by its first frame."""
 
     first: Tensor  # [G] int64: position of that frame
+    last: Tensor  # [G] int64: of the last one
     scale: Tensor  # [G]
     ratio: Tensor  # [G]: the largest of its frames
 
@@ -49,6 +50,8 @@ class Plan:
                     f"Plan.{name}: expected [{len(self.index)}], got {list(value.shape)}"
                 )
             object.__setattr__(self, name, value)
+        if not bool(self.pts.isfinite().all()):
+            raise ValueError("Plan.pts: expected finite seconds, got NaN or infinity")
         if bool((self.index.diff() < 0).any()):
             raise ValueError("Plan.index: expected frames in order of time")
         if not bool((self.scale >= 1).all()):
@@ -65,7 +68,12 @@ class Plan:
         ratio: Tensor | float = 1.0,
         clip: Tensor | int = 0,
     ) -> Self:
-        """Of chosen candidates ``[n]`` int64, with a detail for each or for all."""
+        """Of chosen candidates ``[n]`` int64, with a detail for each or for all.
+
+        Raises:
+            TypeError, ValueError: positions that are not whole numbers, or of no candidate.
+        """
+        positions = positions_among(len(frames), positions)
         n = len(positions)
         order = positions.argsort(stable=True)
         detail = [
@@ -97,7 +105,7 @@ class Plan:
         """
         checked_count("group", group, 1)
         if not len(self):
-            return Groups(self.index, self.scale, self.ratio)
+            return Groups(self.index, self.index, self.scale, self.ratio)
         both = torch.stack([self.clip.double(), self.scale], 1)  # [n, 2]
         run = both.unique(dim=0, return_inverse=True)[1]  # [n]
         order = run.argsort(stable=True)
@@ -105,11 +113,12 @@ class Plan:
         rank = torch.arange(len(self)) - begin
         number = ((rank % group) == 0).cumsum(0) - 1  # [n] of its group
         starts = order[rank % group == 0]  # [G]
+        ends = torch.zeros_like(starts).scatter_reduce_(0, number, order, "amax")
         ratio = self.ratio.new_zeros(len(starts))
         ratio.scatter_reduce_(0, number, self.ratio[order], "amax")
         in_time = starts.argsort()
         starts = starts[in_time]
-        return Groups(starts, self.scale[starts], ratio[in_time])
+        return Groups(starts, ends[in_time], self.scale[starts], ratio[in_time])
 
     def cost(self, grid: Grid) -> Tensor:
         """Tokens that each frame is paid for with, ``[n]`` int64: all of a group by its first.
@@ -211,15 +220,13 @@ class Plan:
     # --- time -------------------------------------------------------------------------------
 
     def stamps(self, group: int = 1, at: Literal["mean", "first", "last"] = "mean") -> Tensor:
-        """A time in seconds for each group, ``[G]`` float64, the last one filled up.
+        """A time in seconds for each of ``groups(group)``, ``[G]`` float64.
 
         ``"mean"`` is of a group's first and last frame, as Qwen3-VL has it; ``"first"`` DATE's.
         """
-        checked_count("group", group, 1)
         checked_choice("at", at, ("mean", "first", "last"))
-        first = self.pts[::group]
-        last_at = torch.arange(group - 1, len(self.pts) + group - 1, group)
-        last = self.pts[last_at[: len(first)].clamp(max=max(len(self) - 1, 0))]
+        groups = self.groups(group)
+        first, last = self.pts[groups.first], self.pts[groups.last]
         return {"mean": (first + last) / 2, "first": first, "last": last}[at]
 
     def _columns(self) -> dict[str, Any]:

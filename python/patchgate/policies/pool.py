@@ -35,11 +35,13 @@ def at_rate(frames: Frames, fps: float, most: int | None = None) -> Tensor:
     checked_number("fps", fps, 1e-9, 1e9, "frames a second")
     if not len(frames):
         return torch.arange(0)
-    begin, end = float(frames.pts[0]), float(frames.pts[-1])
-    moments = begin + torch.arange(math.floor((end - begin) * fps + 1e-6) + 1).double() / fps
-    # A stamp that was rounded to milliseconds may lie a little after its moment.
-    shown = torch.searchsorted(frames.pts, moments + 1e-3, right=True) - 1
-    shown = shown.clamp(min=0).unique()
+    after = frames.pts - frames.pts[0]  # [N]
+    moments = math.floor(float(after[-1]) * fps + 1e-6) + 1
+    # The first moment that each can be shown at, by its number. A stamp that was rounded to
+    # milliseconds may lie a little after its moment.
+    due = ((after - 1e-3) * fps).ceil().clamp(0, moments)
+    until = torch.cat([due[1:], due.new_tensor([moments])])
+    shown = (due < until).nonzero().flatten()
     return shown if most is None else shown[uniform(len(shown), most)]
 
 

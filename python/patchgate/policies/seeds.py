@@ -24,7 +24,8 @@ def framethinker(frames: Frames, budget: Budget) -> Plan:
     among them, at most 640 x 360 or 448 x 252 pixels. Later looks: ``window(.., open_ends=True)``.
     """
     long = frames.seconds > 300
-    k = budget.count(len(frames)) if budget.frames else min(len(frames), 12 if long else 8)
+    most = 12 if long else 8
+    k = budget.count(len(frames)) if budget.frames else min(most, budget.count(len(frames), 0.0))
     at = pool.uniform(len(frames), k, ends=True)
     return plan(frames, at, budget, scale=_capped(budget, (252, 448) if long else (360, 640)))
 
@@ -73,7 +74,10 @@ def zoom(
         return None
     begin = float(frames.pts[0])
     end = begin + frames.seconds
-    a, b = max(begin, checked_number("a", a, -1e18, 1e18, "seconds") - 5), min(end, b + 5)
+    a, b = (checked_number(name, v, -1e18, 1e18, "seconds") for name, v in (("a", a), ("b", b)))
+    if b < a:
+        raise ValueError(f"zoom: expected a <= b, got {a:g} and {b:g} seconds")
+    a, b = max(begin, a - 5), min(end, b + 5)
     if b - a < 3:
         return None
     shortest = min(30.0, (end - begin) / 8)
@@ -163,7 +167,7 @@ def frame_skip(frames: Frames, budget: Budget, *, clip: int | None = None) -> Pl
     many as give k clips.
     """
     n, k = len(frames), budget.count(len(frames))
-    at = pool.every_nth(n, clip or max(1, -(-n // max(k, 1))))
+    at = pool.every_nth(n, max(1, -(-n // max(k, 1))) if clip is None else clip)
     at = at[pool.uniform(len(at), k)] if len(at) > k else pool.filled(at, n, k)
     return plan(frames, at, budget)
 

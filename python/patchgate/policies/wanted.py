@@ -1,5 +1,6 @@
 """Decodes some frames of a video and as few others as can be. Letters: n wanted frames."""
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -24,7 +25,9 @@ class WantedFrames:
         numbers: ``[n]`` int64, rising: which are wanted.
         options: of ``open_video``.
 
-    ``decoded`` counts the frames that came out of the decoder since it was made.
+    ``decoded`` counts the frames that were taken from the decoder since this was made: of each run
+    all from its first wanted one to its last. What a decoder needs before, from the last key frame
+    on, does not come out of it.
     """
 
     def __init__(self, video: VideoSource, frames: Frames, numbers: Tensor, **options: Any) -> None:
@@ -46,7 +49,8 @@ class WantedFrames:
 
     def _run(self, pts: Tensor) -> Iterator[FrameBatch]:
         found = 0
-        with open_video(self._video, start=float(pts[0]), **self._options) as video:
+        begin, end = float(pts[0]), math.nextafter(float(pts[-1]), math.inf)
+        with open_video(self._video, start=begin, end=end, **self._options) as video:
             for batch in video:
                 self.decoded += len(batch)
                 wanted = torch.isin(batch.pts_seconds, pts)
