@@ -28,8 +28,8 @@ TOLD = {
     "and our own adjacent gate with sub-blocks (nobody's method) are not counted as peers.",
     "accuracy": "Share of all questions answered right, over all clips. `budget`: the tokens of so "
     "many whole frames a second; `all`: every token of the frames that are looked at. `patchgate` "
-    "is tuned as peers are; `patchgate, fewer frames` keeps its default threshold and looks at every "
-    "k-th frame, which peers with a threshold could do as well.",
+    "is tuned as peers are; `patchgate, fewer frames` keeps its default threshold and looks at "
+    "every k-th frame, which peers with a threshold could do as well.",
     "rising": "Accuracy at 30 frames a second less that at 1; 95 % of a bootstrap over clips.",
     "by scene": "Ours, scene by scene.",
     "stages": "Milliseconds a frame by stage, medians of runs in turn. `speed-up`: over dense, the "
