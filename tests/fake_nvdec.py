@@ -192,10 +192,12 @@ class WatchedLane(Lane):
             type(self).open -= 1
 
     def follow(self) -> None:
+        assert not self.open, "it would follow itself: its own stream is the current one"
         self.said.append("follow")
         super().follow()
 
     def lead(self, *tensors: torch.Tensor) -> None:
+        assert not self.open, "it would lead itself"
         self.said.append("lead")
         super().lead(*tensors)
 

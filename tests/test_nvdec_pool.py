@@ -6,6 +6,8 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import threading
+import weakref
 from typing import Any
 
 import av
@@ -35,6 +37,26 @@ def test_a_video_opened_before_a_fork_says_so_in_the_child(nvdec: FakeBackend) -
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_an_iteration_does_not_go_on_in_a_fork(nvdec: FakeBackend) -> None:
+    """Nor does leaving it there touch the decoder, whose memory is the parent's."""
+    video = on_gpu(clips.clip("h264.mp4"), chunk=3, threads=1)
+    batches = iter(video)
+    next(batches)
+    child = os.fork()
+    if child == 0:
+        nvdec.nvc.decoders[0].Decode = lambda data: os._exit(3)  # type: ignore[method-assign]
+        held = weakref.ref(nvdec.nvc.decoders.pop())
+        try:
+            next(batches)
+        except NvdecUnavailable as error:
+            video.close()
+            os._exit(7 if '"spawn"' in str(error) and held() is not None else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert sum(map(len, batches)) == 37, "the parent's goes on"
 
 
 def test_cuda_in_a_fork_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +136,22 @@ def test_the_pool_keeps_few_and_drops_the_longest_unused() -> None:
     assert pool.take(kinds[0]) is not decoders[0]
     pool.clear()
     assert len(pool) == 0
+
+
+def test_a_decoder_comes_back_wherever_the_collector_runs() -> None:
+    """It may end an iteration while the same thread is inside of the pool."""
+    pool = DecoderPool(FakeBackend())
+    decoder = pool.take(Kind("h264", 64, 48, 8))
+
+    def collected_inside() -> None:
+        with pool._lock:
+            pool.give(decoder)
+
+    thread = threading.Thread(target=collected_inside, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits for itself"
+    assert pool.take(decoder.kind) is decoder
 
 
 def test_where_memory_runs_out_idle_decoders_go_first(monkeypatch: pytest.MonkeyPatch) -> None:

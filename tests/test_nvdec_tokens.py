@@ -16,7 +16,7 @@ from test_tokens import KINDS, assert_same
 from test_tokens import path as moving_444
 
 import patchgate
-from patchgate import Gate, TokenChunk
+from patchgate import Gate, TokenChunk, _ops, borrowed, grid
 from patchgate.borrowed import PackedCells, surface_chunks
 from patchgate.features import PixelFeatures
 from patchgate.pipeline import StageSeconds, token_chunks
@@ -133,6 +133,66 @@ def test_surfaces_are_read_on_their_stream_with_one_wait_a_chunk(
     assert watch.waits == len(chunks), "a number that the host read"
     assert WatchedLane.said == ["follow", "synchronize", "lead"] * len(chunks)
     assert WatchedLane.open == 0
+
+
+@pytest.fixture
+def strided(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Ops that take samples of any strides, as on a GPU: how far apart those of Cb and Cr were."""
+    apart: list[int] = []
+
+    def taking(op: Any) -> Any:
+        def run(y: Any, cb: Any, cr: Any, *rest: Any) -> Any:
+            apart.extend((cb.stride(2), cr.stride(2)))
+            return op(y, cb.contiguous(), cr.contiguous(), *rest)
+
+        return run
+
+    monkeypatch.setattr(grid, "takes_strides", lambda plane: True)
+    for name in ("frame_grid", "gather"):
+        monkeypatch.setattr(_ops, name, taking(getattr(_ops, name)))
+    return apart
+
+
+@pytest.mark.parametrize("temporal_patch", [1, 2])
+def test_where_ops_take_strides_chroma_is_read_in_place(
+    watched: FakeBackend, strided: list[int], tmp_path: Path, temporal_patch: int
+) -> None:
+    """Two samples apart, where they are; pictures that wait for others are copied."""
+    gate = Gate(patch=8, size=(48, 48), temporal_patch=temporal_patch)
+    odd = {"codec": "libvpx-vp9", "size": (65, 49), "options": {"deadline": "realtime"}}
+    for options in ({}, {"pixels": "yuv420p10le", "options": clips.LOSSLESS}, odd):
+        path = clips.write(tmp_path / "clip.mkv", frames=5, **options)
+        expected = patchgate.tokenize(path, gate=gate, chunk=4)
+        strided.clear()
+        with Watch(watched.nvc):
+            got = patchgate.tokenize(path, gate=gate, chunk=4, device="cuda")
+        assert_same(got, expected)
+        assert set(strided) == {2 if temporal_patch == 1 else 1}
+
+
+def test_a_tower_reads_chroma_in_place_too(nvdec: FakeBackend, strided: list[int]) -> None:
+    gated = tower()
+    expected = patchgate.tokenize(moving(), gated)
+    strided.clear()
+    assert_same(patchgate.tokenize(moving(), gated, device="cuda"), expected)
+    assert set(strided) == {2}, "by the grid and by gather"
+
+
+def test_packed_cells_stay_on_one_stream(
+    nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new size is another decoder's, on a stream of its own: memory goes from one to the other
+    only when nobody needs it any more."""
+    run, used = borrowed._Chunk._run, set()
+
+    def watched_run(self: Any, frames: Any) -> None:
+        used.add((self._packed, self._lane))
+        run(self, frames)
+
+    monkeypatch.setattr(borrowed._Chunk, "_run", watched_run)
+    chunks_of(on_gpu(clips.clip("size.ts"), errors="ignore"), Gate(patch=8, size=(48, 64)))
+    packed, lanes = (set(each) for each in zip(*used, strict=True))
+    assert len(used) == len(packed) == len(lanes) > 1
 
 
 def test_no_token_shares_memory_with_a_surface_or_another_chunk(nvdec: FakeBackend) -> None:

@@ -113,3 +113,19 @@ def test_what_has_no_close_needs_none():
     ahead = prefetch(iter([1, 2, 3]))
     assert next(ahead) == 1
     ahead.close()
+
+
+def test_the_producer_has_the_consumers_stream(monkeypatch):
+    """A thread begins on the device's default stream: what it makes would not be ready for ours."""
+    current = threading.local()
+
+    @contextlib.contextmanager
+    def stream(which):
+        current.stream = which
+        yield
+        del current.stream
+
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.current_stream", lambda: "the consumer's")
+    monkeypatch.setattr("torch.cuda.stream", stream)
+    assert list(prefetch(current.stream for _ in range(2))) == ["the consumer's"] * 2

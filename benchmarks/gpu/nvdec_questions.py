@@ -76,8 +76,8 @@ def aliasing() -> str:
 
 
 def pitch() -> str:
-    (shown,) = surfaces(h264(), 1)
-    return f"a 320 x 240 luma plane has strides {shown.surface.planes()[0].stride()}"
+    (strides,) = (shown.surface.planes()[0].stride() for shown in surfaces(h264(), 1))
+    return f"a 320 x 240 luma plane has strides {strides}"
 
 
 def same_as_pyav(path: Path, **options) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from patchgate import _ops
+from patchgate import _ops, grid
 from patchgate.chunks import StageSeconds, TokenChunk, Told, chunk_of
 from patchgate.decode import Colour, Video
 from patchgate.decode.planes import oriented
@@ -34,8 +34,8 @@ def surface_chunks(
     """`token_chunks` of a video that NVDEC decodes.
 
     The host waits once a chunk, for the number of its tokens. Device memory beside the decoder's
-    and the tower's: room for every cell of a chunk (`T * N * E` numbers), the gate's state and the
-    chroma of one picture, or, where pictures wait for others or are turned, `together * f` of them.
+    and the tower's: room for every cell of a chunk (`T * N * E` numbers), the gate's state and,
+    where pictures wait for others or are turned, `together * f` of them.
 
     Args:
         together: tubelets that go through the stages at once. One picture is read where it is. More
@@ -43,6 +43,7 @@ def surface_chunks(
     """
     f = gate.settings.temporal_patch
     packed = PackedCells(max(1, video.chunk // f // together) * together)
+    lane: Lane | None = None
     frames_before = 0
     chunk: _Chunk | None = None
     with closing(video._loans()) as loans:
@@ -52,6 +53,8 @@ def surface_chunks(
                 frames_before += chunk.tubelets
                 chunk = None
             if chunk is None:
+                if lane is not loan.picture.surface.lane:  # memory is used on its own stream only
+                    lane, packed = loan.picture.surface.lane, PackedCells(packed.tubelets)
                 chunk = _Chunk(loan.picture, gate, features, packed, stages, together)
             chunk.add(loan)
     if chunk is not None:
@@ -116,8 +119,9 @@ class Borrowed:
 
 
 class _Group:
-    """Collects the pictures that go through the stages at once. One alone is read where it is, but
-    for its chroma: ops take rows of adjacent samples, and in a surface Cb and Cr take turns.
+    """Collects the pictures that go through the stages at once. One alone is read where it is; on
+    the CPU but for its chroma: ops take adjacent samples there, and in a surface Cb and Cr take
+    turns.
     """
 
     def __init__(self, first: Shown, frames: int) -> None:
@@ -125,19 +129,20 @@ class _Group:
         taken_as = 8 if colour.bit_depth == 8 else 16
         self._colour = Colour(colour.matrix, colour.full_range, taken_as)
         self._frames, self.held = frames, 0
-        self._in_place = frames == 1 and not any(self._orientation)
-        copied = first.surface.planes()[1 if self._in_place else 0 :]
-        self._copies = empty_planes(copied, frames)  # Y [t * f, H, W], Cb, Cr; in place: no Y
+        planes = first.surface.planes()
+        self._lent = 0  # of Y, Cb and Cr so many are read where they are
+        if frames == 1 and not any(self._orientation):
+            self._lent = 3 if grid.takes_strides(planes[0]) else 1
+        self._copies = empty_planes(planes[self._lent :], frames)  # the others, [t * f, H, W]
 
     def add(self, shown: Shown) -> Borrowed | None:
         """All of them, once they are there."""
-        luma, *chroma = shown.surface.planes()  # [H, W], [Hc, Wc] x 2
-        copied = chroma if self._in_place else [luma, *chroma]
-        copy_planes(copied, [plane[self.held] for plane in self._copies])
+        planes = shown.surface.planes()  # [H, W], [Hc, Wc] x 2
+        copy_planes(planes[self._lent :], [plane[self.held] for plane in self._copies])
         self.held += 1
-        if self._in_place:
-            return self._lend([luma[None], *self._copies])
-        return self._lend(self._copies) if self.held == self._frames else None
+        if self.held < self._frames:
+            return None
+        return self._lend([*(plane[None] for plane in planes[: self._lent]), *self._copies])
 
     def rest(self, f: int) -> Borrowed:
         """Those that are there, the last one repeated to a whole tubelet, as transformers does."""
@@ -148,7 +153,7 @@ class _Group:
 
     def _lend(self, planes: list[Tensor]) -> Borrowed:
         self.held = 0
-        if not self._in_place:
+        if not self._lent:
             planes = [oriented(plane, self._orientation) for plane in planes]
         y, cb, cr = planes
         return Borrowed((y, cb, cr), self._colour)

@@ -211,7 +211,7 @@ def _source(
             raise ValueError(
                 f"RGB frames must be [T, 3, H, W] with pixels, got {list(source.shape)}"
             )
-        if source.shape[3] > 1 and source.stride(3) != 1 and not source.is_cuda:
+        if source.shape[3] > 1 and source.stride(3) != 1 and not grid.takes_strides(source):
             raise ValueError("RGB frames' rows must be contiguous; call .contiguous() first")
         red, green, blue = source.unbind(1)
         return (red, green, blue), None, 8

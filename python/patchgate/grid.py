@@ -187,6 +187,11 @@ def _check_size(size: tuple[int, int]) -> tuple[int, int]:
     return size[0], size[1]
 
 
+def takes_strides(plane: Tensor) -> bool:
+    """Whether the ops read samples that do not lie side by side, as Cb and Cr of NV12."""
+    return plane.is_cuda
+
+
 def check_planes(planes: tuple[Tensor, ...], bit_depth: int) -> tuple[Tensor, Tensor, Tensor]:
     if len(planes) != 3:
         raise ValueError(f"expected three planes (Y, Cb, Cr), got {len(planes)}")
@@ -198,7 +203,7 @@ def check_planes(planes: tuple[Tensor, ...], bit_depth: int) -> tuple[Tensor, Te
             raise TypeError(f"{name} of {bit_depth} bit must be {dtype}, got {plane.dtype}")
         if plane.ndim != 3 or 0 in plane.shape[1:]:
             raise ValueError(f"{name} must be [T, H, W] with pixels, got {list(plane.shape)}")
-        if plane.shape[2] > 1 and plane.stride(2) != 1 and not plane.is_cuda:
+        if plane.shape[2] > 1 and plane.stride(2) != 1 and not takes_strides(plane):
             raise ValueError(f"{name}'s rows must be contiguous; call .contiguous() first")
         if plane.device != planes[0].device:
             raise ValueError(f"Y is on {planes[0].device}, but {name} is on {plane.device}")

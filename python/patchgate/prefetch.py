@@ -6,6 +6,8 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import TypeVar
 
+import torch
+
 Item = TypeVar("Item")
 
 _POLL_SECONDS = 0.1  # how soon a producer whose consumer has left notices
@@ -15,10 +17,12 @@ def prefetch(items: Iterator[Item], depth: int = 1) -> Generator[Item, None, Non
     """The same items, made by a thread of their own, at most ``depth`` ahead.
 
     What the producer raises is raised here, after the items before it. When the consumer leaves
-    early, the producer is stopped and closed before this generator ends.
+    early, the producer is stopped and closed before this generator ends. Both have one CUDA stream:
+    that which is current at the first item.
     """
     made: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(depth)
     left = threading.Event()  # the consumer is gone
+    stream = torch.cuda.current_stream() if torch.cuda.is_initialized() else None
 
     def put(is_item: bool, value: Item | BaseException | None) -> bool:
         while not left.is_set():
@@ -29,9 +33,10 @@ def prefetch(items: Iterator[Item], depth: int = 1) -> Generator[Item, None, Non
 
     def produce() -> None:
         try:
-            for item in items:
-                if not put(True, item):
-                    break
+            with torch.cuda.stream(stream):  # None: leaves all as it is
+                for item in items:
+                    if not put(True, item):
+                        break
             put(False, None)
         except BaseException as error:  # handed over, not swallowed
             put(False, error)

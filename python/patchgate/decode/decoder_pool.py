@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections import OrderedDict
 from functools import lru_cache
 
 from .nvdec import Backend, Decoder, Kind, NvdecError
@@ -22,16 +21,17 @@ class DecoderPool:
 
     def __init__(self, backend: Backend, idle: int = IDLE) -> None:
         self.backend, self._idle = backend, idle
-        self._lock = threading.Lock()
-        self._free: OrderedDict[Decoder, Kind] = OrderedDict()
+        # The collector may end an iteration, which gives its decoder back, inside of any of these.
+        self._lock = threading.RLock()
+        self._free: list[Decoder] = []  # the one longest unused first
 
     def take(self, kind: Kind) -> Decoder:
         """A decoder that has been given nothing, or everything to its end."""
         self.backend.check_process()
         with self._lock:
-            for decoder, its in self._free.items():
-                if its == kind:
-                    del self._free[decoder]
+            for decoder in self._free:
+                if decoder.kind == kind:
+                    self._free.remove(decoder)
                     return decoder
         try:
             return Decoder(self.backend, kind)
@@ -41,6 +41,9 @@ class DecoderPool:
 
     def give(self, decoder: Decoder) -> None:
         """Takes a decoder back; what is left in it is thrown away. Not for one that failed."""
+        if os.getpid() != self.backend.process:
+            self._free.append(decoder)  # held on to: a fork cannot free it, and must not try
+            return
         try:
             decoder.decode(None, 0)
         except NvdecError:
@@ -48,8 +51,9 @@ class DecoderPool:
             return
         decoder.turn += 1  # those surfaces were nobody's
         with self._lock:
-            self._free[decoder] = decoder.kind
-            spare = [self._free.popitem(last=False)[0] for _ in range(len(self._free) - self._idle)]
+            self._free.append(decoder)
+            many = max(0, len(self._free) - self._idle)
+            spare, self._free[:many] = self._free[:many], []
         for one in spare:
             one.close()
 
@@ -58,8 +62,7 @@ class DecoderPool:
         if os.getpid() != self.backend.process:
             return  # a fork's copies of them: not its own to free
         with self._lock:
-            spare = list(self._free)
-            self._free.clear()
+            spare, self._free = self._free, []
         for one in spare:
             one.close()
 

@@ -36,8 +36,7 @@ class SurfacePacker:
         """Copy a picture, with its time, behind those before it."""
         with self._lane.running():
             planes = shown.surface.planes()
-            if not self._planes:
-                self._lane.follow()  # the memory may be what the caller's stream still reads
+            if not self._planes:  # never memory that the caller's stream still reads: see `lead`
                 self._planes = empty_planes(planes, self._chunk)
             into = [plane[len(self)] for plane in self._planes]
             copy_planes(planes, into, bits=self._coded.colour.bit_depth)

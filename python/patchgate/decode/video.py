@@ -123,12 +123,12 @@ class Video:
     def _run(self, made_of: Callable[[PyAVReader], Iterable[Item]]) -> Run[Item]:
         if self._closed:
             raise ValueError(f"{self._source.name} is closed; open it again with open_video")
-        if self._nvdec is not None:
-            self._nvdec.backend.check_process()
+        check = (lambda: None) if self._nvdec is None else self._nvdec.backend.check_process
+        check()
         if self._source.is_file_object:
             for run in list(self._runs):
                 run.close()
-        run = Run(self._items(made_of))
+        run = Run(self._items(made_of), check)
         self._runs.add(run)
         return run
 
