@@ -1,10 +1,8 @@
 """Compaction: the kinds of one chunk of a stream, and of 32 streams at once."""
 
-import floors
 import torch
 
-from gpu import Case
-from gpu.floors import Work
+from gpu import Case, counted
 
 SHARE = 0.1  # of the cells that changed
 
@@ -18,6 +16,6 @@ def _case(streams: int, frames: int) -> Case:
     changed = torch.rand(streams, frames, 27, 27, generator=random) < SHARE
     kind = changed.to(torch.uint8) * 2
     capacity = kind.numel() // 5
-    count = floors.compact(streams * frames, 27 * 27, capacity)
+    count = counted.compact(streams * frames, 27 * 27, capacity)
     op = torch.ops.patchgate.compact
-    return Case("compact", f"{streams} x {frames} frames", Work(*count), (kind, capacity), op)
+    return Case("compact", f"{streams} x {frames} frames", count, (kind, capacity), op)

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import floors
 import torch
 from torch import Tensor
 
-from gpu import Case
-from gpu.floors import Work
+from gpu import Case, counted
 from patchgate import grid
 
 SIZE = (378, 378)
@@ -24,10 +22,10 @@ def cases(small: bool) -> list[Case]:
 def surface_case(size: tuple[int, int], frames: int, bit_depth: int) -> Case:
     planes = surface(size, frames, bit_depth)
     chroma = (planes[1].shape[1], planes[1].shape[2])
-    count = floors.frame_grid(frames, size, chroma, SIZE, planes[0].element_size())
+    count = counted.frame_grid(frames, size, chroma, SIZE, planes[0].element_size())
     inputs = (*planes, *tables(size, chroma), False, 8 if bit_depth == 8 else 16)
     name = f"{frames} x {size[0]}p {'NV12' if bit_depth == 8 else 'P010'}"
-    return Case("frame_grid", name, Work(*count), inputs, op, expected=on_rows)
+    return Case("frame_grid", name, count, inputs, op, expected=on_rows)
 
 
 def surface(size: tuple[int, int], frames: int, bit_depth: int) -> tuple[Tensor, Tensor, Tensor]:

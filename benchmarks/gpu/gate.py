@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import floors
 import torch
 from torch import Tensor
 
-from gpu import Case
+from gpu import Case, counted
 from gpu.floors import Work
 from gpu.frame_grid import SIZE, on_rows, surface, tables
 from patchgate.gate_settings import GateSettings
@@ -43,7 +42,7 @@ def gate_case(
     cells = height // patch * (width // patch)
     radius = settings.search_radius or 0
     apart = radius == 0 and settings.scene_cut is None
-    count = floors.gate(
+    count = counted.gate(
         t, cells, patch, changed, searched=changed if radius else 0.0, radius=radius, apart=apart
     )
     name = f"{streams} x {t} x {height} px, {what}, search_radius={radius}"
@@ -65,8 +64,8 @@ def grid_case(frames: int, small: bool) -> Case:
     settings = GateSettings(search_radius=0, scene_cut=None)
     cells = SIZE[0] // 14 * (SIZE[1] // 14)
     resized = torch.zeros(1, frames, 1, 3, *SIZE, dtype=torch.uint8)
-    grid_count = floors.frame_grid(frames, size, chroma, SIZE)
-    gate_count = floors.gate(frames, cells, 14, 0.0, apart=True)
+    grid_count = counted.frame_grid(frames, size, chroma, SIZE)
+    gate_count = counted.gate(frames, cells, 14, 0.0, apart=True)
     work = Work(*map(sum, zip(grid_count, gate_count, strict=True)))
     inputs = (*planes, *tables(size, chroma), *new_state(resized, 14), settings.op_rules(cells))
 

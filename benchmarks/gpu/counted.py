@@ -4,22 +4,7 @@ Counted are every input byte read once, every output byte written once, and the 
 that the method asks for, on 32 lanes at a time: a sum of four absolute byte differences is one.
 """
 
-from typing import NamedTuple
-
-LANES_A_SECOND = 132 * 64 * 1.98e9  # H200: int32 lanes, by the data sheet's clock
-BYTES_A_SECOND = 4.3e12  # H200: of a device-to-device copy, read and written, 2026-10-28
-
-
-class Count(NamedTuple):
-    """Of one call."""
-
-    bytes: int
-    integer: int
-
-    @property
-    def seconds(self) -> float:
-        """That no version can beat on an H200."""
-        return max(self.bytes / BYTES_A_SECOND, self.integer / LANES_A_SECOND)
+from gpu.floors import Work
 
 
 def frame_grid(
@@ -28,7 +13,7 @@ def frame_grid(
     chroma: tuple[int, int],  # H'', W''
     size: tuple[int, int],  # H, W
     sample_bytes: int = 1,
-) -> Count:
+) -> Work:
     """Two passes of a triangle filter: two multiply-adds an instruction across, one down."""
     operations = 0
     for (height, width), planes in ((luma, 1), (chroma, 2)):
@@ -37,7 +22,7 @@ def frame_grid(
         operations += planes * int(across + down)
     samples = luma[0] * luma[1] + 2 * chroma[0] * chroma[1]
     moved = samples * sample_bytes + 3 * size[0] * size[1]
-    return Count(frames * moved, frames * operations)
+    return Work(frames * moved, frames * operations)
 
 
 def _taps(samples: int, out: int) -> float:
@@ -59,7 +44,7 @@ def gate(
     radius: int = 0,
     planes: int = 3,
     apart: bool = False,
-) -> Count:
+) -> Work:
     """The gate on one stream.
 
     For every frame the reference is read, and written with its ids where a cell changed; where
@@ -72,10 +57,10 @@ def gate(
     words = cell * -(-cell // 4)  # of four bytes
     candidates = (2 * radius + 1) ** 2 - 1
     operations = planes * words + searched * (candidates + planes) * words
-    return Count(moved, int(frames * cells * operations))
+    return Work(moved, int(frames * cells * operations))
 
 
-def compact(frames: int, cells: int, capacity: int) -> Count:
+def compact(frames: int, cells: int, capacity: int) -> Work:
     """One pass: a comparison and a step of a sum a cell."""
     total = frames * cells
-    return Count(total + 8 * capacity + 4 * (frames + 1) + 8, 2 * total)
+    return Work(total + 8 * capacity + 4 * (frames + 1) + 8, 2 * total)

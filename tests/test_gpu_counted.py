@@ -7,49 +7,42 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
-import floors
+from gpu import counted
 
 
 def test_the_grid_reads_every_sample_once_and_writes_three_planes() -> None:
-    count = floors.frame_grid(32, (1080, 1920), (540, 960), (378, 378))
+    count = counted.frame_grid(32, (1080, 1920), (540, 960), (378, 378))
     assert count.bytes == 32 * (1080 * 1920 * 3 // 2 + 3 * 378 * 378)
     luma = 1080 * 378 * (1920 / 378) + 378 * 378 * 2 * (1080 / 378)
     chroma = 540 * 378 * (960 / 378) + 378 * 378 * 2 * (540 / 378)
     assert count.integer == pytest.approx(32 * (luma + 2 * chroma), rel=1e-6)
-    assert floors.frame_grid(1, (8, 8), (4, 4), (8, 8), 2).bytes == 2 * 96 + 3 * 64
+    assert counted.frame_grid(1, (8, 8), (4, 4), (8, 8), 2).bytes == 2 * 96 + 3 * 64
 
 
 def test_a_filter_that_does_not_shrink_has_two_taps() -> None:
-    count = floors.frame_grid(1, (4, 4), (4, 4), (8, 8))
+    count = counted.frame_grid(1, (4, 4), (4, 4), (8, 8))
     assert count.integer == 3 * (4 * 8 * 2 // 2 + 8 * 8 * 2)
 
 
 def test_a_still_frame_costs_its_pixels_and_its_results() -> None:
     pixels = 378 * 378
-    count = floors.gate(10, 27 * 27, 14, changed=0.0)
+    count = counted.gate(10, 27 * 27, 14, changed=0.0)
     assert count.bytes == 10 * (3 * pixels + 3 * pixels + 15 * 729)
     assert count.integer == 10 * 729 * 3 * 14 * 4  # 14 rows of 4 words
 
 
 def test_cells_that_are_apart_read_their_reference_once() -> None:
     pixels = 378 * 378
-    count = floors.gate(10, 27 * 27, 14, changed=0.5, apart=True)
+    count = counted.gate(10, 27 * 27, 14, changed=0.5, apart=True)
     assert count.bytes == 10 * (3 * pixels + 15 * 729) + 3 * pixels + pixels // 2 * (3 + 4)
 
 
 def test_a_search_compares_every_candidate() -> None:
-    still = floors.gate(1, 576, 16, changed=0.0)
-    every = floors.gate(1, 576, 16, changed=0.0, searched=1.0, radius=8)
+    still = counted.gate(1, 576, 16, changed=0.0)
+    every = counted.gate(1, 576, 16, changed=0.0, searched=1.0, radius=8)
     assert every.bytes == still.bytes
     assert every.integer - still.integer == 576 * (288 + 3) * 64
 
 
 def test_compaction_reads_kinds_and_writes_indices() -> None:
-    assert floors.compact(32, 729, 5000).bytes == 32 * 729 + 5000 * 8 + 33 * 4 + 8
-
-
-def test_the_slower_of_the_two_is_the_floor() -> None:
-    moving, computing = floors.Count(4_300_000, 0), floors.Count(0, 132 * 64 * 1980)
-    assert moving.seconds == pytest.approx(1e-6)
-    assert computing.seconds == pytest.approx(1e-6)
-    assert floors.Count(moving.bytes, 2 * computing.integer).seconds == pytest.approx(2e-6)
+    assert counted.compact(32, 729, 5000).bytes == 32 * 729 + 5000 * 8 + 33 * 4 + 8
