@@ -44,6 +44,7 @@ def steps(python: str) -> list[Step]:
         Step("CPU = GPU, opcheck, capture", [python, "-m", "pytest", "-q", *tests], 300),
         Step("small sizes", small, 120),
         Step("benchmarks", [python, "benchmarks/gpu"], 180),
+        Step("NVDEC: open questions", [python, "benchmarks/gpu/nvdec_questions.py"], 60),
         Step("memcheck", [*sanitizer, "memcheck", *small], 150, "compute-sanitizer"),
         Step("racecheck", [*sanitizer, "racecheck", *small], 150, "compute-sanitizer"),
     ]

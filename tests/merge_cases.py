@@ -30,6 +30,13 @@ def make_choice(tokens: int, width: int, queries: int, candidates: int) -> Choic
     return Choice(torch.randn(tokens, width), query, candidate, *ends.T.contiguous())
 
 
+def pairs(left: int, right: int, width: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The arguments of row_distance."""
+    tables = torch.randn(left, width), torch.randn(right, width)
+    rows = torch.randint(0, left, (count,)), torch.randint(0, right, (count,))
+    return tables[0], rows[0], tables[1], rows[1]
+
+
 class Links(NamedTuple):
     """The arguments of contract."""
 

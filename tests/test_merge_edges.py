@@ -81,14 +81,3 @@ def test_settings_that_cannot_be_are_refused(wrong, error, message) -> None:
         merge(random_tokens(), **wrong)
     with pytest.raises(TypeError, match="tokens: expected VideoTokens, got Tensor"):
         merge(torch.randn(3, 4), budget=4)
-
-
-@pytest.mark.needs_cuda
-@pytest.mark.parametrize("settings", [{"budget": 40}, {"budget": 5, "similar": True}], ids=str)
-def test_features_on_a_gpu_are_merged_alike(settings) -> None:
-    tokens = random_tokens()
-    on_gpu = merge(replace(tokens, features=tokens.features.cuda()), **settings)
-    merged = merge(tokens, **settings)
-    assert on_gpu.features.is_cuda
-    assert torch.equal(on_gpu.source, merged.source)
-    torch.testing.assert_close(on_gpu.features.cpu(), merged.features, rtol=1e-5, atol=1e-5)

@@ -46,15 +46,6 @@ def test_the_triton_kernel_equals_the_reference(width: int) -> None:
     assert interpreted(*nobody)[1].tolist() == [torch.inf] * 9
 
 
-@pytest.mark.needs_cuda
-def test_the_gpu_equals_the_cpu() -> None:
-    choice = make_choice(500, 1152, 300, 2000)
-    nearest, distance = op(*(x.cuda() for x in choice))
-    expected, exact = op(*choice)
-    assert torch.equal(nearest.cpu(), expected)
-    torch.testing.assert_close(distance.cpu(), exact, rtol=1e-5, atol=0)
-
-
 @given(st.integers(0, 1000), st.sampled_from([3, 500]))
 def test_of_equals_the_first_is_taken(seed: int, width: int) -> None:
     torch.manual_seed(seed)

@@ -4,17 +4,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from merge_cases import pairs
 from torch import Tensor
 
 from patchgate import reference
 
 op = torch.ops.patchgate.row_distance
-
-
-def pairs(left: int, right: int, width: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    tables = torch.randn(left, width), torch.randn(right, width)
-    rows = torch.randint(0, left, (count,)), torch.randint(0, right, (count,))
-    return tables[0], rows[0], tables[1], rows[1]
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([0, 1, 31, 300]), st.integers(0, 20))
@@ -57,10 +52,3 @@ def test_bad_input_is_refused(change: tuple[Tensor | None, ...], message: str) -
     case = pairs(9, 7, 20, 5)
     with pytest.raises(RuntimeError, match=message):
         op(*(old if new is None else new for old, new in zip(case, change, strict=True)))
-
-
-@pytest.mark.needs_cuda
-def test_the_gpu_equals_the_cpu() -> None:
-    case = pairs(300, 200, 1152, 10_000)
-    got = op(*(x.cuda() for x in case)).cpu()
-    torch.testing.assert_close(got, op(*case), rtol=1e-5, atol=1e-5)

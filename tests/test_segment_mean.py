@@ -3,67 +3,23 @@ in Triton's interpreter.
 """
 
 import importlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
+from segment_cases import DTYPES, Case, cases, check, make_case, op
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from patchgate import reference
 
-op = torch.ops.patchgate.segment_mean
 backward = torch.ops.patchgate.segment_mean_backward
-DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
-
-
-class Case(NamedTuple):
-    features: Tensor  # [A, D]
-    weight: Tensor | None  # [A]
-    index: Tensor  # [L]
-    cu_segments: Tensor  # [G + 1]
-
-    def to(self, dtype: torch.dtype) -> "Case":
-        wide = torch.float64 if dtype == torch.float64 else torch.float32
-        weight = None if self.weight is None else self.weight.to(wide)
-        return Case(self.features.to(dtype), weight, self.index, self.cu_segments)
-
-
-def make_case(
-    lengths: list[int], width: int = 5, rows: int = 9, weighted: bool = True, spare: int = 0
-) -> Case:
-    """Random segments of so many rows; ``spare`` entries of the index at both ends name no row."""
-    none = torch.full((spare,), -1)
-    index = torch.cat([none, torch.randint(0, rows, (sum(lengths),)), none])
-    ends = torch.tensor([0, *lengths]).cumsum(0).int() + spare
-    weight = torch.randint(1, 9, (rows,)).float() if weighted else None
-    return Case(torch.randn(rows, width), weight, index, ends)
 
 
 def interpreted() -> Any:
     """The Triton kernels, on the CPU through the interpreter (tests/conftest.py)."""
     return importlib.import_module("patchgate.kernels.segment_mean")
-
-
-def check(case: Case, run: Any = op) -> None:
-    """At most twice as far from float64 as the plain torch computation in the same dtype."""
-    got, plain = run(*case), reference.segment_mean(*case)
-    exact = reference.segment_mean(*case.to(torch.float64))
-    assert got.dtype == plain.dtype
-    assert got.shape == plain.shape
-    error, theirs = ((x.double() - exact).abs().max() if x.numel() else 0 for x in (got, plain))
-    least = 4 * torch.finfo(got.dtype).eps * max(1.0, float(case.features.abs().max()))
-    assert error <= max(2 * theirs, least)
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    lengths = draw(st.lists(st.integers(0, 20), max_size=8))
-    width, rows = draw(st.sampled_from([0, 1, 5, 600])), draw(st.integers(1, 12))
-    case = make_case(lengths, width, rows, draw(st.booleans()), draw(st.integers(0, 2)))
-    return case.to(draw(st.sampled_from(DTYPES)))
 
 
 @given(cases())
@@ -194,17 +150,3 @@ def test_bad_input_is_refused(change: dict[str, Tensor], message: str) -> None:
     case = make_case([3, 4])
     with pytest.raises(RuntimeError, match=message):
         op(*case._replace(**change))
-
-
-@pytest.mark.needs_cuda
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_the_gpu_equals_the_cpu(dtype: torch.dtype) -> None:
-    case = make_case([3, 0, 400, 7], 1152, 50).to(dtype)
-    cuda = [x if x is None else x.cuda() for x in case]
-    check(case, lambda *_: op(*cuda).cpu())
-    out = op(*case)
-    inputs = (torch.randn_like(out), *case, out)
-    got = backward(*(x if x is None else x.cuda() for x in inputs))
-    for mine, theirs in zip(got, backward(*inputs), strict=True):
-        eps = 32 * torch.finfo(mine.dtype).eps
-        torch.testing.assert_close(mine.cpu(), theirs, rtol=eps, atol=eps * 40)

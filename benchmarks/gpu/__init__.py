@@ -29,6 +29,7 @@ OPS = (  # along the path of a frame
     "exchange",
     "activate",
     "expand",
+    "segment_mean",
 )
 
 
