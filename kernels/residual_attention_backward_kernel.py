@@ -190,7 +190,7 @@ def key_kernel(
     entry = first + tl.arange(0, BLOCK_KEYS)  # [m]
     inside = entry < end
     row = tl.load(key_index + entry, mask=inside, other=0)
-    real = inside & (row >= 0) & (row < rows) & named
+    real = tl.where(named, inside & (row >= 0) & (row < rows), False)
     query += head * query_head * UNIT
     grad_out += head * grad_head * UNIT
     key_main, key_tail = _both_parts(

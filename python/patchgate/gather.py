@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
+from patchgate._cache import kept
 from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.resize import Filter
 from patchgate.grid import Placement
@@ -108,7 +108,7 @@ class FilterTables(NamedTuple):
     taps_y: Tensor  # [H, 1 + taps]
 
 
-@lru_cache(maxsize=64)
+@kept
 def tap_tables(picture: tuple[int, int], spec: PixelSpec, device: torch.device) -> FilterTables:
     """The tables of `gather` for frames of `picture` `(H', W')` pixels; cached."""
     down, across = spec.place(*picture)
@@ -167,7 +167,7 @@ def filter_table(samples: int, placement: Placement, filter: Filter) -> np.ndarr
     return grid.pack_taps(first, taps, inside, samples)
 
 
-@lru_cache(maxsize=64)
+@kept
 def pixel_levels(spec: PixelSpec, dtype: torch.dtype, device: torch.device) -> Tensor:
     """What each u8 value becomes, `[3, 256]`: `(x * rescale - mean) / std`; cached.
 
@@ -178,7 +178,7 @@ def pixel_levels(spec: PixelSpec, dtype: torch.dtype, device: torch.device) -> T
     return torch.from_numpy((scaled - mean) / std).to(device, dtype)
 
 
-@lru_cache(maxsize=64)
+@kept
 def colour_matrix(matrix: str, full_range: bool, device: torch.device) -> Tensor:
     """`csrc/gather.h`'s ColourMatrix, int32 `[6]`; cached.
 

@@ -8,7 +8,6 @@ that every back end works on the same integers and gives the same bits.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
+from patchgate._cache import kept
 
 if TYPE_CHECKING:
     from patchgate.decode.frames import Pictures
@@ -83,7 +83,7 @@ def placed_grid(batch: Pictures, place: tuple[Placement, Placement]) -> Tensor:
     return _ops.frame_grid(y, cb, cr, *tables, batch.colour.full_range, batch.colour.bit_depth)
 
 
-@lru_cache(maxsize=64)
+@kept
 def tap_tables(
     luma: tuple[int, int],
     chroma: tuple[int, int],
