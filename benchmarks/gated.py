@@ -1,5 +1,7 @@
 """Gated towers against dense ones: python benchmarks/gated.py [frames] [part of a tower's name]
 
+The figures land in results/gated.json, or gated_<part>.json.
+
 SiglipVisionModel base/16-224 and so400m/14-384 with random weights, float32, on the clips of
 PATCHGATE_CLIPS (by default the signing clip that ships), decoded and made pixel values by the
 processor beforehand. Dense runs in batches; gated in calls of 32 frames that go on with one stream,
@@ -153,7 +155,7 @@ def main(frames: int, wanted: str) -> None:
     for row in rows:
         table.add_row(*map(str, row.values()))
     Console(width=180).print(table)
-    harness.save("gated", rows)
+    harness.save(f"gated_{wanted}" if wanted else "gated", rows)
 
 
 if __name__ == "__main__":
