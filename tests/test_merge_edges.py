@@ -49,12 +49,15 @@ def test_merged_tokens_can_be_saved(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
-def test_features_that_are_no_numbers_are_named(value: float) -> None:
+@pytest.mark.parametrize("token", [3, 37])  # of a key frame, and of another
+@pytest.mark.parametrize("window", [None, 1])
+def test_features_that_are_no_numbers_are_named(value: float, token: int, window) -> None:
     tokens = random_tokens()
-    tokens.features[37, 2] = value
-    frame, cell = int(tokens.frame[37]), tuple(tokens.cell[37].tolist())
-    with pytest.raises(ValueError, match=rf"token 37 \(frame {frame}, cell \({cell[0]}, {cell[1]}"):
-        merge(tokens, budget=40)
+    tokens.features[token, 2] = value
+    frame, (row, column) = int(tokens.frame[token]), tokens.cell[token].tolist()
+    place = rf"token {token} \(frame {frame}, cell \({row}, {column}"
+    with pytest.raises(ValueError, match=place):
+        merge(tokens, threshold=0.1, window=window)
 
 
 @pytest.mark.parametrize(
