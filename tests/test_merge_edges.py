@@ -49,12 +49,48 @@ def test_merged_tokens_can_be_saved(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
-def test_features_that_are_no_numbers_are_named(value: float) -> None:
+@pytest.mark.parametrize("token", [3, 37])  # of a key frame, and of another
+@pytest.mark.parametrize("window", [None, 1])
+def test_features_that_are_no_numbers_are_named(value: float, token: int, window) -> None:
     tokens = random_tokens()
-    tokens.features[37, 2] = value
-    frame, cell = int(tokens.frame[37]), tuple(tokens.cell[37].tolist())
-    with pytest.raises(ValueError, match=rf"token 37 \(frame {frame}, cell \({cell[0]}, {cell[1]}"):
-        merge(tokens, budget=40)
+    tokens.features[token, 2] = value
+    frame, (row, column) = int(tokens.frame[token]), tokens.cell[token].tolist()
+    place = rf"token {token} \(frame {frame}, cell \({row}, {column}"
+    with pytest.raises(ValueError, match=place):
+        merge(tokens, threshold=0.1, window=window)
+
+
+@pytest.mark.parametrize(("ratio", "count", "left"), [(0.07, 100, 7), (0.1, 3, 1), (0.071, 100, 8)])
+def test_a_share_that_is_whole_is_not_rounded_up(ratio: float, count: int, left: int) -> None:
+    kept = torch.ones(1, 1, count, dtype=torch.bool)
+    tokens = video_tokens(kept, torch.randn(count, 4), 10.0)
+    assert len(merge(tokens, ratio=ratio)) == left
+
+
+def test_seconds_far_apart_have_a_budget_each() -> None:
+    tokens = random_tokens(t=4)
+    tokens.pts_seconds = torch.tensor([0, 0.5, 1e12, 1e12 + 0.5], dtype=torch.float64)
+    had = tokens.cu_seqlens[[2, 4]].diff(prepend=torch.zeros(1).int())
+    for window in (None, 1, 3):
+        merged = merge(tokens, budget=21, per="second", similar=True, window=window)
+        left = merged.cu_seqlens[[2, 4]].diff(prepend=torch.zeros(1).int())
+        assert torch.equal(left, had.clamp(max=21))
+
+
+@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("wrong", [0.15, -5.0, math.nan, math.inf])
+def test_a_budget_for_each_second_needs_a_clock(wrong: float, window: int | None) -> None:
+    tokens = random_tokens()
+    tokens.pts_seconds[4] = wrong
+    with pytest.raises(ValueError, match=r"pts_seconds: .* times that do not fall, got"):
+        merge(tokens, budget=30, per="second", window=window)
+
+
+def test_more_reach_and_memory_than_there_is_are_all_there_is() -> None:
+    tokens = random_tokens()
+    most = merge(tokens, threshold=0.7, reach=4, memory=T)
+    for name, value in merge(tokens, threshold=0.7, reach=10**9, memory=10**9).tensors().items():
+        assert torch.equal(getattr(most, name), value), name
 
 
 @pytest.mark.parametrize(

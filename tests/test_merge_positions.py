@@ -93,6 +93,17 @@ def test_the_prompt_holds_the_budget(name: str, place: str, budget: int) -> None
             assert bool(model(**inputs).logits.isfinite().all())
 
 
+@places
+def test_a_slice_of_merged_tokens_in_which_nothing_happens_holds_them_once(place: str) -> None:
+    model, _ = qwen_tokens("qwen25")
+    kept = torch.zeros(8, 4, 5, dtype=torch.bool)
+    kept[0] = True
+    tokens = video_tokens(kept, torch.randn(20, model.config.vision_config.out_hidden_size), 10.0)
+    still = merge(tokens, budget=3).slice(0.35, 0.75)
+    inputs = inputs_of("qwen25", model, still, place)
+    assert int((inputs["input_ids"] == PAD).sum()) == len(still) == 3
+
+
 def test_the_dense_layout_gives_every_cell_back() -> None:
     model, tokens = qwen_tokens("qwen25")
     merged = merge(tokens, budget=30)

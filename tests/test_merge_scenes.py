@@ -102,6 +102,28 @@ def test_a_slice_that_begins_between_key_frames_has_a_scene() -> None:
     assert found.label.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("window", [None, 1, 3])
+def test_scenes_of_merged_tokens_are_those_of_the_video(window: int | None) -> None:
+    """Also where a key frame has no token left, or few that are unlike the others."""
+    tokens = shots(0, 0, 1, 0, 1)
+    for asked in ({"threshold": 0.1}, {"threshold": 0.1, "spatial": False}, {"ratio": 0.7}):
+        merged = merge(tokens, window=window, **asked)
+        for found, expected in zip(scenes(merged), scenes(tokens), strict=True):
+            assert torch.equal(found, expected)
+        again = merge(merged, threshold=0.0, window=window)
+        assert torch.equal(again.dense(), merged.dense())
+
+
+@pytest.mark.filterwarnings("error")  # its weights want gradients, scenes do not
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_head_gets_features_as_they_came(dtype: torch.dtype) -> None:
+    tokens = shots(0, 1)
+    tokens.features = tokens.features.to(dtype)
+    head = torch.nn.Linear(WIDTH, 20, dtype=dtype)
+    assert scenes(tokens, head=head).start.tolist() == [0, 3]
+    assert len(merge(tokens, threshold=1e9, head=head)) == 2
+
+
 def test_bad_input_is_refused() -> None:
     tokens = shots(0, 1)
     with pytest.raises(ValueError, match=r"delta: expected 0..0.693147 nats, got 1"):

@@ -84,6 +84,19 @@ def test_memory_is_bounded_by_what_pictures_need() -> None:
         assert len(carried.title) <= 4 * 20  # the last frame, two scenes, and the current one's
 
 
+def test_chunks_that_do_not_follow_are_refused() -> None:
+    tokens = random_tokens()
+    first, rest = split(chunk_of(tokens), 3)
+    stream = MergeStream(window=4, ratio=0.5)
+    with pytest.raises(ValueError, match=r"expected tokens of frames 0..8, .* got one of frame 9"):
+        stream.push(rest)
+    stream.push(first)
+    with pytest.raises(ValueError, match=r"expected tokens of frames 3..5, .* got one of frame 0"):
+        stream.push(first)
+    with pytest.raises(TypeError, match="chunk: expected a TokenChunk, got VideoTokens"):
+        stream.push(tokens)
+
+
 def test_an_end_without_frames_is_nothing() -> None:
     stream = MergeStream(window=4, ratio=0.5)
     assert stream.flush() == []

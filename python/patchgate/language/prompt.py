@@ -126,8 +126,9 @@ def shown_cells(video: VideoTokens, layout: Layout, place: Place = "first") -> S
     """The cells that a layout shows.
 
     ``"dense"``: all. ``"packed"``: those that were kept, and all of the first frame: where the
-    video begins in the middle of another, it refers to tokens from before. Of merged tokens: each
-    token once, at its ``place`` (see ``token_places``).
+    video begins in the middle of another, it refers to tokens from before. Of merged tokens, and
+    where cells of the first frame share one: each token once, at its ``place`` (see
+    ``token_places``).
     """
     checked_choice("layout", layout, ("packed", "dense"))
     checked_choice("place", place, ("first", "mean"))
@@ -144,7 +145,9 @@ def shown_cells(video: VideoTokens, layout: Layout, place: Place = "first") -> S
 
 def shown_mask(video: VideoTokens) -> Tensor:
     """``[T, h, w]`` bool: the cells of the packed layout."""
-    if not bool((video.kind == MERGED).any()):
+    first = video.source[0].flatten()  # [N]
+    shared = len(first.unique()) < len(first)  # also where a slice has no cell that says MERGED
+    if not shared and not bool((video.kind == MERGED).any()):
         return first_and(kept_cells(video))
     # Merged cells share tokens: all of the first frame would show some twice, beyond the budget.
     frame, cell = token_places(video)

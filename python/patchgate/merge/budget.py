@@ -14,6 +14,7 @@ from patchgate.merge.window import Window
 
 _ANY = 1 << 60  # tokens
 _ROUNDING = 1e-6  # seconds: a stamp that should be whole may lie below
+_DOWN = 1 - 1e-12  # a product that should be whole may lie above: 0.07 * 100
 
 
 class Need(NamedTuple):
@@ -31,6 +32,8 @@ class Purse:
     def __init__(self, settings: MergeSettings) -> None:
         self._settings = settings
         self._origin: float | None = None  # seconds on the video's clock
+        self._until = -math.inf  # the last frame's time, likewise
+        self._first, self._last = 0, 0  # seconds of the window
         self._second, self._spent = -1, 0  # the last one, and the tokens that it has
 
     def need(self, window: Window, pts_seconds: Tensor) -> Need:
@@ -43,7 +46,7 @@ class Purse:
         if settings.threshold is not None:
             return Need(bin, count, _ANY, False)
         if settings.ratio is not None:
-            left = torch.tensor([math.ceil(settings.ratio * len(own))])
+            left = torch.tensor([math.ceil(settings.ratio * len(own) * _DOWN)])
         else:
             assert settings.budget is not None
             left = torch.full_like(count, settings.budget)
@@ -59,13 +62,26 @@ class Purse:
             return torch.arange(len(pts_seconds))
         if self._settings.per == "video":
             return torch.zeros(len(pts_seconds), dtype=torch.int64)
+        self._check_clock(pts_seconds)
         if self._origin is None:
             self._origin = float(pts_seconds[0])
         second = (pts_seconds - self._origin + _ROUNDING).floor().long()
-        self._first = int(second[0])
-        return second - second[0]
+        self._first, self._last = int(second[0]), int(second[-1])
+        # Numbered one after the other: a clock may jump by years.
+        return second.unique_consecutive(return_inverse=True)[1]
+
+    def _check_clock(self, pts_seconds: Tensor) -> None:
+        last = pts_seconds.new_full((1,), self._until)
+        wrong = ~(torch.cat([last, pts_seconds]).diff() >= 0) | ~pts_seconds.isfinite()  # [T]
+        if bool(wrong.any()):
+            at = int(wrong.nonzero()[0])
+            before = float(pts_seconds[at - 1]) if at else self._until
+            raise ValueError(
+                'pts_seconds: per="second" expects finite times that do not fall, got '
+                f"{float(pts_seconds[at])} after {before}"
+            )
+        self._until = float(pts_seconds[-1])
 
     def _pay(self, kept: Tensor) -> None:
-        last = self._first + len(kept) - 1
-        before = self._spent if last == self._second else 0
-        self._second, self._spent = last, int(kept[-1]) + before
+        before = self._spent if self._last == self._second else 0
+        self._second, self._spent = self._last, int(kept[-1]) + before

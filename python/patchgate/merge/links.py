@@ -45,7 +45,9 @@ def _nearest(window: Window, *choice: Tensor) -> tuple[Tensor, Tensor]:
 def _choices(window: Window, settings: MergeSettings, own: Tensor) -> Tensor:
     """The earlier tokens that each may choose, ``[Q, B]`` int64, negative for none."""
     frame, (row, column) = window.frame[own], window.cell[own].unbind(1)  # [Q] each
-    found = [_shown_before(window, 0 if _own_cell_only(settings) else settings.reach, own)]
+    furthest = max(1, *window.source.shape[1:]) - 1
+    reach = 0 if _own_cell_only(settings) else min(settings.reach, furthest)
+    found = [_shown_before(window, reach, own)]
     found += [earlier[:, None] for earlier in _earlier(window, settings.memory)]
     if len(window.pictures):
         picture = window.returned[frame]  # [Q]
@@ -94,7 +96,7 @@ def _earlier(window: Window, memory: int) -> list[Tensor]:
     place = window.cell[:, 0] * window.source.shape[2] + window.cell[:, 1]  # [K]
     order = place.argsort(stable=True)
     found = []
-    for back in range(1, memory + 1):
+    for back in range(1, min(memory, len(place) - 1) + 1):
         then, now = order[:-back], order[back:]
         earlier = torch.full_like(place, -1)
         earlier[now] = torch.where(place[then] == place[now], then, -1)

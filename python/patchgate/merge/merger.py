@@ -49,7 +49,7 @@ class Merger:
 
     def begin_with(self, features: Tensor, frame: Tensor, cell: Tensor) -> None:
         """Tokens ``[C]`` from before the first window, which later ones may name and join."""
-        rows = checked_features(features, frame, cell)
+        rows = checked_features(features, frame, cell, 0)
         names = torch.arange(len(rows))
         self._carried = Carried(rows, frame, cell, torch.zeros_like(frame), names)
         self._titles, self._handed_out = names, len(rows)
@@ -60,27 +60,28 @@ class Merger:
         Args:
             chunk: its tokens' names follow those of the chunk before.
         """
-        steps = self._scenes.follow(
-            chunk.features, chunk.frame - self.frames, chunk.kind, chunk.source
-        )
-        window = self._window(chunk, steps)
+        window = self._window(chunk)
         root = plan(window, self._purse.need(window, chunk.pts_seconds), self._settings)
         return self._finish(chunk, window, root)
 
     # ---- before the plan
 
-    def _window(self, chunk: TokenChunk, steps: list[Step]) -> Window:
+    def _window(self, chunk: TokenChunk) -> Window:
         old = self._carried or _nothing(chunk)
         frame = chunk.frame - self.frames  # [Q]
-        own = checked_features(chunk.features, chunk.frame, chunk.cell)
-        label = torch.tensor([step.label for step in steps], dtype=torch.int64)  # [T]
+        own = checked_features(chunk.features, chunk.frame, chunk.cell, len(self._titles))
+        features = concatenated([old.features, own])
         source = self._rows(chunk.source, old)
+        steps = self._scenes.follow(
+            features, chunk.kind, source, chunk.source, chunk.features.dtype
+        )
+        label = torch.tensor([step.label for step in steps], dtype=torch.int64)  # [T]
         size = source[source >= len(old.title)].bincount(minlength=len(old.title) + len(own))
         weight = size.double().clamp(min=1)
         weight[: len(old.title)] = torch.inf
         pictures, returned = self._returned(steps, old)
         return Window(
-            features=concatenated([old.features, own]),
+            features=features,
             weight=weight,
             frame=torch.cat([old.frame, frame]),
             cell=torch.cat([old.cell, chunk.cell]),

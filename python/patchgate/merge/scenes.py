@@ -37,13 +37,13 @@ def scenes(
     """Cuts a video at the key frames that look unlike the scene before them.
 
     A key frame is the first one, and every one of which more than four fifths of the cells have
-    tokens of their own (so does a cut of the gate's). If the Jensen-Shannon divergence of its
-    distribution from that of the key frame before is at most ``delta``, the scene goes on. Else a
-    scene begins: the semantic scene of the closest of the last ``memory`` other ones, if that one
-    is within ``delta``, or a new one.
+    tokens of their own, or had before these were merged (so does a cut of the gate's). If the
+    Jensen-Shannon divergence of its distribution from that of the key frame before is at most
+    ``delta``, the scene goes on. Else a scene begins: the semantic scene of the closest of the last
+    ``memory`` other ones, if that one is within ``delta``, or a new one.
 
     Args:
-        tokens: of any features, merged or not.
+        tokens: of any features. Merged ones stand for every cell that was merged into them.
         head: of the mean feature ``[D]`` gives the logits ``[V]`` of its distribution: a language
             model's, as in the paper. None: the mean feature itself, brought to mean 0 and variance
             1 over its D numbers, which needs no weights and tells scenes apart as far as their
@@ -57,7 +57,8 @@ def scenes(
     if delta is not None:
         checked_number("delta", delta, 0, 0.6931471805599453, "nats")
     tracker = SceneTracker(delta, checked_count("memory", memory, 0), head)
-    steps = tracker.follow(tokens.features, tokens.frame, tokens.kind, tokens.source)
+    dtype = tokens.features.dtype
+    steps = tracker.follow(tokens.features, tokens.kind, tokens.source, tokens.source, dtype)
     of_frame = torch.tensor([step.scene for step in steps], dtype=torch.int64)
     first = torch.tensor([step.begins for step in steps], dtype=torch.bool)
     label = torch.tensor([step.label for step in steps], dtype=torch.int64)
@@ -104,19 +105,28 @@ class SceneTracker:
     def follow(
         self,
         features: Tensor,  # [K, D]
-        frame: Tensor,  # [K], ascending
         kind: Tensor,  # [T, h, w]
         source: Tensor,  # [T, h, w]
+        names: Tensor,  # [T, h, w]
+        dtype: torch.dtype,
     ) -> list[Step]:
-        """The next frames. ``source``: in whatever numbers ``returned`` pictures are wanted in."""
-        own = torch.searchsorted(frame, torch.arange(len(kind) + 1))  # [T + 1] rows
-        key = (kind >= CHANGED).flatten(1).double().mean(1) > KEY_SHARE
+        """The next frames.
+
+        Args:
+            source: rows of the features, negative for tokens that are not at hand.
+            names: the same in whatever numbers ``returned`` pictures are wanted in.
+            dtype: of the features as they came, which a head is given its mean in.
+        """
+        new = kind >= CHANGED  # [T, h, w]
+        key = new.flatten(1).double().mean(1) > KEY_SHARE
+        new = new & (source >= 0)
         steps = []
-        for t, (is_key, picture) in enumerate(zip(key.tolist(), source, strict=True)):
+        for t, (is_key, picture) in enumerate(zip(key.tolist(), names, strict=True)):
             begins = self.current is None
-            if is_key and (self.delta is not None or begins):
-                seen = self._distribution(features[int(own[t]) : int(own[t + 1])])
-                begins = self._meet(seen) or begins
+            rows = source[t][new[t]]  # [n]
+            if is_key and len(rows) and (self.delta is not None or begins):
+                shown = features[rows.to(features.device)]  # [n, D]
+                begins = self._meet(self._distribution(shown, dtype)) or begins
             elif begins:  # a slice may begin anywhere
                 self._begin(_Seen(features.new_zeros(0).double(), self._new_label(), None))
             assert self.current is not None
@@ -129,14 +139,15 @@ class SceneTracker:
         found = [*(seen.picture for seen in self.over), self.returned]
         return [picture for picture in found if picture is not None]
 
-    def _distribution(self, features: Tensor) -> Tensor:
+    def _distribution(self, features: Tensor, dtype: torch.dtype) -> Tensor:
         mean = features.double().mean(0)  # [D]
         if self.head is not None:
-            logits = self.head(mean.to(_head_dtype(features))).double().flatten()
+            mean = mean.to(dtype) if dtype.is_floating_point else mean.float()
+            logits = self.head(mean).double().flatten()
         else:
             centred = mean - mean.mean()
             logits = centred / centred.square().mean().sqrt().clamp(min=1e-30)
-        found = logits.softmax(0).cpu()
+        found = logits.detach().softmax(0).cpu()
         if not bool(found.isfinite().all()):
             raise ValueError("tokens: the features of a key frame are not finite")
         return found
@@ -173,7 +184,3 @@ class SceneTracker:
     def _new_label(self) -> int:
         self.labels += 1
         return self.labels - 1
-
-
-def _head_dtype(features: Tensor) -> torch.dtype:
-    return features.dtype if features.is_floating_point() else torch.float32

@@ -38,9 +38,11 @@ class MergeStream:
         """The next frames. Returns the windows that are done, with new token numbers.
 
         Raises:
-            ValueError: features that are not finite; a budget below what the links allow. The
-                stream cannot go on after that.
+            TypeError: no TokenChunk.
+            ValueError: frames that do not follow those before; features that are not finite; a
+                budget below what the links allow. The stream cannot go on after that.
         """
+        self._check(chunk)
         waiting = chunk if self._waiting is None else joined([self._waiting, chunk])
         done = []
         while len(waiting.kind) >= self._width:
@@ -48,6 +50,18 @@ class MergeStream:
             done.append(self._merger.merge(first))
         self._waiting = waiting
         return done
+
+    def _check(self, chunk: TokenChunk) -> None:
+        if not isinstance(chunk, TokenChunk):
+            raise TypeError(f"chunk: expected a TokenChunk, got {type(chunk).__name__}")
+        begin = self._merger.frames + (0 if self._waiting is None else len(self._waiting.kind))
+        end = begin + len(chunk.kind)
+        stray = chunk.frame[(chunk.frame < begin) | (chunk.frame >= end)]
+        if len(stray):
+            raise ValueError(
+                f"chunk: expected tokens of frames {begin}..{end - 1}, counted from the video's "
+                f"start, got one of frame {int(stray[0])}"
+            )
 
     def flush(self) -> list[TokenChunk]:
         """The frames that still wait: the video ends here."""

@@ -25,7 +25,7 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
         tokens: of a tower or of pixels, merged before or not.
         budget: how many tokens stay, of the whole video, or ``per="frame"`` or ``per="second"``
             (counted from the first frame's time; frames and seconds that have fewer keep theirs).
-        ratio: the share of the tokens that stays, rounded up.
+        ratio: the share of the tokens that stays, rounded up; with ``window``, of each window.
         threshold: tokens join while the distance to what they join is at most this share of its
             length. One of budget, ratio and threshold is needed.
         spatial: cells beside each other may join, too.
@@ -53,7 +53,8 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
 
     Raises:
         TypeError, ValueError: settings that are out of range or exclude each other; features that
-            are not finite, by name; a budget below what the links allow, with what would allow it.
+            are not finite, by name; a budget below what the links allow, with what would allow it;
+            times that fall, where seconds are counted.
 
     Decides in float32. Features on a GPU are compared and averaged there, and copied to the CPU
     once, where links are joined. Deterministic.

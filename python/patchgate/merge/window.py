@@ -93,8 +93,11 @@ def means(features: Tensor, weight: Tensor, root: Tensor) -> Tensor:
     return out.round().to(features.dtype) if whole else out
 
 
-def checked_features(features: Tensor, frame: Tensor, cell: Tensor) -> Tensor:
+def checked_features(features: Tensor, frame: Tensor, cell: Tensor, before: int) -> Tensor:
     """Features ``[K, D]`` as they are compared: float32, where they are.
+
+    Args:
+        frame: ``[K]``. cell: ``[K, 2]``. before: tokens that came before these.
 
     Raises:
         ValueError: one that is not finite, or too large to be squared; it is named.
@@ -106,6 +109,6 @@ def checked_features(features: Tensor, frame: Tensor, cell: Tensor) -> Tensor:
         where = f"frame {int(frame[first])}, cell {tuple(cell[first].tolist())}"
         raise ValueError(
             f"tokens: expected finite features of a length below {_LARGEST:g}; {len(wrong)} of "
-            f"{len(rows)} tokens have others, the first is token {first} ({where})"
+            f"{len(rows)} tokens have others, the first is token {before + first} ({where})"
         )
     return rows
