@@ -115,8 +115,12 @@ def columns(width: int) -> tuple[int, int]:
 
 
 def precision(dtype: torch.dtype) -> str:
-    """float32 is multiplied as such, unless PyTorch is told that TF32 will do."""
-    allowed = dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    """float32 is multiplied as such, unless PyTorch is told that TF32 will do.
+
+    It may be told in two ways. ``allow_tf32``, the older one, cannot be read after the newer one
+    was used; ``fp32_precision`` says what either of them set.
+    """
+    allowed = dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == "tf32"
     return "tf32" if allowed else "ieee"
 
 

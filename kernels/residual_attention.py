@@ -65,7 +65,8 @@ def residual_attention(
 
     Nothing waits for the device, so what the integers say is not checked: a query any of whose keys
     is not one of A gets NaN, and groups whose ends do not ascend get something, within bounds.
-    float32 is not rounded to TF32, unless ``torch.backends.cuda.matmul.allow_tf32``.
+    float32 is not rounded to TF32, unless ``torch.backends.cuda.matmul.fp32_precision`` (or
+    ``allow_tf32``) says so.
 
     Raises:
         TypeError: dtypes that do not fit.

@@ -147,8 +147,8 @@ def segment_mean_backward(
 def _forward_launch(
     features: Tensor, weight: Tensor | None, index: Tensor, cu_segments: Tensor, out: Tensor
 ) -> Launch:
-    arguments = (features, weight, index.contiguous(), cu_segments, out)
-    arguments = (*arguments, features.shape[1], features.stride(0))
+    lists = (_flat(weight), index.contiguous(), cu_segments.contiguous())
+    arguments = (features, *lists, out, features.shape[1], features.stride(0))
     return Launch(_forward, arguments, _options(features, weight))
 
 
@@ -161,7 +161,8 @@ def _backward_launch(
     out: Tensor,
     sums: tuple[Tensor, Tensor],
 ) -> Launch:
-    inputs = (grad, features, weight, index.contiguous(), cu_segments, out, *sums)
+    lists = (_flat(weight), index.contiguous(), cu_segments.contiguous())
+    inputs = (grad, features, *lists, out.contiguous(), *sums)
     arguments = (*inputs, features.shape[1], features.stride(0))
     return Launch(_backward, arguments, _options(features, weight))
 
@@ -193,6 +194,10 @@ def _variants(name: str, dtype: torch.dtype, *, weighted: bool = True) -> list[V
 def _adjacent(features: Tensor) -> Tensor:
     """With the features of a row side by side: anything else is copied."""
     return features if features.stride(1) == 1 else features.contiguous()
+
+
+def _flat(weight: Tensor | None) -> Tensor | None:
+    return None if weight is None else weight.contiguous()
 
 
 def _wide(features: Tensor) -> torch.dtype:

@@ -48,6 +48,7 @@ def test_a_captured_chain_replays_over_new_frames(rules: dict[str, Any]) -> None
     fresh = copied(state_there)
 
     warm = torch.cuda.Stream()  # modules are loaded outside of the capture
+    warm.wait_stream(torch.cuda.current_stream())  # the copy of the state is still to be made
     with torch.cuda.stream(warm):
         chain(there, rest_there, state_there, scalars)
     warm.synchronize()

@@ -38,11 +38,17 @@ def test_a_step_without_its_program_is_left_out(suite: ModuleType) -> None:
     assert outcome.verdict == "left out: no no-such-program here"
 
 
-def test_steps_see_the_built_package_and_may_not_skip(suite: ModuleType) -> None:
+@pytest.mark.parametrize("folder", ["", "carried"])
+def test_steps_see_the_built_package_and_may_not_skip(
+    suite: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """The package comes before what the caller's PYTHONPATH has, which is still seen."""
+    monkeypatch.setenv("PYTHONPATH", folder)
+    expected = [str(suite.LIBRARY), *filter(None, [folder])]
     code = (
         "import os\n"
         "assert os.environ['PATCHGATE_REQUIRE_CUDA'] == '1'\n"
-        f"assert os.environ['PYTHONPATH'] == {str(suite.LIBRARY)!r}"
+        f"assert os.environ['PYTHONPATH'].split(os.pathsep) == {expected}"
     )
     assert run(suite, code).verdict == "passed"
 
@@ -64,8 +70,17 @@ def test_the_plan_holds_every_gpu_test_and_fits_its_time(suite: ModuleType) -> N
         for path in sorted((ROOT / "tests").glob("test_*.py"))
         if "pytest.mark." + "needs_cuda" in path.read_text()
     ]
-    assert tests == marked
+    assert sorted(tests) == marked
     assert suite.ALL_SECONDS < 600
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_tests_run_side_by_side_where_they_can(
+    suite: ModuleType, monkeypatch: pytest.MonkeyPatch, here: bool
+) -> None:
+    monkeypatch.setattr(suite, "missing", lambda names: [] if here else list(names))
+    commands = [step.command for step in suite.steps("python") if "pytest" in step.command]
+    assert [("-n" in command) for command in commands] == [here, False]  # films: one at a time
 
 
 def test_missing_packages_are_told(suite: ModuleType) -> None:

@@ -221,3 +221,17 @@ def test_bad_input_is_refused() -> None:
     wide = make_case([2], [3], 1, 257)
     with pytest.raises(ValueError, match="query: expected at most 256 features a head, got 257"):
         residual_attention(*wide)
+
+
+def test_tf32_may_be_allowed_in_the_old_way_and_in_the_new_one() -> None:
+    matmul, wide = torch.backends.cuda.matmul, (torch.float64, torch.bfloat16)
+    before = matmul.fp32_precision
+    try:
+        for name, values in (("allow_tf32", (False, True)), ("fp32_precision", ("ieee", "tf32"))):
+            for value, expected in zip(values, ("ieee", "tf32"), strict=True):
+                setattr(matmul, name, value)
+                assert attention_tiles.precision(torch.float32) == expected
+                assert [attention_tiles.precision(dtype) for dtype in wide] == ["ieee", "ieee"]
+            matmul.allow_tf32 = False
+    finally:
+        matmul.fp32_precision = before

@@ -69,6 +69,22 @@ def test_a_non_contiguous_input_is_read_in_its_own_order() -> None:
     assert torch.equal(op(*turned), op(*case))
 
 
+def test_the_triton_kernels_read_lists_of_any_stride() -> None:
+    kernels, case = interpreted(), make_case([3, 0, 4], 6)
+    assert case.weight is not None
+    apart = case._replace(
+        weight=case.weight.repeat_interleave(2)[::2],
+        index=case.index.repeat_interleave(2)[::2],
+        cu_segments=case.cu_segments.repeat_interleave(2)[::2],
+    )
+    out = kernels.segment_mean(*case)
+    assert torch.equal(kernels.segment_mean(*apart), out)
+    grad, out_apart = torch.randn_like(out), out.T.contiguous().T
+    expected = kernels.segment_mean_backward(grad, *case, out)
+    got = kernels.segment_mean_backward(grad, *apart, out_apart)
+    assert all(map(torch.equal, got, expected))
+
+
 @pytest.mark.parametrize("weighted", [True, False])
 def test_gradients(weighted: bool) -> None:
     case = make_case([3, 0, 1, 5], 3, 6, weighted, spare=1).to(torch.float64)

@@ -4,6 +4,8 @@
 #include <cuda_runtime.h>
 #include <torch/csrc/stable/accelerator.h>
 
+#include <algorithm>
+
 #include "torch.h"
 
 // Weak: it lives in libtorch_cuda, and this library also loads where there is none. (The stable
@@ -17,13 +19,21 @@ inline cudaStream_t current_stream(const Tensor& tensor) {
   STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr,
                   "a CUDA tensor, but this torch was built without CUDA");
   void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device(), &stream));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device(), &stream));
   return static_cast<cudaStream_t>(stream);
 }
 
-// STD_CUDA_CHECK would need libtorch_cuda.
+// STD_CUDA_CHECK would need libtorch_cuda. A refusal is forgotten once told: the next launch's
+// check would take it for its own.
 inline void check(cudaError_t error, const char* what) {
+  if (error != cudaSuccess) cudaGetLastError();
   STD_TORCH_CHECK(error == cudaSuccess, what, ": ", cudaGetErrorString(error));
+}
+
+inline int attribute(cudaDeviceAttr which, const Tensor& on, const char* name) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, which, on.get_device()), name);
+  return value;
 }
 
 // After every launch; a launch never synchronises.
@@ -41,14 +51,17 @@ inline void check_cuda(const Tensor& tensor, const Tensor& like, const char* nam
 template <class Argument>
 void launch_together(void (*kernel)(const Argument), const Argument& argument, int64_t blocks,
                      int threads, int shared_bytes, int most, const Tensor& on, const char* name) {
-  if (shared_bytes > 48 << 10)  // what a kernel gets without asking
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
+  // More shared memory than a kernel gets without asking: always the most there is, for the limit
+  // is the kernel's, and another thread's call, or one in the same graph, may need more than this
+  // one.
+  if (shared_bytes > 48 << 10)
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, on, name)),
           name);
-  int fit = 0, multiprocessors = 0;
+  int fit = 0;
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&fit, kernel, threads, shared_bytes), name);
-  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, on.get_device()),
-        name);
-  const int64_t room = int64_t{multiprocessors} * (fit < most ? fit : most);
+  const int64_t room =
+      int64_t{attribute(cudaDevAttrMultiProcessorCount, on, name)} * std::min(fit, most);
   STD_TORCH_CHECK(room > 0, name, ": not one block of this kernel fits on a multiprocessor");
   void* arguments[] = {const_cast<Argument*>(&argument)};
   check(cudaLaunchCooperativeKernel(kernel, static_cast<unsigned>(blocks < room ? blocks : room),
