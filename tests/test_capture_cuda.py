@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from gate_cases import CONFIG, copied, rules_for, state_for
 from test_frame_grid import arguments, make_batch
-from test_gate_ops import CONFIG, copied, rules_for, state_for
 from torch import Tensor
 
 pytestmark = pytest.mark.needs_cuda

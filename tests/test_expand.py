@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from gate_cases import CONFIG, rules_for, state_for
 from gate_videos import busy_video
 from hypothesis import given
 from hypothesis import strategies as st
-from test_gate_ops import CONFIG, rules_for, state_for
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 

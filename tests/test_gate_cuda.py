@@ -8,19 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from gate_videos import any_map, any_video, gate_settings, grids, noisy, pan, still, with_object
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from test_gate_ops import (
-    CONFIG,
+from gate_cases import (
+    APART,
     NAMES,
     STATE_NAMES,
     arguments,
+    call,
     copied,
-    rules_for,
-    state_for,
-    tubelets,
 )
+from gate_videos import any_map, any_video, gate_settings, grids, noisy, pan, still, with_object
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from patchgate import Gate, open_video
@@ -29,7 +27,6 @@ pytestmark = pytest.mark.needs_cuda
 
 op = torch.ops.patchgate.gate
 CLIPS = Path(__file__).parents[1] / "examples" / "clips"
-APART = {"search_radius": 0, "scene_cut": None, "hysteresis": None, "noise": None}
 
 
 def on_cuda(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -47,16 +44,6 @@ def assert_equals_cpu(args: tuple[Any, ...], pushes: int = 1) -> None:
         ):
             assert a.is_cuda, name
             assert torch.equal(a.cpu(), b), name
-
-
-def call(config: dict[str, Any], videos: list[Tensor], factors: Tensor | None = None) -> tuple:
-    """The op's arguments for videos ``[T, C, H, W]``."""
-    config = CONFIG | config
-    planes = tubelets(videos, config["temporal_patch"])
-    p = config["patch"] * config["merge"]
-    cells = planes.shape[-2] // p * (planes.shape[-1] // p)
-    state = state_for(planes, p, config["max_age"])
-    return (planes, *state, factors, *rules_for(config, cells))
 
 
 @given(st.data(), st.booleans())

@@ -5,10 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from gate_cases import (
+    APART,
+    NAMES,
+    STATE_NAMES,
+    call,
+    copied,
+)
 from gate_videos import any_map, any_video, gate_settings, grids, noisy, pan, still, with_object
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_gate_ops import CONFIG, NAMES, STATE_NAMES, copied, rules_for, state_for, tubelets
 from torch import Tensor
 
 from patchgate import open_video
@@ -18,9 +24,6 @@ module = pytest.importorskip("patchgate._emulated", reason="built only beside th
 
 op = torch.ops.patchgate.gate
 CLIPS = Path(__file__).parents[1] / "examples" / "clips"
-
-# Where cells have nothing to do with each other: the kernel that takes them through all frames.
-APART = {"search_radius": 0, "scene_cut": None, "hysteresis": None, "noise": None}
 
 
 def emulated(args: tuple[Any, ...], blocks: int, seed: int) -> list[Tensor]:
@@ -45,16 +48,6 @@ def assert_equals_cpu(
         ):
             assert a.dtype == b.dtype, name
             assert torch.equal(a, b), name
-
-
-def call(config: dict[str, Any], videos: list[Tensor], factors: Tensor | None = None) -> tuple:
-    """The op's arguments for videos ``[T, C, H, W]``."""
-    config = CONFIG | config
-    planes = tubelets(videos, config["temporal_patch"])
-    p = config["patch"] * config["merge"]
-    cells = planes.shape[-2] // p * (planes.shape[-1] // p)
-    state = state_for(planes, p, config["max_age"])
-    return (planes, *state, factors, *rules_for(config, cells))
 
 
 @given(st.data(), st.booleans())
