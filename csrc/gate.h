@@ -14,6 +14,7 @@ enum OnMotion : int64_t { kEncode = 0, kCamera = 1, kReuse = 2 };
 constexpr int32_t kAlways = INT32_MAX;    // a limit that every cost passes
 constexpr int32_t kUntested = INT32_MAX;  // the cost of a vector that was not tried
 constexpr int kQuartiles = 15;            // frames that the adaptive limit looks back
+constexpr int kMostSteps = 127;           // of a vector: it is told in 8 bits
 
 struct Vector {
   int dy, dx;
@@ -46,17 +47,42 @@ PG_HOST_DEVICE bool better(Match a, Match b) {
 }
 
 // What a vector costs in the search, in units of SAD: keeps noise from inventing motion.
-PG_HOST_DEVICE int32_t vector_price(int cell, Vector v) {
-  return ((cell * cell) >> 4) * magnitude(v);
+PG_HOST_DEVICE int32_t vector_price(int cell, Vector v, int precision = 1) {
+  return ((cell * cell) >> 4) * magnitude(v) / precision;
 }
 
-// A vector the search may use: not (0, 0), in reach, its block wholly inside the picture.
+// A vector the search may use: not (0, 0), in reach, its block wholly inside the picture. The
+// radius, the cell's corner (y, x), its side and the picture are in pixels.
 PG_HOST_DEVICE bool is_candidate(Vector v, int radius, int y, int x, int cell, int height,
-                                 int width) {
-  const bool in_reach = v.dy >= -radius && v.dy <= radius && v.dx >= -radius && v.dx <= radius;
-  const int top = y + v.dy, left = x + v.dx;
-  return in_reach && magnitude(v) > 0 && top >= 0 && left >= 0 && top + cell <= height &&
-         left + cell <= width;
+                                 int width, int precision = 1) {
+  const int reach = radius * precision, top = y * precision + v.dy, left = x * precision + v.dx;
+  return magnitude(v) > 0 && v.dy >= -reach && v.dy <= reach && v.dx >= -reach && v.dx <= reach &&
+         top >= 0 && left >= 0 && top <= (height - cell) * precision &&
+         left <= (width - cell) * precision;
+}
+
+// Quarters of a pixel, which are what the finest vectors count in.
+constexpr int kQuarters = 4;
+
+// The whole pixels by which a vector displaces token ids in a frame of this number. A fraction is
+// rounded up as often as it should be: always rounded alike, slow motion would leave them behind.
+PG_HOST_DEVICE int whole_steps(int steps, int precision, int64_t frame) {
+  const int up = frame % 4 == 0 ? 0 : frame % 4 == 1 ? 2 : frame % 4 == 2 ? 1 : 3;
+  return (steps * (kQuarters / precision) + up) >> 2;  // floor
+}
+
+PG_HOST_DEVICE Vector whole_vector(Vector v, int precision, int64_t frame) {
+  return {whole_steps(v.dy, precision, frame), whole_steps(v.dx, precision, frame)};
+}
+
+// The sample so many quarters of a pixel behind `here`, of six in a row: H.264's half samples
+// (ITU-T H.264, 8.4.2.2.1), quarters the rounded mean of the two nearest.
+PG_HOST_DEVICE int between(int a, int b, int here, int there, int e, int f, int quarters) {
+  if (quarters == 0) return here;
+  int half = (20 * (here + there) - 5 * (b + e) + (a + f) + 16) >> 5;
+  half = half < 0 ? 0 : half > 255 ? 255 : half;
+  if (quarters == 2) return half;
+  return ((quarters == 1 ? here : there) + half + 1) >> 1;
 }
 
 PG_HOST_DEVICE int32_t absolute_difference(uint8_t a, uint8_t b) { return a > b ? a - b : b - a; }

@@ -11,6 +11,7 @@ struct GateRules {
   int64_t radius, on_motion, cut;  // cut -1: off
   double hysteresis;               // negative: off
   bool adaptive;
+  int64_t precision;            // vectors count in 1 / precision pixels: 1, 2 or 4
   int64_t max_age;              // 0: off
   const double* threshold_map;  // [h, w] or null
 };

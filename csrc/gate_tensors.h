@@ -45,9 +45,11 @@ inline GateState gate_state(const GateShape& shape, const Tensor& picture, const
 // `map` is the op's threshold_map, contiguous.
 inline GateRules gate_rules(const GateShape& shape, const std::optional<Tensor>& map, int64_t limit,
                             int64_t texture, int64_t search_radius, int64_t on_motion, int64_t cut,
-                            double hysteresis, bool adaptive, int64_t max_age) {
-  STD_TORCH_CHECK(search_radius >= 0 && search_radius <= 127, "gate: search_radius ", search_radius,
-                  " must be 0..127");
+                            double hysteresis, bool adaptive, int64_t precision, int64_t max_age) {
+  STD_TORCH_CHECK(precision == 1 || precision == 2 || precision == 4, "gate: motion_precision ",
+                  precision, " must be 1, 2 or 4");
+  STD_TORCH_CHECK(search_radius >= 0 && search_radius <= kMostSteps / precision,
+                  "gate: search_radius ", search_radius, " must be 0..", kMostSteps / precision);
   if (map) {
     check_dense(*map, ScalarType::Double, 2, "gate: threshold_map");
     STD_TORCH_CHECK(map->numel() == shape.cells(), "gate: threshold_map has ", map->numel(),
@@ -60,6 +62,7 @@ inline GateRules gate_rules(const GateShape& shape, const std::optional<Tensor>&
           cut,
           hysteresis,
           adaptive,
+          precision,
           max_age,
           map ? const_data<double>(*map) : nullptr};
 }

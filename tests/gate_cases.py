@@ -41,6 +41,7 @@ def rules_for(config: dict[str, Any], cells: int) -> tuple[Any, ...]:
         -1 if cut is None else int(cut * cells),
         -1.0 if hysteresis is None else hysteresis,
         config["noise"] == "adaptive",
+        config["motion_precision"],
     )
 
 
@@ -53,7 +54,7 @@ def tubelets(videos: list[Tensor], f: int) -> Tensor:
 CONFIG: dict[str, Any] = {
     "threshold": 4, "search_radius": 3, "on_motion": "camera", "scene_cut": 0.8, "max_age": 4,
     "patch": 8, "merge": 1, "temporal_patch": 1, "sub_blocks": 2, "chroma": True,
-    "hysteresis": 0.5, "noise": "adaptive",
+    "hysteresis": 0.5, "noise": "adaptive", "motion_precision": 1,
 }  # fmt: skip
 # Where cells have nothing to do with each other: the kernel that takes them through all frames.
 APART = {"search_radius": 0, "scene_cut": None, "hysteresis": None, "noise": None}

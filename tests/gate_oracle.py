@@ -63,6 +63,7 @@ class Oracle:
     chroma: bool = True
     hysteresis: float | None = None
     noise: str | None = None
+    motion_precision: int = 1
     picture: Array | None = None  # [f, C, H, W]: the reference picture(s)
     ids: Array | None = None  # [H, W]: the token of every pixel
     births: list[int] = field(default_factory=list)  # the frame of every token

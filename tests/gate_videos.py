@@ -135,6 +135,7 @@ def gate_settings(draw: st.DrawFn, **fixed: Any) -> dict[str, Any]:
         "temporal_patch": draw(st.sampled_from([1, 1, 2])),
         "sub_blocks": sub_blocks,
         "chroma": draw(st.booleans()),
+        "motion_precision": 1,
         "hysteresis": draw(st.sampled_from([None, None, 0.5, 0.0, 0.9, 1.0])),
         "noise": draw(st.sampled_from([None, None, "adaptive"])),
     }

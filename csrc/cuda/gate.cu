@@ -29,7 +29,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate_cuda(
     const Tensor& clock, const Tensor& births, const Tensor& quartiles,
     const std::optional<Tensor>& threshold_map, int64_t cell, int64_t sub_block, int64_t limit,
     int64_t texture, int64_t search_radius, int64_t on_motion, int64_t cut, double hysteresis,
-    bool adaptive) {
+    bool adaptive, int64_t motion_precision) {
   check_devices(planes_, threshold_map,
                 {{&picture, "gate: picture"},
                  {&ids, "gate: ids"},
@@ -44,7 +44,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate_cuda(
   std::optional<Tensor> map;
   if (threshold_map) map = torch::stable::contiguous(*threshold_map);
   const GateRules rules = gate_rules(shape, map, limit, texture, search_radius, on_motion, cut,
-                                     hysteresis, adaptive, births.size(1));
+                                     hysteresis, adaptive, motion_precision, births.size(1));
   check_sizes(shape);
   const GateOutputs outputs(planes, shape);
   if (outputs.kind.numel() == 0) return outputs.tensors();

@@ -25,7 +25,7 @@ Results gate(const Array<uint8_t>& planes,  // [S, T, f, C, H, W]
              Array<int64_t> clock, Array<int64_t> births, Array<int32_t> quartiles,
              const std::optional<Array<double>>& threshold_map, int64_t cell, int64_t sub_block,
              int32_t limit, int32_t texture, int64_t radius, int64_t on_motion, int64_t cut,
-             double hysteresis, bool adaptive, unsigned blocks, uint32_t seed) {
+             double hysteresis, bool adaptive, int64_t precision, unsigned blocks, uint32_t seed) {
   const GateShape shape{planes.shape(0),
                         planes.shape(1),
                         planes.shape(2),
@@ -43,6 +43,7 @@ Results gate(const Array<uint8_t>& planes,  // [S, T, f, C, H, W]
                         cut,
                         hysteresis,
                         adaptive,
+                        precision,
                         births.shape(1),
                         threshold_map ? threshold_map->data() : nullptr};
   const std::vector<py::ssize_t> frames{planes.shape(0), planes.shape(1)};
@@ -79,7 +80,7 @@ void bind_gate_emulated(py::module_& m) {
         py::arg("births").noconvert(), py::arg("quartiles").noconvert(), py::arg("threshold_map"),
         py::arg("cell"), py::arg("sub_block"), py::arg("limit"), py::arg("texture"),
         py::arg("search_radius"), py::arg("on_motion"), py::arg("cut"), py::arg("hysteresis"),
-        py::arg("adaptive"), py::arg("blocks"), py::arg("seed"));
+        py::arg("adaptive"), py::arg("motion_precision"), py::arg("blocks"), py::arg("seed"));
 }
 
 }  // namespace patchgate

@@ -59,6 +59,7 @@ def _gate_fake(
     cut: int,
     hysteresis: float,
     adaptive: bool,
+    motion_precision: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     frames = planes.shape[:2]
     cells = (*frames, *source.shape[1:])

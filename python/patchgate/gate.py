@@ -28,7 +28,8 @@ class GateResult(NamedTuple):
     """
 
     kind: Tensor  # [.., T, h, w] uint8: 0 static, 1 moved, 2 changed
-    motion: Tensor  # [.., T, h, w, 2] int8: (dy, dx) in pixels from the cell to where it came from
+    motion: Tensor  # [.., T, h, w, 2] int8: (dy, dx) from the cell to where it came from, in steps
+    # of 1 / motion_precision pixels
     cost: Tensor  # [.., T, h, w] int32: of the vector used; changed: the least tested; first: -1
     source: Tensor  # [.., T, h, w] int64: the token that explains the cell, since the last reset
     is_key: Tensor  # [.., T] bool: every cell of the frame is encoded
@@ -61,7 +62,7 @@ class Gate:
     Args:
         threshold: mean absolute difference that still counts as equal, in grey levels of 255, over
             a sub-block; 0 is exact.
-        search_radius: reach of the block motion search in pixels, at most 127.
+        search_radius: reach of the block motion search in pixels, at most 127 / motion_precision.
         on_motion: what a moved cell is. ``"encode"``: changed. ``"camera"``: moved if it moves with
             the dominant motion, else changed. ``"reuse"``: moved.
         scene_cut: share of the cells that nothing explains above which a frame is encoded whole.
@@ -75,6 +76,9 @@ class Gate:
         noise: ``"adaptive"``: the limit follows the noise, up to twice ``threshold``.
         size: ``(H, W)`` of the grid in pixels; needed to push a ``FrameBatch``.
         fit: how a ``FrameBatch`` is brought to ``size``: ``"stretch"``, ``"crop"`` or ``"pad"``.
+        motion_precision: 1, 2 or 4: vectors to a whole, half or quarter of a pixel. Finer ones
+            follow pans, scrolling and zooms, which seldom move by whole pixels; the search takes
+            longer.
 
     Source: docs/gate.md; the idea is Gated Residual Tokenization (arXiv 2509.14199).
     """
@@ -95,6 +99,7 @@ class Gate:
         noise: Literal["adaptive"] | None = None,
         size: int | tuple[int, int] | None = None,
         fit: grid.Fit = "stretch",
+        motion_precision: Literal[1, 2, 4] = 1,
     ) -> None:
         settings = {name: value for name, value in locals().items() if name != "self"}
         self.settings = GateSettings(**settings)

@@ -14,6 +14,7 @@ OnMotion = Literal["encode", "camera", "reuse"]
 
 _ON_MOTION_CODE = {"encode": 0, "camera": 1, "reuse": 2}  # csrc/gate.h
 _MAX_CELL = 256  # pixels: sums of a cell's column must fit 16 bits
+_MAX_STEPS = 127  # of a vector: it is told in 8 bits
 _MAX_AGE = 1_000_000  # frames: the state holds one number for each
 
 
@@ -35,6 +36,7 @@ class GateSettings:
     noise: Literal["adaptive"] | None = None
     size: int | tuple[int, int] | None = None
     fit: Fit = "stretch"
+    motion_precision: Literal[1, 2, 4] = 1
 
     def __post_init__(self) -> None:
         checked_number("threshold", self.threshold, 0, 255, "grey levels")
@@ -45,8 +47,11 @@ class GateSettings:
         checked_choice("on_motion", self.on_motion, _ON_MOTION_CODE)
         checked_choice("noise", self.noise, (None, "adaptive"))
         checked_choice("fit", self.fit, get_args(Fit))
+        checked_count("motion_precision", self.motion_precision, 1, 4)
+        checked_choice("motion_precision", self.motion_precision, (1, 2, 4))
         if self.search_radius is not None:
-            checked_count("search_radius", self.search_radius, 0, 127)
+            most = _MAX_STEPS // self.motion_precision
+            checked_count("search_radius", self.search_radius, 0, most)
         if self.scene_cut is not None:
             checked_number("scene_cut", self.scene_cut, 0, 1, "of the cells")
         if self.max_age is not None:
@@ -100,4 +105,5 @@ class GateSettings:
             "cut": -1 if self.scene_cut is None else math.floor(self.scene_cut * cells),
             "hysteresis": -1.0 if self.hysteresis is None else float(self.hysteresis),
             "adaptive": self.noise == "adaptive",
+            "motion_precision": self.motion_precision,
         }

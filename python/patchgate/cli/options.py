@@ -65,6 +65,11 @@ class GateOptions:
         _option(_GATE, "'adaptive': the limit follows the camera's noise, up to twice "
                 "--threshold.", show_default="off", metavar="adaptive"),
     ] = None  # fmt: skip
+    motion_precision: Annotated[
+        int,
+        _option(_GATE, "Motion to a whole (1), half (2) or quarter (4) of a pixel: finer follows "
+                "pans and scrolling, and takes longer.", metavar="1|2|4"),
+    ] = 1  # fmt: skip
     size: Annotated[
         str,
         _option(_ENCODER, "The encoder's input, in pixels: one number for a square, or H,W.",

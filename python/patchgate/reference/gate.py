@@ -11,19 +11,21 @@ from torch import Tensor
 
 from patchgate.reference.gate_motion import (
     Rules,
+    Search,
     blocks_at,
     cell_corners,
     cost_of,
     dominant_motion,
     follow,
     paste_blocks,
-    search,
     textured,
 )
+from patchgate.subpixel import QUARTERS, blocks_between
 
 STATIC, MOVED, CHANGED = 0, 1, 2
 ENCODE, CAMERA, REUSE = 0, 1, 2
 ALWAYS = 2**31 - 1  # a limit that every cost passes
+ROUNDED_UP = (0, 2, 1, 3)  # quarters of a pixel that are added before rounding down, frame by frame
 
 
 @dataclass
@@ -56,14 +58,25 @@ def gate(
     cut: int,
     hysteresis: float,
     adaptive: bool,
+    motion_precision: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One push of frames through the gate; the state tensors are updated in place.
 
     ``cut`` is the number of cells above which a frame is a scene cut (-1: off), ``hysteresis`` a
-    factor on the limit (negative: off). Returns kind, motion, cost, source, is_key, limit.
+    factor on the limit (negative: off); vectors count in ``1 / motion_precision`` pixels. Returns
+    kind, motion, cost, source, is_key, limit.
     """
     rules = Rules(
-        cell, sub_block, limit, texture, search_radius, on_motion, cut, hysteresis, adaptive
+        cell,
+        sub_block,
+        limit,
+        texture,
+        search_radius,
+        on_motion,
+        cut,
+        hysteresis,
+        adaptive,
+        motion_precision,
     )
     grid = source.shape[1:]  # h, w
     frames = planes.shape[:2]  # S, T
@@ -117,7 +130,8 @@ def _classify(
     """kind ``[N]``, motion ``[N, 2]``, cost ``[N]`` of a frame that is not its stream's first."""
     static = zero <= limits
     least = zero.clone()  # [N] the least cost tested
-    best, best_cost = search(now, stream.picture, corners, ~static, rules)
+    search = Search(now, stream.picture, corners, rules)
+    best, best_cost = search.minima(~static)
     least = torch.minimum(least, best_cost)
     found = ~static & (best_cost <= limits)  # [N] the cell's own minimum passes
     kind = torch.where(static, STATIC, CHANGED)
@@ -131,7 +145,7 @@ def _classify(
     elif rules.on_motion == CAMERA:
         dominant = dominant_motion(best[found], static & textured(now, rules))
         moved, motion, cost, tested = follow(
-            now, stream.picture, corners, ~static, dominant, limits, rules
+            search, ~static, best, dominant, limits, rules.precision
         )
         least = torch.minimum(least, tested)
     kind[moved] = MOVED
@@ -139,7 +153,7 @@ def _classify(
 
     if rules.hysteresis >= 0:
         kind = _hysteresis(kind, cost, limits, stream.source.shape, rules.hysteresis)
-    kind = _expire(kind, motion, corners, stream, rules.cell)
+    kind = _expire(kind, motion, corners, stream, rules)
     motion = torch.where((kind == MOVED)[:, None], motion, 0)
     return kind, motion, torch.where(kind == CHANGED, least, cost)
 
@@ -173,7 +187,7 @@ def _hysteresis(
     return torch.where(beside & (cost > tight), CHANGED, kind)
 
 
-def _expire(kind: Tensor, motion: Tensor, corners: Tensor, stream: _Stream, cell: int) -> Tensor:
+def _expire(kind: Tensor, motion: Tensor, corners: Tensor, stream: _Stream, rules: Rules) -> Tensor:
     """max_age: a cell whose source was emitted that many frames ago is encoded anew."""
     max_age = stream.births.shape[0]
     if max_age == 0:
@@ -181,8 +195,19 @@ def _expire(kind: Tensor, motion: Tensor, corners: Tensor, stream: _Stream, cell
     # Token ids grow with time: the first id of the oldest frame that may live tells age.
     oldest = stream.births[(int(stream.clock[0]) + 1) % max_age]
     kept = torch.where((kind == MOVED)[:, None], motion, 0)
-    source = _vote(blocks_at(stream.ids, corners + kept, cell))
+    source = _vote(_id_blocks(stream, kept, corners, rules))
     return torch.where(source < oldest, CHANGED, kind)
+
+
+def _id_blocks(stream: _Stream, motion: Tensor, corners: Tensor, rules: Rules) -> Tensor:
+    """The token ids that every cell's vector brings, ``[N, p, p]``: by whole pixels.
+
+    A fraction is rounded up as often as it should be, frame by frame: always rounded alike, slow
+    motion would leave the ids behind.
+    """
+    up = ROUNDED_UP[int(stream.clock[0]) % QUARTERS]
+    whole = (motion * (QUARTERS // rules.precision) + up) // QUARTERS  # [N, 2]
+    return blocks_at(stream.ids, corners + whole, rules.cell)
 
 
 def _record_birth(stream: _Stream) -> None:
@@ -209,9 +234,10 @@ def _update(
     now: Tensor, kind: Tensor, motion: Tensor, corners: Tensor, stream: _Stream, rules: Rules
 ) -> Tensor:
     """Writes the reference picture, the token ids and the clock; returns the sources ``[N]``."""
-    cell, at = rules.cell, corners + motion
-    pixels = blocks_at(stream.picture, at, cell)  # [N, f, C, p, p]: all read the old picture
-    ids = blocks_at(stream.ids, at, cell).long()  # [N, p, p]
+    cell, at = rules.cell, corners * rules.precision + motion
+    # [N, f, C, p, p]: all read the old picture
+    pixels = blocks_between(stream.picture, at, cell, rules.precision)
+    ids = _id_blocks(stream, motion, corners, rules).long()  # [N, p, p]
     source = _vote(ids)
     changed = kind == CHANGED
     fresh = stream.clock[1] + changed.cumsum(0) - 1  # [N]

@@ -5,9 +5,12 @@ p cell side, b sub-block side.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from patchgate.subpixel import blocks_between
 
 UNTESTED = 2**31 - 1  # the cost of a vector that was not tried
 
@@ -23,6 +26,7 @@ class Rules:
     cut: int
     hysteresis: float
     adaptive: bool
+    precision: int = 1  # vectors count in 1 / precision pixels
 
 
 def cell_corners(h: int, w: int, cell: int, device: torch.device) -> Tensor:
@@ -55,10 +59,10 @@ def cost_of(a: Tensor, b: Tensor, sub_block: int) -> Tensor:
     return difference.sum((3, 5)).amax((1, 2, 3))
 
 
-def objective_of(now: Tensor, then: Tensor, vector: tuple[int, int], cell: int) -> Tensor:
-    """SAD of the whole luma cell plus the price of the vector, for blocks ``[n, f, C, p, p]``."""
-    sad = (now[:, :, 0].int() - then[:, :, 0].int()).abs().sum((1, 2, 3))
-    return sad + ((cell * cell) >> 4) * (abs(vector[0]) + abs(vector[1]))
+def objective_of(now: Tensor, then: Tensor, vector: Tensor, rules: Rules) -> Tensor:
+    """SAD of the whole luma cell plus the price of its vector, for blocks ``[n, f, C, p, p]``."""
+    sad = (now[:, :, 0].long() - then[:, :, 0].long()).abs().sum((1, 2, 3))  # [n]
+    return sad + ((rules.cell**2 >> 4) * vector.abs().sum(-1)) // rules.precision
 
 
 def candidates(radius: int) -> list[tuple[int, int]]:
@@ -73,31 +77,84 @@ def tie_order(vector: tuple[int, int]) -> tuple[int, int, int]:
     return abs(dy) + abs(dx), dy, dx
 
 
-def inside(at: Tensor, picture: Tensor, cell: int) -> Tensor:
+def inside(at: Tensor, picture: Tensor, rules: Rules) -> Tensor:
     """Which blocks at ``at [n, 2]`` lie wholly inside ``picture [.., H, W]``, ``[n]``."""
-    last = at.new_tensor(picture.shape[-2:]) - cell
+    last = (at.new_tensor(picture.shape[-2:]) - rules.cell) * rules.precision
     return ((at >= 0) & (at <= last)).all(-1)
 
 
-def search(
-    now: Tensor, picture: Tensor, corners: Tensor, wanted: Tensor, rules: Rules
-) -> tuple[Tensor, Tensor]:
-    """The vector of least objective of every wanted cell ``[N, 2]``, and its cost ``[N]``."""
-    best = torch.zeros_like(corners)
-    best_objective = torch.full_like(corners[:, 0], UNTESTED)
-    for vector in candidates(rules.search_radius):
-        at = corners + corners.new_tensor(vector)
-        legal = (wanted & inside(at, picture, rules.cell)).nonzero().flatten()
-        then = blocks_at(picture, at[legal], rules.cell)
-        objective = objective_of(now[legal], then, vector, rules.cell)
-        better = objective < best_objective[legal]
-        best_objective[legal[better]] = objective[better].long()
-        best[legal[better]] = corners.new_tensor(vector)
-    cost = torch.full_like(best_objective, UNTESTED)
-    tried = best_objective < UNTESTED
-    then = blocks_at(picture, (corners + best)[tried], rules.cell)
-    cost[tried] = cost_of(now[tried], then, rules.sub_block).long()
-    return best, cost
+class Search:
+    """Vectors tried on the cells of a frame, each of which may have its own."""
+
+    def __init__(self, now: Tensor, picture: Tensor, corners: Tensor, rules: Rules) -> None:
+        self._now, self._picture, self._rules = now, picture, rules
+        self._corners = corners * rules.precision  # [N, 2]
+
+    def legal(self, vector: Tensor) -> Tensor:
+        """Where ``vector [N, 2]`` (or ``[2]``) may be used, ``[N]`` bool."""
+        reach = self._rules.search_radius * self._rules.precision
+        near = (vector.abs() <= reach).all(-1) & (vector != 0).any(-1)
+        return near & inside(self._corners + vector, self._picture, self._rules)
+
+    def then(self, which: Tensor, vector: Tensor) -> Tensor:
+        """What the picture has for some cells ``[n]`` at their vectors, ``[n, f, C, p, p]``."""
+        at = self._corners[which] + vector
+        return blocks_between(self._picture, at, self._rules.cell, self._rules.precision)
+
+    def costs(self, which: Tensor, vector: Tensor) -> Tensor:
+        """``[n]`` of some cells ``[n]`` under their vectors ``[n, 2]``."""
+        then = self.then(which, vector)
+        return cost_of(self._now[which], then, self._rules.sub_block).long()
+
+    def objectives(self, which: Tensor, vector: Tensor) -> Tensor:
+        """``[n]``, of the same."""
+        then = self.then(which, vector)
+        return objective_of(self._now[which], then, vector, self._rules)
+
+    def minima(self, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """The vector of least objective of every wanted cell ``[N, 2]``, and its cost ``[N]``."""
+        precision = self._rules.precision
+        best = Best(self._corners)
+        for vector in candidates(self._rules.search_radius):
+            self._offer(best, wanted, self._corners.new_tensor(vector) * precision)
+        step = precision // 2
+        while step:  # around each cell's own: halves, then quarters
+            centre = best.vector.clone()
+            tried = best.objective < UNTESTED
+            for dy, dx in candidates(1):
+                self._offer(best, wanted & tried, centre + step * centre.new_tensor((dy, dx)))
+            step //= 2
+        cost = torch.full_like(best.objective, UNTESTED)
+        tried = (best.objective < UNTESTED).nonzero().flatten()
+        cost[tried] = self.costs(tried, best.vector[tried])
+        return best.vector, cost
+
+    def _offer(self, best: "Best", wanted: Tensor, vector: Tensor) -> None:
+        vector = vector.expand_as(self._corners)
+        which = (wanted & self.legal(vector)).nonzero().flatten()
+        best.take(which, vector[which], self.objectives(which, vector[which]))
+
+
+class Best:
+    """Of every cell, the vector of least objective so far; ties in the tie order."""
+
+    def __init__(self, corners: Tensor) -> None:
+        self.vector = torch.zeros_like(corners)  # [N, 2]
+        self.objective = torch.full_like(corners[:, 0], UNTESTED)  # [N]
+
+    def take(self, which: Tensor, vector: Tensor, objective: Tensor) -> Tensor:
+        """Offers vectors ``[n, 2]`` to some cells ``[n]``; which of them took theirs, ``[n]``."""
+        old, own = self.vector[which], self.objective[which]
+        better = (objective < own) | ((objective == own) & _precedes(vector, old))
+        self.vector[which[better]] = vector[better]
+        self.objective[which[better]] = objective[better]
+        return better
+
+
+def _precedes(a: Tensor, b: Tensor) -> Tensor:
+    """Which vectors ``a [n, 2]`` win a tie against ``b [n, 2]``."""
+    (far, dy, dx), (far_b, dy_b, dx_b) = ((v.abs().sum(-1), *v.unbind(-1)) for v in (a, b))
+    return (far < far_b) | ((far == far_b) & ((dy < dy_b) | ((dy == dy_b) & (dx < dx_b))))
 
 
 def textured(now: Tensor, rules: Rules) -> Tensor:
@@ -116,32 +173,39 @@ def dominant_motion(found: Tensor, still: Tensor) -> tuple[int, int]:
     return min(votes, key=lambda vector: (-votes[vector], *tie_order(vector)))
 
 
+class Followed(NamedTuple):
+    """What came of trying the camera's motion on cells."""
+
+    moved: Tensor  # [N] bool: one of the vectors passes
+    motion: Tensor  # [N, 2] the passing one of least objective
+    cost: Tensor  # [N] of it
+    least: Tensor  # [N] the least cost tested
+
+
 def follow(
-    now: Tensor,
-    picture: Tensor,
-    corners: Tensor,
+    search: Search,
     wanted: Tensor,
+    own: Tensor,
     dominant: tuple[int, int],
     limits: Tensor,
-    rules: Rules,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of the vectors within one pixel of the dominant one, the passing one of least objective.
+    precision: int,
+) -> Followed:
+    """The nine vectors within one step of the dominant one, and a cell's minimum ``own [N, 2]``.
 
-    Returns which cells have one ``[N]``, it ``[N, 2]``, its cost ``[N]``, the least cost tested.
+    The minimum only where it is within a pixel of the dominant one.
     """
-    motion = torch.zeros_like(corners)
-    best = torch.full_like(corners[:, 0], UNTESTED)
-    cost, least = best.clone(), best.clone()
-    near = {(dominant[0] + dy, dominant[1] + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)}
-    for vector in [v for v in candidates(rules.search_radius) if v in near]:
-        at = corners + corners.new_tensor(vector)
-        legal = (wanted & inside(at, picture, rules.cell)).nonzero().flatten()
-        then = blocks_at(picture, at[legal], rules.cell)
-        tested = cost_of(now[legal], then, rules.sub_block).long()
-        least[legal] = torch.minimum(least[legal], tested)
-        objective = objective_of(now[legal], then, vector, rules.cell)
-        better = (tested <= limits[legal]) & (objective < best[legal])
-        chosen = legal[better]
-        best[chosen], cost[chosen] = objective[better].long(), tested[better]
-        motion[chosen] = corners.new_tensor(vector)
-    return best < UNTESTED, motion, cost, least
+    centre = own.new_tensor(dominant)
+    best = Best(own)
+    cost = torch.full_like(best.objective, UNTESTED)
+    least = cost.clone()
+    near = [centre + own.new_tensor((dy, dx)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    beside = wanted & ((own - centre).abs() <= precision).all(-1)
+    for vector, asked in [*((v.expand_as(own), wanted) for v in near), (own, beside)]:
+        which = (asked & search.legal(vector)).nonzero().flatten()
+        tested = search.costs(which, vector[which])
+        least[which] = torch.minimum(least[which], tested)
+        passing = tested <= limits[which]
+        which, tested = which[passing], tested[passing]
+        took = best.take(which, vector[which], search.objectives(which, vector[which]))
+        cost[which[took]] = tested[took]
+    return Followed(best.objective < UNTESTED, best.vector, cost, least)
