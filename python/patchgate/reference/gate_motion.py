@@ -190,15 +190,16 @@ def follow(
     limits: Tensor,
     precision: int,
 ) -> Followed:
-    """The nine vectors within one step of the dominant one, and a cell's minimum ``own [N, 2]``.
+    """The dominant vector, or those within a pixel of it if they are whole, and a cell's own.
 
-    The minimum only where it is within a pixel of the dominant one.
+    ``own [N, 2]``, the minimum of its search, only where it is within a pixel of the dominant one.
     """
     centre = own.new_tensor(dominant)
     best = Best(own)
     cost = torch.full_like(best.objective, UNTESTED)
     least = cost.clone()
-    near = [centre + own.new_tensor((dy, dx)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    span = (-1, 0, 1) if precision == 1 else (0,)
+    near = [centre + own.new_tensor((dy, dx)) for dy in span for dx in span]
     beside = wanted & ((own - centre).abs() <= precision).all(-1)
     for vector, asked in [*((v.expand_as(own), wanted) for v in near), (own, beside)]:
         which = (asked & search.legal(vector)).nonzero().flatten()
