@@ -120,7 +120,12 @@ def test_the_report_of_inspect_has_none(tmp_path):
     [
         (["--policy", "f2d"], 2, "f2c"),
         (["--policy", "f2c", "--strict"], 2, "one way only"),
-        (["--policy", "f2c", "--frames", "4"], 1, "Frames.rel"),
+        (
+            ["--policy", "f2c", "--frames", "4"],
+            2,
+            "f2c needs a query's score of each frame: --scores",
+        ),
+        (["--policy", "maxinfo", "--frames", "4"], 2, "--features F.npy"),
         (["--tokens", "100", "--grid", "mine"], 2, "expected own"),
         (["--tokens", "100", "--grid", "qwen3-vl", "--rounding", "mine"], 2, "rounding"),
         (["-o", "plan.png"], 2, ".html"),

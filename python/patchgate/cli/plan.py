@@ -28,6 +28,7 @@ from patchgate.policies import (
     tokenize_with_statistics,
 )
 from patchgate.policies.grids import Grid, Rounding
+from patchgate.policies.registry import Named
 
 _PIXELS = {"delta", "keep", "motion", "cut", "sharp"}  # what only decoding tells
 _GRIDS: dict[str, Callable[[int, int, Rounding], Grid]] = {
@@ -40,6 +41,10 @@ _COLUMNS = 72  # of the drawn timeline
 _LEVELS = "·▁▂▃▄▅▆▇█"
 _PAGES = (".html", ".htm")
 _MOST_LISTED = 12
+_FILES = {
+    "rel": "a query's score of each frame: --scores S.npy",
+    "feat": "features of each frame: --features F.npy",
+}
 
 
 @app.command()
@@ -88,6 +93,7 @@ def plan(
 ) -> dict[str, Any]:  # fmt: skip
     """Say which frames a policy would look at, in what detail, and what they cost."""
     named = _policy(policy, strict)
+    _check_given(policy, named, {"rel": scores, "feat": features})
     wanted, options = gate.gate(), read.apply()
     if output is not None and output.suffix.lower() not in _PAGES:
         raise typer.BadParameter(f"--output: expected a name that ends in .html; got {output}")
@@ -113,6 +119,13 @@ def _policy(name: str, strict: bool) -> Any:
         having = ", ".join(n for n, p in POLICIES.items() if p.has_strict)
         raise typer.BadParameter(f"--strict: {name} has one way only; it is for {having}")
     return POLICIES[name]
+
+
+def _check_given(policy: str, named: Named, files: dict[str, Path | None]) -> None:
+    """Before the video is decoded: what only the user can bring."""
+    for name in named.needs:
+        if name in files and files[name] is None:
+            raise typer.BadParameter(f"--policy: {policy} needs {_FILES[name]}")
 
 
 def _grid(name: str, rounding: str, video: str, gate: Gate) -> Grid:
