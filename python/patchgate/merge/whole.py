@@ -38,9 +38,9 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
         delta, head, memory: tokens join only within a semantic scene: see ``scenes``. None: across
             cuts as well. ``memory`` is also how many earlier tokens of its cell a token may join.
         reach: cells. A token may join one that the frame before showed so far down and across.
-        agreement: of the tokens that become one, those count in the mean that are no further from
-            the one nearest to the mean of all than this share of its length: where a budget joins
-            a 3 and an 8, one of them stays legible. None: all count.
+        agreement: a share of a token's length. If a token that becomes one with others is further
+            than this from their mean, only those count that are no further from the one nearest to
+            it: where a budget joins a 3 and an 8, one of them stays legible. None: all count.
         every_frame: of every frame that has tokens, one stays, for models that take no empty one.
         window: frames. None: all are seen at once. A number: causal, what comes out of each window
             depends on it and on what was handed out before (``MergeStream`` does the same live).
