@@ -22,8 +22,8 @@ Letters: T frames, h w cells, N = h * w, D features.
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, get_args
 
 import harness
 import torch
@@ -37,6 +37,7 @@ from reading.rivals import Encoded, OnFeatures, Rival, traced
 from reading.scenes import SCENES
 from reading.score import Row, grouped, interval, total
 from reading.trial import Task, fewer, rows_of
+from reading.truth import Split
 from reading.viewers import load
 from torch import Tensor
 
@@ -98,10 +99,10 @@ def every_cell(features: Tensor, grid: tuple[int, int], fps: float) -> VideoToke
     )
 
 
-def of_clip(task: Task) -> list[Row]:
+def of_clip(split: Split, task: Task) -> list[Row]:
     """All rows of one clip, in a worker."""
     viewer = reader()
-    film = footage(task.scene, "test", task.seed, viewer.size, task.seconds)
+    film = footage(task.scene, split, task.seed, viewer.size, task.seconds)
     questions = fewer(ask(film.truth, task.seed))
     methods = [Thinned(family, share) for share in SHARES for family in (OURS, *GATED, *PEERS)]
     return list(rows_of(viewer, film, questions, methods))
@@ -136,15 +137,17 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=2, help="of each scene")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each clip")
     parser.add_argument("--scenes", nargs="+", choices=tuple(SCENES), default=tuple(SCENES))
+    parser.add_argument("--split", choices=get_args(Split), default="test", help="of the clips")
     parser.add_argument("--processes", type=int, default=2)
     wanted = parser.parse_args()
     tasks = [Task(scene, seed, wanted.seconds)
              for scene in wanted.scenes for seed in range(wanted.clips)]  # fmt: skip
-    rows = list(spread(of_clip, tasks, wanted.processes, "clips"))
+    rows = list(spread(partial(of_clip, wanted.split), tasks, wanted.processes, "clips"))
     lines = [*table(rows, lambda r: r.group), *table(rows, lambda r: "all")]
     for line in lines:
         print(*line.values(), sep="  ")
-    harness.save("merge_reading", lines)
+    if wanted.split == "test":
+        harness.save("merge_reading", lines)
 
 
 if __name__ == "__main__":
