@@ -20,7 +20,7 @@ def groups(seed: int, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
 
 @settings(max_examples=50)
 @given(st.integers(0, 10_000), st.integers(1, 30), st.sampled_from([0.0, 0.3, 1.0, 5.0]))
-def test_members_count_that_are_near_the_middle_one(seed, tokens, agreement) -> None:
+def test_all_count_if_near_the_mean_else_those_near_the_middle_one(seed, tokens, agreement) -> None:
     features, weight, root = groups(seed, tokens)
     got = agreeing(features, weight, root, agreement)
     for own in root.unique().tolist():
@@ -29,8 +29,16 @@ def test_members_count_that_are_near_the_middle_one(seed, tokens, agreement) -> 
         mean = (sizes[:, None] * rows).sum(0) / sizes.sum()
         away = (rows - mean).norm(dim=1)
         middle = rows[(away <= away.min() * 1.001).nonzero()[0, 0]]
-        counts = (rows - middle).norm(dim=1) <= agreement * middle.norm()
-        assert torch.equal(got[member], sizes * counts)
+        limit = agreement * middle.norm()
+        counts = (rows - middle).norm(dim=1) <= limit
+        assert torch.equal(got[member], sizes if away.max() <= limit else sizes * counts)
+
+
+def test_a_mean_that_serves_both_is_taken_of_two_that_differ() -> None:
+    features = torch.tensor([[10.0, 0], [10, 5], [10, 0], [0, 10]])
+    root, weight = torch.tensor([0, 0, 2, 2]), torch.tensor([1.0, 1, 2, 1]).double()
+    assert agreeing(features, weight, root, 0.3).tolist() == [1, 1, 2, 0]
+    assert agreeing(features, weight, root, 0.2).tolist() == [1, 0, 2, 0]
 
 
 def test_tokens_on_their_own_always_count() -> None:

@@ -60,6 +60,29 @@ def test_features_that_are_no_numbers_are_named(value: float, token: int, window
         merge(tokens, threshold=0.1, window=window)
 
 
+@pytest.mark.parametrize(
+    "dtype", [torch.complex64, torch.bool, torch.float8_e4m3fn, torch.float8_e5m2]
+)
+def test_features_without_means_are_refused(dtype: torch.dtype) -> None:
+    tokens = random_tokens()
+    tokens.features = tokens.features.to(dtype)
+    expected = "float32, float64, bfloat16, float16 or integers"
+    with pytest.raises(TypeError, match=rf"expected features that are {expected}, got {dtype}"):
+        merge(tokens, budget=40)
+
+
+@pytest.mark.parametrize("window", [None, 5])
+def test_a_grid_is_kept_twice_or_not_at_all(window: int | None) -> None:
+    tokens = random_tokens()
+    message = r"keep_grid: .* one block of 2 x 2; cell \(\d, \d\) of frame \d+ was merged before"
+    with pytest.raises(ValueError, match=message):
+        merge(merge(tokens, threshold=1e9), ratio=1.0, keep_grid=True, window=window)
+    blocks = merge(tokens, budget=20, keep_grid=True)
+    assert len(merge(blocks, threshold=1e9, keep_grid=True, window=window)) == 6
+    with pytest.raises(ValueError, match="one block of 1 x 1"):
+        merge(blocks, ratio=1.0, keep_grid=True, spatial=False, window=window)
+
+
 @pytest.mark.parametrize(("ratio", "count", "left"), [(0.07, 100, 7), (0.1, 3, 1), (0.071, 100, 8)])
 def test_a_share_that_is_whole_is_not_rounded_up(ratio: float, count: int, left: int) -> None:
     kept = torch.ones(1, 1, count, dtype=torch.bool)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from merge_cases import random_tokens
 from test_merge import check
-from test_merge_scenes import shots
+from test_merge_scenes import N, shots
 
 from patchgate import MergeStream, TokenChunk, VideoTokens, merge
 from patchgate.merge.stream import joined, split
@@ -51,7 +51,8 @@ def test_what_comes_out_does_not_depend_on_what_comes_later(asked) -> None:
     early = joined(stream.push(first))
     other = rest._replace(features=rest.features * 9)
     assert stream.push(other)
-    got, _ = split(chunk_of(merge(tokens, window=5, **asked)), 10)
+    got, _ = split(chunk_of(merge(tokens, window=5, **asked)), len(early.kind))
+    assert len(early.kind) >= 5
     for name in TokenChunk._fields:
         assert torch.equal(getattr(early, name), getattr(got, name)), name
 
@@ -95,6 +96,64 @@ def test_chunks_that_do_not_follow_are_refused() -> None:
         stream.push(first)
     with pytest.raises(TypeError, match="chunk: expected a TokenChunk, got VideoTokens"):
         stream.push(tokens)
+
+
+@every_setting
+@pytest.mark.parametrize("waiting", [0, 2, 4])
+def test_a_push_that_fails_leaves_the_stream_as_it_was(asked, waiting: int) -> None:
+    tokens = random_tokens(t=15)
+    whole = merge(tokens, window=4, **asked)
+    stream = MergeStream(window=4, **asked)
+    first, rest = split(chunk_of(tokens), waiting)
+    out = stream.push(first)
+    broken = rest._replace(features=rest.features.clone())
+    broken.features[rest.frame == 9] = torch.nan  # in the last of several windows
+    for _ in range(2):
+        with pytest.raises(ValueError, match="expected finite features"):
+            stream.push(broken)
+    got = joined([*out, *stream.push(rest), *stream.flush()])
+    for name in TokenChunk._fields:
+        assert torch.equal(getattr(got, name), getattr(whole, name)), name
+
+
+def test_what_waited_before_a_push_that_failed_comes_with_the_flush() -> None:
+    tokens = shots(0, 1, length=3)
+    first, rest = split(chunk_of(tokens), 2)
+    stream = MergeStream(window=6, budget=N, per="frame", spatial=False)
+    assert stream.push(first) == []
+    with pytest.raises(ValueError, match="expected finite features"):
+        stream.push(rest._replace(features=rest.features * torch.nan))
+    (done,) = stream.flush()
+    assert len(done.kind) == 2
+    assert stream.flush() == []
+
+
+def test_frames_that_cannot_be_merged_at_the_end_still_wait() -> None:
+    stream = MergeStream(window=4, budget=2, per="frame", spatial=False)
+    assert stream.push(split(chunk_of(shots(0)), 1)[0]) == []
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"budget: of 12 tokens at most 0 can join another"):
+            stream.flush()
+
+
+@pytest.mark.parametrize("cuts", [[], [1] * 23, [10, 1, 3]])
+def test_a_second_that_fits_into_a_window_is_not_cut(cuts: list[int]) -> None:
+    """The budget of the second second is wanted by what its cut at frame 16 brings, too."""
+    tokens = shots(0, 1, 2, length=8)  # of 10 frames a second
+    asked = {"budget": 2, "per": "second", "window": 12}
+    got, whole = streamed(tokens, cuts, **asked), merge(tokens, **asked)
+    for name in TokenChunk._fields:
+        assert torch.equal(getattr(got, name), getattr(whole, name)), name
+    assert got.frame.div(10, rounding_mode="floor").bincount().tolist() == [2, 2, 2]
+    assert torch.equal(whole.source[:10], merge(tokens, **{**asked, "window": 10}).source[:10])
+
+
+def test_a_second_longer_than_a_window_may_be_used_up_before_a_cut() -> None:
+    tokens = shots(0, 1, length=8)
+    asked = {"budget": 2, "per": "second", "window": 4}
+    with pytest.raises(ValueError, match=r"budget: .* delta=None joins tokens of different scenes"):
+        merge(tokens, **asked)
+    assert len(merge(tokens, delta=None, **asked)) == 4
 
 
 def test_an_end_without_frames_is_nothing() -> None:

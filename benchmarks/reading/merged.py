@@ -7,6 +7,7 @@ Letters: T frames, h w cells, N = h * w, K kept cells, D features.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -42,17 +43,17 @@ class Merged(Rival):
         return [merged(seen, max(1, int(self.value * frames * h * w)))]
 
 
-def merged(seen: Seen, tokens: int) -> Trace:
-    """What our default gate keeps, in no more tokens than these."""
-    kept = gated(seen)
+def merged(seen: Seen, tokens: int, **changes: Any) -> Trace:
+    """What our gate keeps, with changes to its default, in no more tokens than these."""
+    kept = gated(seen, **changes)
     if len(kept) > tokens:
         kept = patchgate.merge(kept, budget=tokens)
     return Encoded(kept.kind, kept.motion, kept.dense().flatten(1, 2))
 
 
-def gated(seen: Seen) -> VideoTokens:
-    """The dense tower's features of what our default gate keeps."""
-    result = Gate(**ours().settings).push(seen.planes)
+def gated(seen: Seen, **changes: Any) -> VideoTokens:
+    """The dense tower's features of what our gate keeps, with changes to its default."""
+    result = Gate(**ours(**changes).settings).push(seen.planes)
     changed = result.kind == CHANGED  # [T, h, w]
     frame, row, column = changed.nonzero().unbind(1)  # [K] each
     counts = changed.flatten(1).sum(1)

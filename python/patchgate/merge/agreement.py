@@ -1,7 +1,9 @@
 """Which members of a group its mean is made of.
 
-A tight budget joins tokens that do not say the same. The mean of a 3 and an 8 is neither: it is the
-members that agree with the one in the middle whose mean says something.
+A tight budget joins tokens that do not say the same. Where the mean of all is near to every one of
+them, it serves them all: of two that differ by a little it is half as far from either as they are
+from each other. The mean of a 3 and an 8 is neither: then it is the members that agree with the one
+in the middle whose mean says something.
 
 Letters: K tokens, G groups, M members of groups of several, D features.
 """
@@ -16,12 +18,15 @@ _TIE = 1.001
 
 
 def agreeing(features: Tensor, weight: Tensor, root: Tensor, agreement: float) -> Tensor:
-    """The weights ``[K]``, 0 for members that are unlike the one nearest to their group's mean (the
-    first of those that are a thousandth further at most).
+    """The weights ``[K]``; 0 for members that do not count.
+
+    The middle one of a group is the one nearest to its mean (the first of those that are a
+    thousandth further at most). If no member is further from the mean than ``agreement`` times the
+    middle one's length, all count; else those that are no further than that from the middle one.
 
     Args:
         features: ``[K, D]`` float32. weight: ``[K]`` float64. root: ``[K]`` int64.
-        agreement: members count up to this distance, as a share of the middle one's length.
+        agreement: a share of the middle one's length.
     """
     _, number = numbering(root)
     several = number.bincount() > 1  # [G]
@@ -39,12 +44,11 @@ def agreeing(features: Tensor, weight: Tensor, root: Tensor, agreement: float) -
     middle.scatter_reduce_(0, number[nearest], nearest, "amin")
     middle[~several] = 0
     length = torch.linalg.vector_norm(features[middle.to(features.device)], dim=1).cpu()  # [G]
-    # Members so near to the mean are near enough to the middle: no need to look.
-    near = agreement * length / 2
-    far = distance.new_zeros(groups).scatter_reduce_(0, number[member], distance, "amax")
-    doubtful = member[(far > near)[number[member]]]
+    limit = agreement * length  # [G]
+    furthest = distance.new_zeros(groups).scatter_reduce_(0, number[member], distance, "amax")
+    doubtful = member[(furthest > limit)[number[member]]]
     apart = _distances(features, doubtful, features, middle[number[doubtful]])
-    unlike = doubtful[apart > agreement * length[number[doubtful]]]
+    unlike = doubtful[apart > limit[number[doubtful]]]
     return weight.index_fill(0, unlike, 0.0)
 
 

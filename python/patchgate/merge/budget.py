@@ -26,8 +26,13 @@ class Need(NamedTuple):
     exact: bool  # so many, not fewer
 
 
+def seconds(pts_seconds: Tensor, origin: float) -> Tensor:
+    """The second that each frame is in, ``[T]`` int64, counted from ``origin``."""
+    return (pts_seconds - origin + _ROUNDING).floor().long()
+
+
 class Purse:
-    """The budgets of window after window. A second may lie in several of them."""
+    """The budgets of window after window. A long second may lie in several of them."""
 
     def __init__(self, settings: MergeSettings) -> None:
         self._settings = settings
@@ -65,7 +70,7 @@ class Purse:
         self._check_clock(pts_seconds)
         if self._origin is None:
             self._origin = float(pts_seconds[0])
-        second = (pts_seconds - self._origin + _ROUNDING).floor().long()
+        second = seconds(pts_seconds, self._origin)
         self._first, self._last = int(second[0]), int(second[-1])
         # Numbered one after the other: a clock may jump by years.
         return second.unique_consecutive(return_inverse=True)[1]

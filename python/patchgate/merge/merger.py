@@ -7,7 +7,8 @@ over from before come first.
 Letters: T frames, h w cells, K rows, C of them carried over, Q = K - C, D features, B bins.
 """
 
-from typing import NamedTuple
+import copy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -18,7 +19,14 @@ from patchgate.merge.budget import Purse
 from patchgate.merge.plan import plan
 from patchgate.merge.scenes import Head, SceneTracker, Step
 from patchgate.merge.settings import MergeSettings
-from patchgate.merge.window import Window, checked_features, concatenated, means, numbering
+from patchgate.merge.window import (
+    Window,
+    check_blocks,
+    checked_features,
+    concatenated,
+    means,
+    numbering,
+)
 from patchgate.pipeline import TokenChunk
 
 
@@ -54,6 +62,12 @@ class Merger:
         self._carried = Carried(rows, frame, cell, torch.zeros_like(frame), names)
         self._titles, self._handed_out = names, len(rows)
 
+    def copy(self) -> Self:
+        """One that goes on from here: what it is given is nothing to this one."""
+        other = copy.copy(self)  # tensors are replaced, not written to
+        other._scenes, other._purse = self._scenes.copy(), copy.copy(self._purse)
+        return other
+
     def merge(self, chunk: TokenChunk) -> TokenChunk:
         """The next frames, merged.
 
@@ -61,6 +75,8 @@ class Merger:
             chunk: its tokens' names follow those of the chunk before.
         """
         window = self._window(chunk)
+        if self._settings.keep_grid:
+            check_blocks(window, chunk.kind, self._settings.block, self.frames)
         root = plan(window, self._purse.need(window, chunk.pts_seconds), self._settings)
         return self._finish(chunk, window, root)
 

@@ -7,8 +7,8 @@ Letters: T frames, S scenes, h w cells, K tokens, D features, V outcomes of a di
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -133,6 +133,11 @@ class SceneTracker:
             self.current.picture = picture
             steps.append(Step(self.scene, self.current.label, begins, self.returned))
         return steps
+
+    def copy(self) -> Self:
+        """One that goes on from here: what it follows is nothing to this one."""
+        current = None if self.current is None else replace(self.current)
+        return replace(self, current=current, over=list(self.over))
 
     def pictures(self) -> list[Tensor]:
         """What scenes that are over showed last, as far as it is remembered: ``[h, w]`` each."""

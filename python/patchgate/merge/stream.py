@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from torch import Tensor
+
+from patchgate.merge.budget import seconds
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeSettings
@@ -16,8 +19,13 @@ class MergeStream:
 
     A window's tokens join each other or, unchanged, tokens that were handed out before: what the
     last frame showed, and what the last ``memory`` scenes showed last. What comes out does not
-    depend on how the frames were cut into chunks. Memory: a window's frames and tokens, ``memory +
-    2`` pictures' worth of tokens, and 8 bytes for every token that ever came in.
+    depend on how the frames were cut into chunks. With a budget ``per="second"`` a window holds as
+    many whole seconds as it has room for, and the frame after it must have come. Memory: a window's
+    frames and tokens, ``memory + 2`` pictures' worth of tokens, and 8 bytes for every token that
+    ever came in.
+
+    A call that fails leaves the stream as it was before it: what its chunk should have been may be
+    pushed, or the stream flushed.
 
     Args:
         head: as for ``scenes``.
@@ -31,8 +39,9 @@ class MergeStream:
         wanted = MergeSettings(**settings)
         if wanted.window is None:
             raise ValueError("window: expected a number of frames, got None")
-        self._width, self._merger = wanted.window, Merger(wanted, head)
+        self._settings, self._merger = wanted, Merger(wanted, head)
         self._waiting: TokenChunk | None = None
+        self._origin: float | None = None  # seconds: the first frame's time
 
     def push(self, chunk: TokenChunk) -> list[TokenChunk]:
         """The next frames. Returns the windows that are done, with new token numbers.
@@ -40,15 +49,18 @@ class MergeStream:
         Raises:
             TypeError: no TokenChunk.
             ValueError: frames that do not follow those before; features that are not finite; a
-                budget below what the links allow. The stream cannot go on after that.
+                budget below what the links allow.
         """
         self._check(chunk)
         waiting = chunk if self._waiting is None else joined([self._waiting, chunk])
-        done = []
-        while len(waiting.kind) >= self._width:
-            first, waiting = split(waiting, self._width, self._merger.frames)
-            done.append(self._merger.merge(first))
-        self._waiting = waiting
+        if not len(waiting.kind):
+            return []
+        origin = float(waiting.pts_seconds[0]) if self._origin is None else self._origin
+        merger, done = self._merger.copy(), []
+        while frames := ready(waiting.pts_seconds, origin, self._settings):
+            first, waiting = split(waiting, frames, merger.frames)
+            done.append(merger.merge(first))
+        self._merger, self._waiting, self._origin = merger, waiting, origin
         return done
 
     def _check(self, chunk: TokenChunk) -> None:
@@ -64,18 +76,48 @@ class MergeStream:
             )
 
     def flush(self) -> list[TokenChunk]:
-        """The frames that still wait: the video ends here."""
-        waiting, self._waiting = self._waiting, None
-        return [self._merger.merge(waiting)] if waiting is not None and len(waiting.kind) else []
+        """The frames that still wait: the video ends here.
+
+        Raises:
+            ValueError: as ``push``, of these frames.
+        """
+        if self._waiting is None or not len(self._waiting.kind):
+            return []
+        merger = self._merger.copy()
+        done = [merger.merge(self._waiting)]
+        self._merger, self._waiting = merger, None
+        return done
 
 
-def windows(chunk: TokenChunk, width: int | None) -> list[TokenChunk]:
-    """The frames of a video, so many at a time; None: all at once."""
+def ready(pts_seconds: Tensor, origin: float, settings: MergeSettings) -> int:
+    """How many of the frames that wait are a window, whatever comes after them; 0: more must come.
+
+    Two windows that share a second share its budget. The first cannot know what the second will
+    need: it may use all of it up. So none is cut in two that fits into a window.
+
+    Args:
+        pts_seconds: ``[T]`` float64. origin: from which seconds are counted.
+    """
+    width, frames = settings.window, len(pts_seconds)
+    if width is None or frames < width:
+        return 0
+    if settings.per != "second":
+        return width
+    if frames == width:
+        return 0  # the next frame tells whether a second ends here
+    ends = seconds(pts_seconds[: width + 1], origin).diff().nonzero().flatten() + 1
+    return int(ends[-1]) if len(ends) else width
+
+
+def windows(chunk: TokenChunk, settings: MergeSettings) -> list[TokenChunk]:
+    """The frames of a video, some at a time."""
     found: list[TokenChunk] = []
-    while width is not None and len(chunk.kind) > width:
-        first, chunk = split(chunk, width, len(found) * width)
+    origin, before = float(chunk.pts_seconds[0]), 0
+    while frames := ready(chunk.pts_seconds, origin, settings):
+        first, chunk = split(chunk, frames, before)
+        before += frames
         found.append(first)
-    return [*found, chunk]
+    return [*found, chunk] if len(chunk.kind) else found
 
 
 def joined(chunks: list[TokenChunk]) -> TokenChunk:

@@ -33,16 +33,18 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
             2210.09461), every second token with the best of the others, in as many rounds as the
             budget needs.
         keep_grid: no token stands for cells of two blocks of 2 x 2; with ``spatial=False``, for no
-            two cells: what is merged is still a grid.
+            two cells: what is merged is still a grid. (Cells that the gate found to have moved
+            stay with the token that moved there.)
         delta, head, memory: tokens join only within a semantic scene: see ``scenes``. None: across
             cuts as well. ``memory`` is also how many earlier tokens of its cell a token may join.
         reach: cells. A token may join one that the frame before showed so far down and across.
-        agreement: of the tokens that become one, those count in the mean that are no further from
-            the one nearest to the mean of all than this share of its length: where a budget joins
-            a 3 and an 8, one of them stays legible. None: all count.
+        agreement: a share of a token's length. If a token that becomes one with others is further
+            than this from their mean, only those count that are no further from the one nearest to
+            it: where a budget joins a 3 and an 8, one of them stays legible. None: all count.
         every_frame: of every frame that has tokens, one stays, for models that take no empty one.
         window: frames. None: all are seen at once. A number: causal, what comes out of each window
             depends on it and on what was handed out before (``MergeStream`` does the same live).
+            With ``per="second"`` it holds whole seconds, as many as there is room for.
 
     Returns:
         Tokens whose ``source`` names for every cell the token that now stands for it: ``dense()``
@@ -52,9 +54,10 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
         refers to stay as they are, and count for no budget.
 
     Raises:
-        TypeError, ValueError: settings that are out of range or exclude each other; features that
-            are not finite, by name; a budget below what the links allow, with what would allow it;
-            times that fall, where seconds are counted.
+        TypeError, ValueError: settings that are out of range or exclude each other; features of a
+            dtype that has no means, or not finite, by name; a budget below what the links allow,
+            with what would allow it; times that fall, where seconds are counted; ``keep_grid`` of
+            tokens that were merged across blocks before.
 
     Decides in float32. Features on a GPU are compared and averaged there, and copied to the CPU
     once, where links are joined. Deterministic.
@@ -67,7 +70,7 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
     earlier = int(tokens.cu_seqlens[0])
     merger = Merger(wanted, head)
     merger.begin_with(tokens.features[:earlier], tokens.frame[:earlier], tokens.cell[:earlier])
-    chunks = [merger.merge(part) for part in windows(_own(tokens, earlier), wanted.window)]
+    chunks = [merger.merge(part) for part in windows(_own(tokens, earlier), wanted)]
     done = joined(chunks)
     frame = torch.cat([tokens.frame[:earlier], done.frame])
     return replace(

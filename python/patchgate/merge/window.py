@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
+from patchgate.gate_settings import MERGED
 
+_FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_NO_NUMBERS = (torch.bool, torch.complex32, torch.complex64, torch.complex128)
 _LARGEST = 1e18  # squares of larger distances do not fit float32
 
 
@@ -93,6 +96,27 @@ def means(features: Tensor, weight: Tensor, root: Tensor) -> Tensor:
     return out.round().to(features.dtype) if whole else out
 
 
+def check_blocks(window: Window, kind: Tensor, side: int, before: int) -> None:
+    """That no token was merged across blocks already.
+
+    Args:
+        kind: ``[T, h, w]`` uint8. side: of a block, in cells. before: frames before the window.
+
+    Raises:
+        ValueError: a merged cell whose token is one of another block.
+    """
+    place = ((kind == MERGED) & (window.source >= 0)).nonzero()  # [n, 3]
+    cell, stands = place[:, 1:], window.cell[window.source[tuple(place.T)]]  # [n, 2] each
+    wrong = (cell // side != stands // side).any(1).nonzero().flatten()
+    if len(wrong):
+        first = int(wrong[0])
+        raise ValueError(
+            f"keep_grid: expected tokens that stand for cells of one block of {side} x {side}; "
+            f"cell {tuple(cell[first].tolist())} of frame {before + int(place[first, 0])} was "
+            f"merged before, into the token of cell {tuple(stands[first].tolist())}"
+        )
+
+
 def checked_features(features: Tensor, frame: Tensor, cell: Tensor, before: int) -> Tensor:
     """Features ``[K, D]`` as they are compared: float32, where they are.
 
@@ -100,8 +124,15 @@ def checked_features(features: Tensor, frame: Tensor, cell: Tensor, before: int)
         frame: ``[K]``. cell: ``[K, 2]``. before: tokens that came before these.
 
     Raises:
+        TypeError: a dtype that has no means.
         ValueError: one that is not finite, or too large to be squared; it is named.
     """
+    dtype = features.dtype
+    if dtype not in _FLOATS and (dtype.is_floating_point or dtype in _NO_NUMBERS):
+        raise TypeError(
+            "tokens: expected features that are float32, float64, bfloat16, float16 or integers, "
+            f"got {dtype}"
+        )
     rows = features.float().contiguous()
     wrong = (~(torch.linalg.vector_norm(rows, dim=1) < _LARGEST)).nonzero().flatten()
     if len(wrong):
