@@ -97,8 +97,8 @@ class OnFeatures:
         return after or isinstance(method, (Dense, Inside))
 
     def encode(self, rgb: Tensor) -> Tensor:
-        """The dense tower, a few frames at a time: ``[T, 3, H, W]`` uint8 to ``[T, N, D]``."""
-        return torch.cat([self.reader.hidden(some) for some in rgb.split(16)])
+        """The dense tower: ``[T, 3, H, W]`` uint8 to ``[T, N, D]``."""
+        return self.reader.hidden(rgb)
 
     @torch.no_grad()
     def read(self, footage: Any, method: Method, trace: Trace, looks: Sequence[Look]) -> Said:

@@ -37,20 +37,16 @@ class VitReader:
 
     def read(self, pictures: Pictures, looks: Sequence[Look]) -> list[str]:
         """What stands in each, by the dense tower: the same pixels are read once."""
-        key = {frame: _key(pictures.rgb(frame)) for frame in {look.frame for look in looks}}
-        places = [(key[look.frame], look.box, look.kind) for look in looks]
-        new = [look for look, at in zip(looks, places, strict=True) if at not in self._texts]
-        frames = sorted({look.frame for look in new})
-        for some in (frames[i : i + BATCH] for i in range(0, len(frames), BATCH)):
-            hidden = self._seen({key[frame]: pictures.rgb(frame) for frame in some})
-            own = [look for look in new if look.frame in some]
-            read = self._read(hidden, [(key[look.frame], look) for look in own])
-            self._texts |= {
-                (key[k.frame], k.box, k.kind): t for k, t in zip(own, read, strict=True)
-            }
-        texts = [self._texts[at] for at in places]
-        for at in list(self._texts)[: max(0, len(self._texts) - REMEMBERED_TEXTS)]:
-            del self._texts[at]  # the oldest
+        rgb = {frame: pictures.rgb(frame) for frame in {look.frame for look in looks}}
+        names = {frame: _name(picture) for frame, picture in rgb.items()}
+        places = {look: (names[look.frame], look.box, look.kind) for look in looks}
+        new = [look for look, place in places.items() if place not in self._texts]
+        hidden = self._seen({names[look.frame]: rgb[look.frame] for look in new})
+        read = self._read(hidden, [(names[look.frame], look) for look in new])
+        self._texts |= zip((places[look] for look in new), read, strict=True)
+        texts = [self._texts[places[look]] for look in looks]
+        for place in list(self._texts)[: max(0, len(self._texts) - REMEMBERED_TEXTS)]:
+            del self._texts[place]  # the oldest
         return texts
 
     def read_hidden(self, hidden: Tensor, looks: Sequence[Look]) -> list[str]:
@@ -66,7 +62,10 @@ class VitReader:
     @torch.no_grad()
     def hidden(self, rgb: Tensor) -> Tensor:
         """The dense tower's last hidden states ``[T, N, D]`` of uint8 ``[T, 3, H, W]``."""
-        return self.tower(pixel_values=pixel_values(rgb)).last_hidden_state
+        some = (
+            self.tower(pixel_values=pixel_values(few)).last_hidden_state for few in rgb.split(BATCH)
+        )
+        return torch.cat(list(some))
 
     def _read(
         self, hidden: Mapping[Any, Tensor] | Tensor, looks: list[tuple[Any, Look]]
@@ -91,6 +90,6 @@ class VitReader:
         return states
 
 
-def _key(picture: Tensor) -> bytes:
+def _name(picture: Tensor) -> bytes:
     """A name for its pixels."""
     return blake2b(picture.contiguous().numpy()).digest()
