@@ -13,9 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import harness
 from peers import CHOOSERS, rlt
 from proof import frames, losses, page, rates, readout, scaling, speed, ways
+from proof.ours import Live, merged, ours
 from proof.rates import Answered
 from proof.towers import Sized
-from reading import merged
+from proof.way import Done, Way, timed
+from reading.merged import gated
 from reading.methods import Dense, Seen, Trace
 from reading.rivals import Encoded
 from reading.score import Cost, Row
@@ -71,8 +73,8 @@ def tower() -> Sized:
     return Sized("tiny/16-96")
 
 
-def run(way: ways.Way, film: patchgate.FrameBatch) -> tuple[ways.Done, dict[str, float]]:
-    done, stages, seconds = ways.timed(way, film)
+def run(way: Way, film: patchgate.FrameBatch) -> tuple[Done, dict[str, float]]:
+    done, stages, seconds = timed(way, film)
     assert 0 < sum(stages.values()) <= seconds
     assert len(done.features) == done.tokens
     return done, stages
@@ -90,7 +92,7 @@ def test_the_dense_way_is_the_tower(tower: Sized, film: patchgate.FrameBatch) ->
 def test_our_way_is_tokenize(
     tower: Sized, film: patchgate.FrameBatch, settings: dict[str, Any]
 ) -> None:
-    done, stages = run(ways.ours(tower, **settings), film)
+    done, stages = run(ours(tower, **settings), film)
     tokens = patchgate.tokenize(CLIP, tower.gated(**settings))
     own = int(tokens.cu_seqlens[20])
     assert done.tokens == own
@@ -100,10 +102,18 @@ def test_our_way_is_tokenize(
 
 
 def test_live_streams_go_on(tower: Sized, film: patchgate.FrameBatch) -> None:
-    live, stages = ways.Live(tower, context="kept"), StageSeconds()
-    found = torch.cat([live.push(some, stages.time) for some in frames.parts(film, 3)])
-    whole, _ = run(ways.ours(tower, context="kept"), film)
+    live, stages = Live(tower, context="kept"), StageSeconds()
+    found = torch.cat([live.push(some, stages.time).features for some in frames.parts(film, 3)])
+    whole, _ = run(ours(tower, context="kept"), film)
     assert torch.allclose(found, whole.features, atol=1e-5)
+
+
+def test_merging_comes_after_our_tower(tower: Sized, film: patchgate.FrameBatch) -> None:
+    kept, _ = run(ours(tower, tolerance=float("inf")), film)
+    done, stages = run(merged(tower, share=0.5, tolerance=float("inf")), film)
+    assert done.tokens == -(-kept.tokens // 2)  # one window: the share is rounded up once
+    assert done.flops == kept.flops
+    assert set(stages) == {"grid", "gate", "compact", "gather", "encode", "merge"}
 
 
 def test_a_peer_before_the_tower_keeps_what_its_mask_says(
@@ -182,7 +192,7 @@ def test_what_the_gate_keeps_has_the_features_of_its_own_frame() -> None:
     planes = torch.randint(100, 140, (1, 3, 64, 64), dtype=torch.uint8).repeat(5, 1, 1, 1)
     planes[3, :, 16:32, 32:48] += 60
     features = torch.randn(5, 16, 7)
-    tokens = merged.gated(Seen(planes, 5, "bt709", lambda rgb: features))
+    tokens = gated(Seen(planes, 5, "bt709", lambda rgb: features))
     assert tokens.frame.tolist() == [0] * 16 + [3, 4]  # it comes and goes
     assert tokens.pts_seconds.tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
     shown = tokens.dense().flatten(1, 2)

@@ -33,6 +33,7 @@ LADDER: tuple[Ours, ...] = (
     *(at(parts, value, **PRECISE) for parts, own in _QUARTERS.items() for value in own if PRECISE),
 )
 # To meet a budget with, the finest first: thresholds by factors of the cube root of 2, 8 to 203.
+# Far between frames, things have far to go.
 BUDGET: tuple[Ours, ...] = tuple(
-    at(8, round(8 * 2 ** (step / 3), 1), **PRECISE) for step in range(15)
+    at(8, round(8 * 2 ** (step / 3), 1), search_radius=16, **PRECISE) for step in range(15)
 )
