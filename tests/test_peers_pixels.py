@@ -92,6 +92,22 @@ def test_grt_ssim_of_opposite_patches() -> None:
     assert float(grt.gate(known, 0.01, "ssim").score[1]) == pytest.approx(expected, rel=1e-5)
 
 
+def test_grt_ssim_is_wangs_formula_on_every_patch() -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 3, 4, 6)
+    (score,) = grt.gate(grt.cut(torch.stack([a, b]), P, "ssim"), 0.01, "ssim").score[1:]
+    for row in range(2):
+        for column in range(3):
+            here = (slice(None), slice(2 * row, 2 * row + 2), slice(2 * column, 2 * column + 2))
+            x, y = a[here].flatten(), b[here].flatten()  # [12] each
+            span = max(1.0, float(torch.cat([x, y]).max() - torch.cat([x, y]).min()))
+            c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+            both = torch.cov(torch.stack([x, y]), correction=0)  # [2, 2]
+            ssim = (2 * x.mean() * y.mean() + c1) * (2 * both[0, 1] + c2)
+            ssim /= (x.mean() ** 2 + y.mean() ** 2 + c1) * (both[0, 0] + both[1, 1] + c2)
+            assert float(score[row, column]) == pytest.approx(1 - float(ssim), abs=1e-5)
+
+
 def test_grt_scenes_begin_where_most_changed_and_words_differ() -> None:
     # Mean tokens whose softmax is (1/2, 1/2), (3/4, 1/4), (e^16, 1) / (e^16 + 1).
     means = [[0, 0], [0, 0], [math.log(3), 0], [16, 0]]
