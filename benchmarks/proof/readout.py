@@ -67,7 +67,7 @@ def viewers(reader: str, steps: Steps) -> list[tuple[Any, tuple[Method, ...]]]:
     if reader == "vit":
         inside = tuple(Inside(peer.name, value, pictures.reader.tower)
                        for peer in ENCODERS.values() for value in peer.sweep)  # fmt: skip
-        after = rivals("features", 1)
+        after = rivals("features", steps.tuned)
         if merged.THERE:
             after += tuple(merged.Merged(value=share) for share in merged.SHARES)
         found.append((OnFeatures(READERS[reader], pictures.reader), (*after, *inside)))
