@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from peers import CHOOSERS
 from proof import rates
 from proof_cases import RISING, answered
-from reading.ladder import BUDGET
+from reading.ladder import BUDGET, LEGIBLE
 from reading.merged import gated
 from reading.methods import Seen, Trace
 from reading.rivals import Encoded
@@ -55,6 +55,18 @@ def test_ours_takes_the_finest_step_that_fits() -> None:
     assert rates.thinned("patchgate", seen, finest - 1).tokens == 16 + 5
     assert rates.thinned("patchgate", seen, 16).tokens == 16
     assert rates.thinned("patchgate", seen, 15) is None
+
+
+def test_fewer_frames_are_looked_at_before_letters_are_lost() -> None:
+    torch.manual_seed(0)
+    planes = torch.randint(60, 190, (6, 3, 64, 64), dtype=torch.uint8)  # nothing stays
+    planes[1::2] = 255 - planes[:-1:2]
+    seen = Seen(planes, 6, "bt709")
+    assert rates.finest(LEGIBLE, seen, 95) is None
+    trace = rates.thinned(rates.FEWER, seen, 95)  # of 96 cells: every second frame, whole
+    assert trace is not None
+    assert (trace.kind == CHANGED).flatten(1).sum(1).tolist() == [16, 0, 16, 0, 16, 0]
+    assert rates.thinned(rates.FEWER, seen, 15) is None
 
 
 def test_accuracy_and_its_rise_are_tabled() -> None:

@@ -38,9 +38,9 @@ TOLD = {
     "accuracy": "Share of all questions answered right, over all clips. `budget`: the tokens of so "
     "many whole frames a second; `all`: every token of the frames that are looked at. No method "
     "knows the answers here. `patchgate` is the finest of 15 thresholds that fits the budget; "
-    "`patchgate, fewer frames` keeps its default settings and looks at every k-th frame, which "
-    "peers with a threshold could do as well; `patchgate, merged` keeps them and merges what is "
-    "kept.",
+    "`patchgate, fewer frames` takes none of the coarsest five and looks at every k-th frame "
+    "instead, which peers with a threshold could do as well; `patchgate, merged` is the default "
+    "gate, and what it keeps is merged to the budget.",
     "rising": "Accuracy at 30 frames a second less that at 1; 95 % of a bootstrap over clips.",
     "by scene": "Ours, scene by scene.",
     "stages": "Milliseconds a frame by stage, medians of runs in turn. `speed-up`: over dense, the "

@@ -3,9 +3,9 @@
 Clips of 30 frames a second are sampled at 1 to 30, and every method is tuned on each clip to the
 most tokens that the budget allows (whole frames at a rate, a threshold, a share), never by answers.
 Ours is tuned in three ways: by its threshold on sub-blocks of two pixels (``ladder.BUDGET``, found
-on validation clips), with its default one by looking at every k-th frame only (``FEWER``), and with
-its default one by merging what is kept. Between samples, what was known last stands. The small
-transformer reads; questions are about any moment.
+on validation clips); by the same as far as letters survive, and then by looking at every k-th frame
+only (``FEWER``); and with its default one by merging what is kept. Between samples, what was known
+last stands. The small transformer reads; questions are about any moment.
 
 Letters: T frames of the clip, t sampled ones, N cells, D features.
 """
@@ -22,9 +22,9 @@ from peers.uniform import sampled_frames
 from reading import merged
 from reading.clips import Footage, footage
 from reading.known import Known
-from reading.ladder import BUDGET
+from reading.ladder import BUDGET, LEGIBLE
 from reading.looks import Look
-from reading.methods import Dense, Ours, Seen, Trace, ours
+from reading.methods import Dense, Ours, Seen, Trace
 from reading.questions import Question, ask
 from reading.readers.vit import VitReader
 from reading.rivals import Encoded, traced
@@ -114,19 +114,22 @@ def thinned(method: str, seen: Seen, tokens: int) -> Trace | None:
     if method != Ours.family:
         choice = at_budget(CHOOSERS[method], seen, tokens, _STEPS)
         return None if choice is None else traced(choice, seen, CHOOSERS[method].looks)
-    # The finest that fits. Where things move, a coarser one may need more tokens: no bisection.
-    traces = (step.traces(seen)[0] for step in BUDGET)
+    return finest(BUDGET, seen, tokens)
+
+
+def finest(ladder: Sequence[Ours], seen: Seen, tokens: int) -> Trace | None:
+    """The first step that fits. Where things move, a coarser one may need more: no bisection."""
+    traces = (step.traces(seen)[0] for step in ladder)
     return next((trace for trace in traces if trace.tokens <= tokens), None)
 
 
 def fewer_frames(seen: Seen, tokens: int) -> Trace | None:
-    """Our default gate on every k-th frame, with the least k that the budget allows."""
+    """Every k-th frame, with the least k at which a threshold fits that loses no letters."""
     frames = len(seen.planes)
     for step in STEPS:
         sampled = list(range(0, frames, step))
         some = Seen(seen.planes[sampled], seen.fps, seen.matrix)
-        (trace,) = ours().traces(some)
-        if trace.tokens <= tokens:
+        if (trace := finest(LEGIBLE, some, tokens)) is not None:
             return whole(trace, sampled, frames)
     return None
 

@@ -37,3 +37,4 @@ LADDER: tuple[Ours, ...] = (
 BUDGET: tuple[Ours, ...] = tuple(
     at(8, round(8 * 2 ** (step / 3), 1), search_radius=16, **PRECISE) for step in range(15)
 )
+LEGIBLE = BUDGET[:10]  # up to 64 grey levels: above, letters are lost before frames need be
