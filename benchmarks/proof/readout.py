@@ -201,7 +201,8 @@ def _with_one_setting(rows: Sequence[Row], single: dict[str, Single | None]) -> 
     ours_, theirs = (total(r for r in rows if r.method == method).rate if method else math.nan
                      for method in (mine, best))  # fmt: skip
     return {
-        "one setting, ours": number(ours_, 0), "one setting, best peer": number(theirs, 0),
+        "one setting, ours": round(ours_) if mine else "-",
+        "one setting, best peer": round(theirs) if best else "-",
         "of it": best[0] if best else "-", "one setting, ours / best": number(ours_ / theirs, 2),
     }  # fmt: skip
 
