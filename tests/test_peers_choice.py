@@ -99,6 +99,14 @@ def test_every_peer_has_a_choice_for_every_setting(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CHOOSERS)
+def test_what_is_measured_once_serves_every_value(name: str) -> None:
+    peer, clip = CHOOSERS[name], Still()
+    at = peer.on(clip)
+    for value in (peer.sweep[-1], peer.own, peer.sweep[0], peer.own):  # to and fro
+        assert torch.equal(at(value).source, peer.choose(clip, value).source)
+
+
+@pytest.mark.parametrize("name", CHOOSERS)
 @pytest.mark.parametrize("tokens", [400, 800, 1536])
 def test_a_budget_is_never_exceeded_and_nearly_met(name: str, tokens: int) -> None:
     choice = at_budget(CHOOSERS[name], Still(), tokens)

@@ -29,18 +29,19 @@ def test_evs_keeps_the_first_frame_and_the_farthest_of_the_others() -> None:
     assert found[1:].flatten().tolist() == pytest.approx(
         [1 - math.cos(math.radians(a)) for a in (30, 10, 0, 40)]
     )
-    assert evs.choose(features, 0.5).keep.tolist() == [[1, 1], [0, 0], [0, 1]]
-    assert evs.choose(features, 0.67).keep.tolist() == [[1, 1], [1, 0], [0, 1]]
+    assert evs.choose(found, 0.5).keep.tolist() == [[1, 1], [0, 0], [0, 1]]
+    assert evs.choose(found, 0.67).keep.tolist() == [[1, 1], [1, 0], [0, 1]]
 
 
 def test_evs_rounds_down_and_never_drops_the_first_frame() -> None:
-    features = torch.randn(5, 4, 3)
-    assert evs.choose(features, 0.39).tokens == 7
-    assert evs.choose(features, 0.1).tokens == 4
+    found = evs.dissimilarities(torch.randn(5, 4, 3))
+    assert evs.choose(found, 0.39).tokens == 7
+    assert evs.choose(found, 0.1).tokens == 4
 
 
 def test_evs_breaks_ties_to_the_earliest() -> None:
-    assert evs.choose(torch.ones(4, 2, 3), 0.5).keep.flatten().tolist() == [1] * 4 + [0] * 4
+    found = evs.dissimilarities(torch.ones(4, 2, 3))
+    assert evs.choose(found, 0.5).keep.flatten().tolist() == [1] * 4 + [0] * 4
 
 
 # --- DTD --------------------------------------------------------------------------------------
@@ -48,7 +49,7 @@ def test_evs_breaks_ties_to_the_earliest() -> None:
 
 def test_dtd_drops_what_is_more_alike_than_its_threshold() -> None:
     features = directions([[0, 0], [61, 59], [61, 0]])
-    assert dtd.by_features(features).keep.tolist() == [[1, 1], [1, 0], [0, 0]]
+    assert dtd.by_features(dtd.likenesses(features)).keep.tolist() == [[1, 1], [1, 0], [0, 0]]
 
 
 # --- VidCom2 ----------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ def test_vidcom2_keeps_the_least_typical_by_the_quiet_channels() -> None:
     features[..., 0] = 1  # quiet
     features[:, 2] = torch.tensor([0.0, 1, 0, 0])  # the odd one of each frame
     features[..., 2:] = torch.randn(2, 4, 2) * 100  # loud channels say nothing
-    choice = vidcom2.choose(features, 0.25)
+    choice = vidcom2.choose(vidcom2.likenesses(features), 0.25)
     assert choice.keep.tolist() == [[0, 0, 1, 0], [0, 0, 1, 0]]
     assert choice.source.tolist() == [[-1, -1, 2, -1], [-1, -1, 6, -1]]
 
@@ -87,17 +88,18 @@ def test_vidcom2_keeps_the_least_typical_by_the_quiet_channels() -> None:
 
 def test_frame_fusion_merges_runs_into_their_mean() -> None:
     features = torch.tensor([1.0, 2, 6, -1, -2])[:, None, None]  # cosines 1 1 -1 1
-    choice = frame_fusion.choose(features, 0.4)  # 3 of 5 shall go
+    choice = frame_fusion.choose(dtd.likenesses(features), 0.4)  # 3 of 5 shall go
     assert choice.source.flatten().tolist() == [0, 0, 0, 3, 3]
     assert choice.shown(features).flatten().tolist() == [3, 3, 3, -1.5, -1.5]
 
 
 def test_frame_fusion_takes_the_most_alike_first_and_none_below_its_least() -> None:
     features = directions([[0, 0], [20, 50], [20, 110]])  # turned by 20 50 | 0 60
-    assert frame_fusion.choose(features, 0.7).source.tolist() == [[0, 1], [0, 3], [0, 5]]
-    assert frame_fusion.choose(features, 0.4).source.tolist() == [[0, 1], [0, 1], [0, 5]]
-    assert frame_fusion.choose(features, 0.2).source.tolist() == [[0, 1], [0, 1], [0, 5]]
-    assert frame_fusion.choose(features, 0.2, least=-1).tokens == 2
+    alike = dtd.likenesses(features)
+    assert frame_fusion.choose(alike, 0.7).source.tolist() == [[0, 1], [0, 3], [0, 5]]
+    assert frame_fusion.choose(alike, 0.4).source.tolist() == [[0, 1], [0, 1], [0, 5]]
+    assert frame_fusion.choose(alike, 0.2).source.tolist() == [[0, 1], [0, 1], [0, 5]]
+    assert frame_fusion.choose(alike, 0.2, least=-1).tokens == 2
 
 
 # --- ToMe -------------------------------------------------------------------------------------

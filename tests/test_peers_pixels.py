@@ -55,7 +55,7 @@ def test_rlt_compares_the_ends_of_neighbouring_tubelets() -> None:
 
 def test_rlt_in_chunks_is_rlt() -> None:
     frames = torch.randn(40, 3, 8, 8) / 10
-    choice = rlt.choose(frames, P, 0.12)
+    choice = rlt.choose(rlt.differences(frames, P), 0.12)
     assert torch.equal(choice.keep, rlt.keep_mask(frames, P, 0.12))
     assert 16 < choice.tokens < 40 * 16
 
@@ -66,29 +66,46 @@ def test_rlt_in_chunks_is_rlt() -> None:
 def test_grt_l2_is_anchored_at_what_was_kept() -> None:
     frames = steps(0, 0.08, 0.1, 0.15, 0.19)  # times sqrt(12): .277, .346 | .173, .312 of the new
     expected = [[1, 1], [0, 0], [1, 0], [0, 0], [1, 0]]
-    assert kept(grt.gate(frames, P, 0.3, "l2").keep) == expected
-    adjacent = grt.gate(frames, P, 0.3, "l2", anchored=False)
+    assert kept(grt.gate(grt.cut(frames, P, "l2"), 0.3, "l2").keep) == expected
+    adjacent = grt.gate(grt.cut(frames, P, "l2"), 0.3, "l2", anchored=False)
     assert kept(adjacent.keep) == [[1, 1]] + [[0, 0]] * 4
 
 
 def test_grt_l2_scores_are_distances() -> None:
-    gated = grt.gate(steps(0, 0.5), P, 0.3, "l2")
+    gated = grt.gate(grt.cut(steps(0, 0.5), P, "l2"), 0.3, "l2")
     assert gated.score[1].tolist() == [[pytest.approx(0.5 * math.sqrt(12)), 0]]
     assert bool(gated.score[0].isinf().all())
 
 
 def test_grt_ssim_of_flat_patches() -> None:
     # No variance: (2 a b + c1) / (a^2 + b^2 + c1) with c1 = (.01 * 1)^2, a = 1, b = 1.1.
-    score = grt.gate(steps(1, 1.1), P, 0.01, "ssim").score[1, 0]
+    score = grt.gate(grt.cut(steps(1, 1.1), P, "ssim"), 0.01, "ssim").score[1, 0]
     assert float(score[0]) == pytest.approx(1 - (2.2 + 1e-4) / (1 + 1.21 + 1e-4), abs=1e-6)
     assert float(score[1]) == pytest.approx(0, abs=1e-6)
 
 
 def test_grt_ssim_of_opposite_patches() -> None:
     # a = +-2 in turn, b = -a: means 0, variances 4, covariance -4, range 4: c2 = (.03 * 4)^2.
-    a = torch.tensor([2.0, -2] * 6).view(1, 1, 12)
+    a = torch.tensor([2.0, -2] * 2)[:, None].expand(4, 3).T.reshape(1, 3, 2, 2)
+    known = grt.cut(torch.cat([a, -a]), P, "ssim")
     expected = 1 - (-8 + 0.0144) / (8 + 0.0144)
-    assert float(grt._dissimilarity(a, -a)) == pytest.approx(expected, rel=1e-5)
+    assert float(grt.gate(known, 0.01, "ssim").score[1]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_grt_ssim_is_wangs_formula_on_every_patch() -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 3, 4, 6)
+    (score,) = grt.gate(grt.cut(torch.stack([a, b]), P, "ssim"), 0.01, "ssim").score[1:]
+    for row in range(2):
+        for column in range(3):
+            here = (slice(None), slice(2 * row, 2 * row + 2), slice(2 * column, 2 * column + 2))
+            x, y = a[here].flatten(), b[here].flatten()  # [12] each
+            span = max(1.0, float(torch.cat([x, y]).max() - torch.cat([x, y]).min()))
+            c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+            both = torch.cov(torch.stack([x, y]), correction=0)  # [2, 2]
+            ssim = (2 * x.mean() * y.mean() + c1) * (2 * both[0, 1] + c2)
+            ssim /= (x.mean() ** 2 + y.mean() ** 2 + c1) * (both[0, 0] + both[1, 1] + c2)
+            assert float(score[row, column]) == pytest.approx(1 - float(ssim), abs=1e-5)
 
 
 def test_grt_scenes_begin_where_most_changed_and_words_differ() -> None:
@@ -123,15 +140,16 @@ def test_grt_packs_the_half_that_moved_most_and_at_least_sixteen() -> None:
 
 
 def test_dtd_keeps_a_difference_of_exactly_its_threshold() -> None:
-    choice = dtd.by_pixels(steps(0, 0.125, 0.1875, 0.3125), P, 0.125)
+    choice = dtd.by_pixels(dtd.differences(steps(0, 0.125, 0.1875, 0.3125), P), 0.125)
     assert kept(choice.keep) == [[1, 1], [1, 0], [0, 0], [1, 0]]
     assert choice.source.flatten(1).tolist() == [[0, 1], [2, 1], [2, 1], [6, 1]]
 
 
 def test_dtd_takes_bytes_as_parts_of_255() -> None:
     frames = (steps(0, 1) * 51).to(torch.uint8)  # .2
-    assert dtd.by_pixels(frames, P, 0.19).tokens == 3
-    assert dtd.by_pixels(frames, P, 0.21).tokens == 2
+    found = dtd.differences(frames, P)
+    assert dtd.by_pixels(found, 0.19).tokens == 3
+    assert dtd.by_pixels(found, 0.21).tokens == 2
 
 
 # --- codec-patch-stream -----------------------------------------------------------------------
@@ -158,11 +176,12 @@ def test_patch_stream_ranks_the_whole_clip() -> None:
     torch.manual_seed(0)
     luma = torch.randint(0, 255, (1, 128, 128), dtype=torch.uint8).repeat(6, 1, 1)
     luma[3:, 64:96, 32:64] = torch.randint(0, 255, (32, 32), dtype=torch.uint8)
-    choice = patch_stream.choose(luma, 32, (16 + 1) / 96)
+    choice = patch_stream.choose(patch_stream.scores(luma, 32), (16 + 1) / 96)
     assert choice.tokens == 17
     assert bool(choice.keep[0].all())
     assert bool(choice.keep[3, 2, 1])
 
 
 def test_patch_stream_takes_one_frame_whole() -> None:
-    assert patch_stream.choose(torch.zeros(1, 64, 64, dtype=torch.uint8), 16).tokens == 16
+    energy = patch_stream.scores(torch.zeros(1, 64, 64, dtype=torch.uint8), 16)
+    assert patch_stream.choose(energy).tokens == 16

@@ -17,11 +17,12 @@ number that tunes each:
     for peer in CHOOSERS:
         choice = peer.choose(clip, peer.own)          # clip: a ``Clip``
     choice = at_budget(CHOOSERS["EVS"], clip, 500)    # the most tokens that are no more than 500
+    at = CHOOSERS["EVS"].on(clip)                     # at(.2), at(.5): measured once
 
-Where only features are at hand, call the modules: ``evs.choose(features, share=.2)``,
-``dtd.by_features(features, tau)``, ``vidcom2.choose``, ``frame_fusion.choose``, ``tome.choose``,
-all of ``[T, N, D]``. ``ENCODERS`` lists those that work inside a tower: ``peer.encode(model,
-pixel_values, share)`` gives ``layers.Encoded``, what every cell shows and the work it took.
+Where only features ``[T, N, D]`` are at hand, call the modules: what they measure, then their rule:
+``evs.choose(evs.dissimilarities(features), share=.2)``. ``ENCODERS`` lists those that work inside a
+tower: ``peer.encode(model, pixel_values, share)`` gives ``layers.Encoded``, what every cell shows
+and the work it took.
 
 Beside them: ``adjacent``, the strongest gate of adjacent frames that we know how to build, and
 ``top_k``, a budget on any score. Letters: T frames, h w cells, N = h * w, D features.

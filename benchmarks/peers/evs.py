@@ -13,19 +13,18 @@ SHARE = 0.5  # common; .3 is what its models were trained with
 
 
 def dissimilarities(features: Tensor) -> Tensor:
-    """1 - cosine to the same place of the frame before, ``[T, N]``; the first frame has inf."""
+    """1 - cosine of ``[T, N, D]`` to the frame before, ``[T, N]``; the first frame has inf."""
     found = features.new_full(features.shape[:2], float("inf"))
     found[1:] = 1 - cosine_similarity(features[1:], features[:-1], dim=-1)
     return found
 
 
-def choose(features: Tensor, share: float = SHARE) -> Choice:
+def choose(found: Tensor, share: float = SHARE) -> Choice:
     """The first frame, and of the others those that differ most, ``share`` of all in the end.
 
     Args:
-        features: ``[T, N, D]`` of the dense tower.
+        found: ``dissimilarities``.
         share: 1 - q, q the pruning rate.
     """
-    frames, cells = features.shape[:2]
-    tokens = max(cells, int(frames * cells * share))
-    return Choice.of(top_k.keep_mask(dissimilarities(features), tokens))
+    frames, cells = found.shape
+    return Choice.of(top_k.keep_mask(found, max(cells, int(frames * cells * share))))

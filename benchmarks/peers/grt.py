@@ -1,7 +1,7 @@
 """Gated Residual Tokenization as its authors released it: the gate and the scene merge.
 
 Zhang et al., "Dense Video Understanding with Gated Residual Tokenization", arXiv 2509.14199.
-Letters: T frames, C channels, H W pixels, h w patches, N = h * w, D features, V words.
+Letters: T frames, C channels, H W pixels, h w patches, N = h * w, D features or samples, V words.
 """
 
 import math
@@ -27,47 +27,69 @@ class Gated(NamedTuple):
     score: Tensor  # [T, h, w] float32: how much a patch differs from its reference; first frame inf
 
 
-def gate(
-    frames: Tensor, patch: int, threshold: float, measure: Measure, anchored: bool = True
-) -> Gated:
+class Cut(NamedTuple):
+    """Patches and what is measured of each of them alone: once, whatever the threshold."""
+
+    samples: Tensor  # [..., h, w, D]
+    alone: Tensor  # [..., h, w, 4]: mean, variance, least, most; nothing for the distance
+
+    def at(self, t: int) -> "Cut":
+        """Of a frame."""
+        return Cut(self.samples[t], self.alone[t])
+
+
+def cut(frames: Tensor, patch: int, measure: Measure) -> Cut:
+    """Of ``[T, 3, H, W]``, normalised floats or uint8 RGB, frame by frame."""
+    samples = torch.stack([patches(normalised(f[None])[0], patch) for f in frames])
+    if measure == "l2":
+        return Cut(samples, samples[..., :0])
+    return Cut(samples, torch.stack([_statistics(some) for some in samples]))
+
+
+def _statistics(samples: Tensor) -> Tensor:
+    """``[h, w, D]`` to ``[h, w, 4]``."""
+    found = (samples.mean(-1), samples.var(-1, unbiased=False), *samples.aminmax(dim=-1))
+    return torch.stack(found, -1)
+
+
+def gate(known: Cut, threshold: float, measure: Measure, anchored: bool = True) -> Gated:
     """Every patch against a cache of patches; one that differs replaces its reference.
 
     The loop over frames is the method (a patch is compared with the last one that was kept);
     within a frame all patches are compared at once.
 
     Args:
-        frames: ``[T, 3, H, W]`` normalised floats, or uint8 RGB.
-        patch: side in pixels.
+        known: of ``cut``, by the same measure.
         threshold: of 1 - SSIM over the whole patch, or of the Euclidean distance.
         measure: which of the two.
         anchored: False: the reference is always the frame before.
     """
     differ = _dissimilarity if measure == "ssim" else _distance
-    reference = patches(normalised(frames[:1])[0], patch)  # [h, w, 3 * P * P]
-    scores = [torch.full(reference.shape[:2], torch.inf, device=frames.device)]
-    for frame in frames[1:]:
-        now = patches(normalised(frame[None])[0], patch)
+    reference = Cut(*(every.clone() for every in known.at(0)))
+    scores = [torch.full_like(reference.samples[..., 0], torch.inf)]
+    for t in range(1, len(known.samples)):
+        now = known.at(t)
         scores.append(differ(now, reference))
-        changed = scores[-1] > threshold
-        reference = torch.where(changed[..., None], now, reference) if anchored else now
+        changed = scores[-1] > threshold if anchored else torch.ones_like(scores[-1]).bool()
+        for old, new in zip(reference, now, strict=True):
+            old[changed] = new[changed]
     score = torch.stack(scores)
     return Gated(score > threshold, score)
 
 
-def _dissimilarity(a: Tensor, b: Tensor) -> Tensor:
-    """1 - SSIM by the statistics of whole patches ``[h, w, D]`` (Wang et al. 2004, eq. 13)."""
-    high, low = (torch.stack([f(a, -1), f(b, -1)]) for f in (torch.amax, torch.amin))
-    span = (high.amax(0) - low.amin(0)).clamp(min=1)  # [h, w]
+def _dissimilarity(a: Cut, b: Cut) -> Tensor:
+    """1 - SSIM by the statistics of whole patches, ``[h, w]`` (Wang et al. 2004, eq. 13)."""
+    mean_a, var_a, low_a, high_a = a.alone.unbind(-1)  # [h, w] each
+    mean_b, var_b, low_b, high_b = b.alone.unbind(-1)
+    span = (torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b)).clamp(min=1)
     c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
-    mean_a, mean_b = a.mean(-1), b.mean(-1)
-    var_a, var_b = a.var(-1, unbiased=False), b.var(-1, unbiased=False)
-    covariance = (a * b).mean(-1) - mean_a * mean_b
+    covariance = (a.samples * b.samples).mean(-1) - mean_a * mean_b
     ssim = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     return 1 - ssim / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
 
 
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    return (a - b).norm(dim=-1)
+def _distance(a: Cut, b: Cut) -> Tensor:
+    return (a.samples - b.samples).norm(dim=-1)
 
 
 def scenes(features: Tensor, keep: Tensor, head: Tensor) -> Tensor:

@@ -15,21 +15,19 @@ SHARE = 0.125  # of the patches (its default is 2048 of a clip's)
 DOWN, LEAST_SIDE, RADIUS, PERCENTILE = 4, 32, 4, 0.95
 
 
-def choose(luma: Tensor, patch: int, share: float = SHARE) -> Choice:
+def choose(energy: Tensor, share: float = SHARE) -> Choice:
     """The patches of highest energy of the whole clip, the first frame before all.
 
     Args:
-        luma: ``[T, H, W]`` uint8.
-        patch: side in pixels.
+        energy: ``[T, h, w]`` of ``scores``.
         share: of the patches that are kept.
     """
-    energy = scores(luma, patch)  # [T, h, w]
     tokens = max(energy[0].numel(), round(energy.numel() * share))
     return Choice.of(top_k.keep_mask(energy, tokens))
 
 
 def scores(luma: Tensor, patch: int) -> Tensor:
-    """The energy of each patch, ``[T, h, w]``; the first frame has inf.
+    """The energy of each patch of ``[T, H, W]`` uint8, ``[T, h, w]``; the first frame has inf.
 
     Half of it is the length of every pixel's motion vector at a quarter of the size, half what the
     vector leaves, each over its own 95th percentile in the frame, at most 1.

@@ -23,19 +23,28 @@ def keep_mask(frames: Tensor, patch: int, threshold: float = TAU, tubelet: int =
     Returns:
         ``[T, h, w]`` bool; the first tubelet is kept whole.
     """
-    first, last = frames[::tubelet], frames[tubelet - 1 :: tubelet]
-    difference = (last[1:] - first[:-1]).abs().mean(1, keepdim=True)  # [T - 1, 1, H, W]
-    changed = avg_pool2d(difference, patch)[:, 0] > threshold  # [T - 1, h, w]
+    changed = _between(frames, patch, tubelet) > threshold  # [T - 1, h, w]
     return torch.cat([torch.ones_like(changed[:1]), changed])
 
 
-def choose(frames: Tensor, patch: int, threshold: float = TAU) -> Choice:
-    """The same, a few frames at a time, of uint8 RGB or normalised floats ``[T, 3, H, W]``.
+def differences(frames: Tensor, patch: int) -> Tensor:
+    """What is held against the threshold, ``[T, h, w]``; the first frame has inf.
+
+    A few frames at a time, of uint8 RGB or normalised floats ``[T, 3, H, W]``.
+    """
+    return by_pairs(frames, lambda some: _between(normalised(some), patch))
+
+
+def choose(found: Tensor, threshold: float = TAU) -> Choice:
+    """By ``differences``: one of them serves every threshold.
 
     A dropped patch is part of the run of the one that was kept last: its length is encoded there.
     """
+    return Choice.of(found > threshold)
 
-    def changed(some: Tensor) -> Tensor:
-        return keep_mask(normalised(some), patch, threshold)[1:].float()
 
-    return Choice.of(by_pairs(frames, changed) > 0)
+def _between(frames: Tensor, patch: int, tubelet: int = 1) -> Tensor:
+    """Mean absolute differences of patches from tubelet to tubelet, ``[T - 1, h, w]``."""
+    first, last = frames[::tubelet], frames[tubelet - 1 :: tubelet]
+    difference = (last[1:] - first[:-1]).abs().mean(1, keepdim=True)  # [T - 1, 1, H, W]
+    return avg_pool2d(difference, patch)[:, 0]

@@ -18,14 +18,20 @@ _WIDTHS = tuple(2.0**k for k in range(-3, 2))  # of the Gaussian kernels
 _TEMPERATURE = 0.01
 
 
-def choose(features: Tensor, share: float = SHARE) -> Choice:
-    """The least typical tokens of every frame, of ``[T, N, D]``; about ``share`` of all."""
-    cells, width = features.shape[1:]
+def likenesses(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Of tokens ``[T, N, D]`` to the mean of the video, and to that of their frame, ``[T, N]``."""
+    width = features.shape[2]
     variance = features.flatten(0, 1).var(0, unbiased=False)  # [D]
     quiet = variance.topk(int(width * _CHANNELS), largest=False).indices
     tokens = normalize(features[..., quiet], dim=-1)  # [T, N, D / 2]
     of_video = _likeness(tokens, tokens.mean((0, 1), keepdim=True))  # [T, N]
-    of_frame = _likeness(tokens, tokens.mean(1, keepdim=True))
+    return of_video, _likeness(tokens, tokens.mean(1, keepdim=True))
+
+
+def choose(alike: tuple[Tensor, Tensor], share: float = SHARE) -> Choice:
+    """The least typical tokens of every frame, by ``likenesses``; about ``share`` of all."""
+    of_video, of_frame = alike  # [T, N] each
+    cells = of_video.shape[1]
     counts = (frame_shares(of_video, share) * cells).round().clamp(1, cells)  # [T]
     rank = (
         (of_video + of_frame).argsort(dim=1, stable=True).argsort(dim=1)

@@ -6,6 +6,7 @@ from typing import Any
 OURS = "patchgate"
 ENOUGH_SPEED = 0.95  # of dense, on any clip at any concurrency
 OVER_RLT = 1.5  # on clips of a camera that stands still, at equal read-out
+ONE_SETTING = "one setting, ours / best"  # a column of the groups
 Tables = dict[str, list[dict[str, Any]]]
 
 
@@ -29,6 +30,12 @@ def _reading(tables: Tables) -> Iterator[str]:
         listed = ", ".join(f"{row['group']} ({row['reader']}: {row['best peer']}, ours "
                            f"{row['ours / best']:g} x)" for row in more)  # fmt: skip
         yield f"There the best peer keeps fewer tokens than ours in {len(more)}: {listed}."
+    same = [r for r in rows if isinstance(r.get(ONE_SETTING), float) and r[ONE_SETTING] > 1]
+    if same:
+        listed = ", ".join(f"{row['group']} ({row['reader']}: {row[ONE_SETTING]:g} x)"
+                           for row in same)  # fmt: skip
+        yield (f"With one setting for all clips, ours keeps more tokens than the peer that needs "
+               f"fewest over all in {len(same)} of {len(rows)} groups: {listed}.")  # fmt: skip
     for reader, own in _by_reader(tables["equal reading"]).items():
         spent = {row["method"]: row["tokens/s"] for row in own if "tokens/s" in row}
         fewer = [m for m, t in spent.items() if OURS in spent and t < spent[OURS]]

@@ -1,9 +1,19 @@
 """How much of the proof is run."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from reading.scenes import SCENES
 from reading.trial import Task
+
+_FEW = 3
+
+
+class Steps(NamedTuple):
+    """Of a sweep, every so manieth setting."""
+
+    tuned: int  # of ours and of the peers
+    controls: int  # of what nobody is compared with
 
 
 @dataclass(frozen=True)
@@ -11,10 +21,15 @@ class Options:
     """From the command line."""
 
     quick: bool  # only to see that it runs
-    few: bool  # every third setting of each sweep
+    few: bool  # every third setting of the controls; ours and peers keep their sweeps
     clips: int  # rendered ones, of each scene
     seconds: float  # of each rendered clip
     processes: int  # for what is not timed
+
+    @property
+    def steps(self) -> Steps:
+        """How finely sweeps are run."""
+        return Steps(_FEW if self.quick else 1, _FEW if self.few else 1)
 
     def tasks(self) -> list[Task]:
         """The rendered clips."""

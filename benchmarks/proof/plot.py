@@ -17,6 +17,7 @@ OURS = "patchgate"
 # Colours of Okabe and Ito, told apart by the colour-blind too; others are thin and grey.
 _COLOURS = {
     OURS: "#0072B2", "patchgate, fewer frames": "#004B75", "patchgate, merged": "#7A3E9D",
+    "patchgate, sub_blocks=4": "#4D9BC7", "patchgate, sub_blocks=8": "#8CC0DE",
     "dense": "#000000", "RLT": "#D55E00", "EVS": "#009E73",
     "GRT gate, SSIM": "#E69F00", "uniform": "#555555", "codec-patch-stream": "#CC79A7",
     "FrameFusion": "#56B4E9",
@@ -30,9 +31,8 @@ def reading(rows: Sequence[TableRow], path: Path) -> None:
     figure, axes = plt.subplots(1, len(readers), figsize=(6.2 * len(readers), 4.6), squeeze=False)
     for axis, reader in zip(axes[0], readers, strict=True):
         own = [row for row in rows if row["reader"] == reader and row["method"] != "dense"]
-        for method, found in _by(own, "method"):
-            points = sorted((row["tokens/s"], row["retained"]) for row in found
-                            if method != OURS or _one_knob(row["setting"]))  # fmt: skip
+        for method, found in _by([row | {"line": _knob(row)} for row in own], "line"):
+            points = sorted((row["tokens/s"], row["retained"]) for row in found)
             _line(axis, method, [p[0] for p in points], [p[1] for p in points])
         axis.set(title=f"{reader}", xlabel="tokens a second", xscale="log",
                  ylabel="of what is read from the dense video")  # fmt: skip
@@ -41,9 +41,12 @@ def reading(rows: Sequence[TableRow], path: Path) -> None:
     _save(figure, path)
 
 
-def _one_knob(setting: str) -> bool:
-    """Whether it is on the line of thresholds, and not another setting."""
-    return setting == "default" or (setting.startswith("threshold=") and "," not in setting)
+def _knob(row: TableRow) -> str:
+    """A line for each knob: of ours, thresholds are on one if all else is the same."""
+    if row["method"] != OURS or row["setting"] == "default":
+        return str(row["method"])
+    others = [name for name in row["setting"].split(", ") if not name.startswith("threshold=")]
+    return ", ".join([OURS, *others])
 
 
 def rates(rows: Sequence[TableRow], path: Path) -> None:

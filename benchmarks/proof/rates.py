@@ -1,16 +1,17 @@
 """The claim of the field: at a fixed number of tokens, more frames a second should tell more.
 
 Clips of 30 frames a second are sampled at 1 to 30, and every method is tuned on each clip to the
-most tokens that the budget allows (whole frames at a rate, a threshold, a share). Ours is tuned in
-two ways: by its threshold, and with its default one by looking at every k-th frame only
-(``FEWER``). Between samples, what was known last stands. The small transformer reads; questions are
-about any moment.
+most tokens that the budget allows (whole frames at a rate, a threshold, a share), never by answers.
+Ours is tuned in three ways: by its threshold on sub-blocks of two pixels (``ladder.BUDGET``, found
+on validation clips); by the same as far as letters survive, and then by looking at every k-th frame
+only (``FEWER``); and with its default one by merging what is kept. Between samples, what was known
+last stands. The small transformer reads; questions are about any moment.
 
 Letters: T frames of the clip, t sampled ones, N cells, D features.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -21,14 +22,14 @@ from peers.uniform import sampled_frames
 from reading import merged
 from reading.clips import Footage, footage
 from reading.known import Known
+from reading.ladder import BUDGET, LEGIBLE
 from reading.looks import Look
-from reading.methods import Dense, Ours, Seen, Trace, ours
+from reading.methods import Dense, Ours, Seen, Trace
 from reading.questions import Question, ask
 from reading.readers.vit import VitReader
 from reading.rivals import Encoded, traced
 from reading.trial import Task, fewer
 from reading.truth import SMALL
-from torch import Tensor
 
 from proof.options import Options
 from proof.workers import spread
@@ -36,7 +37,6 @@ from proof.workers import spread
 FPS = 30
 RATES = (1, 2, 3, 5, 10, 15, 30)
 BUDGETS = (1, 2, 4)  # whole frames' worth of tokens a second
-THRESHOLDS = tuple(round(2 * 2 ** (step / 2), 2) for step in range(13))  # ours: 2 to 128
 FEWER = "patchgate, fewer frames"
 OWN = (Ours.family, FEWER, *([merged.FAMILY] if merged.THERE else []))
 METHODS = (*OWN, *CHOOSERS)
@@ -76,7 +76,7 @@ def of_clip(budgets: Sequence[int], task: Task, methods: Sequence[str] = METHODS
     questions = fewer(ask(film.truth, task.seed))
     looks = list(dict.fromkeys(look for q in questions for look in q.looks))
     with torch.no_grad():
-        hidden = encode(film.rgb(slice(None)))  # [T, N, D]
+        hidden = reader().hidden(film.rgb(slice(None)))  # [T, N, D]
 
     def answered(method: str, rate: int, budget: int, trace: Trace, sampled: list[int]) -> Answered:
         texts = read(film, whole(trace, sampled, len(hidden)), looks)
@@ -105,11 +105,6 @@ def reader() -> VitReader:
     return VitReader()
 
 
-def encode(rgb: Tensor) -> Tensor:
-    """The reader's dense tower: ``[T, 3, H, W]`` uint8 to ``[T, N, D]``."""
-    return torch.cat([reader().hidden(some) for some in rgb.split(16)])
-
-
 def thinned(method: str, seen: Seen, tokens: int) -> Trace | None:
     """The most tokens that the budget allows; None: it allows none."""
     if method == FEWER:
@@ -119,25 +114,22 @@ def thinned(method: str, seen: Seen, tokens: int) -> Trace | None:
     if method != Ours.family:
         choice = at_budget(CHOOSERS[method], seen, tokens, _STEPS)
         return None if choice is None else traced(choice, seen, CHOOSERS[method].looks)
-    low, high, best = 0, len(THRESHOLDS), None  # the first threshold that fits lies in [low, high)
-    while low < high:
-        middle = (low + high) // 2
-        (trace,) = ours(threshold=THRESHOLDS[middle]).traces(seen)
-        if trace.tokens <= tokens:
-            high, best = middle, trace
-        else:
-            low = middle + 1
-    return best
+    return finest(BUDGET, seen, tokens)
+
+
+def finest(ladder: Sequence[Ours], seen: Seen, tokens: int) -> Trace | None:
+    """The first step that fits. Where things move, a coarser one may need more: no bisection."""
+    traces = (step.traces(seen)[0] for step in ladder)
+    return next((trace for trace in traces if trace.tokens <= tokens), None)
 
 
 def fewer_frames(seen: Seen, tokens: int) -> Trace | None:
-    """Our default gate on every k-th frame, with the least k that the budget allows."""
+    """Every k-th frame, with the least k at which a threshold fits that loses no letters."""
     frames = len(seen.planes)
     for step in STEPS:
         sampled = list(range(0, frames, step))
         some = Seen(seen.planes[sampled], seen.fps, seen.matrix)
-        (trace,) = ours().traces(some)
-        if trace.tokens <= tokens:
+        if (trace := finest(LEGIBLE, some, tokens)) is not None:
             return whole(trace, sampled, frames)
     return None
 
@@ -147,10 +139,10 @@ def whole(trace: Trace, sampled: list[int], frames: int) -> Trace:
     last = torch.bucketize(torch.arange(frames), torch.tensor(sampled), right=True) - 1  # [T]
     if isinstance(trace, Encoded):
         return Encoded(trace.kind[last], trace.motion[last], trace.features[last])
-    kind = torch.zeros((frames, *trace.kind.shape[1:]), dtype=torch.uint8)
-    motion = torch.zeros((*kind.shape, 2), dtype=torch.int8)
+    kind = trace.kind.new_zeros((frames, *trace.kind.shape[1:]))
+    motion = trace.motion.new_zeros((frames, *trace.motion.shape[1:]))
     kind[sampled], motion[sampled] = trace.kind, trace.motion
-    return Trace(kind, motion)
+    return replace(trace, kind=kind, motion=motion)
 
 
 @torch.no_grad()

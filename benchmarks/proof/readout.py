@@ -7,25 +7,28 @@ what leaves its tower, so that those after and inside it can.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from peers import CHOOSERS, ENCODERS
 from reading import merged
 from reading.clips import footage
-from reading.methods import OURS, SWEEP, AdjacentSubBlocks, Dense, Method, Ours, Uniform, ours
+from reading.ladder import LADDER
+from reading.methods import SWEEP, AdjacentSubBlocks, Dense, Method, Ours, Uniform
 from reading.questions import ask
 from reading.rivals import Inside, OnFeatures, Rival
-from reading.score import ENOUGH, Row, grouped, total
+from reading.score import ENOUGH, Row, Total, grouped, total
+from reading.tables import number
 from reading.trial import Task, fewer, rows_of
 from reading.viewers import OnPictures, load
 
-from proof.options import Options
+from proof.options import Options, Steps
 from proof.workers import spread
 
 READERS = {"vit": "ViT", "ocr": "PP-OCR"}
-FEW = 3  # steps of a sweep at a time, where few settings are wanted
-THRESHOLDS = (1, 2, 3, 6, 8, 12, 16, 24, 32)
 CONTROLS = ("uniform", "random")
+MINE = (Ours.family, merged.FAMILY)
+# Controls, our own adjacent gate, and what works inside a tower, where no token goes.
+NOT_COMPARED = (Dense.family, AdjacentSubBlocks.family, *CONTROLS, *ENCODERS)
 HALVED, LECTURES = ("scroll", "pan"), ("lecture", "slide", "formula", "code")  # groups with aims
 
 
@@ -35,48 +38,48 @@ def measure(options: Options) -> dict[str, list[dict[str, Any]]]:
     rows: list[Row] = []
     for reader, name in READERS.items():
         load(reader)  # what is missing is said here, once
-        rows += spread(partial(of_clip, reader, options.few), tasks, options.processes, name)
+        rows += spread(partial(of_clip, reader, options.steps), tasks, options.processes, name)
     return {
         "defaults": list(at_defaults(rows)),
+        "settings": list(tried(rows)),
         "equal reading": list(at_equal_reading(rows)),
         "by group": list(duel(rows)),
         "curve": list(curve(rows)),
     }
 
 
-def of_clip(reader: str, few: bool, task: Task) -> list[Row]:
+def of_clip(reader: str, steps: Steps, task: Task) -> list[Row]:
     """All rows of one clip."""
     found: list[Row] = []
-    for viewer, methods in viewers(reader, few):
+    for viewer, methods in viewers(reader, steps):
         film = footage(task.scene, "test", task.seed, viewer.size, task.seconds)
         found += rows_of(viewer, film, fewer(ask(film.truth, task.seed)), methods)
     return found
 
 
 @cache
-def viewers(reader: str, few: bool) -> list[tuple[Any, tuple[Method, ...]]]:
+def viewers(reader: str, steps: Steps) -> list[tuple[Any, tuple[Method, ...]]]:
     """Each with the methods that it is asked to look at."""
     pictures = load(reader)[0]
     assert isinstance(pictures, OnPictures)
     before = OnPictures(READERS[reader], pictures.size, pictures.reader)
-    step = FEW if few else 1
-    found: list[tuple[Any, tuple[Method, ...]]] = [(before, (Dense(), *before_tower(step)))]
+    found: list[tuple[Any, tuple[Method, ...]]] = [(before, (Dense(), *before_tower(steps)))]
     if reader == "vit":
         inside = tuple(Inside(peer.name, value, pictures.reader.tower)
                        for peer in ENCODERS.values() for value in peer.sweep)  # fmt: skip
-        after = rivals("features", 1)
+        after = rivals("features", steps.tuned)
         if merged.THERE:
             after += tuple(merged.Merged(value=share) for share in merged.SHARES)
         found.append((OnFeatures(READERS[reader], pictures.reader), (*after, *inside)))
     return found
 
 
-def before_tower(step: int) -> tuple[Method, ...]:
-    """Ours, the peers that look at pixels, and the controls; every ``step``-th of a sweep."""
-    own = (ours(), *(ours(threshold=t) for t in THRESHOLDS[::step])) if step > 1 else OURS
+def before_tower(steps: Steps) -> tuple[Method, ...]:
+    """Ours, the peers that look at pixels, and the controls."""
     clock = tuple(Uniform(rate) for rate in (1, 2, 5, 10, 25))
-    return (*own, *rivals("pixels", step), *rivals("clock", step), *clock,
-            *(AdjacentSubBlocks(level) for level in SWEEP[::step]))  # fmt: skip
+    return (*LADDER[:: steps.tuned], *rivals("pixels", steps.tuned),
+            *rivals("clock", steps.controls), *clock,
+            *(AdjacentSubBlocks(level) for level in SWEEP[:: steps.controls]))  # fmt: skip
 
 
 def rivals(looks: str, step: int) -> tuple[Method, ...]:
@@ -116,41 +119,67 @@ def curve(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
                "retained": round(all_.retention, 4), "tokens/s": round(all_.rate, 1)}  # fmt: skip
 
 
+def tried(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """How many settings each family was tuned over, clip by clip and over all."""
+    for (reader, family), own in grouped(rows, lambda r: (r.reader, r.family)).items():
+        if family != Dense.family:
+            yield {"reader": reader, "method": family, "settings": len({r.setting for r in own}),
+                   "compared": "" if family in NOT_COMPARED else "yes"}  # fmt: skip
+
+
 def at_equal_reading(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """Tokens a second that each family needs to retain enough: one setting for all clips."""
-    for (reader, family), own in grouped(rows, lambda r: (r.reader, r.family)).items():
-        if family == Dense.family:
-            continue
-        every = {s: total(f) for s, f in grouped(own, lambda r: r.setting).items()}
-        enough = {s: t for s, t in every.items() if t.retention >= ENOUGH}
-        if not enough:
-            yield {"reader": reader, "method": family, "setting": "none retains enough"}
-            continue
-        best = min(enough, key=lambda s: enough[s].tokens)
-        yield {
-            "reader": reader, "method": family, "setting": best,
-            "retained": round(enough[best].retention, 3), "tokens/s": round(enough[best].rate),
-            "kept": round(enough[best].share, 4), "work": round(enough[best].own_flops, 3),
-        }  # fmt: skip
+    for reader, own in grouped(rows, lambda r: r.reader).items():
+        found = one_setting(own)
+        mine = found.get(Ours.family)
+        for family, single in found.items():
+            if family == Dense.family:
+                continue
+            if single is None:
+                yield {"reader": reader, "method": family, "setting": "none retains enough"}
+                continue
+            all_ = single.total
+            yield {
+                "reader": reader, "method": family, "setting": single.setting,
+                "retained": round(all_.retention, 3), "tokens/s": round(all_.rate),
+                "kept": round(all_.share, 4), "work": round(all_.own_flops, 3),
+                "ours / this": round(mine.total.tokens / all_.tokens, 2) if mine else "-",
+            }  # fmt: skip
+
+
+class Single(NamedTuple):
+    """The setting of fewest tokens that retains enough over all clips."""
+
+    setting: str
+    total: Total
+
+
+def one_setting(rows: Sequence[Row]) -> dict[str, Single | None]:
+    """Of each family of one reader; None: it has no such setting."""
+    found: dict[str, Single | None] = {}
+    for family, own in grouped(rows, lambda r: r.family).items():
+        every = [Single(s, total(f)) for s, f in grouped(own, lambda r: r.setting).items()]
+        enough = [single for single in every if single.total.retention >= ENOUGH]
+        found[family] = min(enough, key=lambda single: single.total.tokens, default=None)
+    return found
 
 
 def duel(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """By group: our tokens over the best peer's, both tuned clip by clip by who knows the answers.
 
     A family without a setting that retains enough of a clip keeps all of it. Controls and methods
-    inside a tower (which keep all tokens) are no rivals here.
+    inside a tower (which keep all tokens) are no rivals here. Beside it, with one setting for all
+    clips: ours and the best peer's.
     """
     for reader, own in grouped(rows, lambda r: r.reader).items():
+        single = one_setting(own)
         for group, found in sorted(grouped(own, lambda r: r.group).items()):
             tokens = {family: fewest(rows_) for family, rows_ in
                       grouped(found, lambda r: r.family).items()}  # fmt: skip
             default = total(r for r in found if r.method == (Ours.family, "default"))
-            mine = min(
-                tokens[family] for family in (Ours.family, merged.FAMILY) if family in tokens
-            )
-            out = {Ours.family, merged.FAMILY, Dense.family, AdjacentSubBlocks.family, *CONTROLS,
-                   *ENCODERS}  # fmt: skip
-            theirs = {family: spent for family, spent in tokens.items() if family not in out}
+            mine = min(tokens[family] for family in MINE if family in tokens)
+            theirs = {family: spent for family, spent in tokens.items() if family not in
+                      (*MINE, *NOT_COMPARED)}  # fmt: skip
             best = min(theirs, key=lambda family: theirs[family])
             aim = 0.5 if any(w in group for w in HALVED) else 0.75 if group in LECTURES else 1.0
             ratio = mine / theirs[best]
@@ -160,7 +189,28 @@ def duel(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
                 "ours, tuned": round(mine), "best peer": best, "tuned": round(theirs[best]),
                 "ours / best": round(ratio, 2), "aim": f"<= {aim:g}",
                 "": "reached" if ratio <= aim else "missed",
+                **_with_one_setting(found, single),
             }  # fmt: skip
+
+
+def _with_one_setting(rows: Sequence[Row], single: dict[str, Single | None]) -> dict[str, Any]:
+    """Of a group: tokens a second of ours and of the peer that needs fewest over all clips."""
+    able = {family: one for family, one in single.items() if one}
+    mine = _cheapest({family: able[family] for family in MINE if family in able})
+    best = _cheapest({f: one for f, one in able.items() if f not in (*MINE, *NOT_COMPARED)})
+    ours_, theirs = (total(r for r in rows if r.method == method).rate if method else math.nan
+                     for method in (mine, best))  # fmt: skip
+    return {
+        "one setting, ours": round(ours_) if mine else "-",
+        "one setting, best peer": round(theirs) if best else "-",
+        "of it": best[0] if best else "-", "one setting, ours / best": number(ours_ / theirs, 2),
+    }  # fmt: skip
+
+
+def _cheapest(found: dict[str, Single]) -> tuple[str, str] | None:
+    """Family and setting of fewest tokens."""
+    family = min(found, key=lambda name: found[name].total.tokens, default=None)
+    return (family, found[family].setting) if family else None
 
 
 def fewest(rows: Iterable[Row]) -> float:

@@ -28,7 +28,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("sections", nargs="*", metavar="section", help="all if none is named")
     parser.add_argument("--quick", action="store_true", help="little of everything, two minutes")
-    parser.add_argument("--few", action="store_true", help="every third setting of each sweep")
+    parser.add_argument("--few", action="store_true", help="fewer controls, one budget")
     parser.add_argument("--clips", type=int, default=2, help="rendered clips of each scene")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each rendered clip")
     parser.add_argument("--processes", type=int, default=2, help="for what is not timed")

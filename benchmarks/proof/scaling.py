@@ -20,7 +20,9 @@ from patchgate.pipeline import StageSeconds, token_chunks
 from proof import ways
 from proof.frames import decoded, parts, picked
 from proof.options import Options
+from proof.ours import ours
 from proof.towers import Sized
+from proof.way import timed
 
 RATES = (1, 2, 5, 10, 15, 30, 60)
 SIZES = ((224, 224), (336, 336), (448, 448), (672, 672), (896, 896), (1078, 1918))
@@ -46,10 +48,10 @@ def against_rate(tower: Sized, path: Path, rates: tuple[int, ...]) -> Iterator[d
         batch = at_rate(film, rate)
         row: dict[str, Any] = {"clip": path.name, "tower": tower.name, "frames a second": rate}
         methods = {"dense": ways.dense(tower), "RLT": ways.before(tower, "RLT", context="kept"),
-                   "patchgate": ways.ours(tower, tolerance=float("inf"))}  # fmt: skip
+                   "patchgate": ours(tower, tolerance=float("inf"))}  # fmt: skip
         for name, way in methods.items():
-            ways.timed(way, batch)  # warm
-            done, _, seconds = ways.timed(way, batch)
+            timed(way, batch)  # warm
+            done, _, seconds = timed(way, batch)
             row |= {f"{name}, tokens a second": round(done.tokens / WATCHED),
                     f"{name}, ms a second": round(1e3 * seconds / WATCHED)}  # fmt: skip
         yield row

@@ -21,11 +21,14 @@ from peers import rlt
 
 from patchgate import FrameBatch
 from patchgate.encoders.pixels import patch_rows
+from patchgate.merge import MergeStream
 from patchgate.pipeline import StageSeconds
 from proof import ways
 from proof.frames import again, decoded, part
 from proof.options import Options
+from proof.ours import SHARE, Live
 from proof.towers import Sized
+from proof.way import Done, timed
 
 STAGES = ("grid", "gate", "compact", "gather", "encode", "merge")
 STREAMS = (1, 8, 32)
@@ -51,10 +54,10 @@ def by_stage(tower: Sized, path: Path, frames: int, rounds: int) -> Iterator[dic
     """Milliseconds a frame of every method, and what they come to."""
     batch = decoded(path, frames)
     methods = ways.all_of(tower, equal_tau())
-    runs: dict[str, list[tuple[ways.Done, dict[str, float], float]]] = {}
+    runs: dict[str, list[tuple[Done, dict[str, float], float]]] = {}
     for _ in range(rounds + 1):  # the first warms
         for name, way in methods.items():
-            runs.setdefault(name, []).append(ways.timed(way, batch))
+            runs.setdefault(name, []).append(timed(way, batch))
     plain = [spent for *_, spent in runs["dense"][1:]]
     cells = len(batch) * tower.cells[0] * tower.cells[1]
     for name, found in runs.items():
@@ -98,6 +101,7 @@ def in_streams(tower: Sized, path: Path, ticks: int) -> Iterator[dict[str, Any]]
             "dense": partial(_dense, tower),
             "patchgate, residual": Gated(tower, count, tolerance=float("inf")),
             "patchgate, kept cells only": Gated(tower, count, context="kept"),
+            "patchgate, merged": Merged(tower, count, tolerance=float("inf")),
             "RLT": Rlt(tower, count),
         }
         spent: dict[str, list[float]] = {name: [] for name in servers}
@@ -135,11 +139,23 @@ class Gated:
     """One of ours for each stream."""
 
     def __init__(self, tower: Sized, count: int, **settings: Any) -> None:
-        self._live = [ways.Live(tower, **settings) for _ in range(count)]
+        self._live = [Live(tower, **settings) for _ in range(count)]
 
     def __call__(self, arrived: list[FrameBatch]) -> None:
         for live, batch in zip(self._live, arrived, strict=True):
             live.push(batch, StageSeconds().time)
+
+
+class Merged(Gated):
+    """And what each keeps of a tick is merged to a share, at once."""
+
+    def __init__(self, tower: Sized, count: int, **settings: Any) -> None:
+        super().__init__(tower, count, **settings)
+        self._merge = [MergeStream(ratio=SHARE, window=TICK) for _ in range(count)]
+
+    def __call__(self, arrived: list[FrameBatch]) -> None:
+        for live, merge, batch in zip(self._live, self._merge, arrived, strict=True):
+            merge.push(live.push(batch, StageSeconds().time))
 
 
 class Rlt:
@@ -181,10 +197,10 @@ def _peak(size: str, name: str, path: Path, frames: int) -> int:
     torch.set_num_threads(harness.THREADS)
     tower, batch = Sized(size), decoded(path, frames)
     way = ways.all_of(tower)[name]
-    ways.timed(way, again(batch, 1))  # loads what is loaded once
+    timed(way, again(batch, 1))  # loads what is loaded once
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is what is there now
     start = _bytes("VmHWM")
-    ways.timed(way, batch)
+    timed(way, batch)
     return _bytes("VmHWM") - start
 
 

@@ -7,81 +7,21 @@ many frames at a time; peers are given the whole clip at once.
 Letters: T frames, h w cells, N = h * w, K kept cells, D features.
 """
 
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from peers import CHOOSERS, ENCODERS, Choice, uniform
 from torch import Tensor
 
-from patchgate import FrameBatch, Gate, _ops, grid
+from patchgate import FrameBatch
 from patchgate.encoders.pixels import patch_rows
-from patchgate.encoders.work import Work
 from patchgate.gather import gather
-from patchgate.pipeline import StageSeconds
-from proof.frames import parts, picked
+from proof.frames import picked
+from proof.ours import merged, ours
 from proof.towers import Sized
+from proof.way import Done, Timer, Way
 
 BATCH = 16  # frames of the dense tower at a time
-CHUNK = 32  # frames of ours at a time
-Timer = Callable[[str], AbstractContextManager[None]]
-
-
-class Done(NamedTuple):
-    """What one run made of a clip."""
-
-    tokens: int  # that leave the tower
-    flops: float  # of the tower
-    features: Tensor  # [K, D]
-
-
-Way = Callable[[FrameBatch, Timer], Done]
-
-
-class Live:
-    """Our stages with their state: what ``patchgate.tokenize`` does with a batch of frames."""
-
-    def __init__(self, tower: Sized, **settings: Any) -> None:
-        self._stream = tower.gated(**settings).stream()
-        self._spec = self._stream.pixel_spec
-        self._gate = Gate(**asdict(self._stream.gate_settings))
-
-    def push(self, batch: FrameBatch, stage: Timer) -> Tensor:
-        """The kept cells' features, ``[K, D]``."""
-        with stage("grid"):
-            planes = grid.placed_grid(batch, self._spec.place(batch.height, batch.width))
-        with stage("gate"):
-            result = self._gate.push(planes)
-        with stage("compact"):
-            index, cu_seqlens, count = _ops.compact(result.kind, result.kind.numel())
-            index = index[: int(count)]
-        with stage("gather"):
-            rows = gather(batch, index, self._spec)
-        with stage("encode"):
-            assert self._gate.picture_ids is not None
-            names = self._gate.picture_ids.flatten().long()
-            cell = index % result.kind[0].numel()
-            return self._stream.encode(rows, cell, cu_seqlens, result.source, names)
-
-    @property
-    def work(self) -> Work:
-        """Of the last push."""
-        return self._stream.last_work
-
-
-def ours(tower: Sized, **settings: Any) -> Way:
-    def way(batch: FrameBatch, stage: Timer) -> Done:
-        live, found, work = Live(tower, **settings), [], []
-        for some in parts(batch, CHUNK):
-            found.append(live.push(some, stage))
-            work.append(live.work)
-        features = torch.cat(found)
-        return Done(len(features), Work.total(work).gated_flops, features)
-
-    return way
 
 
 def dense(tower: Sized) -> Way:
@@ -225,6 +165,7 @@ def all_of(tower: Sized, equal_tau: float | None = None) -> dict[str, Way]:
         "patchgate, residual": ours(tower, tolerance=float("inf")),
         "patchgate, tolerance .2": ours(tower, tolerance=0.2),
         "patchgate, tolerance .05": ours(tower, tolerance=0.05),
+        "patchgate, merged": merged(tower, tolerance=float("inf")),
         "RLT": before(tower, "RLT", context="kept"),
         "RLT, residual": before(tower, "RLT", tolerance=float("inf")),
     }
@@ -237,11 +178,3 @@ def all_of(tower: Sized, equal_tau: float | None = None) -> dict[str, Way]:
     found |= {name: after(tower, name) for name, peer in CHOOSERS.items()
               if peer.looks == "features"}  # fmt: skip
     return found | {f"uniform, {rate} fps": sampled(tower, rate) for rate in (1, 2)}
-
-
-def timed(way: Way, batch: FrameBatch) -> tuple[Done, dict[str, float], float]:
-    """One run: what it made, seconds of each stage, seconds in all."""
-    stages, start = StageSeconds(), time.perf_counter()
-    with torch.inference_mode():
-        done = way(batch, stages.time)
-    return done, stages.seconds, time.perf_counter() - start

@@ -74,7 +74,7 @@ class Seen:
     @cached_property
     def rgb(self) -> Tensor:
         """``[T, 3, H, W]`` uint8."""
-        return yuv_to_rgb(self.planes, self.matrix)
+        return torch.stack([yuv_to_rgb(frame, self.matrix) for frame in self.planes])
 
     @cached_property
     def features(self) -> Tensor:

@@ -8,8 +8,9 @@ features is given those of the dense tower, all of them for free.
 Letters: T frames, N cells, D features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -48,7 +49,12 @@ class Rival:
         return CHOOSERS[self.family].looks
 
     def traces(self, seen: Seen) -> list[Trace]:
-        return [traced(CHOOSERS[self.family].choose(seen, self.value), seen, self.looks)]
+        return [traced(_on(self.family, seen)(self.value), seen, self.looks)]
+
+
+@lru_cache(1)  # settings of a family follow each other, and what is measured may be large
+def _on(family: str, seen: Seen) -> Callable[[float], Choice]:
+    return CHOOSERS[family].on(seen)
 
 
 def traced(choice: Choice, seen: Seen, looks: str) -> Trace:
@@ -91,8 +97,8 @@ class OnFeatures:
         return after or isinstance(method, (Dense, Inside))
 
     def encode(self, rgb: Tensor) -> Tensor:
-        """The dense tower, a few frames at a time: ``[T, 3, H, W]`` uint8 to ``[T, N, D]``."""
-        return torch.cat([self.reader.hidden(some) for some in rgb.split(16)])
+        """The dense tower: ``[T, 3, H, W]`` uint8 to ``[T, N, D]``."""
+        return self.reader.hidden(rgb)
 
     @torch.no_grad()
     def read(self, footage: Any, method: Method, trace: Trace, looks: Sequence[Look]) -> Said:
