@@ -60,7 +60,7 @@ def test_ours_is_tuned_over_no_more_settings_than_peers_may_be() -> None:
     assert len(set(names)) == len(names)
     assert len(names) <= max(len({peer.own, *peer.sweep}) for peer in CHOOSERS.values())
     assert names[0] == "default"
-    assert {step.settings["sub_blocks"] for step in LADDER} == {2, 4, 8}
+    assert {step.settings["sub_blocks"] for step in LADDER} == {2, 4, 8, 16}
     few = readout.before_tower(Steps(1, 3))  # --few
     assert set(LADDER) < set(few)
     assert len(readout.rivals("pixels", 1)) == sum(

@@ -5,19 +5,14 @@ still sees one letter change, while noise and soft edges stay below it: threshol
 named together with the sub-blocks a side.
 """
 
-from dataclasses import fields
 from typing import Any
 
 from patchgate.gate_settings import GateSettings
 from reading.methods import Ours, ours
 
-_WHOLE = {2: (1, 2, 3, 6, 8, 12, 16, 24, 32), 4: (8, 16, 24, 32, 48, 64),
-          8: (16, 24, 32, 48, 64, 100)}  # fmt: skip
-_QUARTERS = {2: (4,), 4: (12, 24, 32), 8: (24, 32, 64)}
-# Motion to a quarter of a pixel, where the gate has it.
-PRECISE: dict[str, Any] = (
-    {"motion_precision": 4} if "motion_precision" in {f.name for f in fields(GateSettings)} else {}
-)
+PRECISE: dict[str, Any] = {"motion_precision": 4}
+_THRESHOLDS = {2: (3, 4, 6, 8, 12, 16, 24), 4: (8, 12, 16, 24, 32, 40, 56),
+               8: (24, 32, 40, 52, 64, 80, 100), 16: (64, 80, 100, 128, 160)}  # fmt: skip
 
 
 def at(sub_blocks: int, threshold: float, **changes: Any) -> Ours:
@@ -29,8 +24,7 @@ def at(sub_blocks: int, threshold: float, **changes: Any) -> Ours:
 # To be tuned over by who knows the answers; no longer than the longest sweep of a peer.
 LADDER: tuple[Ours, ...] = (
     ours(),
-    *(at(parts, value) for parts, own in _WHOLE.items() for value in own),
-    *(at(parts, value, **PRECISE) for parts, own in _QUARTERS.items() for value in own if PRECISE),
+    *(at(parts, value, **PRECISE) for parts, own in _THRESHOLDS.items() for value in own),
 )
 # To meet a budget with, the finest first: thresholds by factors of the cube root of 2, 8 to 203.
 # Far between frames, things have far to go.
