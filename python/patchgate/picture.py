@@ -46,7 +46,7 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
         f"{video.width} x {video.height} {video.codec}, {rate}, {seconds:.1f} s",
         f"grid {width} x {height}, {width // settings.cell} x {height // settings.cell} cells",
         f"threshold {settings.threshold:g}, search radius {settings.search_radius}, "
-        f"on_motion {settings.on_motion}",
+        f"motion to 1/{settings.motion_precision} pixel, on_motion {settings.on_motion}",
     ]
     return Caption(printable(Path(path).name), "   ·   ".join(facts), display_aspect(video, gate))
 
