@@ -83,6 +83,12 @@ def test_noise(benchmark, on_motion):
     push(benchmark, noise(16), on_motion=on_motion, scene_cut=None)
 
 
+@pytest.mark.benchmark(group="gate: every cell searches")
+@pytest.mark.parametrize("precision", [2, 4])
+def test_noise_to_a_fraction_of_a_pixel(benchmark, precision):
+    push(benchmark, noise(16), motion_precision=precision, scene_cut=None)
+
+
 @pytest.mark.benchmark(group="gate: 10 % of the cells change")
 @pytest.mark.parametrize("radius", [0, 8])
 def test_flicker(benchmark, radius):

@@ -8,43 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
-
-Vector = tuple[int, int]
-Array = np.ndarray
-STATIC, MOVED, CHANGED = 0, 1, 2
-ZERO: Vector = (0, 0)
-
-
-@dataclass
-class Cell:
-    """What is known of one cell of one frame while it is decided."""
-
-    limit: float  # the frame's limit times the cell's factor; inf: every vector passes
-    tested: dict[Vector, int]  # the cost of every vector that was tested
-    best: Vector | None = None  # the minimum of the search, whether it passes or not
-    kind: int = STATIC
-    used: Vector = ZERO
-
-    @property
-    def explained(self) -> bool:
-        return any(self.tested[v] <= self.limit for v in (ZERO, self.best) if v in self.tested)
-
-    @property
-    def cost(self) -> int:
-        """Of the vector used; changed: the least tested."""
-        return min(self.tested.values()) if self.kind == CHANGED else self.tested[self.used]
-
-
-@dataclass
-class Frame:
-    """The result for one frame (tubelet)."""
-
-    kind: Array  # [h, w]
-    motion: Array  # [h, w, 2]
-    cost: Array  # [h, w]
-    source: Array  # [h, w]
-    is_key: bool
-    limit: int
+from between import block_between
+from gate_oracle_cell import CHANGED, MOVED, ZERO, Array, Cell, Frame, Vector
 
 
 @dataclass
@@ -100,16 +65,30 @@ class Oracle:
 
     # --- the vectors of one cell ---
 
-    def _block(self, picture: Array, at: Vector, v: Vector = ZERO) -> Array:
+    def _block(self, picture: Array, at: Vector, pixels: Vector = ZERO) -> Array:
         """The cell's pixels, displaced: [.., p, p]."""
-        top, left = at[0] * self.p + v[0], at[1] * self.p + v[1]
+        top, left = at[0] * self.p + pixels[0], at[1] * self.p + pixels[1]
         assert top >= 0
         assert left >= 0
         return picture[..., top : top + self.p, left : left + self.p]
 
+    def _then(self, at: Vector, v: Vector) -> Array:
+        """What the reference has for the cell under a vector: [f, C, p, p]."""
+        if not (v[0] % self.motion_precision or v[1] % self.motion_precision):
+            return self._block(self.picture, at, tuple(d // self.motion_precision for d in v))
+        quarters = [4 * self.p * at[i] + 4 // self.motion_precision * v[i] for i in (0, 1)]
+        return block_between(self.picture, *quarters, self.p)
+
+    def _then_ids(self, at: Vector, v: Vector) -> Array:
+        """The ids that come with it, by whole pixels: fractions are rounded by turns."""
+        up = (0, 2, 1, 3)[self.now % 4]
+        return self._block(
+            self.ids, at, tuple((4 // self.motion_precision * d + up) // 4 for d in v)
+        )
+
     def _cost(self, new: Array, at: Vector, v: Vector) -> int:
         """The largest SAD of any sub-block in any plane of any frame of the cell."""
-        difference = abs(self._block(new, at) - self._block(self.picture, at, v))
+        difference = abs(self._block(new, at) - self._then(at, v))
         n = self.sub_blocks * self.merge
         side = self.p // n
         sums = difference.reshape(*difference.shape[:2], n, side, n, side).sum(axis=(3, 5))
@@ -117,16 +96,33 @@ class Oracle:
 
     def _objective(self, new: Array, at: Vector, v: Vector) -> tuple[int, int, Vector]:
         """What the search minimises, and how it breaks ties."""
-        difference = self._block(new, at)[:, 0] - self._block(self.picture, at, v)[:, 0]
+        difference = self._block(new, at)[:, 0] - self._then(at, v)[:, 0]
         length = abs(v[0]) + abs(v[1])
-        return int(abs(difference).sum()) + (self.p**2 >> 4) * length, length, v
+        price = (self.p**2 >> 4) * length // self.motion_precision
+        return int(abs(difference).sum()) + price, length, v
 
     def _legal(self, at: Vector, v: Vector) -> bool:
         """A candidate of the search: not zero, in reach, wholly inside the picture."""
         height, width = self.picture.shape[2:]
-        top, left = at[0] * self.p + v[0], at[1] * self.p + v[1]
+        top, left = (at[i] * self.p + v[i] / self.motion_precision for i in (0, 1))
         inside = 0 <= top <= height - self.p and 0 <= left <= width - self.p
-        return inside and 0 < max(abs(v[0]), abs(v[1])) <= self.search_radius
+        return inside and 0 < max(map(abs, v)) / self.motion_precision <= self.search_radius
+
+    def _search(self, new: Array, at: Vector) -> Vector | None:
+        """The cell's minimum: of whole pixels, then of halves around it, then of quarters."""
+
+        def least(vectors: list[Vector]) -> Vector | None:
+            legal = [v for v in vectors if self._legal(at, v)]
+            return min(legal, key=lambda v: self._objective(new, at, v), default=None)
+
+        def grid(centre: Vector, reach: int, step: int) -> list[Vector]:
+            span = range(-reach * step, reach * step + 1, step)
+            return [(centre[0] + i, centre[1] + j) for i in span for j in span]
+
+        best = least(grid(ZERO, self.search_radius, self.motion_precision))
+        for step in {1: (), 2: (1,), 4: (2, 1)}[self.motion_precision]:
+            best = best and least(grid(best, 1, step))
+        return best
 
     # --- the rules, in their order ---
 
@@ -139,13 +135,11 @@ class Oracle:
         return min(max(3 * median // 2, limit), 2 * limit)
 
     def _decide(self, new: Array, cells: dict[Vector, Cell]) -> None:
-        reach = range(-self.search_radius, self.search_radius + 1)
         for at, cell in cells.items():
             if cell.tested[ZERO] <= cell.limit:
                 continue
-            legal = [(dy, dx) for dy in reach for dx in reach if self._legal(at, (dy, dx))]
-            if legal:
-                cell.best = min(legal, key=lambda v, at=at: self._objective(new, at, v))
+            cell.best = self._search(new, at)
+            if cell.best is not None:
                 cell.tested[cell.best] = self._cost(new, at, cell.best)
         unexplained = sum(not cell.explained for cell in cells.values())
         if self.scene_cut is not None and unexplained > math.floor(self.scene_cut * len(cells)):
@@ -180,13 +174,20 @@ class Oracle:
         if self.on_motion == "reuse" and cell.explained:
             chosen = cell.best
         if self.on_motion == "camera":
-            near = [(dominant[0] + i, dominant[1] + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-            near = [v for v in near if self._legal(at, v)]
+            near = [v for v in self._followed(dominant, cell.best) if self._legal(at, v)]
             cell.tested |= {v: self._cost(new, at, v) for v in near}
             passing = [v for v in near if cell.tested[v] <= cell.limit]
             chosen = min(passing, key=lambda v: self._objective(new, at, v), default=None)
         cell.kind = CHANGED if chosen is None else MOVED
         cell.used = chosen or ZERO
+
+    def _followed(self, dominant: Vector, own: Vector | None) -> list[Vector]:
+        """The vectors that are tried on a cell because the camera moves so."""
+        if self.motion_precision == 1:
+            return [(dominant[0] + i, dominant[1] + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        if own is None or max(abs(own[i] - dominant[i]) for i in (0, 1)) > self.motion_precision:
+            return [dominant]
+        return [dominant, own]
 
     def _hysteresis(self, cells: dict[Vector, Cell]) -> None:
         if self.hysteresis is None:
@@ -201,7 +202,7 @@ class Oracle:
 
     def _source(self, at: Vector, cell: Cell) -> int:
         """The id with most pixels in the block that the cell shows, ties to the smallest."""
-        ids, counts = np.unique(self._block(self.ids, at, cell.used), return_counts=True)
+        ids, counts = np.unique(self._then_ids(at, cell.used), return_counts=True)
         return int(ids[counts.argmax()])
 
     def _update(self, new: Array, cells: dict[Vector, Cell]) -> None:
@@ -212,8 +213,8 @@ class Oracle:
                 self._block(ids, at)[...] = len(self.births)
                 self.births.append(self.now)
             elif cell.kind == MOVED:
-                self._block(picture, at)[...] = self._block(self.picture, at, cell.used)
-                self._block(ids, at)[...] = self._block(self.ids, at, cell.used)
+                self._block(picture, at)[...] = self._then(at, cell.used)
+                self._block(ids, at)[...] = self._then_ids(at, cell.used)
         self.picture, self.ids = picture, ids
 
     def _result(self, cells: dict[Vector, Cell], h: int, w: int, limit: int) -> Frame:

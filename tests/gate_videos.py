@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
 BLOCK = 3  # pixels: the grain of the textures, so that neighbouring vectors differ clearly
 
@@ -36,6 +37,20 @@ def pan(size: tuple[int, int], t: int, step: tuple[int, int], seed: int = 0, c: 
         top, left = (i * d if d >= 0 else (i - t) * d for d in step)
         frames.append(world[:, top : top + size[0], left : left + size[1]])
     return torch.stack(frames)
+
+
+def drift(size: tuple[int, int], t: int, quarters: tuple[int, int], seed: int = 0,
+          c: int = 1) -> Tensor:  # fmt: skip
+    """The camera moves over a smooth page, by some quarters of a pixel a frame."""
+    random = torch.Generator().manual_seed(seed)
+    reach = [4 * side + abs(d) * t for side, d in zip(size, quarters, strict=True)]
+    grain = torch.rand((1, c, *(side // 24 + 2 for side in reach)), generator=random)
+    page = interpolate(grain, reach, mode="bicubic").clamp(0, 1) * 255
+    views = []
+    for i in range(t):
+        top, left = (i * d if d >= 0 else (i - t) * d for d in quarters)
+        views.append(page[..., top : top + 4 * size[0], left : left + 4 * size[1]])
+    return avg_pool2d(torch.cat(views), 4).round().to(torch.uint8)
 
 
 def with_object(video: Tensor, step: tuple[int, int], side: int = 12, seed: int = 1) -> Tensor:
@@ -89,6 +104,8 @@ def any_video(size: tuple[int, int], c: int, seed: int) -> Tensor:
         levels, t = (256, 256, 2, 4)[luck(0, 3)], luck(2, 6)
         step = (luck(-3, 3), luck(-3, 3)) if luck(0, 2) else (0, 0)
         segment = pan(size, t, step, luck(0, 10**6), c, levels)
+        if not luck(0, 3):
+            segment = drift(size, t, (luck(-9, 9), luck(-9, 9)), luck(0, 10**6), c)
         if not luck(0, 5):
             segment = stripes(size, t, luck(2, 5), c)
         if not luck(0, 2):
@@ -123,6 +140,7 @@ def any_map(h: int, w: int, seed: int) -> Tensor:
 @st.composite
 def gate_settings(draw: st.DrawFn, **fixed: Any) -> dict[str, Any]:
     """Settings of a gate, every rule on or off."""
+    precision = draw(st.sampled_from([1, 1, 2, 4]))
     patch, sub_blocks = draw(st.sampled_from([(4, 1), (4, 2), (6, 3), (8, 2), (14, 2), (7, 7)]))
     drawn = {
         "threshold": draw(st.sampled_from([4, 4, 0, 1, 2.7, 9, 30, 255])),
@@ -135,7 +153,7 @@ def gate_settings(draw: st.DrawFn, **fixed: Any) -> dict[str, Any]:
         "temporal_patch": draw(st.sampled_from([1, 1, 2])),
         "sub_blocks": sub_blocks,
         "chroma": draw(st.booleans()),
-        "motion_precision": 1,
+        "motion_precision": precision,
         "hysteresis": draw(st.sampled_from([None, None, 0.5, 0.0, 0.9, 1.0])),
         "noise": draw(st.sampled_from([None, None, "adaptive"])),
     }

@@ -5,6 +5,7 @@ emitted. Letters: T frames (or tubelets), f frames of a tubelet, K emitted cells
 """
 
 import torch
+from between import block_between
 from torch import Tensor
 
 STATIC, MOVED, CHANGED = 0, 1, 2
@@ -20,8 +21,11 @@ def emitted_cells(video: Tensor, kind: Tensor, p: int, f: int = 1) -> Tensor:
     return torch.stack(cells) if cells else video.new_empty(0, f, video.shape[1], p, p)
 
 
-def rebuild(kind: Tensor, motion: Tensor, emitted: Tensor) -> Tensor:
-    """The video ``[T * f, C, H, W]`` of kind ``[T, h, w]`` and motion ``[T, h, w, 2]``."""
+def rebuild(kind: Tensor, motion: Tensor, emitted: Tensor, precision: int = 1) -> Tensor:
+    """The video ``[T * f, C, H, W]`` of kind ``[T, h, w]`` and motion ``[T, h, w, 2]``.
+
+    Vectors count in ``1 / precision`` pixels.
+    """
     _, h, w = kind.shape
     _, f, c, p, _ = emitted.shape
     picture = emitted.new_full((f, c, h * p, w * p), POISON)
@@ -30,10 +34,12 @@ def rebuild(kind: Tensor, motion: Tensor, emitted: Tensor) -> Tensor:
         old, picture = picture, picture.clone()
         for y, x in (kinds != STATIC).nonzero().tolist():
             block = picture[..., y * p : (y + 1) * p, x * p : (x + 1) * p]
-            dy, dx = vectors[y, x].tolist()
-            top, left = y * p + dy, x * p + dx
-            moved = kinds[y, x] == MOVED
-            block[...] = old[..., top : top + p, left : left + p] if moved else next(following)
+            if kinds[y, x] == MOVED:
+                dy, dx = (4 // precision * vectors[y, x].long()).tolist()
+                then = block_between(old.numpy(), 4 * y * p + dy, 4 * x * p + dx, p)
+                block[...] = torch.from_numpy(then)
+            else:
+                block[...] = next(following)
         frames.append(picture)
     assert next(following, None) is None
     return torch.cat(frames) if frames else emitted.new_empty(0, c, h * p, w * p)

@@ -4,9 +4,8 @@ All are uint8 ``[T, 3, H, W]``, Y Cb Cr, from a seed.
 """
 
 import torch
-from gate_videos import any_video, noisy, still, texture
+from gate_videos import any_video, drift, noisy, still, texture
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
 
 H, W, T = 64, 96, 20
 CELL = 16
@@ -30,13 +29,7 @@ def returning(planes: Tensor) -> Tensor:
 
 def panning(quarters: tuple[int, int] = (2, 1)) -> Tensor:
     """A camera over a smooth page, by some quarters of a pixel a frame."""
-    random = torch.Generator().manual_seed(3)
-    grain = torch.rand((1, 3, H // 4, W // 4), generator=random)
-    fine = interpolate(grain, (6 * H, 6 * W), mode="bicubic").clamp(0, 1) * 255
-    views = [
-        fine[..., t * quarters[0] :, t * quarters[1] :][..., : 4 * H, : 4 * W] for t in range(T)
-    ]
-    return avg_pool2d(torch.cat(views), 4).round().to(torch.uint8)
+    return drift((H, W), T, quarters, 3, c=3)
 
 
 VIDEOS: dict[str, Tensor] = {

@@ -48,6 +48,7 @@ def test_the_gate_equals_its_oracle_on_larger_grids(seed: int) -> None:
         "on_motion": on_motion,
         "temporal_patch": 1 + seed % 2,
         "merge": 1 + seed // 7 % 2,
+        "motion_precision": (1, 2, 4)[seed // 3 % 3],
     }
     video = any_video((4 * 16, 5 * 16), 1 + 2 * (seed // 2 % 2), seed)
     h, w = (side // (8 * config["merge"]) for side in video.shape[-2:])

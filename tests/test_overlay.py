@@ -6,11 +6,15 @@ import av
 import clips
 import numpy as np
 import pytest
+import torch
 from report_clips import CELL, GATE, SIZE, lossless, story
 from typer.testing import CliRunner
 
 import patchgate
 from patchgate.cli import app
+from patchgate.report.images import cells_image
+from patchgate.report.overlay import OverlayVideo
+from patchgate.survey import Moment
 
 
 def run(*words):
@@ -90,3 +94,23 @@ def test_nothing_is_left_of_a_run_that_failed(tmp_path):
     result = run("inspect", clip, "--overlay", tmp_path / "o.mp4", "--size", 42, "--start", 100)
     assert result.exit_code == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("precision", [2, 4])
+def test_arrows_are_as_long_as_the_motion_in_pixels(tmp_path, precision):
+    gates = [patchgate.Gate(patch=CELL, size=SIZE, motion_precision=n) for n in (1, precision)]
+    kind = torch.ones((SIZE[0] // CELL, SIZE[1] // CELL), dtype=torch.uint8)
+    pixels = torch.tensor([2, -3], dtype=torch.int8).expand(*kind.shape, 2)
+    shown = []
+    for gate in gates:
+        motion = pixels * gate.settings.motion_precision
+        picture = torch.zeros((3, *SIZE), dtype=torch.uint8)
+        moment = Moment(1, "", 0.0, picture, picture, kind, motion, None, 4.0)
+        drawn = [np.asarray(cells_image(moment, gate, 1.0, 720))]
+        with OverlayVideo(tmp_path / "o.mp4", gate, 1.0) as video:
+            drawn.append(video._drawn(np.zeros(video._size, np.uint8), kind.numpy(),
+                                      motion.numpy(), 0.0))  # fmt: skip
+        shown.append(drawn)
+    for whole, fine in zip(*shown, strict=True):
+        assert np.array_equal(whole, fine)
+        assert bool((whole == 255).all(-1).any())  # white: there are arrows

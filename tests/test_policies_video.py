@@ -83,12 +83,13 @@ def test_statistics_of_known_pictures():
     assert float(sharp[3]) > 0
 
 
-def test_motion_is_in_cells():
+@pytest.mark.parametrize("precision", [1, 4])
+def test_motion_is_in_cells(precision):
     noise = torch.randint(0, 255, (1, 1, 80, 80), generator=torch.Generator().manual_seed(0))
     noise = noise.to(torch.uint8)
     still = noise[:, :, 8:64, 8:64]
     panned = noise[:, :, 8:64, 15:71]  # 7 pixels, half a cell
-    pan_gate = Gate(patch=14, search_radius=8)
+    pan_gate = Gate(patch=14, search_radius=8, motion_precision=precision)
     seen = of_frames(pan_gate.push(torch.cat([still, panned])), pan_gate.settings)
     moved = 1 - float(seen["keep"][1])
     assert moved >= 0.7

@@ -16,6 +16,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from reading import page
+from reading.known import Known
 from reading.looks import Look
 from reading.methods import (
     CELL,
@@ -30,9 +31,9 @@ from reading.methods import (
 from reading.predictions import ONE, Weighted
 from reading.questions import Question
 from reading.refined import PREDICTED, REFINEMENTS, SETTINGS, Rebuilt, Refined
-from reading.subpixel import sampled, upsampled
 
 from patchgate import Gate
+from patchgate.colour import yuv_to_rgb
 from patchgate.gate_settings import CHANGED, MOVED, STATIC
 
 N = (H // CELL) * (W // CELL)
@@ -159,20 +160,13 @@ def test_what_was_used_longest_ago_is_forgotten() -> None:
     assert changed[2].tolist() == [True, True, True, False, False, False, True, False]
 
 
-def test_a_pan_by_fractions_costs_less() -> None:
+def test_a_pan_by_fractions_is_shown_from_its_vectors() -> None:
     planes = panning()
-    assert traced("sub-pixel", planes).tokens < 0.5 * default(planes).tokens
-
-
-def test_halves_are_h264s_six_taps() -> None:
-    picture = torch.zeros((1, 8, 8), dtype=torch.uint8)
-    picture[0, 4] = 160
-    fine = upsampled(picture)
-    assert torch.equal(fine[0, 0], picture)
-    assert fine[2, 0, 0, :, 3].tolist() == [0, 5, 0, 100, 100, 0, 5, 0]
-    assert fine[1, 0, 0, :, 3].tolist() == [0, 3, 0, 50, 130, 0, 3, 0]
-    at = torch.tensor([[8, 4], [10, 0]])
-    assert sampled(fine, at, 2)[:, 0].tolist() == [[[0, 0], [0, 0]], [[0, 0], [100, 100]]]
+    (trace,) = ours(motion_precision=4).traces(Seen(planes, 25, MATRIX))
+    assert trace.tokens < 0.5 * default(planes).tokens
+    shown = Known(SimpleNamespace(planes=planes, matrix=MATRIX), trace, range(T))
+    difference = shown.rgb(T - 1).double() - yuv_to_rgb(planes, MATRIX)[T - 1]
+    assert float(difference.square().mean()) < 4 * SETTINGS.threshold**2
 
 
 # --- the measurement --------------------------------------------------------------------------

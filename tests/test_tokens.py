@@ -23,6 +23,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "camera": {},
     "reuse": {"on_motion": "reuse", "max_age": 6},
     "tubelets": {"temporal_patch": 2, "hysteresis": 0.5},  # 21 frames: the last is repeated
+    "quarters": {"on_motion": "reuse", "motion_precision": 4, "threshold": 12},
 }
 
 
@@ -94,9 +95,11 @@ def test_reconstruct_is_what_a_decoder_rebuilds_within_the_limit(name: str) -> N
     tokens, planes = tokens_of(name), planes_for(name)
     f = 2 if name == "tubelets" else 1
     emitted = tokens.features.view(-1, f, 3, 8, 8)
+    precision = KINDS[name].get("motion_precision", 1)
     seen = tokens.reconstruct()
-    assert torch.equal(seen, rebuild(tokens.kind, tokens.motion, emitted))
-    assert int(worst_sub_blocks(planes, seen, 8, 4, f).max()) <= 4 * 16
+    assert torch.equal(seen, rebuild(tokens.kind, tokens.motion, emitted, precision))
+    limit = KINDS[name].get("threshold", 4) * 16
+    assert int(worst_sub_blocks(planes, seen, 8, 4, f).max()) <= limit
 
 
 @every_kind
@@ -157,6 +160,33 @@ def test_saved_tokens_load_bit_for_bit(name: str, cut: Any, tmp_path: Path) -> N
         loaded = VideoTokens.load(target)
         assert_same(loaded, tokens)
         assert torch.equal(loaded.reconstruct(), tokens.reconstruct())
+
+
+def test_a_file_from_before_fractions_counts_in_pixels(tmp_path: Path) -> None:
+    tokens = tokens_of("camera")
+    layout = asdict(tokens.layout)
+    assert layout.pop("motion_precision") == 1
+    save_file(tokens.tensors(), tmp_path / "old", token_file.metadata(layout))
+    assert_same(VideoTokens.load(tmp_path / "old"), tokens)
+
+
+@pytest.mark.parametrize(
+    ("steps", "wrong"),
+    [(4, None), (2, "out of the picture"), (3, "expected motion_precision 1, 2")],
+)
+def test_vectors_are_checked_in_the_steps_they_count_in(
+    steps: int, wrong: str | None, tmp_path: Path
+) -> None:
+    tokens = tokens_of("quarters")
+    motion = torch.zeros_like(tokens.motion)
+    motion[3, 0, 0, 1] = 4 * 24  # to the last column of cells, in quarters
+    told = token_file.metadata(asdict(tokens.layout) | {"motion_precision": steps})
+    save_file({**tokens.tensors(), "motion": motion}, tmp_path / "other", told)
+    if wrong is None:
+        assert torch.equal(VideoTokens.load(tmp_path / "other").motion, motion)
+        return
+    with pytest.raises(ValueError, match=wrong):
+        VideoTokens.load(tmp_path / "other")
 
 
 def test_what_is_no_token_file_is_refused_by_name(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.gate_settings import CHANGED, MOVED
+from patchgate.subpixel import blocks_between
 from reading.methods import Trace
 
 
@@ -36,7 +37,7 @@ class Known:
         picture = torch.zeros_like(footage.planes[0])
         shown: Tensor | None = None  # the picture as RGB, until something in it changes
         for t in range(max(wanted, default=-1) + 1):
-            if _advance(picture, footage.planes[t], trace.kind[t], trace.motion[t]):
+            if _advance(picture, footage.planes[t], trace, t):
                 shown = None
             if t in wanted:
                 shown = yuv_to_rgb(picture, footage.matrix) if shown is None else shown
@@ -47,15 +48,16 @@ class Known:
         return self._pictures[frame]
 
 
-def _advance(picture: Tensor, frame: Tensor, kind: Tensor, motion: Tensor) -> bool:
-    """Brings the picture ``[3, H, W]`` to the next frame in place; False if nothing changed."""
+def _advance(picture: Tensor, frame: Tensor, trace: Trace, t: int) -> bool:
+    """Brings the picture ``[3, H, W]`` to frame ``t`` in place; False if nothing changed."""
+    kind = trace.kind[t]  # [h, w]
     p = picture.shape[-1] // kind.shape[1]
     cells = _cells(picture, p)
     moved, changed = kind == MOVED, kind == CHANGED
     if bool(moved.any()):
         # A copy of every displaced block before any is pasted: all of them read the old picture.
-        top, left = (moved.nonzero() * p + motion[moved]).unbind(1)  # [n] each
-        cells[moved] = picture.unfold(1, p, 1).unfold(2, p, 1)[:, top, left].transpose(0, 1)
+        at = moved.nonzero() * p * trace.precision + trace.motion[t][moved]  # [n, 2] in steps
+        cells[moved] = blocks_between(picture, at, p, trace.precision)
     cells[changed] = _cells(frame, p)[changed]
     return bool(moved.any() | changed.any())
 

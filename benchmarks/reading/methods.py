@@ -7,7 +7,7 @@ Letters: T frames, H W pixels, h w cells.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -29,7 +29,8 @@ class Trace:
     """What was kept of every frame."""
 
     kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed
-    motion: Tensor  # [T, h, w, 2] int8: (dy, dx) in pixels to where a moved cell came from
+    motion: Tensor  # [T, h, w, 2] int8: (dy, dx) in steps to where a moved cell came from
+    precision: int = field(default=1, kw_only=True)  # steps in a pixel: 1, 2 or 4
 
     @classmethod
     def of(cls, keep: Tensor) -> "Trace":
@@ -132,8 +133,9 @@ class Ours:
         return {**asdict(GateSettings(patch=CELL)), **dict(self.changes)}
 
     def traces(self, seen: Seen) -> list[Trace]:
-        result = Gate(**self.settings).push(seen.planes)
-        return [Trace(result.kind, result.motion)]
+        gate = Gate(**self.settings)
+        result = gate.push(seen.planes)
+        return [Trace(result.kind, result.motion, precision=gate.settings.motion_precision)]
 
 
 @dataclass(frozen=True)

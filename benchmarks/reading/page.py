@@ -33,13 +33,14 @@ its tokens."""
 
 _REFINED = """\
 What the gate at its defaults would keep if it had other ways to say a cell by what the receiver
-has; in plain torch, in a closed loop, with the same guarantee; docs/gate.md does not have them.
+has. `refined`: in plain torch, in a closed loop, with the same guarantee; docs/gate.md does not
+have them.
 `weighted`: gain x reference + offset, a pair a plane for the whole frame, or for every cell.
 `recalled`: one of the last so many cells that were encoded at its place, beside the current one.
-`sub-pixel`: motion to a quarter of a pixel, within half a pixel of the camera's. In `slides,
-dimmed` the lights go down and up again. Clips of 4 s, above of 6 s. `questions`: right from the
-dense video. `of default`, `of adjacent`: tokens over those of our default, and of the adjacent
-gate tuned as above."""
+Motion to a quarter of a pixel is a setting: `motion_precision=4`. In `slides, dimmed` the lights go
+down and up again. Clips of 4 s, above of 6 s. `questions`: right from the dense video. `of
+default`, `of adjacent`: tokens over those of our default, and of the adjacent gate tuned as
+above."""
 REFINEMENTS = harness.RESULTS / "reading_refinements.json"
 
 

@@ -17,7 +17,6 @@ from patchgate.gate_settings import CHANGED, STATIC, GateSettings
 from patchgate.reference.gate_motion import Rules, blocks_at, paste_blocks
 from reading.methods import CELL, Seen, Trace
 from reading.predictions import Prediction, Recalled, Weighted, corners_of, costs
-from reading.subpixel import SubPixel
 
 PREDICTED = 3  # beside the gate's kinds: as a refinement tells it
 SETTINGS = GateSettings(patch=CELL)  # the defaults: no max_age, for token ids are not kept here
@@ -62,7 +61,8 @@ class _Loop:
         c, height, width = frame.shape
         h, w = height // CELL, width // CELL
         self._predictions = predictions
-        self._rules = Rules(**SETTINGS.op_rules(h * w))
+        self._op_rules = SETTINGS.op_rules(h * w)
+        self._rules = Rules(*self._op_rules.values())
         self._corners = corners_of(frame, CELL)  # [N, 2]
         self._first = True
         self._state = (  # in the order in which the op takes it
@@ -100,7 +100,7 @@ class _Loop:
 
     def _gate(self, frame: Tensor, **changes: int) -> tuple[Tensor, Tensor, Tensor]:
         """kind ``[N]``, motion ``[N, 2]`` and cost ``[N]`` by the gate; the state moves on."""
-        rules = {**vars(self._rules), **changes}
+        rules = {**self._op_rules, **changes}
         kind, motion, cost, *_ = _ops.gate(frame[None, None, None], *self._state, None, **rules)
         return kind.flatten(), motion.view(-1, 2), cost.flatten()
 
@@ -139,7 +139,6 @@ REFINEMENTS: dict[str, Callable[[], list[Prediction]]] = {
     "weighted": lambda: [Weighted()],
     "weighted per cell": lambda: [Weighted(per_cell=True)],
     **{f"recalled, {depth}": lambda depth=depth: [Recalled(depth)] for depth in (1, 2, 4)},
-    "sub-pixel": lambda: [SubPixel()],
 }
 
 

@@ -2,13 +2,15 @@
 #include "cpu/gate_stream.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "cpu/sad.h"
+#include "cpu/subpixel_search.h"
 
 namespace patchgate {
 
 void GateStream::begin(const uint8_t* frame) {
-  frame_ = frame;
+  frame_ = frame, number_ = state_.clock[0];
   if (rules_.max_age == 0) return;
   if (is_first()) std::fill_n(state_.births, rules_.max_age, 0);
   state_.births[state_.clock[0] % rules_.max_age] = state_.clock[1];
@@ -58,23 +60,38 @@ void GateStream::decide_static(int32_t* limit) {
 void GateStream::search_cell(int64_t n, SearchWindow& window) {
   window.load(frame_, state_.picture, shape_.tubelet, shape_.planes * shape_.plane(), shape_.top(n),
               shape_.left(n), shape_.height, shape_.width);
-  const Match match = window.best();
+  Match match = window.best();  // in pixels
   if (match.objective == kUntested) return;
+  if (const int precision = rules_.precision; precision > 1) {
+    thread_local SubpixelSearch fractions;
+    match.vector = {match.vector.dy * precision, match.vector.dx * precision};
+    match = fractions.best(frame_, state_.picture, shape_, n, rules_, match);
+  }
   Cell& cell = cells_[n];
-  cell.minimum = match.vector;
+  cell.minimum = match;
   cell.minimum_cost = test(n, match.vector).cost;
   cell.least = std::min(cell.least, cell.minimum_cost);
+}
+
+// A plane's block that a vector brings from the old picture.
+Block GateStream::block_then(int64_t n, Vector v, int64_t plane) const {
+  const uint8_t* picture = state_.picture + plane * shape_.plane();
+  if (rules_.precision == 1) return {picture + shape_.offset(n, v), shape_.width};
+  const int quarters = kQuarters / static_cast<int>(rules_.precision);
+  const Vector at{shape_.top(n) * kQuarters + v.dy * quarters,
+                  shape_.left(n) * kQuarters + v.dx * quarters};
+  return block_between(picture, shape_.height, shape_.width, at, shape_.cell);
 }
 
 GateStream::Trial GateStream::test(int64_t n, Vector v) const {
   // Once the cost neither passes nor is the least, the planes left cannot change either.
   const int32_t enough = std::max(cells_[n].limit, cells_[n].least);
-  Trial trial{0, vector_price(shape_.cell, v)};
+  Trial trial{0, vector_price(shape_.cell, v, rules_.precision)};
   for (int64_t p = 0; p < shape_.planes_per_cell() && trial.cost <= enough; ++p) {
-    const int64_t plane = p * shape_.plane();
-    const Difference difference = cell_difference(frame_ + plane + shape_.offset(n),
-                                                  state_.picture + plane + shape_.offset(n, v),
-                                                  shape_.width, shape_.cell, shape_.sub_block);
+    const Block then = block_then(n, v, p);
+    const Difference difference =
+        cell_difference(frame_ + p * shape_.plane() + shape_.offset(n), then.pixels, shape_.width,
+                        then.stride, shape_.cell, shape_.sub_block);
     trial.cost = std::max(trial.cost, difference.largest);
     if (p % shape_.planes == 0) trial.objective += difference.sum;
   }
@@ -94,20 +111,20 @@ void GateStream::reuse_motion() {
   for (int64_t n : failed_) {
     Cell& cell = cells_[n];
     if (!cell.found()) continue;
-    cell.kind = kMoved, cell.motion = cell.minimum, cell.cost = cell.minimum_cost;
+    cell.kind = kMoved, cell.motion = cell.minimum.vector, cell.cost = cell.minimum_cost;
   }
 }
 
 Vector GateStream::dominant_motion() const {
-  const int64_t radius = rules_.radius, side = 2 * radius + 1;
+  const int64_t reach = rules_.radius * rules_.precision, side = 2 * reach + 1;
   std::vector<int32_t> votes(side * side);
   for (int64_t n : failed_)
-    if (cells_[n].found())
-      ++votes[(cells_[n].minimum.dy + radius) * side + cells_[n].minimum.dx + radius];
+    if (const Vector v = cells_[n].minimum.vector; cells_[n].found())
+      ++votes[(v.dy + reach) * side + v.dx + reach];
   Vector best{0, 0};
   int32_t most = 0;
   for (int64_t i = 0; i < side * side; ++i) {
-    const Vector v{static_cast<int>(i / side - radius), static_cast<int>(i % side - radius)};
+    const Vector v{static_cast<int>(i / side - reach), static_cast<int>(i % side - reach)};
     if (votes[i] > most || (votes[i] == most && precedes(v, best))) most = votes[i], best = v;
   }
   // (0, 0) wins ties, so counting may stop there: a static camera hardly looks at textures.
@@ -125,21 +142,30 @@ bool GateStream::is_textured(int64_t n) const {
   return sum > rules_.texture;
 }
 
-// Of the vectors within one pixel of the dominant one, the passing one of least objective.
+bool GateStream::is_legal(int64_t n, Vector v) const {
+  return is_candidate(v, static_cast<int>(rules_.radius), shape_.top(n), shape_.left(n),
+                      shape_.cell, shape_.height, shape_.width, rules_.precision);
+}
+
+// Of the whole vectors within one pixel of the dominant one, the passing one of least objective. Of
+// finer ones only itself is tried, and the cell's own minimum if it is within that pixel.
 void GateStream::follow_cell(int64_t n, Vector dominant) {
   Cell& cell = cells_[n];
   Match best{kUntested, {0, 0}};
-  for (int i = 0; i < 9; ++i) {
-    const Vector v{dominant.dy + i / 3 - 1, dominant.dx + i % 3 - 1};
-    if (!is_candidate(v, static_cast<int>(rules_.radius), shape_.top(n), shape_.left(n),
-                      shape_.cell, shape_.height, shape_.width))
-      continue;
-    const Trial trial = test(n, v);
+  const auto offer = [&](Vector v, Trial trial) {
     cell.least = std::min(cell.least, trial.cost);
-    if (trial.cost > cell.limit || !better({trial.objective, v}, best)) continue;
+    if (trial.cost > cell.limit || !better({trial.objective, v}, best)) return;
     best = {trial.objective, v};
     cell.kind = kMoved, cell.motion = v, cell.cost = trial.cost;
-  }
+  };
+  const int precision = rules_.precision, aside = precision == 1 ? 1 : 0;
+  for (int dy = dominant.dy - aside; dy <= dominant.dy + aside; ++dy)
+    for (int dx = dominant.dx - aside; dx <= dominant.dx + aside; ++dx)
+      if (is_legal(n, {dy, dx})) offer({dy, dx}, test(n, {dy, dx}));
+  const Vector own = cell.minimum.vector;
+  if (precision > 1 && std::abs(own.dy - dominant.dy) <= precision &&
+      std::abs(own.dx - dominant.dx) <= precision)
+    offer(own, {cell.minimum_cost, cell.minimum.objective});
 }
 
 // Hysteresis, once: a kept cell beside a changed one is held to a tighter limit.
@@ -173,7 +199,11 @@ void GateStream::expire() {
 // stood still keeps its source.
 int64_t GateStream::source(int64_t n) const {
   if (cells_[n].kind == kStatic) return state_.source[n];
-  return plurality(state_.ids + shape_.offset(n, cells_[n].motion), shape_.width, shape_.cell);
+  return plurality(state_.ids + ids_offset(n, cells_[n].motion), shape_.width, shape_.cell);
+}
+
+int64_t GateStream::ids_offset(int64_t n, Vector v) const {
+  return shape_.offset(n, whole_vector(v, rules_.precision, number_));
 }
 
 }  // namespace patchgate

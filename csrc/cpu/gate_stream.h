@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cpu/search_window.h"
+#include "cpu/subpixel.h"
 #include "gate_call.h"
 
 namespace patchgate {
@@ -32,11 +33,11 @@ class GateStream {
   // What the stages know about one cell.
   struct Cell {
     Kind kind = kChanged;
-    Vector motion{0, 0};
-    int32_t cost = 0;           // of `motion`
-    int32_t least = kUntested;  // the least cost tested
-    int32_t limit = 0;          // what a passing cost may not exceed
-    Vector minimum{0, 0};       // the search's
+    Vector motion{0, 0};               // in steps of 1 / precision pixels, as all vectors here
+    int32_t cost = 0;                  // of `motion`
+    int32_t least = kUntested;         // the least cost tested
+    int32_t limit = 0;                 // what a passing cost may not exceed
+    Match minimum{kUntested, {0, 0}};  // the search's
     int32_t minimum_cost = kUntested;
 
     bool found() const { return kind == kChanged && minimum_cost <= limit; }
@@ -51,6 +52,9 @@ class GateStream {
   bool is_first() const { return state_.clock[0] == 0; }
   int32_t frame_limit();
   Trial test(int64_t n, Vector v) const;
+  bool is_legal(int64_t n, Vector v) const;
+  Block block_then(int64_t n, Vector v, int64_t plane) const;
+  int64_t ids_offset(int64_t n, Vector v) const;
   bool is_textured(int64_t n) const;
   bool beside_changed(int64_t n) const;
   int64_t source(int64_t n) const;
@@ -62,6 +66,7 @@ class GateStream {
   const GateRules rules_;
   const GateState state_;
   const uint8_t* frame_ = nullptr;
+  int64_t number_ = 0;           // of the frame, since the reset
   std::vector<Cell> cells_;      // [N]
   std::vector<int32_t> zero_;    // [N]
   std::vector<int64_t> failed_;  // cells that the zero test did not pass

@@ -73,11 +73,12 @@ void GateStream::write_picture() {
 }
 
 void GateStream::copy_block(int64_t n, Vector from, uint8_t* pixels, int32_t* ids) const {
-  const int64_t cell = shape_.cell, at = shape_.offset(n, from);
-  for (int64_t p = 0; p < shape_.planes_per_cell(); ++p)
-    copy_rows(state_.picture + p * shape_.plane() + at, shape_.width, pixels + p * cell * cell,
-              cell, cell);
-  copy_rows(state_.ids + at, shape_.width, ids, cell, cell);
+  const int64_t cell = shape_.cell;
+  for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
+    const Block block = block_then(n, from, p);
+    copy_rows(block.pixels, block.stride, pixels + p * cell * cell, cell, cell);
+  }
+  copy_rows(state_.ids + ids_offset(n, from), shape_.width, ids, cell, cell);
 }
 
 void GateStream::paste_block(int64_t n, const uint8_t* pixels, const int32_t* ids) {

@@ -16,9 +16,9 @@ struct Difference {
   int32_t sum;      // SAD of the whole cell
 };
 
-// The differences of one plane of a cell under one vector; blocks in rows of `stride` bytes.
-Difference cell_difference(const uint8_t* a, const uint8_t* b, int64_t stride, int cell,
-                           int sub_block, SadPath path = SadPath::kFastest);
+// The differences of one plane of a cell under one vector.
+Difference cell_difference(const uint8_t* a, const uint8_t* b, int64_t stride_a, int64_t stride_b,
+                           int cell, int sub_block, SadPath path = SadPath::kFastest);
 
 // cost[c] = max(cost[c], largest sub-block SAD of cell c) for the w cells of one row of cells.
 void row_costs(const uint8_t* a, const uint8_t* b, int64_t stride, int64_t w, int cell,

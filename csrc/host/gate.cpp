@@ -77,7 +77,7 @@ std::tuple<int32_t, int32_t> difference(const Planes& now, const Planes& then, i
   if (path == "defined")
     return {plane_cost(a, b, stride, stride, cell, sub_block),
             block_sad(a, b, stride, stride, cell)};
-  const Difference found = cell_difference(a, b, stride, cell, sub_block, path_named(path));
+  const Difference found = cell_difference(a, b, stride, stride, cell, sub_block, path_named(path));
   return {found.largest, found.sum};
 }
 

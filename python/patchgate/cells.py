@@ -83,7 +83,7 @@ def arrows(
     """One arrow for every block of cells in which some moved: their mean, as the picture moved.
 
     Args:
-        kind: ``[h, w]``. motion: ``[h, w, 2]``, the gate's (dy, dx) to where a cell came from.
+        kind: ``[h, w]``. motion: ``[h, w, 2]``, (dy, dx) in pixels to where a cell came from.
         size: ``(H, W)`` of the picture shown. cell: side in pixels of the grid.
         reach: of the motion search, which becomes an arrow as long as a block; the root of the
             length is drawn, so that slow motion is still seen.

@@ -42,11 +42,13 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
     seconds = history.end - history.begin
     rate = f"{video.average_fps:.4g} fps" if video.average_fps else "unknown rate"
     settings = gate.settings
+    fine = settings.motion_precision > 1
+    step = f" in steps of 1/{settings.motion_precision} pixel" if fine else ""
     facts = [
         f"{video.width} x {video.height} {video.codec}, {rate}, {seconds:.1f} s",
         f"grid {width} x {height}, {width // settings.cell} x {height // settings.cell} cells",
         f"threshold {settings.threshold:g}, search radius {settings.search_radius}, "
-        f"on_motion {settings.on_motion}",
+        f"on_motion {settings.on_motion}{step}",
     ]
     return Caption(printable(Path(path).name), "   ·   ".join(facts), display_aspect(video, gate))
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from patchgate.gate_settings import MERGED, MOVED
+from patchgate.subpixel import blocks_between
 
 if TYPE_CHECKING:
     from patchgate.tokens import TokenLayout, VideoTokens
@@ -49,8 +50,9 @@ def _next(picture: Tensor, tokens: VideoTokens, layout: TokenLayout, t: int) -> 
     moved = (kind == MOVED).nonzero()  # [n, 2]
     if len(moved):
         corner = moved * layout.cell
-        came_from = corner + tokens.motion[t][kind == MOVED]
-        _paste(new, corner, _blocks(picture, came_from, layout.cell))
+        precision = layout.motion_precision
+        came_from = corner * precision + tokens.motion[t][kind == MOVED]  # in steps
+        _paste(new, corner, blocks_between(picture, came_from, layout.cell, precision))
     given = (kind == MERGED).nonzero()  # [n, 2]
     if len(given):
         _paste(new, given * layout.cell, _cells(tokens, tokens.source[t][kind == MERGED], layout))
@@ -67,17 +69,9 @@ def _cells(tokens: VideoTokens, which: Tensor | slice, layout: TokenLayout) -> T
     return tokens.features[which].view(-1, *shape)
 
 
-def _pixels(corner: Tensor, cell: int) -> tuple[Tensor, Tensor]:
-    """Rows ``[n, p, 1]`` and columns ``[n, 1, p]`` of the blocks whose top left is ``corner``."""
-    span = torch.arange(cell, device=corner.device)
-    return corner[:, 0, None, None] + span[:, None], corner[:, 1, None, None] + span
-
-
-def _blocks(picture: Tensor, corner: Tensor, cell: int) -> Tensor:
-    rows, columns = _pixels(corner, cell)
-    return picture[:, :, rows, columns].movedim(2, 0)  # [n, f, C, p, p]
-
-
 def _paste(picture: Tensor, corner: Tensor, blocks: Tensor) -> None:
-    rows, columns = _pixels(corner, blocks.shape[-1])
+    """Writes ``blocks [n, f, C, p, p]`` where their top left is ``corner [n, 2]``."""
+    span = torch.arange(blocks.shape[-1], device=corner.device)
+    rows = corner[:, 0, None, None] + span[:, None]  # [n, p, 1]
+    columns = corner[:, 1, None, None] + span  # [n, 1, p]
     picture[:, :, rows, columns] = blocks.movedim(0, 2)

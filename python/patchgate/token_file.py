@@ -47,7 +47,8 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Layout]:
         raise ValueError(f"{path}: expected {_FORMAT}, got {told.get('format')!r}")
     try:
         layout = json.loads(told["layout"])
-        wrong = contradiction(tensors, layout["cell"] if layout else None)
+        cell = layout["cell"] if layout else None
+        wrong = contradiction(tensors, cell, (layout or {}).get("motion_precision", 1))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: incomplete or of another version ({error})") from error
     if wrong:
@@ -55,8 +56,16 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Layout]:
     return tensors, layout
 
 
-def contradiction(tensors: dict[str, Tensor], cell: int | None) -> str | None:
-    """What does not fit together, in words; None if all does. ``cell``: side in pixels."""
+def contradiction(
+    tensors: dict[str, Tensor], cell: int | None, motion_precision: int = 1
+) -> str | None:
+    """What does not fit together, in words; None if all does.
+
+    Args:
+        tensors: by name.
+        cell: side in pixels, if the features are pixels.
+        motion_precision: vectors count in 1 / so many pixels.
+    """
     source, ends = tensors["source"], tensors["cu_seqlens"]
     k, (t, h, w) = len(tensors["features"]), source.shape
     shapes = {"frame": [k], "cell": [k, 2], "span": [k], "kind": [t, h, w]}
@@ -69,13 +78,18 @@ def contradiction(tensors: dict[str, Tensor], cell: int | None) -> str | None:
         return f"source refers to tokens that are not among the {k}"
     if int(ends[-1]) != k or bool((ends.diff() < 0).any()):
         return f"cu_seqlens does not lead up to {k} tokens"
-    if cell is not None and _leads_out(tensors["motion"], cell):
+    if motion_precision not in (1, 2, 4):
+        return f"expected motion_precision 1, 2 or 4, got {motion_precision!r}"
+    if cell is not None and _leads_out(tensors["motion"], cell * motion_precision):
         return "a vector leads out of the picture"
     return None
 
 
 def _leads_out(motion: Tensor, cell: int) -> bool:
-    """Whether any vector of ``motion [T, h, w, 2]`` takes its block beyond the picture."""
+    """Whether any vector of ``motion [T, h, w, 2]`` takes its block beyond the picture.
+
+    ``cell``: side in the vectors' steps.
+    """
     h, w = motion.shape[1:3]
     top, left = torch.arange(h)[:, None] * cell, torch.arange(w) * cell  # [h, 1], [w]
     dy, dx = motion[..., 0], motion[..., 1]  # [T, h, w] each

@@ -148,7 +148,8 @@ def sized_gate(gate: Gate | None, size: int | tuple[int, int]) -> Gate:
 
 def layout_of(gate: Gate, matrix: Matrix) -> TokenLayout:
     """Pixel tokens of this gate: always Y, Cb and Cr, as the grid has them."""
-    return TokenLayout(gate.settings.cell, 3, gate.settings.temporal_patch, matrix)
+    own = gate.settings
+    return TokenLayout(own.cell, 3, own.temporal_patch, matrix, own.motion_precision)
 
 
 def assemble(

@@ -33,6 +33,7 @@ class TokenLayout:
     planes: int  # C: 1 or 3
     temporal_patch: int = 1  # f
     matrix: Matrix = "bt601"  # to show the planes as RGB
+    motion_precision: int = 1  # vectors count in 1 / so many pixels: 1, 2 or 4
 
 
 @dataclass(eq=False)
@@ -52,7 +53,8 @@ class VideoTokens:
     cu_seqlens: Tensor  # [T + 1] int32: frame t emitted the tokens cu_seqlens[t]:cu_seqlens[t + 1]
     source: Tensor  # [T, h, w] int64: index into features
     kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed, 3 merged into another token
-    motion: Tensor  # [T, h, w, 2] int8: (dy, dx) in pixels to where a moved cell came from
+    motion: Tensor  # [T, h, w, 2] int8: (dy, dx) to where a moved cell came from, in steps of the
+    # gate's 1 / motion_precision pixels
     layout: TokenLayout | None  # None: the features are a tower's, or of several looks
     start_picture: Tensor | None = field(default=None)  # [f, C, H, W]: the picture before a slice
 

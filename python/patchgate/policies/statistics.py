@@ -59,7 +59,7 @@ def of_frames(result: GateResult, settings: GateSettings) -> dict[str, Tensor]:
     return {
         "delta": (cost.mean(1) / full).clamp(max=1.0),
         "keep": (result.kind == CHANGED).flatten(1).double().mean(1),
-        "motion": vector.flatten(1).mean(1) / settings.cell,
+        "motion": vector.flatten(1).mean(1) / (settings.cell * settings.motion_precision),
         "cut": result.is_key,
     }
 

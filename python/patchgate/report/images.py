@@ -58,10 +58,11 @@ def cells_image(moment: Moment, gate: Gate, aspect: float, longest: int) -> Imag
     grey = grey.resize((width, height), Image.Resampling.LANCZOS)
     shown = Image.fromarray(tinted(np.asarray(grey), moment.kind.numpy()))
     settings = gate.settings
+    pixels = moment.motion.numpy() / settings.motion_precision
     draw_arrows(
         shown,
         arrows(
-            moment.kind.numpy(), moment.motion.numpy(), (height, width), settings.cell,
+            moment.kind.numpy(), pixels, (height, width), settings.cell,
             settings.search_radius or 1, _ARROWS_APART[longest],
         ),
     )  # fmt: skip

@@ -84,8 +84,8 @@ class OverlayVideo:
     ) -> np.ndarray:
         """``[H, W, 3]`` of luma ``[H, W]``, kinds ``[h, w]`` and vectors ``[h, w, 2]``."""
         settings, image = self._gate.settings, Image.fromarray(tinted(luma, kind))
-        reach = settings.search_radius or 1
-        draw_arrows(image, arrows(kind, motion, self._size, settings.cell, reach, _ARROWS_APART))
+        reach, pixels = settings.search_radius or 1, motion / settings.motion_precision
+        draw_arrows(image, arrows(kind, pixels, self._size, settings.cell, reach, _ARROWS_APART))
         kept = float((kind == CHANGED).mean())
         text = f"{seconds:.2f} s   " + ("key frame" if kept == 1 else f"kept {kept:.1%}")
         pen = ImageDraw.Draw(image)
