@@ -38,6 +38,22 @@ def pan(size: tuple[int, int], t: int, step: tuple[int, int], seed: int = 0, c: 
     return torch.stack(frames)
 
 
+def glide(size: tuple[int, int], t: int, step: tuple[int, int], seed: int = 0,
+          c: int = 1) -> Tensor:  # fmt: skip
+    """A pan by quarters of a pixel over a picture that is a little soft, each pixel the mean of its
+    area.
+    """
+    reach = [4 * side + abs(d) * t for side, d in zip(size, step, strict=True)]
+    coarse = texture((reach[0] // 4 + 1, reach[1] // 4 + 1), seed, c).float()
+    world = torch.nn.functional.interpolate(coarse[None], scale_factor=4, mode="bilinear")[0]
+    frames = []
+    for i in range(t):
+        top, left = (i * d if d >= 0 else (i - t) * d for d in step)
+        shown = world[:, top : top + 4 * size[0], left : left + 4 * size[1]]
+        frames.append(torch.nn.functional.avg_pool2d(shown, 4).round().to(torch.uint8))
+    return torch.stack(frames)
+
+
 def with_object(video: Tensor, step: tuple[int, int], side: int = 12, seed: int = 1) -> Tensor:
     """A textured square that moves by ``step`` in the picture, whatever the camera does."""
     t, c, height, width = video.shape
