@@ -191,7 +191,7 @@ def test_fractions_of_a_pixel_are_as_defined_in_every_setting(
 def test_fractions_of_a_pixel_are_as_defined_for_any_cell_side(
     patch: int, merge: int, sub_blocks: int, radius: int, f: int, precision: int
 ) -> None:
-    """Windows that fit into shared memory, and some (256 pixels, a radius of 31) that do not."""
+    """Windows that fit into shared memory, and some (of 100 and 256 pixels) that do not."""
     config = {"patch": patch, "merge": merge, "sub_blocks": sub_blocks, "search_radius": radius}
     config |= {"temporal_patch": f, "scene_cut": None, "noise": None, "threshold": 9}
     size = (2 * patch * merge, 3 * patch * merge)

@@ -17,8 +17,8 @@ inline constexpr int kGateThreads = 256;
 inline constexpr int kGateWarps = kGateThreads / kWarp;
 inline constexpr int kGateBlocks = 2;  // of a multiprocessor: more make the barriers dearer
 inline constexpr int kMostTileBytes = 96 << 10;  // of a block's windows; larger ones stay outside
-inline constexpr int kFilterWords =
-    128;  // of a warp: at least one row of any cell, and its margins
+inline constexpr int kFilterMargin = 6;  // rows around those that a vector's fractions are tried on
+inline constexpr int kFilterRows = 8;    // that a warp has room for, at least
 
 // What lives only during one call. What stands before `tokens` starts as zeros.
 struct GateScratch {
@@ -40,6 +40,9 @@ struct GateScratch {
   uint8_t* moved;            // [S, f, C, H, W] displaced blocks, until all are read, or as tried
   int32_t* moved_ids;        // [S, H, W]
 };
+
+// Of a row of a block and the samples that six taps take in beside it, to whole words.
+PG_HOST_DEVICE int filter_words(int cell) { return (cell + 3) / 4 + 2; }
 
 struct GatePlan {
   const uint8_t* frames;  // [S, T, f, C, H, W]
@@ -167,7 +170,8 @@ inline GatePlan plan_gate(const GateShape& shape, const GateRules& rules) {
     plan.now_words = plan.tile_words = 0;
   plan.warp_words = plan.tile_size();
   if (plan.radius > 0 && plan.precision > 1)
-    plan.warp_words = std::max(plan.warp_words, kFilterWords);
+    plan.warp_words =
+        std::max(plan.warp_words, (2 * kFilterRows + kFilterMargin) * filter_words(plan.cell));
   return plan;
 }
 

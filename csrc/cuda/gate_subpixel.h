@@ -1,13 +1,12 @@
 // Blocks of the reference between its pixels, each by a warp: python/patchgate/subpixel.py's. Some
-// rows at a time are filtered downwards into the warp's shared memory, and from there across.
+// rows at a time, with what lies around them, are copied into the warp's shared memory, filtered
+// downwards there, and across from there.
 #pragma once
 
 #include "cuda/gate_cell.h"
+#include "cuda/six_taps.h"
 
 namespace patchgate {
-
-// Samples of a row or column that six taps take in beside the place they are for.
-constexpr int kTapsBefore = 2, kTapsAfter = 3;
 
 // Where something lies along one dimension: pixels and quarters of the next.
 struct Place {
@@ -23,89 +22,116 @@ __device__ __forceinline__ int clamped(int at, int size) {
   return at < 0 ? 0 : at < size ? at : size - 1;
 }
 
-// [rows, columns] of a plane, so many quarters of a pixel below (top, left). Beyond its edges the
-// picture repeats its last pixel.
-__device__ __forceinline__ void filter_down(const GatePlan& g, const uint8_t* plane, int top,
-                                            int quarters, int left, int rows, int columns,
-                                            uint8_t* out) {
-  for (int i = lane(); i < rows * columns; i += kWarp) {
-    const int y = top + i / columns;
-    const uint8_t* column = plane + clamped(left + i % columns, g.width);
-    const auto at = [&](int k) { return column[int64_t{clamped(y + k, g.height)} * g.width]; };
-    out[i] =
-        quarters == 0
-            ? at(0)
-            : static_cast<uint8_t>(between(at(-2), at(-1), at(0), at(1), at(2), at(3), quarters));
+// Four pixels of a row from x on. Beyond its ends it repeats its last pixel.
+__device__ __forceinline__ uint32_t four_pixels(const uint8_t* row, int x, int width) {
+  if (x >= 0 && x + 4 <= width) return RowReader(row + x, 4).next();
+  return packed(row[clamped(x, width)], row[clamped(x + 1, width)], row[clamped(x + 2, width)],
+                row[clamped(x + 3, width)]);
+}
+
+// A warp's shared memory while it filters rows of blocks.
+template <int kCell>
+struct FilterTile {
+  const GatePlan& g;
+  int p, words, most;  // side of a block; words of a row; rows that fit
+  uint32_t* around;    // [most + 6, words] of the reference, from two above and two left on
+  uint32_t* rows;      // [most, words] filtered downwards
+
+  __device__ __forceinline__ FilterTile(const GatePlan& plan, uint8_t* warps) : g(plan) {
+    p = kCell ? kCell : g.cell, words = filter_words(p);
+    most = (g.warp_words / words - kFilterMargin) / 2;
+    around = reinterpret_cast<uint32_t*>(warp_memory(g, warps));
+    rows = around + (most + kFilterMargin) * words;
   }
-}
 
-// The sample so many quarters behind `row[kTapsBefore]`.
-__device__ __forceinline__ int filter_across(const uint8_t* row, int quarters) {
-  if (quarters == 0) return row[kTapsBefore];
-  return between(row[0], row[1], row[2], row[3], row[4], row[5], quarters);
-}
+  __device__ __forceinline__ int rows_from(int y) const { return p - y < most ? p - y : most; }
 
-// Calls take(y, x, row) for each pixel of a cell-sized block whose rows lie at `top`: `row` are the
-// filtered samples from kTapsBefore ahead of column left + x on, `columns` of them from left on.
-template <int kCell, class Take>
-__device__ __forceinline__ void filtered_rows(const GatePlan& g, uint8_t* memory,
-                                              const uint8_t* plane, Place top, int left,
-                                              int columns, Take&& take) {
-  const int p = kCell ? kCell : g.cell, most = 4 * g.warp_words / columns;
-  for (int y = 0; y < p; y += most) {
-    const int rows = p - y < most ? p - y : most;
+  // What `count` rows at (top, left) of a plane and the next ones are filtered from.
+  __device__ __forceinline__ void load(const uint8_t* plane, int top, int left, int count) {
     __syncwarp();  // what was there has been read
-    filter_down(g, plane, top.pixel + y, top.quarters, left - kTapsBefore, rows, columns, memory);
+    for (int i = lane(); i < (count + kFilterMargin) * words; i += kWarp) {
+      const int y = clamped(top - 2 + i / words, g.height);
+      around[i] = four_pixels(plane + int64_t{y} * g.width, left - 2 + i % words * 4, g.width);
+    }
     __syncwarp();
-    for (int i = lane(); i < rows * p; i += kWarp)
-      take(y + i / p, i % p, memory + i / p * columns + i % p);
   }
-}
+
+  // The rows so many quarters below the loaded ones (below those one further down: `further`).
+  __device__ __forceinline__ void down(int further, int quarters, int count) {
+    __syncwarp();
+    for (int i = lane(); i < count * words; i += kWarp) {
+      const uint32_t* row = around + further * words + i;
+      const uint32_t half = quarters == 0 ? 0 : halves_down(row, words);
+      rows[i] = quarter_samples(row[2 * words], half, row[3 * words], quarters);
+    }
+    __syncwarp();
+  }
+
+  // Calls take(y, k, samples) for the words of the filtered rows.
+  template <class Take>
+  __device__ __forceinline__ void across(int count, Take&& take) const {
+    const int each = (p + 3) / 4;
+    for (int i = lane(); i < count * each; i += kWarp)
+      take(i / each, i % each, SamplesAcross(rows + i / each * words + i % each));
+  }
+};
 
 // What the reference has for a cell at a vector, all planes, put by at the cell's own place.
 template <int kCell>
 __device__ __forceinline__ void put_by(const GatePlan& g, uint8_t* warps, int s, int n, Vector v) {
-  const int p = kCell ? kCell : g.cell;
+  FilterTile<kCell> tile(g, warps);
   const Place top = place_of(g, g.top(n), v.dy), left = place_of(g, g.left(n), v.dx);
   for (int plane = 0; plane < g.cell_planes; ++plane) {
-    const int64_t at = plane * g.plane_bytes;
-    uint8_t* to = g.put_by(s, n) + at;
-    filtered_rows<kCell>(g, warp_memory(g, warps), g.picture(s) + at, top, left.pixel,
-                         p + kTapsBefore + kTapsAfter, [&](int y, int x, const uint8_t* row) {
-                           to[int64_t{y} * g.width + x] =
-                               static_cast<uint8_t>(filter_across(row, left.quarters));
-                         });
+    const uint8_t* from = g.picture(s) + plane * g.plane_bytes;
+    for (int y = 0; y < tile.p; y += tile.most) {
+      const int count = tile.rows_from(y);
+      uint8_t* to = g.put_by(s, n) + plane * g.plane_bytes + int64_t{y} * g.width;
+      tile.load(from, top.pixel + y, left.pixel, count);
+      tile.down(0, top.quarters, count);
+      tile.across(count, [&](int row, int k, const SamplesAcross& samples) {
+        const uint32_t four = samples.at(0, left.quarters);
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          if (4 * k + i < tile.p)
+            to[int64_t{row} * g.width + 4 * k + i] = static_cast<uint8_t>(four >> 8 * i);
+      });
+    }
   }
 }
 
-// Luma SADs of a cell at three vectors beside each other: at dx - step, dx and dx + step. Each lane
-// adds up some pixels.
+// Luma SADs of a cell at a vector and its eight neighbours at `step`, in raster order. Each lane
+// adds up some words.
 template <int kCell>
-__device__ __forceinline__ void three_sads(const GatePlan& g, uint8_t* warps, int s, int t, int n,
-                                           Vector v, int step, int32_t (&sad)[3]) {
-  const int p = kCell ? kCell : g.cell;
-  const Place top = place_of(g, g.top(n), v.dy);
-  Place left[3];
+__device__ __forceinline__ void nine_sads(const GatePlan& g, uint8_t* warps, int s, int t, int n,
+                                          Vector centre, int step, uint32_t (&sad)[3][3]) {
+  FilterTile<kCell> tile(g, warps);
+  Place top[3], left[3];
 #pragma unroll
   for (int i = 0; i < 3; ++i) {
-    left[i] = place_of(g, g.left(n), v.dx + (i - 1) * step);
-    sad[i] = 0;
+    top[i] = place_of(g, g.top(n), centre.dy + (i - 1) * step);
+    left[i] = place_of(g, g.left(n), centre.dx + (i - 1) * step);
   }
-  for (int f = 0; f < g.tubelet; ++f) {
-    const int64_t at = f * g.colours * g.plane_bytes;
-    const uint8_t* now = g.frame(s, t) + at + g.offset(n);
-    filtered_rows<kCell>(g, warp_memory(g, warps), g.picture(s) + at, top, left[0].pixel,
-                         p + kTapsBefore + kTapsAfter + 1, [&](int y, int x, const uint8_t* row) {
-                           const uint8_t mine = now[int64_t{y} * g.width + x];
+  for (int f = 0; f < g.tubelet; ++f)
+    for (int y = 0; y < tile.p; y += tile.most) {
+      const int64_t at = f * g.colours * g.plane_bytes;
+      const int count = tile.rows_from(y);
+      const uint8_t* now = g.frame(s, t) + at + g.offset(n) + int64_t{y} * g.width;
+      tile.load(g.picture(s) + at, top[0].pixel + y, left[0].pixel, count);
 #pragma unroll
-                           for (int i = 0; i < 3; ++i) {
-                             const uint8_t* from = row + (left[i].pixel - left[0].pixel);
-                             const auto theirs =
-                                 static_cast<uint8_t>(filter_across(from, left[i].quarters));
-                             sad[i] += absolute_difference(mine, theirs);
-                           }
-                         });
-  }
+      for (int j = 0; j < 3; ++j) {
+        tile.down(top[j].pixel - top[0].pixel, top[j].quarters, count);
+        tile.across(count, [&](int row, int k, const SamplesAcross& samples) {
+          const uint32_t keep = keep_mask(tile.p, k);
+          const uint8_t* mine = now + int64_t{row} * g.width + 4 * k;
+          const uint32_t four = RowReader(mine, tile.p - 4 * k).next() & keep;
+#pragma unroll
+          for (int i = 0; i < 3; ++i)
+            sad[j][i] =
+                sad4(four, samples.at(left[i].pixel - left[0].pixel, left[i].quarters) & keep,
+                     sad[j][i]);
+        });
+      }
+    }
 }
 
 // The least of a match and its eight neighbours at halves of a pixel, then, if the rules go as far,
@@ -115,16 +141,14 @@ __device__ __forceinline__ Match refined(const GatePlan& g, uint8_t* warps, int 
                                          Match best) {
   for (int step = g.precision / 2; step > 0; step /= 2) {
     const Vector centre = best.vector;
-    for (int dy = -step; dy <= step; dy += step) {
-      int32_t sad[3];
-      three_sads<kCell>(g, warps, s, t, n, {centre.dy + dy, centre.dx}, step, sad);
+    uint32_t sad[3][3] = {};
+    nine_sads<kCell>(g, warps, s, t, n, centre, step, sad);
 #pragma unroll
-      for (int i = 0; i < 3; ++i) {
-        const Vector v{centre.dy + dy, centre.dx + (i - 1) * step};
-        const Match found{
-            __reduce_add_sync(kAllLanes, sad[i]) + vector_price(g.cell, v, g.precision), v};
-        if (g.is_candidate(n, v) && better(found, best)) best = found;
-      }
+    for (int i = 0; i < 9; ++i) {
+      const Vector v{centre.dy + (i / 3 - 1) * step, centre.dx + (i % 3 - 1) * step};
+      const auto sum = static_cast<int32_t>(__reduce_add_sync(kAllLanes, sad[i / 3][i % 3]));
+      const Match found{sum + vector_price(g.cell, v, g.precision), v};
+      if (g.is_candidate(n, v) && better(found, best)) best = found;
     }
   }
   return best;
