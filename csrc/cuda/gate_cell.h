@@ -78,6 +78,13 @@ __device__ __forceinline__ void try_blocks(const GatePlan& g, int s, int t, int 
   __syncwarp();
 }
 
+// The least of the lanes' matches, known to all of them.
+__device__ __forceinline__ Match least_match(uint32_t objective, uint32_t rank) {
+  const uint32_t least = __reduce_min_sync(kAllLanes, objective);
+  rank = __reduce_min_sync(kAllLanes, objective == least ? rank : ~0u);
+  return {static_cast<int32_t>(least), vector_of_rank(rank)};
+}
+
 // gate.h's plurality, by one warp: the ids in rising order, each counted in one pass over the
 // block, until those not yet counted could not win any more.
 __device__ __forceinline__ int32_t warp_plurality(const int32_t* ids, int stride, int cell) {

@@ -65,7 +65,7 @@ __device__ __forceinline__ Trial fraction_trial(const GatePlan& g, GateShared& s
   if (own == dominant || !g.is_candidate(n, dominant)) return trial;
   put_by<kCell>(g, warps, s, n, dominant);
   int32_t *costs = shared.trial_cost[warp()], *sums = shared.trial_sum[warp()];
-  try_blocks<kCell, kSubBlock>(g, s, t, n, 1, [&](int) { return g.put_by(s, n); }, costs, sums);
+  try_blocks<kCell, kSubBlock>(g, s, t, n, 1, [&](int) { return g.displaced(s, n); }, costs, sums);
   if (lane() == 1)
     trial = {dominant, costs[0], sums[0] + vector_price(g.cell, dominant, g.precision)};
   return trial;

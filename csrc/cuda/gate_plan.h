@@ -81,11 +81,12 @@ struct GatePlan {
     const int32_t limit = result.limit[frame_of(s, t)];
     return rules.threshold_map ? scaled_limit(limit, rules.threshold_map[n]) : limit;
   }
-  // The token ids that a cell moved by v has, by whole pixels, in frame t.
+  // Of the token ids that v brings to a cell in frame t: by whole pixels.
   PG_HOST_DEVICE int64_t ids_offset(int s, int t, int n, Vector v) const {
     return offset(n, whole_vector(v, precision, state.clock[2 * s] + t));
   }
-  PG_HOST_DEVICE uint8_t* put_by(int s, int n) const {
+  // Where a cell's displaced block is put by.
+  PG_HOST_DEVICE uint8_t* displaced(int s, int n) const {
     return scratch.moved + s * picture_bytes + offset(n);
   }
   PG_HOST_DEVICE bool is_candidate(int n, Vector v) const {

@@ -75,13 +75,6 @@ __device__ __forceinline__ int32_t far_sad(const GatePlan& g, int s, int t, int 
   return sum;
 }
 
-// The least of the lanes' matches, known to all of them.
-__device__ __forceinline__ Match least_match(uint32_t objective, uint32_t rank) {
-  const uint32_t least = __reduce_min_sync(kAllLanes, objective);
-  rank = __reduce_min_sync(kAllLanes, objective == least ? rank : ~0u);
-  return {static_cast<int32_t>(least), vector_of_rank(rank)};
-}
-
 // Of all whole candidates the one of least objective; kUntested: there was none.
 template <int kCell>
 __device__ __forceinline__ Match search(const GatePlan& g, uint8_t* warps, int s, int t, int n) {
@@ -118,10 +111,10 @@ __device__ __forceinline__ void search_cell(const GatePlan& g, GateShared& share
   if (match.objective != kUntested) {
     const uint8_t* then = g.picture(s) + g.offset(n, match.vector);
     if (g.precision > 1) {
-      match.vector.dy *= g.precision, match.vector.dx *= g.precision;
-      match = refined<kCell>(g, warps, s, t, n, match);
+      const Vector whole{match.vector.dy * g.precision, match.vector.dx * g.precision};
+      match = refined<kCell>(g, warps, s, t, n, whole);
       put_by<kCell>(g, warps, s, n, match.vector);
-      then = g.put_by(s, n);
+      then = g.displaced(s, n);
     }
     int32_t *costs = shared.trial_cost[warp()], *sums = shared.trial_sum[warp()];
     try_blocks<kCell, kSubBlock>(g, s, t, n, 1, [&](int) { return then; }, costs, sums);

@@ -85,7 +85,7 @@ __device__ __forceinline__ void put_by(const GatePlan& g, uint8_t* warps, int s,
     const uint8_t* from = g.picture(s) + plane * g.plane_bytes;
     for (int y = 0; y < tile.p; y += tile.most) {
       const int count = tile.rows_from(y);
-      uint8_t* to = g.put_by(s, n) + plane * g.plane_bytes + int64_t{y} * g.width;
+      uint8_t* to = g.displaced(s, n) + plane * g.plane_bytes + int64_t{y} * g.width;
       tile.load(from, top.pixel + y, left.pixel, count);
       tile.down(0, top.quarters, count);
       tile.across(count, [&](int row, int k, const SamplesAcross& samples) {
@@ -134,22 +134,25 @@ __device__ __forceinline__ void nine_sads(const GatePlan& g, uint8_t* warps, int
     }
 }
 
-// The least of a match and its eight neighbours at halves of a pixel, then, if the rules go as far,
-// of that and its neighbours at quarters. All lanes know it.
+// The best of a vector and its eight neighbours at halves of a pixel, then, if the rules go as far,
+// of that one and its neighbours at quarters. All lanes know it.
 template <int kCell>
 __device__ __forceinline__ Match refined(const GatePlan& g, uint8_t* warps, int s, int t, int n,
-                                         Match best) {
+                                         Vector centre) {
+  Match best{kUntested, centre};
   for (int step = g.precision / 2; step > 0; step /= 2) {
-    const Vector centre = best.vector;
-    uint32_t sad[3][3] = {};
-    nine_sads<kCell>(g, warps, s, t, n, centre, step, sad);
+    uint32_t sad[3][3] = {}, mine = 0;
+    nine_sads<kCell>(g, warps, s, t, n, best.vector, step, sad);
 #pragma unroll
-    for (int i = 0; i < 9; ++i) {
-      const Vector v{centre.dy + (i / 3 - 1) * step, centre.dx + (i % 3 - 1) * step};
-      const auto sum = static_cast<int32_t>(__reduce_add_sync(kAllLanes, sad[i / 3][i % 3]));
-      const Match found{sum + vector_price(g.cell, v, g.precision), v};
-      if (g.is_candidate(n, v) && better(found, best)) best = found;
+    for (int k = 0; k < 9; ++k) {
+      const uint32_t sum = __reduce_add_sync(kAllLanes, sad[k / 3][k % 3]);
+      if (lane() == k) mine = sum;
     }
+    const int k = lane();
+    const Vector v{best.vector.dy + (k / 3 - 1) * step, best.vector.dx + (k % 3 - 1) * step};
+    const bool legal = k < 9 && g.is_candidate(n, v);
+    const auto price = static_cast<uint32_t>(vector_price(g.cell, v, g.precision));
+    best = least_match(legal ? mine + price : kUntested, legal ? tie_rank(v) : ~0u);
   }
   return best;
 }
