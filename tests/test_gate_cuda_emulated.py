@@ -1,66 +1,20 @@
-"""The gate's CUDA kernels, their own sources run thread by thread on the CPU: the CPU op's bits, or
-the definition's.
-"""
+"""The gate's CUDA kernels, their own sources run thread by thread on the CPU: the CPU op's bits."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from gate_cases import (
-    APART,
-    NAMES,
-    STATE_NAMES,
-    call,
-    copied,
-)
-from gate_videos import (
-    any_map,
-    any_video,
-    gate_settings,
-    glide,
-    grids,
-    noisy,
-    pan,
-    still,
-    with_object,
-)
+from emulated_gate import assert_equals_cpu, emulated
+from gate_cases import APART, call, copied
+from gate_videos import any_map, any_video, gate_settings, grids, noisy, pan, still, with_object
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from patchgate import open_video
 from patchgate.grid import to_grid
-from patchgate.reference.gate import gate as definition
 
-module = pytest.importorskip("patchgate._emulated", reason="built only beside the sources")
-
-op = torch.ops.patchgate.gate
 CLIPS = Path(__file__).parents[1] / "examples" / "clips"
-
-
-def emulated(args: tuple[Any, ...], blocks: int, seed: int) -> list[Tensor]:
-    """The kernel on the op's arguments; the state is updated in place."""
-    planes = args[0].contiguous().numpy()
-    rest = [arg.numpy() if isinstance(arg, Tensor) else arg for arg in args[1:]]
-    return [torch.from_numpy(a) for a in module.gate(planes, *rest, blocks=blocks, seed=seed)]
-
-
-def assert_equals_cpu(
-    args: tuple[Any, ...], pushes: int = 1, blocks: int = 3, seed: int = 0, expect: Any = op
-) -> None:
-    """Results and state after each of a few pushes. Even seeds let some warps run far ahead."""
-    ours, theirs = copied(args[1:7]), copied(args[1:7])
-    for i, planes in enumerate(args[0].tensor_split(pushes, 1)):
-        if planes.shape[1] == 0:
-            continue  # the op launches nothing
-        got = emulated((planes, *ours, *args[7:]), blocks, seed + 2 * i)
-        expected = expect(planes, *theirs, *args[7:])
-        for name, a, b in zip(
-            NAMES + STATE_NAMES, (*got, *ours), (*expected, *theirs), strict=True
-        ):
-            assert a.dtype == b.dtype, name
-            assert torch.equal(a, b), name
 
 
 @given(st.data(), st.booleans())
@@ -151,88 +105,3 @@ def test_token_ids_beyond_32_bits_stop_the_kernel(rules: dict[str, Any]) -> None
     with pytest.raises(RuntimeError, match="reset the stream first"):
         emulated(args, 2, 0)
     assert all(map(torch.equal, args[1:7], before))
-
-
-def assert_is_defined(args: tuple[Any, ...], **how: Any) -> None:
-    """Equal to the definition, in plain torch: motion to a fraction of a pixel."""
-    assert_equals_cpu(args, **how, expect=definition)
-
-
-precisions = pytest.mark.parametrize("precision", [2, 4])
-
-
-@given(st.data(), st.sampled_from([2, 4]))
-@settings(max_examples=40)
-def test_fractions_of_a_pixel_are_as_defined_in_every_setting(
-    data: st.DataObject, precision: int
-) -> None:
-    radius = data.draw(st.sampled_from([1, 2, 3, 5]))
-    config = data.draw(gate_settings(motion_precision=precision, search_radius=radius))
-    h, w = data.draw(grids(config))
-    p, c = config["patch"] * config["merge"], data.draw(st.sampled_from([1, 3]))
-    videos = []
-    for seed in data.draw(st.lists(st.integers(0, 10**6), min_size=1, max_size=3)):
-        step = (data.draw(st.integers(-7, 7)), data.draw(st.integers(-7, 7)))
-        film = glide((h * p, w * p), 6, step, seed, c)
-        videos.append(film if data.draw(st.booleans()) else any_video((h * p, w * p), c, seed)[:8])
-    factors = any_map(h, w, 7).double() if data.draw(st.booleans()) else None
-    pushes, blocks = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4))
-    seed = data.draw(st.integers(0, 9999))
-    assert_is_defined(call(config, videos, factors), pushes=pushes, blocks=blocks, seed=seed)
-
-
-@precisions
-@pytest.mark.parametrize(
-    ("patch", "merge", "sub_blocks", "radius", "f"),
-    [(8, 1, 2, 5, 1), (8, 1, 2, 5, 2), (14, 1, 2, 8, 1), (14, 1, 2, 8, 2), (16, 1, 2, 8, 1),
-     (14, 2, 2, 4, 2), (16, 2, 2, 2, 1), (13, 1, 1, 4, 2), (1, 1, 1, 8, 1), (7, 1, 7, 2, 1),
-     (100, 1, 1, 1, 1), (256, 1, 2, 1, 1), (8, 1, 1, 31, 2)],
-)  # fmt: skip
-def test_fractions_of_a_pixel_are_as_defined_for_any_cell_side(
-    patch: int, merge: int, sub_blocks: int, radius: int, f: int, precision: int
-) -> None:
-    """Windows that fit into shared memory, and some (of 100 and 256 pixels) that do not."""
-    config = {"patch": patch, "merge": merge, "sub_blocks": sub_blocks, "search_radius": radius}
-    config |= {"temporal_patch": f, "scene_cut": None, "noise": None, "threshold": 9}
-    size = (2 * patch * merge, 3 * patch * merge)
-    videos = [glide(size, 3 * f, (3, -5), 1, 3), any_video(size, 3, 7)[: 3 * f]]
-    assert_is_defined(call(config | {"motion_precision": precision}, videos), pushes=2)
-
-
-@precisions
-@pytest.mark.parametrize("on_motion", ["encode", "camera", "reuse"])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_pan_by_fractions_moves_cells_by_fractions(
-    on_motion: str, precision: int, seed: int
-) -> None:
-    """Beside a stream that stands still and one with an object that goes its own way."""
-    step = (4 // precision, -3 * 4 // precision)  # a step, and three, of the finest
-    film = glide((32, 48), 8, step, 3, 3)
-    videos = [film, still((32, 48), 8, c=3), with_object(noisy(film, 1), (1, 2))]
-    config = {"on_motion": on_motion, "motion_precision": precision, "threshold": 9}
-    args = call(config | {"noise": None, "hysteresis": None, "scene_cut": None}, videos)
-    assert_is_defined(args, pushes=3, blocks=4, seed=seed)
-    kind, motion, *_ = emulated(copied(args), 4, seed)
-    moved = (kind == 1) & (motion % precision != 0).any(-1)  # [S, T, h, w]
-    assert bool(moved[0].any()) == (on_motion != "encode")
-
-
-@precisions
-@pytest.mark.parametrize("on_motion", ["camera", "reuse"])
-@pytest.mark.parametrize("pushes", [1, 3, 10])
-def test_token_ids_follow_fractions_across_pushes(
-    on_motion: str, precision: int, pushes: int
-) -> None:
-    """Ids move by whole pixels, which frames take in turns: the clock goes on between pushes."""
-    films = [glide((32, 32), 14, step, seed) for seed, step in enumerate([(1, 0), (-2, 3)])]
-    config = {"on_motion": on_motion, "motion_precision": precision, "threshold": 12}
-    config |= {"max_age": 5, "noise": None, "hysteresis": None, "search_radius": 2}
-    assert_is_defined(call(config, films), pushes=pushes)
-
-
-@precisions
-def test_fractions_of_a_pixel_are_as_defined_on_a_real_clip(precision: int) -> None:
-    with open_video(CLIPS / "torchcodec_nasa_13013.mp4") as video:
-        frames = to_grid(next(iter(video)), (112, 168))[::3][:4]  # [4, 3, H, W]
-    config = {"patch": 14, "search_radius": 4, "noise": None, "hysteresis": None}
-    assert_is_defined(call(config | {"motion_precision": precision}, [frames]), pushes=2)

@@ -48,7 +48,6 @@ struct FilterTile {
 
   // What `count` rows at (top, left) of a plane and the next ones are filtered from.
   __device__ __forceinline__ void load(const uint8_t* plane, int top, int left, int count) {
-    __syncwarp();  // what was there has been read
     for (int i = lane(); i < (count + kFilterMargin) * words; i += kWarp) {
       const int y = clamped(top - 2 + i / words, g.height);
       around[i] = four_pixels(plane + int64_t{y} * g.width, left - 2 + i % words * 4, g.width);
@@ -58,7 +57,7 @@ struct FilterTile {
 
   // The rows so many quarters below the loaded ones (below those one further down: `further`).
   __device__ __forceinline__ void down(int further, int quarters, int count) {
-    __syncwarp();
+    __syncwarp();  // what was there has been read
     for (int i = lane(); i < count * words; i += kWarp) {
       const uint32_t* row = around + further * words + i;
       const uint32_t half = quarters == 0 ? 0 : halves_down(row, words);
