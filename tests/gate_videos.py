@@ -40,12 +40,12 @@ def pan(size: tuple[int, int], t: int, step: tuple[int, int], seed: int = 0, c: 
 
 
 def drift(size: tuple[int, int], t: int, quarters: tuple[int, int], seed: int = 0,
-          c: int = 1) -> Tensor:  # fmt: skip
-    """The camera moves over a smooth page, by some quarters of a pixel a frame."""
+          c: int = 1, grain: int = 6) -> Tensor:  # fmt: skip
+    """The camera moves over a smooth page, by some quarters of a pixel a frame; grain in pixels."""
     random = torch.Generator().manual_seed(seed)
     reach = [4 * side + abs(d) * t for side, d in zip(size, quarters, strict=True)]
-    grain = torch.rand((1, c, *(side // 24 + 2 for side in reach)), generator=random)
-    page = interpolate(grain, reach, mode="bicubic").clamp(0, 1) * 255
+    coarse = torch.rand((1, c, *(side // (4 * grain) + 2 for side in reach)), generator=random)
+    page = interpolate(coarse, reach, mode="bicubic").clamp(0, 1) * 255
     views = []
     for i in range(t):
         top, left = (i * d if d >= 0 else (i - t) * d for d in quarters)

@@ -16,7 +16,17 @@ from gate_cases import (
     call,
     copied,
 )
-from gate_videos import any_map, any_video, gate_settings, grids, noisy, pan, still, with_object
+from gate_videos import (
+    any_map,
+    any_video,
+    drift,
+    gate_settings,
+    grids,
+    noisy,
+    pan,
+    still,
+    with_object,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -50,10 +60,12 @@ def assert_equals_cpu(args: tuple[Any, ...], pushes: int = 1) -> None:
 @settings(max_examples=150)
 def test_it_equals_the_cpu_in_every_setting(data: st.DataObject, apart: bool) -> None:
     config = data.draw(gate_settings(**(APART if apart else {})))
+    config["motion_precision"] = data.draw(st.sampled_from([1, 2, 4]))
     h, w = data.draw(grids(config))
     p, c = config["patch"] * config["merge"], data.draw(st.sampled_from([1, 3]))
     seeds = data.draw(st.lists(st.integers(0, 10**6), min_size=1, max_size=3))
     videos = [any_video((h * p, w * p), c, seed) for seed in seeds]
+    videos += [drift((h * p, w * p), len(videos[0]), (1, -6), seeds[0], c)]
     factors = any_map(h, w, seeds[0]).double() if data.draw(st.booleans()) else None
     assert_equals_cpu(call(config, videos, factors), data.draw(st.integers(1, 3)))
 
@@ -75,19 +87,42 @@ def test_it_equals_the_cpu_for_any_cell_side(
     assert_equals_cpu(call(config | APART, videos), 2)
 
 
-@pytest.mark.parametrize("rules", [{}, APART, {"noise": None, "hysteresis": None}])
+@pytest.mark.parametrize("precision", [2, 4])
+@pytest.mark.parametrize("f", [1, 2])
+@pytest.mark.parametrize(
+    ("patch", "merge", "sub_blocks", "radius"),
+    [(8, 1, 2, 31), (14, 1, 2, 8), (16, 1, 2, 8), (14, 2, 2, 8), (16, 2, 2, 16), (13, 1, 1, 4),
+     (1, 1, 1, 8), (7, 1, 7, 2), (100, 1, 2, 2), (256, 1, 2, 3)],
+)  # fmt: skip
+def test_fractions_of_a_pixel_equal_the_cpu_for_any_cell_side(
+    patch: int, merge: int, sub_blocks: int, radius: int, f: int, precision: int
+) -> None:
+    config = {"patch": patch, "merge": merge, "sub_blocks": sub_blocks, "search_radius": radius}
+    config |= {"temporal_patch": f, "scene_cut": None, "noise": None, "threshold": 9}
+    size = (2 * patch * merge, 3 * patch * merge)
+    videos = [drift(size, 3 * f, (3, -5), 1, 3), any_video(size, 3, 7)[: 3 * f]]
+    assert_equals_cpu(call(config | {"motion_precision": precision}, videos), 2)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{}, APART, {"noise": None, "hysteresis": None}, {"noise": None, "motion_precision": 4}],
+)
 @pytest.mark.parametrize("on_motion", ["encode", "camera", "reuse"])
 def test_many_streams_of_real_size_equal_the_cpu(on_motion: str, rules: dict[str, Any]) -> None:
     """More blocks than fit on the device at once, still streams beside moving ones."""
     size = (378, 378)
     moving = noisy(with_object(pan(size, 6, (1, -2), c=3), (3, 2), 60), 3)
-    videos = [moving, still(size, 6, c=3), moving.flip(0), moving.flip(-1)] * 3
+    gliding = drift(size, 6, (3, -5), c=3)
+    videos = [moving, still(size, 6, c=3), moving.flip(0), gliding] * 3
     config = {"patch": 14, "search_radius": 8, "on_motion": on_motion} | rules
     assert_equals_cpu(call(config, videos), 2)
 
 
 @pytest.mark.parametrize("name", ["asl_book.mkv", "torchcodec_nasa_13013.mp4"])
-@pytest.mark.parametrize("rules", [{}, {"search_radius": 0, "scene_cut": None}, {"merge": 2}])
+@pytest.mark.parametrize(
+    "rules", [{}, {"search_radius": 0, "scene_cut": None}, {"merge": 2}, {"motion_precision": 4}]
+)
 def test_it_equals_the_cpu_on_real_clips(name: str, rules: dict[str, Any]) -> None:
     gates = [Gate(size=(392, 392), **rules) for _ in range(2)]  # CPU, CUDA
     with open_video(CLIPS / name) as video:

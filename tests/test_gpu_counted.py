@@ -44,5 +44,14 @@ def test_a_search_compares_every_candidate() -> None:
     assert every.integer - still.integer == 576 * (288 + 3) * 64
 
 
+def test_fractions_of_a_pixel_ask_for_eight_more_candidates_a_step_and_for_samples() -> None:
+    whole, halves, quarters = (
+        counted.gate(1, 576, 16, 0.0, searched=1.0, radius=8, precision=n).integer
+        for n in (1, 2, 4)
+    )
+    assert halves - whole == 576 * (8 * 64 + 2 * (17 * 22 + 33 * 17))
+    assert quarters - halves == 576 * (8 * 64 + 2 * 2 * 256)
+
+
 def test_compaction_reads_kinds_and_writes_indices() -> None:
     assert counted.compact(32, 729, 5000).bytes == 32 * 729 + 5000 * 8 + 33 * 4 + 8

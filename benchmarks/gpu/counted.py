@@ -42,6 +42,7 @@ def gate(
     *,
     searched: float = 0.0,  # share of the cells that search
     radius: int = 0,
+    precision: int = 1,
     planes: int = 3,
     apart: bool = False,
 ) -> Work:
@@ -49,15 +50,28 @@ def gate(
 
     For every frame the reference is read, and written with its ids where a cell changed; where
     cells have nothing to do with each other (``apart``), once a call. A test compares all planes, a
-    search all candidates' luma and then the best one's planes.
+    search all candidates' luma and then the best one's planes; with a precision of 2 or 4, the luma
+    of eight more a step, and the samples between pixels that these need at least.
     """
     pixels = cells * cell**2
     reference = planes * pixels + int(changed * pixels) * (planes + ID_BYTES)
     moved = frames * (planes * pixels + cells * CELL_BYTES) + reference * (1 if apart else frames)
     words = cell * -(-cell // 4)  # of four bytes
     candidates = (2 * radius + 1) ** 2 - 1
-    operations = planes * words + searched * (candidates + planes) * words
+    candidates += 8 * (precision.bit_length() - 1)
+    search = (candidates + planes) * words + between(cell, precision)
+    operations = planes * words + searched * search
     return Work(moved, int(frames * cells * operations))
+
+
+def between(cell: int, precision: int) -> int:
+    """Dot products of four bytes, two a sample of six taps: half samples above and below each pixel
+    (and three to a side), beside each, and beside each of those; for quarters, those beside each
+    that is a quarter above or below.
+    """
+    halves = (cell + 1) * (cell + 6) + (2 * cell + 1) * (cell + 1)
+    quarters = 2 * cell**2
+    return 2 * ((precision > 1) * halves + (precision > 2) * quarters)
 
 
 def compact(frames: int, cells: int, capacity: int) -> Work:

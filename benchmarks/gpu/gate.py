@@ -1,4 +1,4 @@
-"""The motion gate on frames that stand still, flicker, or have nothing in common."""
+"""The motion gate on frames that stand still, flicker, glide, or have nothing in common."""
 
 from typing import Any
 
@@ -14,11 +14,12 @@ op = torch.ops.patchgate.gate
 
 
 def cases(small: bool) -> list[Case]:
-    """Still frames with and without a search, a tenth of the cells, all cells, many streams; and
-    the grid before it, on surfaces.
+    """Still frames with and without a search, a tenth of the cells, all cells, many streams, motion
+    to quarters of a pixel; and the grid before it, on surfaces.
     """
     t, many = (3, 2) if small else (32, 32)
     apart: dict[str, Any] = {"search_radius": 0, "scene_cut": None}
+    quarters: dict[str, Any] = {"scene_cut": None, "motion_precision": 4}
     return [
         gate_case("still", still(t), **apart),
         gate_case("still", still(t), search_radius=0),
@@ -26,6 +27,8 @@ def cases(small: bool) -> list[Case]:
         gate_case("a tenth changes", flicker(t), changed=0.1, **apart),
         gate_case("a tenth changes", flicker(t), changed=0.1),
         gate_case("every cell searches", noise(t, 384), changed=1.0, patch=16, scene_cut=None),
+        gate_case("every cell searches", noise(t, 384), changed=1.0, patch=16, **quarters),
+        gate_case("a pan by 1.25 pixels", glide(t), searched=1.0, **quarters),
         gate_case("a tenth changes", flicker(t), changed=0.1, streams=many, **apart),
         gate_case("a tenth changes", flicker(t), changed=0.1, streams=many),
         grid_case(t, small),
@@ -33,20 +36,26 @@ def cases(small: bool) -> list[Case]:
 
 
 def gate_case(
-    what: str, video: Tensor, changed: float = 0.0, streams: int = 1, patch: int = 14, **rules: Any
-) -> Case:
-    """Some pushes of ``video [T, 3, H, W]``; the state goes on from one to the next."""
+    what: str, video: Tensor, changed: float = 0.0, streams: int = 1, patch: int = 14,
+    searched: float | None = None, **rules: Any,
+) -> Case:  # fmt: skip
+    """Some pushes of ``video [T, 3, H, W]``; the state goes on from one to the next. The cells that
+    search are those that change, unless it is said how many they are.
+    """
     settings = GateSettings(patch=patch, **rules)
     planes = video[None, :, None].repeat(streams, 1, 1, 1, 1, 1)  # [S, T, 1, 3, H, W]
     t, height, width = len(video), *video.shape[-2:]
     cells = height // patch * (width // patch)
     radius = settings.search_radius or 0
     apart = radius == 0 and settings.scene_cut is None
+    searched = (changed if searched is None else searched) if radius else 0.0
+    precision = settings.motion_precision
     count = counted.gate(
-        t, cells, patch, changed, searched=changed if radius else 0.0, radius=radius, apart=apart
+        t, cells, patch, changed, searched=searched, radius=radius, precision=precision, apart=apart
     )
     name = f"{streams} x {t} x {height} px, {what}, search_radius={radius}"
     name += "" if settings.scene_cut is None else ", scene_cut"
+    name += "" if precision == 1 else f", motion_precision={precision}"
     inputs = (planes, *new_state(planes, patch), settings.op_rules(cells))
     return Case("gate", name, Work(*(streams * each for each in count)), inputs, run)
 
@@ -113,3 +122,12 @@ def flicker(frames: int) -> Tensor:
     shown = torch.rand(frames, 1, 27, 27, generator=random) < 0.05
     mask = shown.repeat_interleave(14, 2).repeat_interleave(14, 3)  # [T, 1, H, W]
     return torch.where(mask, 255 - still(frames), still(frames))
+
+
+def glide(frames: int) -> Tensor:
+    """A soft picture that moves on by a pixel and a quarter, both ways, from frame to frame."""
+    reach = -(-(4 * 378 + 5 * frames) // 16)
+    coarse = noise(1, reach).float()  # a grain of four pixels
+    world = torch.nn.functional.interpolate(coarse, scale_factor=16, mode="bilinear")[0]
+    shown = (world[:, 5 * i :, 5 * i :][:, : 4 * 378, : 4 * 378] for i in range(frames))
+    return torch.stack([torch.nn.functional.avg_pool2d(each, 4).byte() for each in shown])

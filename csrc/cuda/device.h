@@ -41,6 +41,13 @@ __device__ __forceinline__ uint32_t sad4(uint32_t a, uint32_t b, uint32_t sum) {
   return out;
 }
 
+// Four bytes times four signed ones, onto `sum`. (__dp4a has both of one kind.)
+__device__ __forceinline__ int32_t dot4(uint32_t bytes, uint32_t signed_bytes, int32_t sum) {
+  int32_t out;
+  asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(out) : "r"(bytes), "r"(signed_bytes), "r"(sum));
+  return out;
+}
+
 }  // namespace patchgate
 
 #else

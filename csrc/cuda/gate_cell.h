@@ -7,7 +7,7 @@
 
 namespace patchgate {
 
-// A block's shared memory; the search's windows lie behind it.
+// A block's shared memory; each warp's own lies behind it.
 struct GateShared {
   int32_t cost[kGateThreads];  // of the cells of a segment
   int32_t sums[kGateWarps];
@@ -48,12 +48,17 @@ __device__ __forceinline__ int32_t words_sad(const uint8_t* a, const uint8_t* b,
   return static_cast<int32_t>(sum);
 }
 
-// Tries `count` (at most 9) vectors on a cell, by one warp: the largest sub-block SAD of each and
-// the luma SAD of the whole cell. Those that vector_of(k, v) calls illegal are left out.
-template <int kCell, int kSubBlock, class VectorOf>
-__device__ __forceinline__ void try_vectors(const GatePlan& g, int s, int t, int n, int count,
-                                            VectorOf&& vector_of, int32_t* cost,  // [count]
-                                            int32_t* sum) {                       // [count]
+// A warp's own part of the shared memory.
+__device__ __forceinline__ uint8_t* warp_memory(const GatePlan& g, uint8_t* warps) {
+  return warps + warp() * 4 * g.warp_words;
+}
+
+// Compares a cell with `count` (at most 9) blocks, by one warp: the largest sub-block SAD of each
+// and the luma SAD of the whole cell. block_of(k) is where the k-th begins, null if it is none.
+template <int kCell, int kSubBlock, class BlockOf>
+__device__ __forceinline__ void try_blocks(const GatePlan& g, int s, int t, int n, int count,
+                                           BlockOf&& block_of, int32_t* cost,  // [count]
+                                           int32_t* sum) {                     // [count]
   const Sides<kCell, kSubBlock> sides{g};
   const int parts = sides.parts(), b = sides.sub_block(), blocks = g.cell_planes * parts * parts;
   __syncwarp();  // what was tried before has been read
@@ -62,16 +67,22 @@ __device__ __forceinline__ void try_vectors(const GatePlan& g, int s, int t, int
   const uint8_t* now = g.frame(s, t) + g.offset(n);
   for (int i = lane(); i < count * blocks; i += kWarp) {
     const int k = i / blocks, part = i % (parts * parts), plane = i % blocks / (parts * parts);
-    Vector v;
-    if (!vector_of(k, v)) continue;
+    const uint8_t* then = block_of(k);
+    if (then == nullptr) continue;
     const int64_t at =
         plane * g.plane_bytes + int64_t{part / parts * b} * g.width + part % parts * b;
-    const int32_t sad =
-        words_sad<kSubBlock>(now + at, g.picture(s) + g.offset(n, v) + at, g.width, b);
+    const int32_t sad = words_sad<kSubBlock>(now + at, then + at, g.width, b);
     atomicMax(&cost[k], sad);
     if (plane % g.colours == 0) atomicAdd(&sum[k], sad);
   }
   __syncwarp();
+}
+
+// The least of the lanes' matches, known to all of them.
+__device__ __forceinline__ Match least_match(uint32_t objective, uint32_t rank) {
+  const uint32_t least = __reduce_min_sync(kAllLanes, objective);
+  rank = __reduce_min_sync(kAllLanes, objective == least ? rank : ~0u);
+  return {static_cast<int32_t>(least), vector_of_rank(rank)};
 }
 
 // gate.h's plurality, by one warp: the ids in rising order, each counted in one pass over the

@@ -2,7 +2,7 @@
 // stands a barrier across the grid wherever one reads what another block wrote.
 #pragma once
 
-#include "cuda/gate_search.h"
+#include "cuda/gate_motion.h"
 
 namespace patchgate {
 
@@ -121,7 +121,7 @@ __device__ __forceinline__ uint8_t settled_kind(const GatePlan& g, int s, int t,
 
 // The last word on every cell, and how many of each chunk changed; a thread takes a cell.
 __device__ __forceinline__ void settle_stage(const GatePlan& g, int t) {
-  const int64_t votes = int64_t{g.streams} * g.side * g.side;
+  const int64_t votes = int64_t{g.streams} * g.vote_side * g.vote_side;
   for (int64_t i = first_thread(); g.radius > 0 && i < votes; i += all_threads())
     g.scratch.votes[i] = 0;  // for the next frame
   for (int task = blockIdx.x; task < g.streams * g.chunks; task += gridDim.x) {
@@ -164,7 +164,8 @@ __device__ __forceinline__ void number_stage(const GatePlan& g, GateShared& shar
   }
 }
 
-// Puts the displaced blocks by: all are read before the first is overwritten.
+// Puts the displaced blocks by: all are read before the first is overwritten. Those between pixels
+// were when they were tried.
 template <int kCell>
 __device__ __forceinline__ void save_stage(const GatePlan& g, int t) {
   for (int i = first_warp(); i < g.scratch.failed[t]; i += all_warps()) {
@@ -172,10 +173,10 @@ __device__ __forceinline__ void save_stage(const GatePlan& g, int t) {
     const int64_t at = g.at(s, t) + n;
     if (g.result.kind[at] != kMoved) continue;
     const Vector v{g.result.motion[2 * at], g.result.motion[2 * at + 1]};
-    const int64_t from = g.offset(n, v), to = g.offset(n);
-    copy_cell<kCell>(g, g.picture(s) + from, g.scratch.moved + s * g.picture_bytes + to,
-                     g.cell_planes);
-    copy_cell<kCell>(g, g.ids(s) + from, g.scratch.moved_ids + s * g.plane_bytes + to, 1);
+    if (g.precision == 1)
+      copy_cell<kCell>(g, g.picture(s) + g.offset(n, v), g.displaced(s, n), g.cell_planes);
+    copy_cell<kCell>(g, g.ids(s) + g.ids_offset(s, t, n, v),
+                     g.scratch.moved_ids + s * g.plane_bytes + g.offset(n), 1);
   }
 }
 
@@ -186,8 +187,7 @@ __device__ __forceinline__ void carry_stage(const GatePlan& g, int t) {
 }
 
 template <int kCell, int kSubBlock>
-__device__ __forceinline__ void gate_frames(const GatePlan& g, GateShared& shared,
-                                            unsigned char* tiles) {
+__device__ __forceinline__ void gate_frames(const GatePlan& g, GateShared& shared, uint8_t* warps) {
   clear_stage(g);
   grid_barrier();
   for (int t = 0; t < g.times; ++t) {
@@ -204,10 +204,10 @@ __device__ __forceinline__ void gate_frames(const GatePlan& g, GateShared& share
       continue;
     }
     if (g.radius > 0 && g.scratch.failed[t] > 0) {
-      search_stage<kCell, kSubBlock>(g, shared, tiles, t);
+      search_stage<kCell, kSubBlock>(g, shared, warps, t);
       grid_barrier();
       if (g.rules.on_motion != kEncode) {
-        motion_stage<kCell, kSubBlock>(g, shared, t);
+        motion_stage<kCell, kSubBlock>(g, shared, warps, t);
         grid_barrier();
       }
     }

@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kGateThreads, kGateBlocks)
 }
 
 inline int gate_shared_bytes(const GatePlan& plan) {
-  const int tiles = plan.apart() ? 0 : kGateWarps * plan.tile_size() * 4;
+  const int tiles = plan.apart() ? 0 : kGateWarps * plan.warp_words * 4;
   return static_cast<int>(sizeof(GateShared)) + tiles;
 }
 

@@ -16,26 +16,33 @@ namespace patchgate {
 inline constexpr int kGateThreads = 256;
 inline constexpr int kGateWarps = kGateThreads / kWarp;
 inline constexpr int kGateBlocks = 2;  // of a multiprocessor: more make the barriers dearer
-inline constexpr int kMostTileBytes = 96 << 10;  // of a block's windows; larger ones stay outside
+inline constexpr int kMostTileBytes = 92 << 10;  // of a block's windows; larger ones stay outside
+inline constexpr int kFilterMargin = 6;  // rows around those that a vector's fractions are tried on
+inline constexpr int kFilterRows = 8;    // that a warp has room for, at least
 
 // What lives only during one call. What stands before `tokens` starts as zeros.
 struct GateScratch {
-  int32_t* failed;        // [T] cells that failed the zero test: the worklist's length
-  int32_t* active;        // [T] 1: some cell of some stream may be new
-  int32_t* stirred;       // [T, S] 1: the stream has cells on the worklist
-  int32_t* lost;          // [T, S] failed cells whose minimum does not pass
-  int32_t* still;         // [T, S] static cells with texture
-  int32_t* votes;         // [S, side, side] passing minima
-  int32_t* counts;        // [S, chunks] (or [T, S] where cells are apart): changed cells
-  int64_t* tokens;        // [T + 1, S] emitted before the frame
-  int32_t* worklist;      // [S * N] which cells failed, in any order
-  int32_t* least;         // [S, N] the least cost tested
-  int32_t* minimum_cost;  // [S, N]
-  uint32_t* minimum;      // [S, N] the search's vector, as tie_rank
-  uint8_t* decided;       // [S, N] kinds before hysteresis and max_age
-  uint8_t* moved;         // [S, f, C, H, W] displaced blocks, until all are read
-  int32_t* moved_ids;     // [S, H, W]
+  int32_t* failed;           // [T] cells that failed the zero test: the worklist's length
+  int32_t* active;           // [T] 1: some cell of some stream may be new
+  int32_t* stirred;          // [T, S] 1: the stream has cells on the worklist
+  int32_t* lost;             // [T, S] failed cells whose minimum does not pass
+  int32_t* still;            // [T, S] static cells with texture
+  unsigned long long* mode;  // [T, S] of the minima: votes, and in the lower half ~tie_rank
+  int32_t* votes;            // [S, vote_side, vote_side] passing minima
+  int32_t* counts;           // [S, chunks] (or [T, S] where cells are apart): changed cells
+  int64_t* tokens;           // [T + 1, S] emitted before the frame
+  int32_t* worklist;         // [S * N] which cells failed, in any order
+  int32_t* least;            // [S, N] the least cost tested
+  int32_t* minimum_cost;     // [S, N]
+  int32_t* objective;        // [S, N] of the minimum, where vectors count in fractions of a pixel
+  uint32_t* minimum;         // [S, N] the search's vector, as tie_rank
+  uint8_t* decided;          // [S, N] kinds before hysteresis and max_age
+  uint8_t* moved;            // [S, f, C, H, W] displaced blocks, until all are read, or as tried
+  int32_t* moved_ids;        // [S, H, W]
 };
+
+// Of a row of a block and the samples that six taps take in beside it, to whole words.
+PG_HOST_DEVICE int filter_words(int cell) { return (cell + 3) / 4 + 2; }
 
 struct GatePlan {
   const uint8_t* frames;  // [S, T, f, C, H, W]
@@ -47,9 +54,11 @@ struct GatePlan {
   int streams, times, tubelet, colours, height, width;  // S, T, f, C, H, W
   int cell, sub_block, h, w, cells, cell_planes;        // cells: N; cell_planes: f * C
   int radius, side, reach;    // side: 2 R + 1; reach: of the window, p + 2 R
+  int precision, vote_side;   // vectors count in 1 / precision pixels; vote_side: 2 R precision + 1
   int segment, segments;      // cells that a block tests at once, and how often that is a row
   int chunks;                 // of kGateThreads cells
   int now_words, tile_words;  // of a row of cell and window in shared memory; 0: they stay outside
+  int warp_words;             // of shared memory that a warp has for itself
 
   PG_HOST_DEVICE bool apart() const {
     return radius == 0 && rules.cut < 0 && rules.hysteresis < 0 && !rules.adaptive;
@@ -71,6 +80,21 @@ struct GatePlan {
   PG_HOST_DEVICE int32_t cell_limit(int s, int t, int n) const {
     const int32_t limit = result.limit[frame_of(s, t)];
     return rules.threshold_map ? scaled_limit(limit, rules.threshold_map[n]) : limit;
+  }
+  // Of the token ids that v brings to a cell in frame t: by whole pixels.
+  PG_HOST_DEVICE int64_t ids_offset(int s, int t, int n, Vector v) const {
+    return offset(n, whole_vector(v, precision, state.clock[2 * s] + t));
+  }
+  // Where a cell's displaced block is put by.
+  PG_HOST_DEVICE uint8_t* displaced(int s, int n) const {
+    return scratch.moved + s * picture_bytes + offset(n);
+  }
+  PG_HOST_DEVICE bool is_candidate(int n, Vector v) const {
+    return patchgate::is_candidate(v, radius, top(n), left(n), cell, height, width, precision);
+  }
+  PG_HOST_DEVICE int32_t& votes(int s, Vector v) const {
+    const int64_t row = int64_t{s} * vote_side + v.dy + radius * precision;
+    return scratch.votes[row * vote_side + v.dx + radius * precision];
   }
   // Words of shared memory that a warp's search takes.
   PG_HOST_DEVICE int tile_size() const { return tubelet * (cell * now_words + reach * tile_words); }
@@ -97,6 +121,7 @@ inline int64_t carve(GatePlan& plan, void* memory) {
   const int64_t frames = int64_t{plan.times} * plan.streams;
   const int64_t cells = int64_t{plan.cells} * plan.streams;
   const bool searches = plan.radius > 0, moves = searches && plan.rules.on_motion != kEncode;
+  const bool between = searches && plan.precision > 1;
   Carver carver(memory);
   GateScratch& scratch = plan.scratch;
   carver.take(scratch.failed, plan.times);
@@ -104,15 +129,17 @@ inline int64_t carve(GatePlan& plan, void* memory) {
   carver.take(scratch.stirred, frames);
   carver.take(scratch.lost, frames);
   carver.take(scratch.still, frames);
-  carver.take(scratch.votes, int64_t{plan.streams} * plan.side * plan.side);
+  carver.take(scratch.mode, frames);
+  carver.take(scratch.votes, int64_t{plan.streams} * plan.vote_side * plan.vote_side);
   carver.take(scratch.counts, plan.apart() ? frames : int64_t{plan.streams} * plan.chunks);
   carver.take(scratch.tokens, frames + plan.streams);
   carver.take(scratch.worklist, cells);
   carver.take(scratch.least, searches ? cells : 0);
   carver.take(scratch.minimum_cost, searches ? cells : 0);
+  carver.take(scratch.objective, between ? cells : 0);
   carver.take(scratch.minimum, searches ? cells : 0);
   carver.take(scratch.decided, cells);
-  carver.take(scratch.moved, moves ? plan.streams * plan.picture_bytes : 0);
+  carver.take(scratch.moved, moves || between ? plan.streams * plan.picture_bytes : 0);
   carver.take(scratch.moved_ids, moves ? plan.streams * plan.plane_bytes : 0);
   return carver.used();
 }
@@ -131,6 +158,7 @@ inline GatePlan plan_gate(const GateShape& shape, const GateRules& rules) {
   plan.cell_planes = plan.tubelet * plan.colours;
   plan.radius = narrow(rules.radius), plan.side = 2 * plan.radius + 1;
   plan.reach = plan.cell + 2 * plan.radius;
+  plan.precision = narrow(rules.precision), plan.vote_side = 2 * plan.radius * plan.precision + 1;
   // As many cells as give every thread one sub-block, in equal parts of a row.
   const int parts = plan.cell / plan.sub_block;
   const int most = std::clamp(kGateThreads / (plan.cell_planes * parts * parts), 1, plan.w);
@@ -141,6 +169,10 @@ inline GatePlan plan_gate(const GateShape& shape, const GateRules& rules) {
   plan.tile_words = ((plan.reach + 3) / 4 + 1) | 1;  // odd: rows start in different banks
   if (plan.radius == 0 || plan.tile_size() * 4 * kGateWarps > kMostTileBytes)
     plan.now_words = plan.tile_words = 0;
+  plan.warp_words = plan.tile_size();
+  if (plan.radius > 0 && plan.precision > 1)
+    plan.warp_words =
+        std::max(plan.warp_words, (2 * kFilterRows + kFilterMargin) * filter_words(plan.cell));
   return plan;
 }
 

@@ -1,8 +1,8 @@
-// The stages that only failed cells see: the motion search, and what motion makes of a cell. A warp
-// takes one entry of the worklist after another.
+// The motion search, a stage that only failed cells see. A warp takes one entry of the worklist
+// after another.
 #pragma once
 
-#include "cuda/gate_segment.h"
+#include "cuda/gate_subpixel.h"
 
 namespace patchgate {
 
@@ -15,8 +15,8 @@ struct SearchTile {
   uint32_t* now;     // [f, p, now_words] zeros behind each row's end
   uint32_t* window;  // [f, p + 2 R, tile_words]
 
-  __device__ __forceinline__ SearchTile(const GatePlan& g, unsigned char* tiles) {
-    now = reinterpret_cast<uint32_t*>(tiles) + warp() * g.tile_size();
+  __device__ __forceinline__ SearchTile(const GatePlan& g, uint8_t* memory) {
+    now = reinterpret_cast<uint32_t*>(memory);
     window = now + g.tubelet * g.cell * g.now_words;
   }
 
@@ -75,18 +75,10 @@ __device__ __forceinline__ int32_t far_sad(const GatePlan& g, int s, int t, int 
   return sum;
 }
 
-// The least of the lanes' matches, known to all of them.
-__device__ __forceinline__ Match least_match(uint32_t objective, uint32_t rank) {
-  const uint32_t least = __reduce_min_sync(kAllLanes, objective);
-  rank = __reduce_min_sync(kAllLanes, objective == least ? rank : ~0u);
-  return {static_cast<int32_t>(least), vector_of_rank(rank)};
-}
-
-// Of all candidates the one of least objective; kUntested: there was none.
+// Of all whole candidates the one of least objective; kUntested: there was none.
 template <int kCell>
-__device__ __forceinline__ Match search(const GatePlan& g, unsigned char* tiles, int s, int t,
-                                        int n) {
-  SearchTile tile(g, tiles);
+__device__ __forceinline__ Match search(const GatePlan& g, uint8_t* warps, int s, int t, int n) {
+  SearchTile tile(g, warp_memory(g, warps));
   if (g.tile_words > 0) tile.load(g, s, t, n);
   uint32_t objective = kUntested, rank = ~0u;
   for (int c = lane(); c < g.side * g.side; c += kWarp) {
@@ -103,21 +95,29 @@ __device__ __forceinline__ Match search(const GatePlan& g, unsigned char* tiles,
   return least_match(objective, rank);
 }
 
+// A cell's minimum votes for the camera's motion, if it passes. The vote that brings a vector to
+// the most votes, or wins their tie, leaves it as the mode.
+__device__ __forceinline__ void vote(const GatePlan& g, int s, int t, Vector v) {
+  const auto votes = static_cast<unsigned long long>(atomicAdd(&g.votes(s, v), 1)) + 1;
+  atomicMax(&g.scratch.mode[g.step(t, s)], votes << 32 | ~tie_rank(v));
+}
+
 template <int kCell, int kSubBlock>
-__device__ __forceinline__ void search_cell(const GatePlan& g, GateShared& shared,
-                                            unsigned char* tiles, int entry, int t) {
+__device__ __forceinline__ void search_cell(const GatePlan& g, GateShared& shared, uint8_t* warps,
+                                            int entry, int t) {
   const int s = entry / g.cells, n = entry % g.cells;
-  const Match match = search<kCell>(g, tiles, s, t, n);
+  Match match = search<kCell>(g, warps, s, t, n);
   int32_t cost = kUntested;
   if (match.objective != kUntested) {
+    const uint8_t* then = g.picture(s) + g.offset(n, match.vector);
+    if (g.precision > 1) {
+      const Vector whole{match.vector.dy * g.precision, match.vector.dx * g.precision};
+      match = refined<kCell>(g, warps, s, t, n, whole);
+      put_by<kCell>(g, warps, s, n, match.vector);
+      then = g.displaced(s, n);
+    }
     int32_t *costs = shared.trial_cost[warp()], *sums = shared.trial_sum[warp()];
-    try_vectors<kCell, kSubBlock>(
-        g, s, t, n, 1,
-        [&](int, Vector& v) {
-          v = match.vector;
-          return true;
-        },
-        costs, sums);
+    try_blocks<kCell, kSubBlock>(g, s, t, n, 1, [&](int) { return then; }, costs, sums);
     cost = costs[0];
   }
   if (lane() > 0) return;
@@ -125,12 +125,11 @@ __device__ __forceinline__ void search_cell(const GatePlan& g, GateShared& share
   g.scratch.least[entry] = cost < zero ? cost : zero;
   g.scratch.minimum[entry] = tie_rank(match.vector);
   g.scratch.minimum_cost[entry] = cost;
-  if (cost > g.cell_limit(s, t, n)) {
+  if (g.precision > 1) g.scratch.objective[entry] = match.objective;
+  if (cost > g.cell_limit(s, t, n))
     atomicAdd(&g.scratch.lost[g.step(t, s)], 1);
-  } else {
-    const int place = (match.vector.dy + g.radius) * g.side + match.vector.dx + g.radius;
-    atomicAdd(&g.scratch.votes[int64_t{s} * g.side * g.side + place], 1);
-  }
+  else
+    vote(g, s, t, match.vector);
 }
 
 // Votes for standing still, of streams in which something failed.
@@ -145,83 +144,11 @@ __device__ __forceinline__ void count_still(const GatePlan& g, int t) {
 }
 
 template <int kCell, int kSubBlock>
-__device__ __forceinline__ void search_stage(const GatePlan& g, GateShared& shared,
-                                             unsigned char* tiles, int t) {
+__device__ __forceinline__ void search_stage(const GatePlan& g, GateShared& shared, uint8_t* warps,
+                                             int t) {
   for (int i = first_warp(); i < g.scratch.failed[t]; i += all_warps())
-    search_cell<kCell, kSubBlock>(g, shared, tiles, g.scratch.worklist[i], t);
+    search_cell<kCell, kSubBlock>(g, shared, warps, g.scratch.worklist[i], t);
   if (g.rules.on_motion == kCamera) count_still(g, t);
-}
-
-// The mode of a stream's votes, by one warp.
-__device__ __forceinline__ Vector dominant_motion(const GatePlan& g, int s, int t) {
-  const int32_t* votes = g.scratch.votes + int64_t{s} * g.side * g.side;
-  uint32_t most = 0, rank = ~0u;
-  for (int i = lane(); i < g.side * g.side; i += kWarp) {
-    const auto found = static_cast<uint32_t>(votes[i]);
-    const uint32_t order = tie_rank({i / g.side - g.radius, i % g.side - g.radius});
-    if (found > most || (found == most && order < rank)) most = found, rank = order;
-  }
-  const Match best = least_match(~most, rank);
-  const auto still = static_cast<uint32_t>(g.scratch.still[g.step(t, s)]);
-  return still >= ~static_cast<uint32_t>(best.objective) ? Vector{0, 0} : best.vector;
-}
-
-__device__ __forceinline__ void set_moved(const GatePlan& g, int entry, int t, Vector v,
-                                          int32_t cost) {
-  const int s = entry / g.cells, n = entry % g.cells;
-  const int32_t source = warp_plurality(g.ids(s) + g.offset(n, v), g.width, g.cell);
-  if (lane() > 0) return;
-  const int64_t at = g.at(s, t) + n;
-  g.scratch.decided[entry] = kMoved;
-  g.result.motion[2 * at] = static_cast<int8_t>(v.dy);
-  g.result.motion[2 * at + 1] = static_cast<int8_t>(v.dx);
-  g.result.cost[at] = cost;
-  g.result.source[at] = source;
-}
-
-// Of the vectors within one pixel of the dominant one, the passing one of least objective.
-template <int kCell, int kSubBlock>
-__device__ __forceinline__ void follow_camera(const GatePlan& g, GateShared& shared, int entry,
-                                              int t) {
-  const int s = entry / g.cells, n = entry % g.cells;
-  const Vector dominant = dominant_motion(g, s, t);
-  const auto near = [&](int k, Vector& v) {
-    v = {dominant.dy + k / 3 - 1, dominant.dx + k % 3 - 1};
-    return is_candidate(v, g.radius, g.top(n), g.left(n), g.cell, g.height, g.width);
-  };
-  int32_t *costs = shared.trial_cost[warp()], *sums = shared.trial_sum[warp()];
-  try_vectors<kCell, kSubBlock>(g, s, t, n, 9, near, costs, sums);
-  Vector v{0, 0};
-  const bool legal = lane() < 9 && near(lane(), v);
-  const int32_t cost = legal ? costs[lane()] : kUntested;
-  const bool passes = legal && cost <= g.cell_limit(s, t, n);
-  const auto objective =
-      static_cast<uint32_t>(passes ? sums[lane()] + vector_price(g.cell, v) : kUntested);
-  const Match best = least_match(objective, passes ? tie_rank(v) : ~0u);
-  const auto least =
-      static_cast<int32_t>(__reduce_min_sync(kAllLanes, static_cast<uint32_t>(cost)));
-  if (lane() == 0 && least < g.scratch.least[entry]) g.scratch.least[entry] = least;
-  const unsigned winner = __ballot_sync(kAllLanes, passes && v == best.vector);
-  if (winner == 0) return;
-  set_moved(g, entry, t, best.vector, __shfl_sync(kAllLanes, cost, __popc((winner & -winner) - 1)));
-}
-
-__device__ __forceinline__ bool is_cut(const GatePlan& g, int s, int t) {
-  return g.rules.cut >= 0 && g.scratch.lost[g.step(t, s)] > g.rules.cut;
-}
-
-template <int kCell, int kSubBlock>
-__device__ __forceinline__ void motion_stage(const GatePlan& g, GateShared& shared, int t) {
-  for (int i = first_warp(); i < g.scratch.failed[t]; i += all_warps()) {
-    const int entry = g.scratch.worklist[i], s = entry / g.cells, n = entry % g.cells;
-    if (is_cut(g, s, t)) continue;
-    if (g.rules.on_motion == kCamera) {
-      follow_camera<kCell, kSubBlock>(g, shared, entry, t);
-    } else if (g.scratch.minimum_cost[entry] <= g.cell_limit(s, t, n)) {
-      set_moved(g, entry, t, vector_of_rank(g.scratch.minimum[entry]),
-                g.scratch.minimum_cost[entry]);
-    }
-  }
 }
 
 }  // namespace patchgate

@@ -167,4 +167,11 @@ inline uint32_t sad4(uint32_t a, uint32_t b, uint32_t sum) {
   return sum;
 }
 
+// Four bytes times four signed ones, onto `sum`.
+inline int32_t dot4(uint32_t bytes, uint32_t signed_bytes, int32_t sum) {
+  for (int i = 0; i < 32; i += 8)
+    sum += static_cast<int32_t>(bytes >> i & 255) * static_cast<int8_t>(signed_bytes >> i & 255);
+  return sum;
+}
+
 }  // namespace patchgate
