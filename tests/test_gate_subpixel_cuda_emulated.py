@@ -109,7 +109,7 @@ def test_the_dominant_vector_wins_where_the_search_missed_it(precision: int) -> 
     """Stripes a pixel wide vanish between pixels: whole vectors lead the search astray, to minima
     within a pixel of the dominant vector that pass too.
     """
-    film = drift((48, 64), 2, (0, 6), 3) // 5 + 64  # [2, 1, H, W], one and a half pixels
+    film = drift((48, 64), 2, (0, 6), 4, grain=3) // 5 + 64  # [2, 1, H, W], one and a half pixels
     stripes = torch.tensor([30, -30]).repeat(16)
     film[0, :, :, 16:48] = (film[0, :, :, 16:48] + stripes).to(torch.uint8)
     config = {"motion_precision": precision, "threshold": 10, "sub_blocks": 1, "max_age": None}
