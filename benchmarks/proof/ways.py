@@ -157,8 +157,8 @@ class Shown:
         return self._features
 
 
-def all_of(tower: Sized, equal_tau: float | None = None) -> dict[str, Way]:
-    """Every row of the table; ``equal_tau``: where RLT reads as well as the dense video."""
+def main_of(tower: Sized, equal_tau: float | None = None) -> dict[str, Way]:
+    """What is claimed something of; ``equal_tau``: where RLT reads as well as the dense video."""
     found = {
         "dense": dense(tower),
         "patchgate, kept cells only": ours(tower, context="kept"),
@@ -171,6 +171,12 @@ def all_of(tower: Sized, equal_tau: float | None = None) -> dict[str, Way]:
     }
     if equal_tau is not None:
         found[f"RLT, tau={equal_tau:g}"] = before(tower, "RLT", equal_tau, context="kept")
+    return found
+
+
+def all_of(tower: Sized, equal_tau: float | None = None) -> dict[str, Way]:
+    """Every row of the table: the main ones, and all peers."""
+    found = main_of(tower, equal_tau)
     for peer in ("GRT gate, SSIM", "GRT gate, L2", "DTD, pixels", "codec-patch-stream", "random"):
         found[peer] = before(tower, peer, context="kept")
     found["GRT as released"] = released_grt(tower)
