@@ -11,8 +11,10 @@ from patchgate.gate_settings import GateSettings
 from reading.methods import Ours, ours
 
 PRECISE: dict[str, Any] = {"motion_precision": 4}
-_THRESHOLDS = {2: (3, 4, 6, 8, 12, 16, 24), 4: (8, 12, 16, 24, 32, 40, 56),
-               8: (24, 32, 40, 52, 64, 80, 100), 16: (64, 80, 100, 128, 160)}  # fmt: skip
+# What jumps by lines, and blank paper where something stood, is found further away.
+FAR: dict[str, Any] = {"on_motion": "reuse", "search_radius": 31, **PRECISE}
+_NEAR_STEPS = {2: (4, 8, 16), 4: (8, 12, 16, 24, 40), 8: (24, 40, 64, 100), 16: (64, 100, 160)}
+_FAR_STEPS = {2: (4, 8), 4: (8, 12, 16, 24, 32, 48), 8: (24, 40, 64), 16: (64, 100)}
 
 
 def at(sub_blocks: int, threshold: float, **changes: Any) -> Ours:
@@ -24,7 +26,8 @@ def at(sub_blocks: int, threshold: float, **changes: Any) -> Ours:
 # To be tuned over by who knows the answers; no longer than the longest sweep of a peer.
 LADDER: tuple[Ours, ...] = (
     ours(),
-    *(at(parts, value, **PRECISE) for parts, own in _THRESHOLDS.items() for value in own),
+    *(at(parts, value, **PRECISE) for parts, own in _NEAR_STEPS.items() for value in own),
+    *(at(parts, value, **FAR) for parts, own in _FAR_STEPS.items() for value in own),
 )
 # To meet a budget with, the finest first: thresholds by factors of the cube root of 2, 8 to 203.
 # Far between frames, things have far to go.
