@@ -219,3 +219,20 @@ def test_the_callers_planes_and_map_are_left_alone() -> None:
     Gate(patch=8, temporal_patch=2, noise="adaptive").push(video, factors)
     assert torch.equal(video, before)
     assert torch.equal(factors, factors_before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_age": 3}, "state: of a gate with max_age=None, this one has 3"),
+        ({"temporal_patch": 2}, "state: of a gate with temporal_patch=1, this one has 2"),
+        ({"patch": 4}, "state: expected cells of 4 px, got 3 x 4 cells on 24 x 32 px"),
+    ],
+)
+def test_a_state_of_other_settings_is_refused(settings: dict[str, Any], message: str) -> None:
+    gate = Gate(patch=8)
+    gate.push(busy_video(0)[:2])
+    other = gate.fresh(**settings)
+    with pytest.raises(ValueError, match=message):
+        other.load_state_dict(gate.state_dict())
+    assert other.state_dict() == {}

@@ -172,10 +172,16 @@ def test_a_file_from_before_fractions_counts_in_pixels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("steps", "wrong"),
-    [(4, None), (2, "out of the picture"), (3, "expected motion_precision 1, 2")],
+    [
+        (4, None),
+        (2, "out of the picture"),
+        (3, "expected motion_precision 1, 2"),
+        (4.0, "expected motion_precision"),
+        (True, "expected motion_precision"),
+    ],
 )
 def test_vectors_are_checked_in_the_steps_they_count_in(
-    steps: int, wrong: str | None, tmp_path: Path
+    steps: object, wrong: str | None, tmp_path: Path
 ) -> None:
     tokens = tokens_of("quarters")
     motion = torch.zeros_like(tokens.motion)
@@ -187,6 +193,14 @@ def test_vectors_are_checked_in_the_steps_they_count_in(
         return
     with pytest.raises(ValueError, match=wrong):
         VideoTokens.load(tmp_path / "other")
+
+
+def test_a_layout_of_a_later_version_is_refused_as_such(tmp_path: Path) -> None:
+    tokens = tokens_of("camera")
+    told = token_file.metadata(asdict(tokens.layout) | {"shear": 2})
+    save_file(tokens.tensors(), tmp_path / "later", told)
+    with pytest.raises(ValueError, match=r"of another version .*shear"):
+        VideoTokens.load(tmp_path / "later")
 
 
 def test_what_is_no_token_file_is_refused_by_name(tmp_path: Path) -> None:

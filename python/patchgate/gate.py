@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patchgate import _ops, grid
 from patchgate.decode import FrameBatch
-from patchgate.gate_input import checked_map, checked_planes, checked_streams
+from patchgate.gate_input import check_state, checked_map, checked_planes, checked_streams
 from patchgate.gate_settings import CHANGED as CHANGED
 from patchgate.gate_settings import MOVED as MOVED
 from patchgate.gate_settings import STATIC as STATIC
@@ -205,7 +205,8 @@ class Gate:
         """Remembers what another gate of the same settings did.
 
         Raises:
-            ValueError: not what ``state_dict`` gives.
+            ValueError: not what ``state_dict`` gives, or with another cell,
+                ``temporal_patch`` or ``max_age``.
         """
         parts = dict(state)
         pending, pending_map, streamed = (
@@ -213,6 +214,8 @@ class Gate:
         )
         if parts and set(parts) != set(_State._fields):
             raise ValueError(f"state: expected {', '.join(_State._fields)}, got {sorted(parts)}")
+        if parts:
+            check_state(parts, self.settings)
         self._state = _State(**parts) if parts else None
         self._pending, self._pending_map = pending, pending_map
         self._streamed = streamed is not None and bool(streamed)

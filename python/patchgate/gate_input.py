@@ -93,3 +93,18 @@ def checked_streams(streams: Iterable[int] | Tensor, count: int) -> list[int]:
         raise ValueError(expected) from None
     except TypeError:
         raise TypeError(f"{expected}; they go into a list, or a bool mask [S]") from None
+
+
+def check_state(state: dict[str, Tensor], settings: GateSettings) -> None:
+    """Raises for a stream state that a gate of other settings left."""
+    frames, _, height, width = state["picture"].shape[1:]
+    h, w = state["source"].shape[1:]
+    cell = settings.cell
+    if (h * cell, w * cell) != (height, width):
+        raise ValueError(
+            f"state: expected cells of {cell} px, got {h} x {w} cells on {height} x {width} px"
+        )
+    found = {"temporal_patch": frames, "max_age": state["births"].shape[1] or None}
+    for name, got in found.items():
+        if got != (expected := getattr(settings, name)):
+            raise ValueError(f"state: of a gate with {name}={got}, this one has {expected}")

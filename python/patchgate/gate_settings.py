@@ -47,11 +47,14 @@ class GateSettings:
         checked_choice("on_motion", self.on_motion, _ON_MOTION_CODE)
         checked_choice("noise", self.noise, (None, "adaptive"))
         checked_choice("fit", self.fit, get_args(Fit))
-        checked_count("motion_precision", self.motion_precision, 1, 4)
+        checked_count(
+            "motion_precision", self.motion_precision, 0
+        )  # else 4.0 is one of the choices
         checked_choice("motion_precision", self.motion_precision, (1, 2, 4))
         if self.search_radius is not None:
-            most = _MAX_STEPS // self.motion_precision
-            checked_count("search_radius", self.search_radius, 0, most)
+            precision = self.motion_precision
+            name = "search_radius" + f" at motion_precision={precision}" * (precision > 1)
+            checked_count(name, self.search_radius, 0, _MAX_STEPS // precision)
         if self.scene_cut is not None:
             checked_number("scene_cut", self.scene_cut, 0, 1, "of the cells")
         if self.max_age is not None:

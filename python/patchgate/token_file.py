@@ -78,7 +78,7 @@ def contradiction(
         return f"source refers to tokens that are not among the {k}"
     if int(ends[-1]) != k or bool((ends.diff() < 0).any()):
         return f"cu_seqlens does not lead up to {k} tokens"
-    if motion_precision not in (1, 2, 4):
+    if type(motion_precision) is not int or motion_precision not in (1, 2, 4):
         return f"expected motion_precision 1, 2 or 4, got {motion_precision!r}"
     if cell is not None and _leads_out(tensors["motion"], cell * motion_precision):
         return "a vector leads out of the picture"

@@ -201,7 +201,10 @@ class VideoTokens:
             ValueError: not a file of video tokens, or one whose tensors do not belong together.
         """
         tensors, layout = token_file.read(path)
-        return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
+        try:
+            return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
+        except TypeError as error:  # a field that this version does not know, or lacks
+            raise ValueError(f"{path}: incomplete or of another version ({error})") from error
 
 
 def spans(frame: Tensor, source: Tensor) -> Tensor:

@@ -31,7 +31,12 @@ class GateOptions:
                 "of 255; 0 is exact."),
     ] = 4  # fmt: skip
     search_radius: Annotated[
-        int, _option(_GATE, "Reach of the motion search, in pixels of the grid, 0..127; 0: off.")
+        int,
+        _option(
+            _GATE,
+            "Reach of the motion search, in pixels of the grid, 0..127 "
+            "(over --motion-precision); 0: off.",
+        ),
     ] = 8
     on_motion: Annotated[
         str,
