@@ -1,6 +1,7 @@
 """What every test gets: poisoned memory, a fixed seed, the CUDA switch, the Triton interpreter."""
 
 import os
+import signal
 
 import torch
 
@@ -10,6 +11,10 @@ if not torch.cuda.is_available():
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Started in the background (`make test &`), Ctrl-C is ignored, and by every process that is started
+# from here, too: tests that press it would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # More would spin while they wait for each other on a busy machine, and these inputs are small.
 torch.set_num_threads(min(2, torch.get_num_threads()))
