@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from patchgate.merge.incoming import Before, check_features
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeSettings
@@ -62,15 +63,19 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
     Decides in float32. Features on a GPU are compared and averaged there, and copied to the CPU
     once, where links are joined. Deterministic.
     """
-    wanted = MergeSettings(**settings)
+    wanted = MergeSettings.of(settings)
     if not isinstance(tokens, VideoTokens):
         raise TypeError(f"tokens: expected VideoTokens, got {type(tokens).__name__}")
     if not tokens.shape.T:
         return tokens
     earlier = int(tokens.cu_seqlens[0])
+    own = _own(tokens, earlier)
+    known = tokens.features[:earlier], tokens.frame[:earlier], tokens.cell[:earlier]
+    check_features("tokens", *known, 0)
+    Before(wanted, "tokens", tokens=earlier, cell=known[2]).then(own)
     merger = Merger(wanted, head)
-    merger.begin_with(tokens.features[:earlier], tokens.frame[:earlier], tokens.cell[:earlier])
-    chunks = [merger.merge(part) for part in windows(_own(tokens, earlier), wanted)]
+    merger.begin_with(*known)
+    chunks = [merger.merge(part) for part in windows(own, wanted)]
     done = joined(chunks)
     frame = torch.cat([tokens.frame[:earlier], done.frame])
     return replace(
