@@ -119,6 +119,19 @@ def test_what_is_not_merged_keeps_its_bits() -> None:
     assert torch.equal(means(features, weight, root).view(torch.int32), bits[1:])
 
 
+def test_gradients_go_through_means_and_past_them() -> None:
+    tokens = random_tokens()
+    tokens.features.requires_grad_()
+    merged = merge(tokens, budget=60, agreement=None)
+    merged.features.sum().backward()
+    joined = torch.full((len(tokens),), -1)
+    joined[tokens.source.flatten()] = merged.source.flatten()
+    total = merged.size[joined]  # [K]
+    assert bool((total > tokens.size).any())
+    expected = (tokens.size / total)[:, None].expand_as(tokens.features)
+    torch.testing.assert_close(tokens.features.grad, expected)
+
+
 @pytest.mark.parametrize("window", [None, 5])
 def test_a_grid_is_kept_twice_or_not_at_all(window: int | None) -> None:
     tokens = random_tokens()

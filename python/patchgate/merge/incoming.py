@@ -71,7 +71,7 @@ class Before:
             self,
             frames=self.frames + len(chunk.kind),
             tokens=self.tokens + len(chunk.frame),
-            features=chunk.features[:0],
+            features=chunk.features.new_empty(0, chunk.features.shape[1]),
             grid=(chunk.source.shape[1], chunk.source.shape[2]),
             until=float(chunk.pts_seconds[-1]) if len(chunk.pts_seconds) else self.until,
             cell=cell,
@@ -187,7 +187,7 @@ class Before:
 
 
 def check_features(said: str, features: Tensor, frame: Tensor, cell: Tensor, before: int) -> None:
-    """That features ``[K, D]`` can be compared and have means. Synchronises once.
+    """That features ``[K, D]`` can be compared and have means. Synchronises.
 
     Args:
         said: what has them. frame: ``[K]``. cell: ``[K, 2]``. before: tokens before these.

@@ -44,7 +44,8 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
             it: where a budget joins a 3 and an 8, one of them stays legible. None: all count.
         every_frame: of every frame that has tokens, one stays, for models that take no empty one.
         window: frames. None: all are seen at once. A number: causal, what comes out of each window
-            depends on it and on what was handed out before (``MergeStream`` does the same live).
+            depends on it and on what was handed out before (``MergeStream`` does the same live,
+            from a video's start).
             With ``per="second"`` it holds whole seconds, as many as there is room for.
 
     Returns:
@@ -55,13 +56,15 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
         refers to stay as they are, and count for no budget.
 
     Raises:
-        TypeError, ValueError: settings that are out of range or exclude each other; features of a
-            dtype that has no means, or not finite, by name; a budget below what the links allow,
-            with what would allow it; times that fall, where seconds are counted; ``keep_grid`` of
-            tokens that were merged across blocks before.
+        TypeError, ValueError: settings that are out of range or exclude each other; fields of
+            tokens that do not go together; features of a dtype that has no means, not finite, or
+            64-bit integers beyond 2 ** 53, by name; a budget below what the links allow, with what
+            would allow it; times that fall, where seconds are counted; ``keep_grid`` of tokens that
+            were merged across blocks before.
 
-    Decides in float32. Features on a GPU are compared and averaged there, and copied to the CPU
-    once, where links are joined. Deterministic.
+    Decides in float32. A token that joins no other, and that none joins, has the very features that
+    it came with; means of integers are taken in float64 and rounded. Features on a GPU are compared
+    and averaged there, and copied to the CPU once, where links are joined. Deterministic.
     """
     wanted = MergeSettings.of(settings)
     if not isinstance(tokens, VideoTokens):

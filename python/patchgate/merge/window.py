@@ -91,15 +91,13 @@ def means(features: Tensor, weight: Tensor, root: Tensor) -> Tensor:
     row = counts.nonzero().flatten()  # [M]
     row = row[number[row].argsort(stable=True)]
     size = number[row].bincount()  # [G]
+    alone, several = (size == 1).nonzero().flatten(), (size > 1).nonzero().flatten()
+    row_alone, row = (row[some[number[row]]] for some in (size == 1, size > 1))
+    cu_segments = pad(size[several].cumsum(0), (1, 0)).int()
     on = features.device
-    out = features[row[size.cumsum(0) - size].to(on)]  # [G, D]: the first that counts
-    several = (size > 1).nonzero().flatten()
-    if len(several):
-        row = row[(size > 1)[number[row]]]  # [M]
-        cu_segments = pad(size[several].cumsum(0), (1, 0)).int()
-        mean = _mean_rows(features, weight, row, cu_segments)
-        as_is = _SIGNED.get(out.dtype, out.dtype)
-        out.view(as_is)[several.to(on)] = mean.view(as_is)
+    out = features.new_empty(len(size), features.shape[1])
+    _write(out, alone.to(on), features[row_alone.to(on)])
+    _write(out, several.to(on), _mean_rows(features, weight, row, cu_segments))
     return out
 
 
@@ -110,7 +108,7 @@ def _mean_rows(features: Tensor, weight: Tensor, row: Tensor, cu_segments: Tenso
     if whole:  # no wider numbers than are needed, of no more rows
         features, weight, row = features[row.to(on)], weight[row], torch.arange(len(row))
         features = features.float() if dtype.itemsize <= _SMALL else features.double()
-    weight = weight.to(torch.float64 if features.dtype == torch.float64 else torch.float32)
+    weight = weight.to(torch.promote_types(features.dtype, torch.float32))
     out = _ops.segment_mean(features, weight.to(on), row.to(on), cu_segments.to(on))
     if not whole:
         return out
@@ -118,3 +116,10 @@ def _mean_rows(features: Tensor, weight: Tensor, row: Tensor, cu_segments: Tenso
     least = max(torch.iinfo(dtype).min, -LARGEST_WHOLE)
     most = min(torch.iinfo(dtype).max, LARGEST_WHOLE)
     return out.round().clamp(least, most).to(dtype)
+
+
+def _write(out: Tensor, row: Tensor, features: Tensor) -> None:
+    """``out[row] = features``, of every dtype."""
+    if out.dtype in _SIGNED:
+        out, features = (x.view(_SIGNED[out.dtype]) for x in (out, features))
+    out[row] = features
