@@ -128,6 +128,15 @@ def test_what_waited_before_a_push_that_failed_comes_with_the_flush() -> None:
     assert stream.flush() == []
 
 
+@settings(max_examples=20)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.sampled_from(["frame", "second"]))
+def test_some_settings_meet_every_budget(seed: int, window: int, per: str) -> None:
+    torch.manual_seed(seed)
+    asked = {"budget": 1, "per": per, "similar": True, "delta": None}
+    for tokens in (random_tokens(t=15), shots(0, 1, 0, 2)):
+        assert len(merge(tokens, window=window, **asked)) <= (15 if per == "frame" else 2)
+
+
 def test_nothing_comes_after_the_end() -> None:
     first, rest = split(chunk_of(random_tokens()), 3)
     stream = MergeStream(window=4, ratio=0.9)
