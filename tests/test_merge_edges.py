@@ -10,6 +10,7 @@ from token_cases import kept_mask, video_tokens
 
 import patchgate
 from patchgate import VideoTokens, merge
+from patchgate.merge.window import means
 
 T, GRID = 12, (4, 5)
 
@@ -71,6 +72,66 @@ def test_features_without_means_are_refused(dtype: torch.dtype) -> None:
         merge(tokens, budget=40)
 
 
+WHOLE = [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32]
+WHOLE += [torch.int64, torch.uint64]
+
+
+def ends(dtype: torch.dtype) -> tuple[int, int]:
+    """The least and the largest feature of a dtype of integers."""
+    return max(torch.iinfo(dtype).min, -(1 << 53)), min(torch.iinfo(dtype).max, 1 << 53)
+
+
+@pytest.mark.parametrize("dtype", WHOLE, ids=str)
+def test_integers_are_what_they_were_and_means_of_them_right(dtype: torch.dtype) -> None:
+    least, most = ends(dtype)
+    looks = [[most, least], [least, most - 1], [most - 3, 7], [most, least]]
+    features = torch.tensor(looks, dtype=torch.int64).to(dtype)
+    tokens = video_tokens(torch.ones(4, 1, 1, dtype=torch.bool), features, 10.0)
+    same = merge(tokens, ratio=1.0)
+    assert same.features.dtype == dtype
+    assert same.features.tolist() == looks
+    # The last joins the first: their mean is what they are. The others are on their own.
+    assert merge(tokens, threshold=0.0, delta=None).features.tolist() == looks[:3]
+    close = torch.tensor([[most - 5, least], [most - 2, least + 5]]).to(dtype)
+    pair = video_tokens(torch.ones(2, 1, 1, dtype=torch.bool), close, 10.0)
+    (mean,) = merge(pair, budget=1, delta=None, agreement=None).features.tolist()
+    for got, *exact in zip(mean, *close.tolist(), strict=True):
+        assert abs(2 * got - sum(exact)) <= 1  # half of a whole number, rounded
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint64])
+@pytest.mark.parametrize("value", [(1 << 53) + 1, (1 << 63) - 1, -(1 << 53) - 1])
+def test_integers_without_right_means_are_named(dtype: torch.dtype, value: int) -> None:
+    features = torch.tensor([[3], [value]]).to(dtype)
+    tokens = video_tokens(torch.ones(2, 1, 1, dtype=torch.bool), features, 10.0)
+    expected = rf"{dtype} features within 2 \*\* 53, .* 1 of 2 tokens have others"
+    with pytest.raises(ValueError, match=rf"{expected}, the first is token 1 \(frame 1"):
+        merge(tokens, ratio=1.0)
+
+
+def test_what_is_not_merged_keeps_its_bits() -> None:
+    """Also the sign of nothing, and the one of a group that alone counts."""
+    features = torch.tensor([[1e8, -0.0], [0.1, -0.0], [0.3, 5.0]])
+    tokens = video_tokens(torch.ones(3, 1, 1, dtype=torch.bool), features, 10.0)
+    bits = features.view(torch.int32)
+    assert torch.equal(merge(tokens, ratio=1.0).features.view(torch.int32), bits)
+    root, weight = torch.tensor([0, 0, 2]), torch.tensor([0.0, 1.0, 1.0]).double()
+    assert torch.equal(means(features, weight, root).view(torch.int32), bits[1:])
+
+
+def test_gradients_go_through_means_and_past_them() -> None:
+    tokens = random_tokens()
+    tokens.features.requires_grad_()
+    merged = merge(tokens, budget=60, agreement=None)
+    merged.features.sum().backward()
+    joined = torch.full((len(tokens),), -1)
+    joined[tokens.source.flatten()] = merged.source.flatten()
+    total = merged.size[joined]  # [K]
+    assert bool((total > tokens.size).any())
+    expected = (tokens.size / total)[:, None].expand_as(tokens.features)
+    torch.testing.assert_close(tokens.features.grad, expected)
+
+
 @pytest.mark.parametrize("window", [None, 5])
 def test_a_grid_is_kept_twice_or_not_at_all(window: int | None) -> None:
     tokens = random_tokens()
@@ -109,6 +170,14 @@ def test_a_budget_for_each_second_needs_a_clock(wrong: float, window: int | None
         merge(tokens, budget=30, per="second", window=window)
 
 
+@pytest.mark.parametrize(("asked", "name"), [({"ratio": 0}, "ratio"), ({"budget": 0}, "budget")])
+def test_nothing_at_all_is_refused_without_advice(asked, name: str) -> None:
+    message = rf"^{name}: of \d+ tokens .* would have to; the first .* always stays$"
+    for more in ({}, {"keep_grid": True}, {"similar": True}, {"spatial": False, "delta": None}):
+        with pytest.raises(ValueError, match=message):
+            merge(random_tokens(), **asked, **more)
+
+
 def test_more_reach_and_memory_than_there_is_are_all_there_is() -> None:
     tokens = random_tokens()
     most = merge(tokens, threshold=0.7, reach=4, memory=T)
@@ -133,6 +202,7 @@ def test_more_reach_and_memory_than_there_is_are_all_there_is() -> None:
         ({"ratio": 0.5, "window": 0}, ValueError, "window: expected at least 1"),
         ({"budget": 4, "similar": True, "keep_grid": True}, ValueError, "keep_grid: similar"),
         ({"budget": 4, "spatial": 1}, TypeError, "spatial: expected True or False, got 1"),
+        ({"budget": 4, "bogus": 2}, TypeError, "merge: expected settings of .*, got 'bogus'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, error, message) -> None:

@@ -128,12 +128,48 @@ def test_what_waited_before_a_push_that_failed_comes_with_the_flush() -> None:
     assert stream.flush() == []
 
 
+@settings(max_examples=20)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.sampled_from(["frame", "second"]))
+def test_some_settings_meet_every_budget(seed: int, window: int, per: str) -> None:
+    torch.manual_seed(seed)
+    asked = {"budget": 1, "per": per, "similar": True, "delta": None}
+    for tokens in (random_tokens(t=15), shots(0, 1, 0, 2)):
+        assert len(merge(tokens, window=window, **asked)) <= (15 if per == "frame" else 2)
+
+
+def test_nothing_comes_after_the_end() -> None:
+    first, rest = split(chunk_of(random_tokens()), 3)
+    stream = MergeStream(window=4, ratio=0.9)
+    stream.push(first)
+    assert len(stream.flush()) == 1
+    with pytest.raises(ValueError, match=r"push: flush\(\) has ended this video"):
+        stream.push(rest)
+    assert stream.flush() == []
+
+
 def test_frames_that_cannot_be_merged_at_the_end_still_wait() -> None:
     stream = MergeStream(window=4, budget=2, per="frame", spatial=False)
     assert stream.push(split(chunk_of(shots(0)), 1)[0]) == []
     for _ in range(2):
         with pytest.raises(ValueError, match=r"budget: of 12 tokens at most 0 can join another"):
             stream.flush()
+
+
+def test_a_budget_that_is_too_low_can_be_relaxed() -> None:
+    first, rest = split(chunk_of(shots(0, 1, length=4)), 5)
+    stream = MergeStream(window=4, budget=2, per="frame", keep_grid=True, spatial=False)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="budget: of 15 tokens at most 0 can join another"):
+            stream.push(first)
+    for wrong in ({"budget": 1}, {"ratio": 0.5}, {"reach": 9}, {"bogus": 1}, {"spatial": False}):
+        with pytest.raises(ValueError, match=r"^(relax: expected some of a higher|budget: )"):
+            stream.relax(**wrong)
+    stream.relax(keep_grid=False, spatial=True)
+    (done,) = stream.push(first)
+    assert done.frame.tolist() == [0, 0, 1, 2, 3]
+    stream.relax(budget=N)
+    (done,) = [*stream.push(rest), *stream.flush()]
+    assert done.frame.bincount(minlength=8)[4:].tolist() == [N, 1, 1, 1]
 
 
 @pytest.mark.parametrize("cuts", [[], [1] * 23, [10, 1, 3]])
@@ -158,8 +194,8 @@ def test_a_second_longer_than_a_window_may_be_used_up_before_a_cut() -> None:
 
 def test_an_end_without_frames_is_nothing() -> None:
     stream = MergeStream(window=4, ratio=0.5)
-    assert stream.flush() == []
     assert stream.push(split(chunk_of(random_tokens()), 0)[0]) == []
+    assert stream.flush() == []
     assert stream.flush() == []
     with pytest.raises(ValueError, match="window: expected a number of frames"):
         MergeStream(ratio=0.5)

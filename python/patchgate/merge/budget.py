@@ -35,9 +35,8 @@ class Purse:
     """The budgets of window after window. A long second may lie in several of them."""
 
     def __init__(self, settings: MergeSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._origin: float | None = None  # seconds on the video's clock
-        self._until = -math.inf  # the last frame's time, likewise
         self._first, self._last = 0, 0  # seconds of the window
         self._second, self._spent = -1, 0  # the last one, and the tokens that it has
 
@@ -47,7 +46,7 @@ class Purse:
         bin = per_frame[window.frame.clamp(min=0)]  # [K]
         own = bin[window.carried :]
         count = own.bincount(minlength=int(per_frame[-1]) + 1)  # [B]
-        settings = self._settings
+        settings = self.settings
         if settings.threshold is not None:
             return Need(bin, count, _ANY, False)
         if settings.ratio is not None:
@@ -63,29 +62,16 @@ class Purse:
         return Need(bin, room, int(room.sum()), True)
 
     def _bins(self, pts_seconds: Tensor) -> Tensor:
-        if self._settings.per == "frame":
+        if self.settings.per == "frame":
             return torch.arange(len(pts_seconds))
-        if self._settings.per == "video":
+        if self.settings.per == "video":
             return torch.zeros(len(pts_seconds), dtype=torch.int64)
-        self._check_clock(pts_seconds)
         if self._origin is None:
             self._origin = float(pts_seconds[0])
         second = seconds(pts_seconds, self._origin)
         self._first, self._last = int(second[0]), int(second[-1])
         # Numbered one after the other: a clock may jump by years.
         return second.unique_consecutive(return_inverse=True)[1]
-
-    def _check_clock(self, pts_seconds: Tensor) -> None:
-        last = pts_seconds.new_full((1,), self._until)
-        wrong = ~(torch.cat([last, pts_seconds]).diff() >= 0) | ~pts_seconds.isfinite()  # [T]
-        if bool(wrong.any()):
-            at = int(wrong.nonzero()[0])
-            before = float(pts_seconds[at - 1]) if at else self._until
-            raise ValueError(
-                'pts_seconds: per="second" expects finite times that do not fall, got '
-                f"{float(pts_seconds[at])} after {before}"
-            )
-        self._until = float(pts_seconds[-1])
 
     def _pay(self, kept: Tensor) -> None:
         before = self._spent if self._last == self._second else 0

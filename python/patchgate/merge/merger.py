@@ -19,14 +19,7 @@ from patchgate.merge.budget import Purse
 from patchgate.merge.plan import plan
 from patchgate.merge.scenes import Head, SceneTracker, Step
 from patchgate.merge.settings import MergeSettings
-from patchgate.merge.window import (
-    Window,
-    check_blocks,
-    checked_features,
-    concatenated,
-    means,
-    numbering,
-)
+from patchgate.merge.window import Window, concatenated, means, numbering
 from patchgate.pipeline import TokenChunk
 
 
@@ -57,10 +50,15 @@ class Merger:
 
     def begin_with(self, features: Tensor, frame: Tensor, cell: Tensor) -> None:
         """Tokens ``[C]`` from before the first window, which later ones may name and join."""
-        rows = checked_features(features, frame, cell, 0)
+        rows = features.float().contiguous()
         names = torch.arange(len(rows))
         self._carried = Carried(rows, frame, cell, torch.zeros_like(frame), names)
         self._titles, self._handed_out = names, len(rows)
+
+    def relax(self, settings: MergeSettings) -> None:
+        """Other settings from here on, of those that ``MergeSettings.relaxed`` may change."""
+        self._settings = self._purse.settings = settings
+        self._scenes.delta = settings.delta
 
     def copy(self) -> Self:
         """One that goes on from here: what it is given is nothing to this one."""
@@ -72,11 +70,9 @@ class Merger:
         """The next frames, merged.
 
         Args:
-            chunk: its tokens' names follow those of the chunk before.
+            chunk: checked; its tokens' names follow those of the chunk before.
         """
         window = self._window(chunk)
-        if self._settings.keep_grid:
-            check_blocks(window, chunk.kind, self._settings.block, self.frames)
         root = plan(window, self._purse.need(window, chunk.pts_seconds), self._settings)
         return self._finish(chunk, window, root)
 
@@ -85,7 +81,7 @@ class Merger:
     def _window(self, chunk: TokenChunk) -> Window:
         old = self._carried or _nothing(chunk)
         frame = chunk.frame - self.frames  # [Q]
-        own = checked_features(chunk.features, chunk.frame, chunk.cell, len(self._titles))
+        own = chunk.features.float().contiguous()
         features = concatenated([old.features, own])
         source = self._rows(chunk.source, old)
         steps = self._scenes.follow(

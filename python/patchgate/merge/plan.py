@@ -66,14 +66,18 @@ def _without_the_dearest(window: Window, link: Tensor, distance: Tensor) -> Tens
 
 
 def _too_low(window: Window, able: int, most: int, settings: MergeSettings) -> str:
+    asked = "budget" if settings.ratio is None else "ratio"
     own = len(window.frame) - window.carried
     found = [f"of {own} tokens at most {able} can join another, but {most} would have to"]
+    if most == own and not window.carried:
+        # No setting changes that.
+        return f"{asked}: {found[0]}; the first has none before it and always stays"
     if not settings.spatial and not settings.similar:
         found.append("spatial=True or similar=True joins cells of a frame")
     if settings.keep_grid:
         found.append("keep_grid=False joins cells of different blocks")
-    if settings.delta is not None:
+    if len(window.label.unique()) > 1:
         found.append("delta=None joins tokens of different scenes")
     if settings.every_frame:
         found.append("every_frame=False leaves frames without a token")
-    return f"budget: {'; '.join(found)}"
+    return f"{asked}: {'; '.join(found)}"

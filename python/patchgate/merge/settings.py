@@ -1,8 +1,8 @@
 """What merging is asked for, checked once."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
 
 from patchgate._check import checked_choice, checked_count, checked_number
 
@@ -10,6 +10,13 @@ Per = Literal["video", "frame", "second"]
 
 DELTA = 0.05
 _MOST = 1 << 40  # tokens
+_LOOSEST = {
+    "spatial": True,
+    "similar": True,
+    "keep_grid": False,
+    "delta": None,
+    "every_frame": False,
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,31 @@ class MergeSettings:
     agreement: float | None = 0.3
     every_frame: bool = False
     window: int | None = None
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Self:
+        """Those that a caller named."""
+        known = [field.name for field in fields(cls)]
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise TypeError(f"merge: expected settings of {', '.join(known)}, got {unknown[0]!r}")
+        return cls(**given)
+
+    def relaxed(self, given: dict[str, Any]) -> Self:
+        """The same but for those given, none of which asks for more than before."""
+        shares = [name for name in ("budget", "ratio") if getattr(self, name) is not None]
+        for name, value in given.items():
+            if name not in shares and (name not in _LOOSEST or value is not _LOOSEST[name]):
+                loose = [f"{key}={loosest}" for key, loosest in _LOOSEST.items()]
+                expected = ", ".join([f"a higher {share}" for share in shares] + loose)
+                raise ValueError(f"relax: expected some of {expected}, got {name}={value!r}")
+        wanted = replace(self, **given)
+        for name in shares:
+            if getattr(wanted, name) is None or getattr(wanted, name) < getattr(self, name):
+                raise ValueError(
+                    f"{name}: expected no less than {getattr(self, name)}, got {given[name]!r}"
+                )
+        return wanted
 
     def __post_init__(self) -> None:
         asked = {"budget": self.budget, "ratio": self.ratio, "threshold": self.threshold}

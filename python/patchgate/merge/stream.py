@@ -1,10 +1,12 @@
 """Merging a video that is still coming: a window of frames at a time."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from patchgate.merge.budget import seconds
+from patchgate.merge.incoming import Before
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeSettings
@@ -22,10 +24,12 @@ class MergeStream:
     depend on how the frames were cut into chunks. With a budget ``per="second"`` a window holds as
     many whole seconds as it has room for, and the frame after it must have come. Memory: a window's
     frames and tokens, ``memory + 2`` pictures' worth of tokens, and 8 bytes for every token that
-    ever came in.
+    ever came in (24 with ``keep_grid``).
 
     A call that fails leaves the stream as it was before it: what its chunk should have been may be
-    pushed, or the stream flushed.
+    pushed, or the stream flushed. Every chunk is looked at when it comes, so that none that waits
+    is wrong in itself. That a budget is below what the links allow is found only when its window
+    is whole, and frames to come do not mend it: ``relax`` does.
 
     Args:
         head: as for ``scenes``.
@@ -36,22 +40,35 @@ class MergeStream:
     """
 
     def __init__(self, head: Head | None = None, **settings: Any) -> None:
-        wanted = MergeSettings(**settings)
+        wanted = MergeSettings.of(settings)
         if wanted.window is None:
             raise ValueError("window: expected a number of frames, got None")
         self._settings, self._merger = wanted, Merger(wanted, head)
+        self._before = Before(wanted, "chunk")
         self._waiting: TokenChunk | None = None
         self._origin: float | None = None  # seconds: the first frame's time
+        self._ended = False
 
     def push(self, chunk: TokenChunk) -> list[TokenChunk]:
         """The next frames. Returns the windows that are done, with new token numbers.
 
+        Frames and tokens are counted from the video's start. What waits is kept as it came, not
+        copied: do not write to it. Synchronises with the features' device.
+
         Raises:
-            TypeError: no TokenChunk.
-            ValueError: frames that do not follow those before; features that are not finite; a
-                budget below what the links allow.
+            TypeError: no TokenChunk; a field of it that is no tensor, or of a dtype (of features:
+                or device) unlike that of those before.
+            ValueError: a field whose shape does not go with the others, or, of features and source,
+                with those before; frames that do not follow those before, tokens that are not in
+                their order; cells outside the grid; a source that is no token of its frame or an
+                earlier one; what ``merge`` refuses of features, times and kept grids; a budget
+                below what the links allow; a push after the end.
         """
-        self._check(chunk)
+        if not isinstance(chunk, TokenChunk):
+            raise TypeError(f"chunk: expected a TokenChunk, got {type(chunk).__name__}")
+        if self._ended:
+            raise ValueError("push: flush() has ended this video; a new MergeStream takes another")
+        before = self._before.then(chunk)
         waiting = chunk if self._waiting is None else joined([self._waiting, chunk])
         if not len(waiting.kind):
             return []
@@ -60,32 +77,38 @@ class MergeStream:
         while frames := ready(waiting.pts_seconds, origin, self._settings):
             first, waiting = split(waiting, frames, merger.frames)
             done.append(merger.merge(first))
-        self._merger, self._waiting, self._origin = merger, waiting, origin
+        self._before, self._merger = before, merger
+        self._waiting, self._origin = waiting, origin
         return done
 
-    def _check(self, chunk: TokenChunk) -> None:
-        if not isinstance(chunk, TokenChunk):
-            raise TypeError(f"chunk: expected a TokenChunk, got {type(chunk).__name__}")
-        begin = self._merger.frames + (0 if self._waiting is None else len(self._waiting.kind))
-        end = begin + len(chunk.kind)
-        stray = chunk.frame[(chunk.frame < begin) | (chunk.frame >= end)]
-        if len(stray):
-            raise ValueError(
-                f"chunk: expected tokens of frames {begin}..{end - 1}, counted from the video's "
-                f"start, got one of frame {int(stray[0])}"
-            )
+    def relax(self, **settings: Any) -> None:
+        """Asks for less from here on: for a budget that the frames that wait cannot meet.
 
-    def flush(self) -> list[TokenChunk]:
-        """The frames that still wait: the video ends here.
+        What was handed out stays; a push that failed may then be tried again.
+
+        Args:
+            settings: what that error names (``spatial=True``, ``similar=True``,
+                ``keep_grid=False``, ``delta=None``, ``every_frame=False``), or a higher ``budget``
+                or ``ratio``.
 
         Raises:
-            ValueError: as ``push``, of these frames.
+            TypeError, ValueError: any other, or a lower one.
         """
-        if self._waiting is None or not len(self._waiting.kind):
-            return []
-        merger = self._merger.copy()
-        done = [merger.merge(self._waiting)]
-        self._merger, self._waiting = merger, None
+        self._settings = self._settings.relaxed(settings)
+        self._merger.relax(self._settings)
+        self._before = replace(self._before, settings=self._settings)
+
+    def flush(self) -> list[TokenChunk]:
+        """The frames that still wait: the video ends here, and nothing may be pushed after it.
+
+        Raises:
+            ValueError: these frames have a budget below what the links allow. They still wait: see
+                ``relax``.
+        """
+        merger, done = self._merger.copy(), []
+        if self._waiting is not None and len(self._waiting.kind):
+            done.append(merger.merge(self._waiting))
+        self._merger, self._waiting, self._ended = merger, None, True
         return done
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from patchgate.merge.incoming import Before, check_features
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeSettings
@@ -43,7 +44,8 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
             it: where a budget joins a 3 and an 8, one of them stays legible. None: all count.
         every_frame: of every frame that has tokens, one stays, for models that take no empty one.
         window: frames. None: all are seen at once. A number: causal, what comes out of each window
-            depends on it and on what was handed out before (``MergeStream`` does the same live).
+            depends on it and on what was handed out before (``MergeStream`` does the same live,
+            from a video's start).
             With ``per="second"`` it holds whole seconds, as many as there is room for.
 
     Returns:
@@ -54,23 +56,29 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
         refers to stay as they are, and count for no budget.
 
     Raises:
-        TypeError, ValueError: settings that are out of range or exclude each other; features of a
-            dtype that has no means, or not finite, by name; a budget below what the links allow,
-            with what would allow it; times that fall, where seconds are counted; ``keep_grid`` of
-            tokens that were merged across blocks before.
+        TypeError, ValueError: settings that are out of range or exclude each other; fields of
+            tokens that do not go together; features of a dtype that has no means, not finite, or
+            64-bit integers beyond 2 ** 53, by name; a budget below what the links allow, with what
+            would allow it; times that fall, where seconds are counted; ``keep_grid`` of tokens that
+            were merged across blocks before.
 
-    Decides in float32. Features on a GPU are compared and averaged there, and copied to the CPU
-    once, where links are joined. Deterministic.
+    Decides in float32. A token that joins no other, and that none joins, has the very features that
+    it came with; means of integers are taken in float64 and rounded. Features on a GPU are compared
+    and averaged there, and copied to the CPU once, where links are joined. Deterministic.
     """
-    wanted = MergeSettings(**settings)
+    wanted = MergeSettings.of(settings)
     if not isinstance(tokens, VideoTokens):
         raise TypeError(f"tokens: expected VideoTokens, got {type(tokens).__name__}")
     if not tokens.shape.T:
         return tokens
     earlier = int(tokens.cu_seqlens[0])
+    own = _own(tokens, earlier)
+    known = tokens.features[:earlier], tokens.frame[:earlier], tokens.cell[:earlier]
+    check_features("tokens", *known, 0)
+    Before(wanted, "tokens", tokens=earlier, cell=known[2]).then(own)
     merger = Merger(wanted, head)
-    merger.begin_with(tokens.features[:earlier], tokens.frame[:earlier], tokens.cell[:earlier])
-    chunks = [merger.merge(part) for part in windows(_own(tokens, earlier), wanted)]
+    merger.begin_with(*known)
+    chunks = [merger.merge(part) for part in windows(own, wanted)]
     done = joined(chunks)
     frame = torch.cat([tokens.frame[:earlier], done.frame])
     return replace(

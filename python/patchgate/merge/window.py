@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from patchgate import _ops
-from patchgate.gate_settings import MERGED
 
-_FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-_NO_NUMBERS = (torch.bool, torch.complex32, torch.complex64, torch.complex128)
-_LARGEST = 1e18  # squares of larger distances do not fit float32
+LARGEST_WHOLE = 1 << 53  # float64 has every whole number up to it
+# Which rows can be written to, as unsigned ones of these sizes cannot.
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+_SMALL = 2  # bytes: integers of which float32 has all
 
 
 @dataclass(frozen=True)
@@ -77,69 +78,48 @@ def numbering(root: Tensor) -> tuple[Tensor, Tensor]:
 def means(features: Tensor, weight: Tensor, root: Tensor) -> Tensor:
     """The groups' weighted means, ``[K', D]`` in the features' dtype.
 
+    Integers are rounded to, from a mean in float64 (of 8 and 16 bits: in float32).
+
     Args:
-        features: ``[K, D]``; integers are rounded to.
-        weight: ``[K]`` float64. A group with a member of infinite weight keeps that one's features.
+        features: ``[K, D]``. weight: ``[K]`` float64, 0 for members that do not count. A group
+            with one member that counts, or one of infinite weight, has that one's very features.
         root: ``[K]`` int64.
     """
     fixed = weight.isinf()
-    member = torch.where(fixed[root] & ~fixed, 0.0, weight.masked_fill(fixed, 1.0))
-    stays, number = numbering(root)
-    order = number.argsort(stable=True)
-    ends = number.bincount(minlength=len(stays)).cumsum(0)
-    cu_segments = torch.cat([ends.new_zeros(1), ends]).int()
-    whole = not features.is_floating_point()
-    rows = features.float() if whole else features
-    member = member.to(torch.float64 if rows.dtype == torch.float64 else torch.float32)
+    counts = torch.where(fixed[root], fixed, weight > 0)  # [K]
+    _, number = numbering(root)
+    row = counts.nonzero().flatten()  # [M]
+    row = row[number[row].argsort(stable=True)]
+    size = number[row].bincount()  # [G]
+    alone, several = (size == 1).nonzero().flatten(), (size > 1).nonzero().flatten()
+    row_alone, row = (row[some[number[row]]] for some in (size == 1, size > 1))
+    cu_segments = pad(size[several].cumsum(0), (1, 0)).int()
     on = features.device
-    out = _ops.segment_mean(rows, member.to(on), order.to(on), cu_segments.to(on))
-    return out.round().to(features.dtype) if whole else out
+    out = features.new_empty(len(size), features.shape[1])
+    _write(out, alone.to(on), features[row_alone.to(on)])
+    _write(out, several.to(on), _mean_rows(features, weight, row, cu_segments))
+    return out
 
 
-def check_blocks(window: Window, kind: Tensor, side: int, before: int) -> None:
-    """That no token was merged across blocks already.
-
-    Args:
-        kind: ``[T, h, w]`` uint8. side: of a block, in cells. before: frames before the window.
-
-    Raises:
-        ValueError: a merged cell whose token is one of another block.
-    """
-    place = ((kind == MERGED) & (window.source >= 0)).nonzero()  # [n, 3]
-    cell, stands = place[:, 1:], window.cell[window.source[tuple(place.T)]]  # [n, 2] each
-    wrong = (cell // side != stands // side).any(1).nonzero().flatten()
-    if len(wrong):
-        first = int(wrong[0])
-        raise ValueError(
-            f"keep_grid: expected tokens that stand for cells of one block of {side} x {side}; "
-            f"cell {tuple(cell[first].tolist())} of frame {before + int(place[first, 0])} was "
-            f"merged before, into the token of cell {tuple(stands[first].tolist())}"
-        )
+def _mean_rows(features: Tensor, weight: Tensor, row: Tensor, cu_segments: Tensor) -> Tensor:
+    """``segment_mean`` of features ``[K, D]`` of any dtype; all else is on the CPU."""
+    on, dtype = features.device, features.dtype
+    whole = not dtype.is_floating_point
+    if whole:  # no wider numbers than are needed, of no more rows
+        features, weight, row = features[row.to(on)], weight[row], torch.arange(len(row))
+        features = features.float() if dtype.itemsize <= _SMALL else features.double()
+    weight = weight.to(torch.promote_types(features.dtype, torch.float32))
+    out = _ops.segment_mean(features, weight.to(on), row.to(on), cu_segments.to(on))
+    if not whole:
+        return out
+    # Of numbers near 2 ** 53 rounding may lead beyond them all.
+    least = max(torch.iinfo(dtype).min, -LARGEST_WHOLE)
+    most = min(torch.iinfo(dtype).max, LARGEST_WHOLE)
+    return out.round().clamp(least, most).to(dtype)
 
 
-def checked_features(features: Tensor, frame: Tensor, cell: Tensor, before: int) -> Tensor:
-    """Features ``[K, D]`` as they are compared: float32, where they are.
-
-    Args:
-        frame: ``[K]``. cell: ``[K, 2]``. before: tokens that came before these.
-
-    Raises:
-        TypeError: a dtype that has no means.
-        ValueError: one that is not finite, or too large to be squared; it is named.
-    """
-    dtype = features.dtype
-    if dtype not in _FLOATS and (dtype.is_floating_point or dtype in _NO_NUMBERS):
-        raise TypeError(
-            "tokens: expected features that are float32, float64, bfloat16, float16 or integers, "
-            f"got {dtype}"
-        )
-    rows = features.float().contiguous()
-    wrong = (~(torch.linalg.vector_norm(rows, dim=1) < _LARGEST)).nonzero().flatten()
-    if len(wrong):
-        first = int(wrong[0])
-        where = f"frame {int(frame[first])}, cell {tuple(cell[first].tolist())}"
-        raise ValueError(
-            f"tokens: expected finite features of a length below {_LARGEST:g}; {len(wrong)} of "
-            f"{len(rows)} tokens have others, the first is token {before + first} ({where})"
-        )
-    return rows
+def _write(out: Tensor, row: Tensor, features: Tensor) -> None:
+    """``out[row] = features``, of every dtype."""
+    if out.dtype in _SIGNED:
+        out, features = (x.view(_SIGNED[out.dtype]) for x in (out, features))
+    out[row] = features
