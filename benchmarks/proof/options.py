@@ -6,6 +6,7 @@ from typing import NamedTuple
 from reading.scenes import SCENES
 from reading.trial import Task
 
+READERS = ("vit", "ocr")
 _FEW = 3
 
 
@@ -25,6 +26,7 @@ class Options:
     clips: int  # rendered ones, of each scene
     seconds: float  # of each rendered clip
     processes: int  # for what is not timed
+    readers: tuple[str, ...] = READERS  # of what is left
 
     @property
     def steps(self) -> Steps:

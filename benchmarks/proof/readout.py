@@ -36,7 +36,7 @@ def measure(options: Options) -> dict[str, list[dict[str, Any]]]:
     """All tables of both readers."""
     tasks = options.tasks()
     rows: list[Row] = []
-    for reader, name in READERS.items():
+    for reader, name in ((reader, READERS[reader]) for reader in options.readers):
         load(reader)  # what is missing is said here, once
         rows += spread(partial(of_clip, reader, options.steps), tasks, options.processes, name)
     return {

@@ -17,7 +17,7 @@ import harness
 import torch
 
 from proof import page, rates, readout, scaling, speed
-from proof.options import Options
+from proof.options import READERS, Options
 
 SECTIONS = {"readout": readout, "rates": rates, "speed": speed, "scaling": scaling}
 
@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=2, help="rendered clips of each scene")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each rendered clip")
     parser.add_argument("--processes", type=int, default=2, help="for what is not timed")
+    parser.add_argument("--readers", nargs="+", choices=READERS, default=READERS, help="of readout")
     parser.add_argument("--redraw", action="store_true", help="only the page, of what is there")
     parser.add_argument("--out", type=Path, default=harness.RESULTS / "proof", help="a folder")
     wanted = parser.parse_args()
@@ -49,6 +50,7 @@ def main() -> None:
         clips=1 if wanted.quick else wanted.clips,
         seconds=3.0 if wanted.quick else wanted.seconds,
         processes=wanted.processes,
+        readers=tuple(wanted.readers),
     )
     torch.set_num_threads(harness.THREADS)
     for name in [] if wanted.redraw else wanted.sections or SECTIONS:

@@ -13,8 +13,8 @@ from reading.methods import Ours, ours
 PRECISE: dict[str, Any] = {"motion_precision": 4}
 # What jumps by lines, and blank paper where something stood, is found further away.
 FAR: dict[str, Any] = {"on_motion": "reuse", "search_radius": 31, **PRECISE}
-_NEAR_STEPS = {2: (4, 8, 16), 4: (8, 12, 16, 24, 40), 8: (24, 40, 64, 100), 16: (64, 100, 160)}
-_FAR_STEPS = {2: (4, 8), 4: (8, 12, 16, 24, 32, 48), 8: (24, 40, 64), 16: (64, 100)}
+_NEAR_STEPS = {2: (2, 3, 4, 8, 16), 4: (8, 12, 16, 24, 40), 8: (24, 40, 64), 16: (64, 100, 160)}
+_FAR_STEPS = {2: (8,), 4: (8, 12, 16, 24, 32, 48), 8: (24, 40, 64), 16: (64, 100)}
 
 
 def at(sub_blocks: int, threshold: float, **changes: Any) -> Ours:
