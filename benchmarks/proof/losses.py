@@ -93,11 +93,7 @@ def _speed(tables: Tables) -> Iterator[str]:
         if row["method"].startswith(OURS) and row["of dense"] < ENOUGH_SPEED:
             yield (f"{row['clip']}, {row['streams']} live streams: {row['method']} runs at "
                    f"{row['of dense']:g} x the speed of the dense tower.")  # fmt: skip
-    for clip in dict.fromkeys(row["clip"] for row in tables["stages"]):
-        spent = {r["method"]: r["ms a frame"] for r in tables["stages"] if r["clip"] == clip}
-        rivals = [name for name in spent if name.startswith("RLT, tau=")] or ["RLT"]
-        mine = f"{OURS}, kept cells only"
-        for name in rivals:
-            if name in spent and mine in spent and spent[name] < OVER_RLT * spent[mine]:
-                yield (f"{clip}: {name} takes {spent[name]:g} ms a frame, {mine} {spent[mine]:g}: "
-                       f"less than {OVER_RLT:g} x.")  # fmt: skip
+    for row in tables["at equal reading"]:
+        if row["RLT / patchgate"] < OVER_RLT:
+            yield (f"{row['clip']}: at equal reading RLT takes {row['RLT / patchgate']:g} x our "
+                   f"time, less than {OVER_RLT:g} x.")  # fmt: skip

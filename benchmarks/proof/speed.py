@@ -24,7 +24,7 @@ from patchgate import FrameBatch
 from patchgate.encoders.pixels import patch_rows
 from patchgate.merge import MergeStream
 from patchgate.pipeline import StageSeconds
-from proof import ways
+from proof import equal, ways
 from proof.frames import again, decoded, part
 from proof.options import Options
 from proof.ours import SHARE, Live
@@ -49,6 +49,9 @@ def measure(options: Options) -> dict[str, list[dict[str, Any]]]:
     streams = [row for path in clips for row in in_streams(tower, path, frames, counts)]
     return {
         "stages": [{"tower": tower.name, **row} for row in stages],
+        "at equal reading": [
+            row for path in clips for row in equal.against_rlt(tower, path, frames, rounds)
+        ],
         "streams": [{"tower": tower.name, **row} for row in streams],
         "memory": list(memory(tower.name, clips[0], frames, 2 if quick else None)),
     }
