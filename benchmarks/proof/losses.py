@@ -93,7 +93,7 @@ def _speed(tables: Tables) -> Iterator[str]:
         if row["method"].startswith(OURS) and row["of dense"] < ENOUGH_SPEED:
             yield (f"{row['clip']}, {row['streams']} live streams: {row['method']} runs at "
                    f"{row['of dense']:g} x the speed of the dense tower.")  # fmt: skip
-    for row in tables["at equal reading"]:
+    for row in tables.get("at equal reading", []):
         if row["RLT / patchgate"] < OVER_RLT:
             yield (f"{row['clip']}: at equal reading RLT takes {row['RLT / patchgate']:g} x our "
                    f"time, less than {OVER_RLT:g} x.")  # fmt: skip
