@@ -14,12 +14,15 @@ import harness
 from rich.console import Console
 from rich.table import Table
 
-# The child prints its own peak, in bytes, after the command is done.
+# The child prints its own peak, in bytes, after the command is done. Not getrusage's ru_maxrss: that
+# begins with what the process that started it took.
 CHILD = """
-import json, resource, sys
+import json, sys
+from pathlib import Path
 from patchgate.cli import app
 facts = app(sys.argv[1:], standalone_mode=False)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+lines = Path("/proc/self/status").read_text().splitlines()
+peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 print(json.dumps({"peak": peak, "frames": facts["frames"], "tokens": facts["tokens"]}))
 """
 
