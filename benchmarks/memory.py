@@ -14,8 +14,8 @@ import harness
 from rich.console import Console
 from rich.table import Table
 
-# The child prints its own peak, in bytes, after the command is done. Not getrusage's ru_maxrss: that
-# begins with what the process that started it took.
+# The child prints its own peak, in bytes, after the command is done. Not getrusage's ru_maxrss:
+# that begins with what the process that started it took.
 CHILD = """
 import json, sys
 from pathlib import Path
