@@ -48,7 +48,6 @@ bench: setup
 
 # What can still be read from the tokens: half an hour, both readers, all methods.
 reading: setup
-	$(BIN)/python benchmarks/reading/refinements.py
 	$(BIN)/python benchmarks/reading/curve.py
 	$(BIN)/python benchmarks/policies.py
 	$(BIN)/python benchmarks/table.py

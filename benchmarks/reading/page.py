@@ -1,11 +1,8 @@
 """reading.md: the tables, with nothing said beside them that they do not show."""
 
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import harness
 import table
 
 from reading import tables
@@ -31,18 +28,6 @@ every clip: no more tokens, and half on pans and scrolling. Two of three pans mo
 pixel, which whole vectors do not follow. A clip in several groups counts in each of them with all
 its tokens."""
 
-_REFINED = """\
-What the gate at its defaults would keep if it had other ways to say a cell by what the receiver
-has. `refined`: in plain torch, in a closed loop, with the same guarantee; docs/gate.md does not
-have them.
-`weighted`: gain x reference + offset, a pair a plane for the whole frame, or for every cell.
-`recalled`: one of the last so many cells that were encoded at its place, beside the current one.
-Motion to a quarter of a pixel is a setting: `motion_precision=4`. In `slides, dimmed` the lights go
-down and up again. Clips of 4 s, above of 6 s. `questions`: right from the dense video. `of
-default`, `of adjacent`: tokens over those of our default, and of the adjacent gate tuned as
-above."""
-REFINEMENTS = harness.RESULTS / "reading_refinements.json"
-
 
 def text(rows: Sequence[Row], source: dict[str, Any], real: Sequence[dict[str, Any]]) -> str:
     """The page, as Markdown; ``real``: rows of ``real.py``, none if it was not run."""
@@ -61,7 +46,6 @@ def _lines(
     for reader, own in grouped(rows, lambda row: row.reader).items():
         yield from _reader(reader, own)
     yield from ("## A real recording", "", *_real(real), "")
-    yield from ("## Refinements of the gate", "", *_refined(REFINEMENTS), "")
 
 
 def _reader(reader: str, rows: Sequence[Row]) -> Iterator[str]:
@@ -106,21 +90,6 @@ def _real(rows: Sequence[dict[str, Any]]) -> list[str]:
         for row in rows
     ]
     return [told, "", *table.markdown(shown)]
-
-
-def _refined(path: Path) -> list[str]:
-    if not path.exists():
-        return ["Not measured: `python benchmarks/reading/refinements.py` does."]
-    content = json.loads(path.read_text())
-    return refinements(content["rows"], content["provenance"])
-
-
-def refinements(rows: Sequence[dict[str, Any]], source: dict[str, Any]) -> list[str]:
-    """What ``refinements.py`` found: a table a scene."""
-    lines = [table.told(source), "", _REFINED, ""]
-    for scene, own in grouped(rows, lambda row: row["scene"]).items():
-        lines += [f"### {scene}", "", *markdown(own, hide=("scene",)), ""]
-    return lines
 
 
 def _single(single: tuple[str, str] | None) -> list[str]:

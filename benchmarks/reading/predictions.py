@@ -53,26 +53,20 @@ _FLAT = 1.0  # variance of grey levels below which no gain can be told from nois
 
 
 class Weighted:
-    """A cell is gain x reference + offset, per plane: one pair a frame, or a pair a cell."""
+    """A cell is gain x reference + offset, per plane, with one pair for the whole frame."""
 
-    def __init__(self, per_cell: bool = False) -> None:
-        self._per_cell = per_cell
-        # Cells that follow every step of a frame-wide fade stay of one age: one pair fits all.
-        self.renews = not per_cell
+    # Cells that follow every step of a frame-wide fade stay of one age: one pair fits all.
+    renews = True
 
     def tell(self, now: Tensor, picture: Tensor, unexplained: Tensor, rules: Rules) -> Tensor:
-        """Gain in 64ths and offset, ``[N or 1, C, 2]``."""
+        """Gain in 64ths and offset, ``[1, C, 2]``."""
         then = blocks_at(picture, corners_of(picture, rules.cell), rules.cell)
-        means = _Means.of(then.double(), now.double())
-        if self._per_cell:
-            gain, offset = means.fit(ONE / 2)
-        else:
-            gain, offset = _trimmed_fit(means)
+        gain, offset = _trimmed_fit(_Means.of(then.double(), now.double()))
         return torch.stack([gain, offset], -1).int()
 
     def predict(self, picture: Tensor, told: Tensor, cell: int) -> Tensor:
         then = blocks_at(picture, corners_of(picture, cell), cell).int()
-        gain, offset = (each[..., None, None] for each in told.unbind(-1))  # [N or 1, C, 1, 1]
+        gain, offset = (each[..., None, None] for each in told.unbind(-1))  # [1, C, 1, 1]
         return (((then * gain + ONE // 2) >> 6) + offset).clamp(0, 255).to(torch.uint8)
 
     def settle(self, taken: Tensor, told: Tensor, kind: Tensor, cells: Tensor) -> None:
@@ -98,11 +92,11 @@ class _Means(NamedTuple):
         share = cells.double() / cells.sum(0)
         return _Means(*((each * share).sum(0, keepdim=True) for each in self))
 
-    def fit(self, least: float = 0) -> tuple[Tensor, Tensor]:
+    def fit(self) -> tuple[Tensor, Tensor]:
         """Gain in 64ths, as H.264 bounds it, and offset in grey levels: whole numbers."""
         variance = self.xx - self.x**2
         gain = (self.xy - self.x * self.y) / variance.clamp(min=_FLAT)
-        gain = torch.where(variance < _FLAT, 1.0, gain).mul(ONE).round().clamp(least, 127)
+        gain = torch.where(variance < _FLAT, 1.0, gain).mul(ONE).round().clamp(0, 127)
         return gain, (self.y - gain / ONE * self.x).round().clamp(-128, 127)
 
     def error(self, gain: Tensor, offset: Tensor) -> Tensor:

@@ -137,8 +137,7 @@ class _Loop:
 REFINEMENTS: dict[str, Callable[[], list[Prediction]]] = {
     "none": list,
     "weighted": lambda: [Weighted()],
-    "weighted per cell": lambda: [Weighted(per_cell=True)],
-    **{f"recalled, {depth}": lambda depth=depth: [Recalled(depth)] for depth in (1, 2, 4)},
+    "recalled, 2": lambda: [Recalled(2)],
 }
 
 
