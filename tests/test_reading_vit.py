@@ -16,12 +16,10 @@ from reading.fonts import font
 from reading.looks import Look
 from reading.readers.vit import WEIGHTS, VitReader
 from reading.scenes.typeset import Word, spaced
-from reading.truth import LONGEST, NUMERALS, SMALL
+from reading.truth import LONGEST, SMALL
 from reading.vit.check import visible
-from reading.vit.labels import CLASSES, GRID, read_shape, read_text
-from reading.vit.model import Network, pixel_values
-from reading.vit.pages import page
-from reading.vit.start import BESIDE, start
+from reading.vit.labels import CLASSES, read_text
+from reading.vit.model import pixel_values
 
 import patchgate
 
@@ -69,29 +67,6 @@ def test_weights_are_small(reader: VitReader) -> None:
     assert not reader.tower.training
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_labels_read_back_as_the_truth(seed: int) -> None:
-    _, marks = page(np.random.default_rng([1, seed]))
-    shown = marks.cropped(16, 9)
-    glyph, index = (torch.from_numpy(share) for share in shown.targets())
-    index /= index.sum(2, keepdim=True).clamp(min=1e-9)  # of what there is, as a reader says it
-    assert shown.seen.sum() > 3
-    for item in np.flatnonzero(shown.seen):
-        box, said = tuple(shown.box[item].tolist()), shown.spelled(item)
-        text = set(said) <= set(NUMERALS)  # names of shapes are in small letters
-        assert (read_text(glyph, index, box) if text else read_shape(glyph, box)) == said
-
-
-def test_what_is_cut_or_covered_is_not_judged() -> None:
-    _, marks = page(np.random.default_rng(3))
-    shown = marks.cropped(16, 16)
-    glyph, _ = shown.targets()
-    hidden = shown.item[~shown.seen[shown.item]]
-    assert len(hidden)
-    assert glyph[..., 1:].sum() == pytest.approx(shown.seen[shown.item].sum(), rel=1e-5)
-    assert set(glyph.sum(2).round(4).flat) == {0, 1}
-
-
 def test_an_index_twice_or_missing_is_a_gap() -> None:
     glyph, index = torch.zeros(32, 32, len(CLASSES)), torch.zeros(32, 32, LONGEST)
     glyph[..., 0] = 1
@@ -107,35 +82,6 @@ def test_a_glyph_between_two_sub_cells_counts_once() -> None:
     glyph[..., 0], index[..., 0] = 1, 1
     glyph[4, 3:5, 0], glyph[4, 3:5, CLASSES.index("6")] = 0.5, 0.5
     assert read_text(glyph, index, (24.0, 32.0, 40.0, 40.0)) == "6"
-
-
-def test_training_starts_with_heads_that_look_beside_and_before() -> None:
-    sheet, _ = page(np.random.default_rng(4))
-    network = Network()
-    start(network, [sheet])
-    layer = network.tower.encoder.layers[0]
-    with torch.no_grad():
-        pixels = pixel_values(torch.from_numpy(sheet[:256, :256]).permute(2, 0, 1)[None])
-        states = layer.layer_norm1(network.tower.embeddings(pixels))[0]  # [N, D]
-        query, key = layer.self_attn.q_proj(states), layer.self_attn.k_proj(states)
-    inner = torch.arange(GRID**2).view(GRID, GRID)[1:-1, 1:-1].flatten()
-    for q, k, (down, right) in zip(query.chunk(4, 1), key.chunk(4, 1), BESIDE, strict=True):
-        looked = (q @ k.T).argmax(1)[inner]
-        assert (looked == inner + GRID * down + right).float().mean() > 0.5
-
-
-def test_it_reads_pages(reader: VitReader) -> None:
-    right = asked = 0
-    for seed in range(6):
-        sheet, marks = page(np.random.default_rng([2, seed]))
-        shown = marks.cropped(16, 16)
-        items = [i for i in np.flatnonzero(shown.seen) if set(shown.spelled(i)) <= set(NUMERALS)]
-        looks = [Look(0, tuple(shown.box[i].tolist()), "text") for i in items]
-        read = reader.read(Still(sheet[16:272, 16:272]), looks)
-        asked += len(items)
-        right += sum(r == shown.spelled(i) for r, i in zip(read, items, strict=True))
-    assert asked > 100
-    assert right / asked >= 0.8  # pages are harder than clips; the card has the figures
 
 
 def test_it_reads_a_coded_clip(reader: VitReader, coded: Footage) -> None:

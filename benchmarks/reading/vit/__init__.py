@@ -1,5 +1,4 @@
-"""The small vision transformer that reads pictures of 256 x 256: its model, its data, its training.
+"""The small vision transformer that reads pictures of 256 x 256.
 
-``model`` is the network, ``labels`` what it is asked to say, ``pages`` and ``scenery`` what it
-learns from, ``train`` the recipe.
+``model`` is the network, ``labels`` what it says of a picture, ``check`` how well it reads.
 """
