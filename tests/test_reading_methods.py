@@ -13,7 +13,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
-from peers import adjacent, rlt, top_k, uniform
+from peers import adjacent, pixels, rlt, top_k, uniform
 from reading import methods
 from reading.known import Known
 from reading.methods import CELL, Adjacent, Dense, Method, Seen, TopK, Trace, Uniform, ours
@@ -104,7 +104,7 @@ def test_moved_cells_read_the_old_picture() -> None:
 def test_adjacent_is_rlts_rule() -> None:
     planes = noisy(with_object(still(SIZE, T, c=3), (2, -1)), 3)
     rgb = yuv_to_rgb(planes, MATRIX)
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (adjacent.MEAN, adjacent.STD))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (pixels.MEAN, pixels.STD))
     normalised = (rgb.float() / 255 - mean) / std
     for tau in (0.08, 0.1, 0.3):
         keep = one(Adjacent(tau), planes).kind == CHANGED

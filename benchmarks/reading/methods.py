@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import torch
-from peers import adjacent, top_k, uniform
+from peers import adjacent, rlt, top_k, uniform
 from torch import Tensor
 
 from patchgate import Gate
@@ -87,7 +87,7 @@ class Seen:
     @cached_property
     def mean_differences(self) -> Tensor:
         """``[T, h, w]``, in units of normalised RGB."""
-        return adjacent.mean_differences(self.rgb, CELL)
+        return rlt.differences(self.rgb, CELL)
 
     @cached_property
     def largest_differences(self) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, it sees only its folder
 
 from harness import THREADS, clip_folder
-from peers import adjacent
+from peers import rlt
 from rich.console import Console
 from rich.table import Table
 
@@ -120,7 +120,7 @@ def _differences(recording: Recording) -> Tensor:
     for first in range(0, len(recording.planes), CHUNK):
         before = max(0, first - 1)
         rgb = yuv_to_rgb(recording.planes[before : first + CHUNK], recording.matrix)
-        changes = adjacent.mean_differences(rgb, Gate().settings.cell)
+        changes = rlt.differences(rgb, Gate().settings.cell)
         found.append(changes[first - before :])
     return torch.cat(found)
 
