@@ -38,7 +38,8 @@ def line(
     ours = name.startswith("patchgate, by") or name == OURS
     marker = "o" if ours else _MARKERS[sum(name.encode()) % len(_MARKERS)]
     axis.plot(x, y, label=name, color=COLOURS.get(name, _GREY), marker=marker, markersize=4,
-              linestyle="-" if joined else "", linewidth=2.2 if ours else 1.0, zorder=3 if ours else 2)  # fmt: skip
+              linestyle="-" if joined else "", linewidth=2.2 if ours else 1.0,
+              zorder=3 if ours else 2)  # fmt: skip
     axis.grid(which="both", color="#e5e5e5", linewidth=0.6)
     axis.set_axisbelow(True)
 
