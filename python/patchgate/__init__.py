@@ -3,11 +3,25 @@
 from patchgate import _ops as _ops  # loads the native library and registers the ops
 from patchgate import language, policies, reference
 from patchgate._host import build_info
-from patchgate.decode import Colour, FrameBatch, Video, open_video
+from patchgate.decode import (
+    Colour,
+    DecodeError,
+    DecodeWarning,
+    FrameBatch,
+    NvdecUnavailable,
+    Video,
+    open_video,
+)
 from patchgate.encoders.calibrate import Calibration, calibrate
+from patchgate.encoders.fixed import FixedTower
 from patchgate.encoders.gated import gated
+from patchgate.encoders.gated_tower import GatedTower
+from patchgate.encoders.processor import PixelSpec
+from patchgate.encoders.spacetime import GatedClips
+from patchgate.encoders.stream import TowerStream
 from patchgate.gate import Gate, GateResult
-from patchgate.merge import MergeStream, merge, scenes
+from patchgate.gate_settings import Kind
+from patchgate.merge import MergeStream, Scenes, merge, scenes
 from patchgate.pipeline import TokenChunk
 from patchgate.tokenize import tokenize
 from patchgate.tokens import TokenLayout, TokenShape, VideoTokens
@@ -15,13 +29,23 @@ from patchgate.tokens import TokenLayout, TokenShape, VideoTokens
 __all__ = [
     "Calibration",
     "Colour",
+    "DecodeError",
+    "DecodeWarning",
+    "FixedTower",
     "FrameBatch",
     "Gate",
     "GateResult",
+    "GatedClips",
+    "GatedTower",
+    "Kind",
     "MergeStream",
+    "NvdecUnavailable",
+    "PixelSpec",
+    "Scenes",
     "TokenChunk",
     "TokenLayout",
     "TokenShape",
+    "TowerStream",
     "Video",
     "VideoTokens",
     "build_info",

@@ -2,13 +2,24 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from enum import IntEnum
+from typing import Any, Literal, TypedDict, get_args
 
 from patchgate._check import checked_choice, checked_count, checked_number, checked_size
 from patchgate.grid import Fit
 
-STATIC, MOVED, CHANGED = 0, 1, 2  # the values of GateResult.kind, as in csrc/gate.h
-MERGED = 3  # in VideoTokens only: the cell had a token of its own, which joined another
+
+class Kind(IntEnum):
+    """What a cell of a frame is: the values of ``GateResult.kind`` and ``VideoTokens.kind``."""
+
+    STATIC = 0  # equal to the reference picture at its place
+    MOVED = 1  # equal to another place of the reference picture
+    CHANGED = 2  # new: the cell has a token of its own
+    MERGED = 3  # in VideoTokens only: it had a token of its own, which joined another
+
+
+# Plain integers, as csrc/gate.h has them: tensors are compared with these.
+STATIC, MOVED, CHANGED, MERGED = (int(kind) for kind in Kind)
 
 OnMotion = Literal["encode", "camera", "reuse"]
 
@@ -16,6 +27,24 @@ _ON_MOTION_CODE = {"encode": 0, "camera": 1, "reuse": 2}  # csrc/gate.h
 _MAX_CELL = 256  # pixels: sums of a cell's column must fit 16 bits
 _MAX_STEPS = 127  # of a vector: it is told in 8 bits
 _MAX_AGE = 1_000_000  # frames: the state holds one number for each
+
+
+class GateRules(TypedDict, total=False):
+    """The keywords of ``Gate`` that say which cells are new; ``Gate`` documents them."""
+
+    threshold: float
+    search_radius: int | None
+    on_motion: OnMotion
+    scene_cut: float | None
+    max_age: int | None
+    sub_blocks: int
+    chroma: bool
+    hysteresis: float | None
+    noise: Literal["adaptive"] | None
+    motion_precision: Literal[1, 2, 4]
+
+
+GEOMETRY = ("patch", "merge", "temporal_patch", "size", "fit")  # the other keywords: the grid's
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,25 @@
 """How close a gated tower stays to the dense one."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from patchgate._check import checked_choice, checked_count, checked_number
 
 Context = Literal["full", "kept"]
 
 UNCALIBRATED = 0.05  # the tolerance that read all of eight formulas with real weights
+
+
+class FidelityKwargs(TypedDict, total=False):
+    """The keywords of ``gated`` that make a ``Fidelity``; ``gated`` documents them."""
+
+    context: Context
+    tolerance: float
+    tolerance_layers: int | None
+    refresh: int | None
+    reposition: bool
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Fidelity:
         return self.repositions or self.refresh is not None
 
     @classmethod
-    def split(cls, given: dict[str, Any]) -> tuple["Fidelity", dict[str, Any]]:
+    def split(cls, given: Mapping[str, Any]) -> tuple["Fidelity", dict[str, Any]]:
         """Of settings, those named here and the others."""
         names = {each.name for each in fields(cls)}
         own = {name: value for name, value in given.items() if name in names}

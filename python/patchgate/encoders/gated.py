@@ -1,13 +1,14 @@
 """``gated``: any supported tower, so that it computes only what changed."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
+from patchgate._signature import spelled
 from patchgate.encoders.calibrate import calibrated
 from patchgate.encoders.families import tower_of
-from patchgate.encoders.fidelity import Fidelity
+from patchgate.encoders.fidelity import Fidelity, FidelityKwargs
 from patchgate.encoders.fixed import FixedTower
 from patchgate.encoders.gated_clips import gated_clips, is_space_time
 from patchgate.encoders.gated_tower import GatedTower, Output
@@ -15,8 +16,14 @@ from patchgate.encoders.inputs import gate_settings
 from patchgate.encoders.pixels import pixel_spec
 from patchgate.encoders.spacetime import GatedClips
 from patchgate.encoders.truncated import truncated
+from patchgate.gate_settings import GEOMETRY, GateRules, GateSettings
 
 
+class GatedKwargs(FidelityKwargs, GateRules, total=False):
+    """The keywords of ``gated`` beside its own arguments; ``gated`` documents them."""
+
+
+@spelled(Fidelity, GateSettings, leave_out=GEOMETRY)
 def gated(
     tower: nn.Module,
     processor: Any = None,
@@ -27,7 +34,7 @@ def gated(
     capacity: int | None = None,
     layer_capacity: int | Sequence[int] | None = None,
     output: Output = "dense",
-    **settings: Any,
+    **settings: Unpack[GatedKwargs],
 ) -> GatedTower | GatedClips:
     """Wraps a vision tower so that it computes only the cells that changed.
 
@@ -36,8 +43,9 @@ def gated(
     of the token that explains it (``Gate``). A frame that keeps nothing is not computed at all.
 
     Args:
-        tower: a ``SiglipVisionModel`` or ``CLIPVisionModel`` of transformers. It is not changed,
-            and is at hand as ``.tower``; weights are shared.
+        tower: a vision tower of a family that docs/towers.md lists, such as transformers'
+            ``SiglipVisionModel`` or ``Dinov2Model``. It is not changed, and is at hand as
+            ``.tower``; weights are shared.
         processor: the tower's transformers processor (or a ``PixelSpec``), for the mean and
             standard deviation that bring pixel values back to 8 bit.
         mean, std: per channel, in its place.
@@ -88,9 +96,8 @@ def gated(
         return gated_clips(tower, processor, mean=mean, std=std, **settings)
     if layer_capacity is not None and capacity is None:
         raise ValueError("layer_capacity: it belongs to capacity, which is missing")
-    if settings.get("context", "full") == "full":
-        settings = {**calibrated(tower), **settings}
-    fidelity, gate = Fidelity.split(settings)
+    known = calibrated(tower) if settings.get("context", "full") == "full" else {}
+    fidelity, gate = Fidelity.split({**known, **settings})
     if isinstance(tower, GatedTower):
         raise ValueError("tower: it is gated already; its own tower is .tower")
     family = tower_of(tower)

@@ -1,8 +1,9 @@
 """What merging is asked for, checked once."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypedDict, get_args
 
 from patchgate._check import checked_choice, checked_count, checked_number
 
@@ -17,6 +18,36 @@ _LOOSEST = {
     "delta": None,
     "every_frame": False,
 }
+
+
+class MergeKwargs(TypedDict, total=False):
+    """The keywords of ``merge`` and ``MergeStream``; ``merge`` documents them."""
+
+    budget: int | None
+    ratio: float | None
+    threshold: float | None
+    per: Per
+    spatial: bool
+    similar: bool
+    keep_grid: bool
+    delta: float | None
+    memory: int
+    reach: int
+    agreement: float | None
+    every_frame: bool
+    window: int | None
+
+
+class RelaxKwargs(TypedDict, total=False):
+    """The keywords of ``MergeStream.relax``, which documents them."""
+
+    budget: int
+    ratio: float
+    spatial: bool
+    similar: bool
+    keep_grid: bool
+    delta: float | None
+    every_frame: bool
 
 
 @dataclass(frozen=True)
@@ -38,7 +69,7 @@ class MergeSettings:
     window: int | None = None
 
     @classmethod
-    def of(cls, given: dict[str, Any]) -> Self:
+    def of(cls, given: Mapping[str, Any]) -> Self:
         """Those that a caller named."""
         known = [field.name for field in fields(cls)]
         unknown = [name for name in given if name not in known]
@@ -46,7 +77,7 @@ class MergeSettings:
             raise TypeError(f"merge: expected settings of {', '.join(known)}, got {unknown[0]!r}")
         return cls(**given)
 
-    def relaxed(self, given: dict[str, Any]) -> Self:
+    def relaxed(self, given: Mapping[str, Any]) -> Self:
         """The same but for those given, none of which asks for more than before."""
         shares = [name for name in ("budget", "ratio") if getattr(self, name) is not None]
         for name, value in given.items():

@@ -1,15 +1,16 @@
 """Merging a video that is still coming: a window of frames at a time."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 from torch import Tensor
 
+from patchgate._signature import spelled
 from patchgate.merge.budget import seconds
 from patchgate.merge.incoming import Before
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
-from patchgate.merge.settings import MergeSettings
+from patchgate.merge.settings import MergeKwargs, MergeSettings, RelaxKwargs
 from patchgate.merge.window import concatenated
 from patchgate.pipeline import TokenChunk
 
@@ -39,7 +40,8 @@ class MergeStream:
         ValueError, TypeError: as ``merge``.
     """
 
-    def __init__(self, head: Head | None = None, **settings: Any) -> None:
+    @spelled(MergeSettings)
+    def __init__(self, head: Head | None = None, **settings: Unpack[MergeKwargs]) -> None:
         wanted = MergeSettings.of(settings)
         if wanted.window is None:
             raise ValueError("window: expected a number of frames, got None")
@@ -81,7 +83,7 @@ class MergeStream:
         self._waiting, self._origin = waiting, origin
         return done
 
-    def relax(self, **settings: Any) -> None:
+    def relax(self, **settings: Unpack[RelaxKwargs]) -> None:
         """Asks for less from here on: for a budget that the frames that wait cannot meet.
 
         What was handed out stays; a push that failed may then be tried again.

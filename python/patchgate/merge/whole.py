@@ -1,21 +1,25 @@
 """Merging the tokens of a whole video."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 import torch
 
+from patchgate._signature import spelled
 from patchgate.merge.incoming import Before, check_features
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
-from patchgate.merge.settings import MergeSettings
+from patchgate.merge.settings import MergeKwargs, MergeSettings
 from patchgate.merge.stream import joined, windows
 from patchgate.merge.window import concatenated
 from patchgate.pipeline import TokenChunk
 from patchgate.tokens import VideoTokens, spans
 
 
-def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> VideoTokens:
+@spelled(MergeSettings)
+def merge(
+    tokens: VideoTokens, *, head: Head | None = None, **settings: Unpack[MergeKwargs]
+) -> VideoTokens:
     """Fewer tokens that say almost the same: those that are alike become one, their mean.
 
     Every token is linked to the most similar of the earlier tokens that it may join. Links are

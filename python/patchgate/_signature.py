@@ -1,0 +1,52 @@
+"""Signatures that show settings which are handed on as keywords.
+
+``**settings: Unpack[SomeKwargs]`` tells type checkers and editors which names a function takes.
+``spelled`` tells ``help()`` and ``inspect.signature`` the same, with the defaults, which stand in
+one place only: the dataclass that checks them.
+"""
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def spelled(
+    *settings: type | Callable[..., Any], leave_out: Collection[str] = ()
+) -> Callable[[Function], Function]:
+    """Shows a function's ``**`` keywords one by one.
+
+    Args:
+        settings: dataclasses whose fields, or functions whose keywords with a default, are taken.
+        leave_out: names of theirs that the function does not take.
+    """
+
+    def shown(function: Function) -> Function:
+        signature = inspect.signature(function)
+        named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        taken = {each.name for each in named} | set(leave_out)
+        more = [each for each in _keywords(settings) if each.name not in taken]
+        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*named, *more]
+        )
+        return function
+
+    return shown
+
+
+def _keywords(settings: Collection[Any]) -> list[inspect.Parameter]:
+    found: dict[str, inspect.Parameter] = {}
+    for each in settings:
+        if isinstance(each, type):
+            values = {f.name: (f.default, f.type) for f in fields(each)}
+        else:
+            own = inspect.signature(each).parameters.values()
+            values = {p.name: (p.default, p.annotation) for p in own}
+        for name, (default, kind) in values.items():
+            if default is not MISSING and default is not inspect.Parameter.empty:
+                found[name] = inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind
+                )
+    return list(found.values())
