@@ -72,12 +72,13 @@ def oldest() -> dict[str, str]:
         if not (match := REQUIREMENT.match(asked)):
             raise ValueError(f"{asked}: expected a lower bound, as in 'numpy>=1.26'")
         name, version = plain(match["name"]), match["version"]
-        if name not in least or _numbers(least[name]) < _numbers(version):
+        if name not in least or release(least[name]) < release(version):
             least[name] = version
     return least | newest()
 
 
-def _numbers(version: str) -> list[int]:
+def release(version: str) -> list[int]:
+    """Its numbers, to be compared."""
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
