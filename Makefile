@@ -2,13 +2,18 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-TORCH  ?= torch==2.13.0
+# The tests as so many processes, of one thread each.
+JOBS   ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+
+# What `make lock` does not renew: the tested torch, and the Triton whose interpreter is known.
+PINNED := torch==2.13.0 triton==3.6.0
 
 SOURCES := setup.py CMakeLists.txt pyproject.toml $(wildcard csrc/*.* csrc/*/*.*)
 MICRO   := $(patsubst %,benchmarks/%.py,frame_grid gate gather)
 CPP     := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu)
 
-.PHONY: help setup demo test test-all bench reading proof lint format gpu clean
+.PHONY: help setup lock demo test test-all bench reading proof lint format gpu clean
 
 help:
 	@echo "make demo      tokenize a real clip, look at what was kept, print the table"
@@ -16,18 +21,36 @@ help:
 	@echo "make bench     the benchmarks; figures land in benchmarks/results/"
 	@echo "make reading   what can still be read from the tokens, against every peer (half an hour)"
 	@echo "make proof     every peer, every claim, side by side: docs/RESULTS.md (hours)"
+	@echo "make lock      constraints.txt anew: the exact versions that all of these install"
 	@echo "make lint      ruff, mypy, clang-format (make format: apply them)"
 	@echo "make gpu       the GPU suite, with the system's python3 and torch"
 
-# torch first and by itself: a build-isolated or unpinned install would fetch the CUDA build.
-$(VENV)/torch.stamp:
+# torch first and by itself: a build-isolated install would fetch another. Its CUDA build brings a
+# Triton of its own; versions.py leaves the lock's out then.
+$(VENV)/torch.stamp: constraints.txt .ci/build.in .ci/versions.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "$(TORCH)" "setuptools>=77" wheel "pybind11>=3.0" "cmake>=3.25"
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt torch
+	$(BIN)/python .ci/versions.py locked > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r .ci/build.in
 	touch $@
 
 $(VENV)/built.stamp: $(VENV)/torch.stamp $(SOURCES)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation -e ".[test,lint]"
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation \
+		-c $(VENV)/constraints.txt -e ".[test,lint]"
 	touch $@
+
+# With the oldest supported Python, so that all can have these versions. torch's local version
+# (+cpu) and the machine's own indexes stay out of it.
+lock:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "make lock: expected Python 3.11; make lock PYTHON=python3.11"; exit 1; }
+	test -x .venv-lock/bin/pip-compile || $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet pip-tools==7.6.2
+	CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --upgrade --strip-extras \
+		--allow-unsafe --no-emit-options --no-annotate --extra test --extra lint \
+		$(foreach pin,$(PINNED),--upgrade-package $(pin)) \
+		--output-file constraints.txt .ci/build.in pyproject.toml
+	sed -i.old -E 's/^(torch==[0-9.]+)[+].*/\1/' constraints.txt && rm constraints.txt.old
 
 setup: $(VENV)/built.stamp
 
@@ -35,10 +58,10 @@ demo: setup
 	$(BIN)/python examples/demo.py
 
 test: setup
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-all: setup
-	$(BIN)/python -m pytest -q -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 bench: setup
 	$(BIN)/python -m pytest -q $(MICRO) --benchmark-json=benchmarks/results/micro.json

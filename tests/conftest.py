@@ -16,6 +16,11 @@ from hypothesis import HealthCheck, settings
 # from here, too: tests that press it would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Under nohup a hang-up is ignored, likewise by every process that is started from here. A handler
+# that does nothing keeps it away from the tests and is not handed on.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
+
 # More would spin while they wait for each other on a busy machine, and these inputs are small.
 torch.set_num_threads(min(2, torch.get_num_threads()))
 

@@ -4,9 +4,12 @@ Letters: T frames, n tokens of a frame after its prefix, N cells, K kept patches
 D features.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -246,9 +249,27 @@ def masked(case: Case, x: dict[str, Tensor], kept: Tensor) -> Tensor:
     options = {"attn_mask" if case.is_timm else "attention_mask": mask}
     if hasattr(model, "rope_embeddings"):
         options["position_embeddings"] = model.rope_embeddings(x["pixel_values"])
-    for layer in layers:
-        tokens = layer(tokens, **options)
+    if (
+        "attention_mask" in options
+        and "attention_mask" not in inspect.signature(layers[0].forward).parameters
+    ):  # DINOv2 before transformers 5.18
+        mask = options.pop("attention_mask")
+    with attention_under(mask):
+        for layer in layers:
+            tokens = layer(tokens, **options)
     return norm(tokens)
+
+
+@contextmanager
+def attention_under(mask: Tensor) -> Iterator[None]:
+    """Layers that take no mask have one all the same."""
+    own = nn.functional.scaled_dot_product_attention
+
+    def masked_attention(*given: Any, attn_mask: Tensor | None = None, **named: Any) -> Tensor:
+        return own(*given, attn_mask=mask if attn_mask is None else attn_mask, **named)
+
+    with patch.object(nn.functional, "scaled_dot_product_attention", masked_attention):
+        yield
 
 
 def output_of(out: Any) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import clips
 import pytest
@@ -20,6 +21,7 @@ from patchgate.cli import app
 from patchgate.cli.options import GateOptions, parsed_size
 from patchgate.cli.report import Stop, Stopped
 
+TESTS = Path(__file__).parent
 SMALL = ["--size", "42,56"]
 EVERY_COMMAND = ["tokenize", "inspect"]
 
@@ -352,6 +354,22 @@ def test_a_hang_up_that_is_ignored_stays_ignored(handlers):
     with Stop() as stop:
         signal.raise_signal(signal.SIGHUP)
         assert stop.exit_code == 0
+
+
+def test_the_tests_start_programs_that_hear_a_hang_up_under_nohup():
+    """What is ignored is inherited: else those above that send one would wait for ever."""
+    program = """
+import signal, subprocess, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+import conftest
+signal.raise_signal(signal.SIGHUP)  # ends nothing here
+code = "import signal; print(signal.getsignal(signal.SIGHUP) == signal.SIG_DFL)"
+subprocess.check_call([sys.executable, "-c", code])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=TESTS, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_work_that_hangs_is_ended_without_its_help(tmp_path):

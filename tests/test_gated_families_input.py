@@ -7,6 +7,8 @@ from torch import nn
 
 NAFLEX = Case(siglip2(), (24, 40), padding=3)
 INPUTS = NAFLEX.inputs(NAFLEX.still(2))
+NESTED = hasattr(dinov2().encoder.layer[0].attention, "attention")  # before transformers 5.18
+DINOV2_QUERY = "attention.query" if NESTED else "q_proj"
 X = Case(dinov2()).inputs(Case(dinov2()).still(2))["pixel_values"]
 
 
@@ -24,7 +26,7 @@ def grown(model: nn.Module, path: str) -> nn.Module:
 @pytest.mark.parametrize(
     ("model", "path"),
     [
-        (dinov2, "encoder.layer.1.attention.q_proj"),
+        (dinov2, f"encoder.layer.1.attention.{DINOV2_QUERY}"),
         (dinov2, "encoder.layer.2.layer_scale1"),
         (dinov2, "layernorm"),
         (dinov2, "embeddings.cls_token"),

@@ -1,9 +1,13 @@
 """Checks at the public edge: what was expected, and what came."""
 
 import math
+import re
+import sys
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
+
+TRANSFORMERS = "5.17"  # the oldest that is known, as in pyproject.toml
 
 
 def checked_number(name: str, value: Any, low: float, high: float, unit: str) -> float:
@@ -54,3 +58,25 @@ def checked_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def check_transformers(name: str, model: Any) -> None:
+    """That a model does not come from a transformers whose towers are built otherwise.
+
+    Raises:
+        ImportError: it does.
+    """
+    modules = {base.__module__.partition(".")[0] for base in type(model).__mro__}
+    if "transformers" not in modules:
+        return
+    version = sys.modules["transformers"].__version__
+    if _release(version) < _release(TRANSFORMERS):
+        raise ImportError(
+            f"{name}: expected a {type(model).__name__} of transformers {TRANSFORMERS} or later, "
+            f"got one of {version}; pip install --upgrade 'transformers>={TRANSFORMERS}'"
+        )
+
+
+def _release(version: str) -> list[int]:
+    """``[5, 17]`` of ``"5.17.0.dev0"``."""
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from patchgate._check import check_transformers
 from patchgate.cli.bench_ways import EVERY_CELL, Way, ways_of
 from patchgate.cli.commands import Json, VideoPath, app
 from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spread
@@ -84,7 +85,12 @@ def _model(name: str, gate: GateOptions) -> Any:
         raise ValueError("--tower needs transformers: pip install 'patchgate[tower]'") from error
     torch.manual_seed(0)
     config = SiglipVisionConfig(**_TOWERS[name], vision_use_head=False)
-    return SiglipVisionModel(config).eval().requires_grad_(False)
+    model = SiglipVisionModel(config).eval().requires_grad_(False)
+    try:
+        check_transformers("--tower", model)
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    return model
 
 
 def _gate(gate: Gate, model: Any) -> Gate:

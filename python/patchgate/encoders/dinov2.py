@@ -5,7 +5,7 @@ D features, H W pixels where they are a picture's.
 """
 
 import copy
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +13,34 @@ from torch import Tensor, nn
 from patchgate.encoders import structure
 from patchgate.encoders.tower import Tower
 
-_LAYER_PARTS = (
-    "norm1",
-    "attention.q_proj",
-    "attention.k_proj",
-    "attention.v_proj",
-    "attention.o_proj",
-    "attention.head_dim",
-    "attention.scaling",
-    "layer_scale1",
-    "norm2",
-    "mlp",
-    "layer_scale2",
-)
+_LAYER_PARTS = ("norm1", "layer_scale1", "norm2", "mlp", "layer_scale2")
 _LAYER = ("norm1", "attention", "layer_scale1", "drop_path", "norm2", "mlp", "layer_scale2")
-_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+class AttentionParts(NamedTuple):
+    """Where a layer's attention has its parts, as dotted paths under it."""
+
+    query: str = "q_proj"
+    key: str = "k_proj"
+    value: str = "v_proj"
+    output: str = "o_proj"
+    head_dim: str = "head_dim"
+    scaling: str = "scaling"
+    dropout: str = "attention_dropout"
+    dropouts: tuple[str, ...] = ()  # modules
+
+
+# DINOv2 before transformers 5.18.
+_NESTED = AttentionParts(
+    "attention.query",
+    "attention.key",
+    "attention.value",
+    "output.dense",
+    "attention.attention_head_size",
+    "attention.scaling",
+    "attention.dropout_prob",
+    ("output.dropout",),
+)
 
 
 class Dino(Tower):
@@ -36,23 +49,39 @@ class Dino(Tower):
     parts: ClassVar[tuple[str, ...]]  # attributes that the family's own code uses
     layers: ClassVar[str]  # path of the list of layers
     norm: ClassVar[str]  # path of the last layer norm
-    dropout: ClassVar[str]  # attribute of an attention module
+    # What an attention may look like, by the version of transformers.
+    attentions: ClassVar[tuple[AttentionParts, ...]] = (AttentionParts(),)
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         self._size: tuple[int, int] | None = None
         structure.check_parts(model, ("config.image_size", "config.patch_size", *self.parts))
         structure.check_parts(model, (self.layers, self.norm))
+        self._attention = self._attention_parts()
         for i in range(self.depth):
-            layer = f"{self.layers}.{i}"
-            structure.check_parts(model, (*_LAYER_PARTS, f"attention.{self.dropout}"), layer)
-            structure.check_children(model, layer, _LAYER)
-            structure.check_children(model, f"{layer}.attention", _ATTENTION)
+            self._check_layer(f"{self.layers}.{i}")
         structure.check_patches(self.convolution, self.patch)
         if not self.cells:
             raise ValueError(
                 f"tower: image_size={self.size[0]} holds no whole patch of {self.patch} pixels"
             )
+
+    def _attention_parts(self) -> AttentionParts:
+        """Those of this model; the first that are known if it has none of them."""
+        first = structure.part(self.model, f"{self.layers}.0.attention")
+        for parts in self.attentions:
+            if hasattr(first, parts.query.split(".")[0]):
+                return parts
+        return self.attentions[0]
+
+    def _check_layer(self, path: str) -> None:
+        """That a layer has the parts that are used, and no others."""
+        query, key, value, output, *numbers, dropouts = self._attention
+        structure.check_parts(self.model, _LAYER_PARTS, path)
+        structure.check_children(self.model, path, _LAYER)
+        attention = f"{path}.attention"
+        structure.check_tree(self.model, attention, (query, key, value, output, *dropouts))
+        structure.check_parts(self.model, numbers, attention)
 
     @property
     def convolution(self) -> Any:
@@ -93,20 +122,21 @@ class Dino(Tower):
         return structure.part(self.model, self.layers)[number]
 
     def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        block = self.layer(layer)
-        x, attention = block.norm1(x), block.attention
+        block, parts = self.layer(layer), self._attention
+        x, width = block.norm1(x), structure.part(block.attention, parts.head_dim)
         query, key, value = (
-            project(x).unflatten(1, (-1, attention.head_dim))
-            for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+            structure.part(block.attention, path)(x).unflatten(1, (-1, width))
+            for path in (parts.query, parts.key, parts.value)
         )
         return query, key, value
 
     def scale(self, layer: int) -> float:
-        return float(self.layer(layer).attention.scaling)
+        return float(structure.part(self.layer(layer).attention, self._attention.scaling))
 
     def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
         block = self.layer(layer)
-        x = x + block.layer_scale1(block.attention.o_proj(attended.flatten(1)))
+        project = structure.part(block.attention, self._attention.output)
+        x = x + block.layer_scale1(project(attended.flatten(1)))
         return x + block.layer_scale2(block.mlp(block.norm2(x)))
 
     def layer_flops(self, layer: int) -> float:
@@ -121,7 +151,11 @@ class Dino(Tower):
     def check_mode(self) -> None:
         for block in structure.part(self.model, self.layers):
             attention = block.attention
-            structure.check_off(attention, "attention dropout", getattr(attention, self.dropout))
+            share = structure.part(attention, self._attention.dropout)
+            structure.check_off(attention, "attention dropout", share)
+            for path in self._attention.dropouts:
+                dropout = structure.part(attention, path)
+                structure.check_off(dropout, "dropout", dropout.p)
             structure.check_off(block, "drop path", getattr(block.drop_path, "drop_prob", 0.0))
             structure.check_checkpointing(block)
 
@@ -137,7 +171,8 @@ class Dinov2(Dino):
         "embeddings.cls_token",
         "embeddings.dropout",
     )
-    layers, norm, dropout = "encoder.layer", "layernorm", "attention_dropout"
+    layers, norm = "encoder.layer", "layernorm"
+    attentions = (AttentionParts(), _NESTED)
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from patchgate.encoders import structure
-from patchgate.encoders.dinov2 import Dino
+from patchgate.encoders.dinov2 import AttentionParts, Dino
 
 
 class Dinov3(Dino):
@@ -23,7 +23,8 @@ class Dinov3(Dino):
         "embeddings.register_tokens",
         "rope_embeddings.inv_freq",
     )
-    layers, norm, dropout = "model.layer", "norm", "dropout"
+    layers, norm = "model.layer", "norm"
+    attentions = (AttentionParts(dropout="dropout"),)
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)

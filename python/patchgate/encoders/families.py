@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from patchgate._check import check_transformers
 from patchgate.encoders.clip import Clip
 from patchgate.encoders.dinov2 import Dinov2
 from patchgate.encoders.dinov3 import Dinov3
@@ -39,11 +40,13 @@ def tower_of(model: Any) -> Tower:
     """The family of a model of transformers or timm, with its structure checked.
 
     Raises:
+        ImportError: of a transformers that is too old.
         TypeError: not a family that is known, or not built as expected.
         ValueError: sizes that do not fit.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"tower: expected a torch module, got {type(model).__name__}")
+    check_transformers("tower", model)
     classes = [base.__name__ for base in type(model).__mro__]
     for family in FAMILIES:
         if any(name in family.names for name in classes):

@@ -79,6 +79,7 @@ def gated(
         A ``GatedTower``; with ``capacity`` a ``FixedTower``, which is one.
 
     Raises:
+        ImportError: a tower of a transformers that is older than 5.17.
         TypeError: a tower that is not known, settings that the gate does not have.
         ValueError: no processor and no mean and std; a processor that is not known; sizes of
             tower, processor and gate that do not fit; weights of mixed dtypes or devices.

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from patchgate._check import check_transformers
 from patchgate.encoders.processor import PixelSpec, Triple
 from patchgate.encoders.resize import Keep
 from patchgate.encoders.spacetime import GatedClips, SpaceTimeTower
@@ -45,11 +46,13 @@ def gated_clips(
         A ``GatedClips``.
 
     Raises:
+        ImportError: a tower of a transformers that is too old.
         TypeError: a tower that is not known, settings that the gate does not have.
         ValueError: ``context="full"``; no mean and std; sizes that do not fit the tower.
 
     Source: ``"kept"`` is the context of RLT (arXiv 2411.05222); the gate is in docs/gate.md.
     """
+    check_transformers("tower", tower)
     if context != "kept":
         raise ValueError(
             "context: this tower attends over space and time, so that a cell of one frame changes "

@@ -34,6 +34,7 @@ class Siglip2(Siglip):
     def __init__(self, model: nn.Module) -> None:
         self._shape: tuple[int, int] | None = None
         self._padding = 0  # patches of a frame
+        self._counted: dict[tuple[int, int, int], float] = {}  # by (h, w, n)
         super().__init__(model)
 
     # Sizes.
@@ -150,12 +151,36 @@ class Siglip2(Siglip):
 
     def _positions(self) -> Tensor:
         """Of each cell, ``[N, D]``, as the tower itself resizes them."""
-        embeddings = self.model.embeddings
+        return self._resized(self.model.embeddings.position_embedding.weight, self.cells)
+
+    def _resized(self, trained: Tensor, rows: int) -> Tensor:
+        """The trained positions at this grid, ``[rows, D]``, padding last."""
         side = int(self.model.config.num_patches**0.5)
-        trained = embeddings.position_embedding.weight.unflatten(0, (side, side))
+        table = trained.unflatten(0, (side, side))
         shape = torch.tensor([self.shape])
-        positions: Tensor = embeddings.resize_positional_embeddings(trained, shape, self.cells)[0]
-        return positions
+        resized: Tensor = self.model.embeddings.resize_positional_embeddings(table, shape, rows)[0]
+        return resized
+
+    def position_flops(self, frames: int, dense: bool) -> float:
+        if dense:
+            return frames * self._resize_flops(self.cells + self._padding)
+        return (1 + self.prefix) * self._resize_flops(self.cells)  # prefix_tokens calls embed
+
+    def _resize_flops(self, rows: int) -> float:
+        """Operations of one resize, as torch counts them.
+
+        Versions of transformers differ: an interpolation counts as none, a matrix product does. So
+        the model's own function is watched, once for each grid, without data.
+        """
+        from torch.utils.flop_counter import FlopCounterMode  # slow to import
+
+        key = (*self.shape, rows)
+        if key not in self._counted:
+            trained = self.model.embeddings.position_embedding.weight.to("meta")
+            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+                self._resized(trained, rows)
+            self._counted[key] = float(counter.get_total_flops())
+        return self._counted[key]
 
     def _check_patches(self) -> None:
         structure.check_parts(self.model, _PARTS)

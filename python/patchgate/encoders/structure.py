@@ -42,6 +42,20 @@ def check_children(model: nn.Module, path: str, known: Collection[str]) -> None:
             )
 
 
+def check_tree(model: nn.Module, root: str, paths: Iterable[str]) -> None:
+    """Raises a ``TypeError`` if one of the paths under a module leads nowhere, or if on the way to
+    them there is a child that would be passed over.
+    """
+    known: dict[str, set[str]] = {}
+    for path in paths:
+        part(model, f"{root}.{path}")
+        names = [root, *path.split(".")]
+        for depth in range(1, len(names)):
+            known.setdefault(".".join(names[:depth]), set()).add(names[depth])
+    for parent, children in known.items():
+        check_children(model, parent, children)
+
+
 def side_of(value: Any, name: str) -> int:
     """One number, given as such or as a pair of equal ones."""
     sides = set(value) if isinstance(value, list | tuple) else {value}

@@ -168,6 +168,12 @@ class Tower(ABC):
     def layer_flops(self, layer: int) -> float:
         """Operations of a layer's linear parts, per token; a multiply and an add are two."""
 
+    def position_flops(self, frames: int, dense: bool) -> float:
+        """Operations of bringing positions to a frame's size; ``dense``: as the tower itself does
+        it, else as ``embed`` and ``prefix_tokens`` do it, once for all of the frames.
+        """
+        return 0.0
+
     def leave(self, rows: Tensor) -> Tensor:
         """The features of cells (and prefix tokens), ``[R / merge^2, E]``, of what leaves the last
         layer, ``[R, D]``: for most towers their ``last_hidden_state``.

@@ -3,6 +3,7 @@
 With D features, C * P * P samples of a patch, per layer:
 
     patch embedding   2 C P P D                 per patch, once
+    positions         ``Tower.position_flops``  where a matrix product makes them
     linear layers     ``Tower.layer_flops``     per token
     attention         4 D n                     per query of n keys (scores, weighted sum)
     pooling           ``Tower.pool_flops``
@@ -65,12 +66,14 @@ def work(tower: Tower, runs: list[Encoded]) -> Work:
     patches = tower.cells * tower.tokens_per_cell
     patch = 2.0 * tower.weight.numel()
     dense = tower.pool_flops(frames, frames * m, dense=True) + frames * patches * patch
+    dense += tower.position_flops(frames, dense=True)
     gated, encoded = 0.0, int(active.any(1).sum())
     for layer in range(tower.depth):
         linear, pairs = tower.layer_flops(layer), frames * _pairs(tower, layer, m)
         dense += frames * m * linear + 4.0 * d * pairs
         gated += sum(run.tokens[layer] * linear + 4.0 * d * run.pairs[layer] for run in runs)
     gated += patch * sum(run.embedded for run in runs)
+    gated += sum(tower.position_flops(len(run.active), dense=False) for run in runs)
     gated += tower.pool_flops(encoded, int(active.sum()), dense=False)
     kept = sum(run.kept for run in runs)
     return Work(frames, encoded, frames * tower.cells, kept, dense, gated)
