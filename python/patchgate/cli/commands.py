@@ -13,7 +13,6 @@ from patchgate._host import build_info
 from patchgate.cli.options import GateOptions, ReadOptions, spread
 from patchgate.cli.report import Meter, Stop, bytes_text, kills_interrupt, reported, result, say
 from patchgate.decode import open_video
-from patchgate.decode.source import Source, open_container
 from patchgate.gate import Gate
 from patchgate.history import counted
 from patchgate.pipeline import StageSeconds, token_chunks
@@ -146,15 +145,12 @@ def _tokenize_lines(facts: dict[str, Any]) -> dict[str, str]:
 def info(video: VideoPath, as_json: Json = False) -> dict[str, Any]:
     """Say what a video file holds, how it is decoded, and how this patchgate was built."""
     with reported() as warned, open_video(video, errors="ignore") as opened:
-        with open_container(Source(video)) as container:
-            streams = [stream.type for stream in container.streams]
-            wrapping, bit_rate = container.format.long_name, container.bit_rate or None
         facts = {
             "video": video,
-            "bytes": os.path.getsize(video) if os.path.exists(video) else None,
-            "container": wrapping,
-            "streams": streams,
-            "bits_per_second": bit_rate,
+            "bytes": os.path.getsize(video) if os.path.isfile(video) else None,
+            "container": opened.container,
+            "streams": list(opened.streams),
+            "bits_per_second": opened.bit_rate,
             "codec": opened.codec,
             "decoder": opened.decoder,
             "width": opened.width,

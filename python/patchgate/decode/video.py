@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import torch
 
@@ -24,6 +26,7 @@ from .surface import Coded, Loan, Shown
 from .surface_packer import SurfacePacker
 from .surface_reader import SurfaceReader
 from .timeline import Clock, P, Timed, clipped, resampled, timed, timed_ahead
+from .waiting import Halt
 
 Item = TypeVar("Item")
 
@@ -42,6 +45,8 @@ class Video:
         duration x rate, or None: an estimate.
     rotation: degrees counter-clockwise that the stored picture is turned, (-180, 180].
     colour: Colour of the first frame.
+    container: FFmpeg's title of the file's format. streams: the kinds of its streams, in their
+        order. bit_rate: of all of them, in bits a second, or None.
     problems: Problems of the latest iteration (of the opening, before the first).
     """
 
@@ -52,8 +57,9 @@ class Video:
         self._source, self._start, self._end, self._fps = source, start, end, fps
         self.chunk, self.threads, self._errors, self.device = chunk, threads, errors, device
         self._nvdec = nvdec
-        self._closed = False
+        self._closed, self._process = False, os.getpid()
         self._runs: weakref.WeakSet[Run[Any]] = weakref.WeakSet()
+        self._halts: list[Halt] = []  # of what is being opened or read
         self._pending: PyAVReader | None = self._reader()
         try:
             self._describe(self._pending)
@@ -61,12 +67,20 @@ class Video:
         except BaseException:
             self.close()
             raise
+        _open_videos.add(self)
 
     def _reader(self) -> PyAVReader:
-        return PyAVReader(self._source, threads=self.threads, errors=self._errors)
+        halt = Halt()
+        self._halts.append(halt)
+        try:
+            return PyAVReader(self._source, threads=self.threads, errors=self._errors, halt=halt)
+        except BaseException:
+            self._halts.remove(halt)
+            raise
 
     def _describe(self, reader: PyAVReader) -> None:
         first = native(reader.first)
+        self.container, self.streams, self.bit_rate = reader.wrapping()
         self.problems: Problems = reader.problems
         self.codec: str = reader.codec()
         self.colour: Colour = colour_of(first)
@@ -123,6 +137,7 @@ class Video:
     def _run(self, made_of: Callable[[PyAVReader], Iterable[Item]]) -> Run[Item]:
         if self._closed:
             raise ValueError(f"{self._source.name} is closed; open it again with open_video")
+        self._follow_fork()
         check = (lambda: None) if self._nvdec is None else self._nvdec.backend.check_process
         check()
         if self._source.is_file_object:
@@ -131,6 +146,20 @@ class Video:
         run = Run(self._items(made_of), check)
         self._runs.add(run)
         return run
+
+    def _follow_fork(self) -> None:
+        """In a forked process what the parent opened is left alone, and the source opened anew."""
+        if self._process == os.getpid():
+            return
+        if self._source.is_file_object or not self._source.seekable:
+            raise RuntimeError(
+                f"{self._source.name} was opened before this process was forked, and is read by "
+                "the other process, too; open it in this one"
+            )
+        if self._pending is not None:
+            self._pending.close()  # which frees nothing here
+        self._pending, self._halts, self._process = None, [], os.getpid()
+        self._runs = weakref.WeakSet()
 
     def _items(
         self, made_of: Callable[[PyAVReader], Iterable[Item]]
@@ -144,6 +173,8 @@ class Video:
                 yield item
             self._report(reader, given)
         finally:
+            if reader.halt in self._halts:
+                self._halts.remove(reader.halt)
             reader.close()
 
     def _selected(self, frames: Iterator[Timed[P]], clock: Clock) -> Iterator[Timed[P]]:
@@ -235,14 +266,34 @@ class Video:
         if self._errors != "ignore":
             warnings.warn(f"{self._source.name}: {what}", DecodeWarning, stacklevel=depth)
 
+    def stop(self) -> None:
+        """End what is being read as if the video ended there: also a read that waits for a server
+        or a pipe, within a fraction of a second. The frames that came are still given; an iteration
+        that has not begun gives one frame. The one after that begins afresh.
+
+        Any thread may call it, and signal handlers.
+        """
+        for halt in tuple(self._halts):
+            halt.asked = True
+
     def close(self) -> None:
         """End every iteration and free the decoders. The user's file object stays open."""
+        self._close()
+
+    def _close(self, wait: float = -1) -> None:
         self._closed = True
+        self.stop()
         for run in list(self._runs):
-            run.close()
+            run.close(wait)
         if self._pending is not None:
             self._pending.close()
             self._pending = None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self._source.name}: an open Video cannot be pickled; send the path (or the bytes) "
+            "and call open_video in the process that reads it, such as in a Dataset's __getitem__"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -258,6 +309,16 @@ class Video:
             f"Video({self._source.name!r}, {self.codec}, {self._stored}, {self.width}x"
             f"{self.height}, {fps}, {lasts}, {self.colour})"
         )
+
+
+_open_videos: weakref.WeakSet[Video] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Before Python ends: then decoders' threads could no longer log, and would never end."""
+    for video in list(_open_videos):
+        video._close(wait=1.0)
 
 
 def _as_native(frame: Frame) -> tuple[Frame, Look]:
