@@ -11,7 +11,8 @@ import typer
 
 from patchgate._host import build_info
 from patchgate.cli.options import GateOptions, ReadOptions, spread
-from patchgate.cli.report import Meter, Stop, bytes_text, kills_interrupt, reported, result, say
+from patchgate.cli.report import Meter, bytes_text, reported, result, say
+from patchgate.cli.signals import Stop, Stopped, kills_interrupt
 from patchgate.decode import open_video
 from patchgate.gate import Gate
 from patchgate.history import counted
@@ -90,8 +91,10 @@ def _tokenize(
 ) -> dict[str, Any]:
     not_the_video(path, output)
     begin, stages, tubelet = time.perf_counter(), StageSeconds(), gate.settings.temporal_patch
-    with open_video(path, **options) as video, TokenSpill(output, gate, video.colour.matrix) as out:
-        stop.scratch = out.scratch
+    with stop.opening():
+        video = open_video(path, **options)
+    with video, TokenSpill(output, gate, video.colour.matrix) as out:
+        stop.video = video
         with (
             Meter(video, "tokenize", options["start"], options["end"], tubelet) as meter,
             closing(token_chunks(video, gate, stages)) as chunks,
@@ -104,6 +107,8 @@ def _tokenize(
                 if stop.asked_by:
                     break
         if not out.frames:
+            if stop.asked_by:
+                raise Stopped(stop.exit_code)
             raise ValueError(f"{path}: no frame there to be tokenized; nothing was written")
         with stages.time("write"):
             size = out.finish(stop.check)

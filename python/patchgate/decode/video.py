@@ -289,6 +289,12 @@ class Video:
             self._pending.close()
             self._pending = None
 
+    def __del__(self) -> None:
+        """What was opened and not read is in a circle with itself: it would wait for the collector,
+        or for Python's end, when decoders can no longer be freed (see `_close_all`)."""
+        if pending := getattr(self, "_pending", None):
+            pending.close()
+
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             f"{self._source.name}: an open Video cannot be pickled; send the path (or the bytes) "
