@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from patchgate._host import build_info
-from patchgate.cli.options import GateOptions, ReadOptions, spread
+from patchgate.cli.options import GateOptions, OpenOptions, ReadOptions, spread
 from patchgate.cli.report import Meter, bytes_text, reported, result, say
 from patchgate.cli.signals import Stop, Stopped, kills_interrupt
 from patchgate.decode import open_video
@@ -147,9 +147,11 @@ def _tokenize_lines(facts: dict[str, Any]) -> dict[str, str]:
 
 
 @app.command()
-def info(video: VideoPath, as_json: Json = False) -> dict[str, Any]:
+@spread
+def info(video: VideoPath, how: OpenOptions, as_json: Json = False) -> dict[str, Any]:
     """Say what a video file holds, how it is decoded, and how this patchgate was built."""
-    with reported() as warned, open_video(video, errors="ignore") as opened:
+    options = how.opening()
+    with reported() as warned, open_video(video, errors="ignore", **options) as opened:
         facts = {
             "video": video,
             "bytes": os.path.getsize(video) if os.path.isfile(video) else None,

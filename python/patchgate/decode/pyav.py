@@ -36,8 +36,9 @@ class PyAVReader:
     video or not one frame that decodes.
     """
 
-    def __init__(self, source: Source, *, threads: int, errors: Errors,
-                 halt: Halt | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, source: Source, halt: Halt | None = None, *, threads: int, errors: Errors
+    ) -> None:
         self.source, self._threads, self._errors = source, threads, errors
         self.halt = halt or Halt()  # raised: the file ends here
         self.problems = Problems()

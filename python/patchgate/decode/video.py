@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -15,8 +13,10 @@ from typing import Any, NoReturn, Self, TypeVar
 import torch
 
 from .capabilities import why_not
+from .changes import told_change
 from .decoder_pool import DecoderPool
 from .frames import Colour, DecodeError, DecodeWarning, FrameBatch, Problems
+from .openings import Openings, close_at_exit
 from .planes import Frame, Look, Packer, colour_of, look_of, native, orientation_of
 from .pool import Pool
 from .pyav import Errors, PyAVReader
@@ -26,7 +26,6 @@ from .surface import Coded, Loan, Shown
 from .surface_packer import SurfacePacker
 from .surface_reader import SurfaceReader
 from .timeline import Clock, P, Timed, clipped, resampled, timed, timed_ahead
-from .waiting import Halt
 
 Item = TypeVar("Item")
 
@@ -57,26 +56,19 @@ class Video:
         self._source, self._start, self._end, self._fps = source, start, end, fps
         self.chunk, self.threads, self._errors, self.device = chunk, threads, errors, device
         self._nvdec = nvdec
-        self._closed, self._process = False, os.getpid()
+        self._closed = False
         self._runs: weakref.WeakSet[Run[Any]] = weakref.WeakSet()
-        self._halts: list[Halt] = []  # of what is being opened or read
-        self._pending: PyAVReader | None = self._reader()
+        self._openings = Openings(
+            source, partial(PyAVReader, source, threads=threads, errors=errors)
+        )
+        reader = self._openings.first()
         try:
-            self._describe(self._pending)
-            self._choose(self._pending, fallback)
+            self._describe(reader)
+            self._choose(reader, fallback)
         except BaseException:
             self.close()
             raise
-        _open_videos.add(self)
-
-    def _reader(self) -> PyAVReader:
-        halt = Halt()
-        self._halts.append(halt)
-        try:
-            return PyAVReader(self._source, threads=self.threads, errors=self._errors, halt=halt)
-        except BaseException:
-            self._halts.remove(halt)
-            raise
+        close_at_exit(self)
 
     def _describe(self, reader: PyAVReader) -> None:
         first = native(reader.first)
@@ -137,7 +129,8 @@ class Video:
     def _run(self, made_of: Callable[[PyAVReader], Iterable[Item]]) -> Run[Item]:
         if self._closed:
             raise ValueError(f"{self._source.name} is closed; open it again with open_video")
-        self._follow_fork()
+        if self._openings.follow_fork():
+            self._runs = weakref.WeakSet()
         check = (lambda: None) if self._nvdec is None else self._nvdec.backend.check_process
         check()
         if self._source.is_file_object:
@@ -147,24 +140,10 @@ class Video:
         self._runs.add(run)
         return run
 
-    def _follow_fork(self) -> None:
-        """In a forked process what the parent opened is left alone, and the source opened anew."""
-        if self._process == os.getpid():
-            return
-        if self._source.is_file_object or not self._source.seekable:
-            raise RuntimeError(
-                f"{self._source.name} was opened before this process was forked, and is read by "
-                "the other process, too; open it in this one"
-            )
-        if self._pending is not None:
-            self._pending.close()  # which frees nothing here
-        self._pending, self._halts, self._process = None, [], os.getpid()
-        self._runs = weakref.WeakSet()
-
     def _items(
         self, made_of: Callable[[PyAVReader], Iterable[Item]]
     ) -> Generator[Item, None, None]:
-        reader, self._pending = self._pending or self._reader(), None
+        reader = self._openings.take()
         try:
             self.problems = reader.problems
             given = False
@@ -173,9 +152,7 @@ class Video:
                 yield item
             self._report(reader, given)
         finally:
-            if reader.halt in self._halts:
-                self._halts.remove(reader.halt)
-            reader.close()
+            self._openings.done(reader)
 
     def _selected(self, frames: Iterator[Timed[P]], clock: Clock) -> Iterator[Timed[P]]:
         frames = clipped(frames, clock, start=self._start, end=self._end)
@@ -240,12 +217,7 @@ class Video:
         if was[2:] != now[2:]:
             problems.format_changes.append((seconds, now.pixels))
         if not told:
-            self._warn(
-                f"the picture changes at {seconds:.3f} s from {_look(was)} to {_look(now)}"
-                f"{_recoloured(was, now)}; "
-                "a new batch begins there, and at every further change",
-                depth=6,
-            )
+            self._warn(told_change(was, now, seconds), depth=6)
 
     def _report(self, reader: PyAVReader, given: bool) -> None:
         """Once, at the end of an iteration: what was wrong, in one warning."""
@@ -273,27 +245,25 @@ class Video:
 
         Any thread may call it, and signal handlers.
         """
-        for halt in tuple(self._halts):
-            halt.asked = True
+        self._openings.stop()
 
     def close(self) -> None:
         """End every iteration and free the decoders. The user's file object stays open."""
-        self._close()
+        self.close_within(-1)
 
-    def _close(self, wait: float = -1) -> None:
+    def close_within(self, seconds: float) -> None:
+        """The same, but what is busy for longer (-1: for ever) is left as it is."""
         self._closed = True
         self.stop()
         for run in list(self._runs):
-            run.close(wait)
-        if self._pending is not None:
-            self._pending.close()
-            self._pending = None
+            run.close(seconds)
+        self._openings.close()
 
     def __del__(self) -> None:
-        """What was opened and not read is in a circle with itself: it would wait for the collector,
-        or for Python's end, when decoders can no longer be freed (see `_close_all`)."""
-        if pending := getattr(self, "_pending", None):
-            pending.close()
+        """What was opened and not read is in a circle with itself, and would wait for the collector
+        or for Python's end, when decoders can no longer be freed."""
+        if hasattr(self, "_openings"):
+            self._openings.close()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -317,16 +287,6 @@ class Video:
         )
 
 
-_open_videos: weakref.WeakSet[Video] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """Before Python ends: then decoders' threads could no longer log, and would never end."""
-    for video in list(_open_videos):
-        video._close(wait=1.0)
-
-
 def _as_native(frame: Frame) -> tuple[Frame, Look]:
     frame = native(frame)
     return frame, look_of(frame)
@@ -334,14 +294,3 @@ def _as_native(frame: Frame) -> tuple[Frame, Look]:
 
 def _as_lent(shown: Shown) -> tuple[Shown, Look]:
     return shown, shown.coded.look
-
-
-def _recoloured(was: Look, now: Look) -> str:
-    if (was.space, was.range) == (now.space, now.range):
-        return ""
-    return ", with other colours: RGB made of its tokens takes the first matrix for all"
-
-
-def _look(look: Look) -> str:
-    turned = f" turned by {look.rotation}" if look.rotation else ""
-    return f"{look.width}x{look.height} {look.pixels}{turned}"
