@@ -15,6 +15,8 @@ DEFAULT_TIMEOUT = 10.0  # seconds
 class Access:
     """How a source may be opened, and how long it may keep us waiting: as `open_video` has it.
 
+    `format` becomes the name in `MEDIA` or `PLAYLISTS` of the same demuxer.
+
     TypeError, ValueError: what is out of range.
     """
 
@@ -24,7 +26,7 @@ class Access:
     read_timeout: float | None = DEFAULT_TIMEOUT
 
     def __post_init__(self) -> None:
-        checked_format(self.format)
+        object.__setattr__(self, "format", checked_format(self.format))
         if not isinstance(self.allow_playlists, bool):
             raise TypeError(
                 f"allow_playlists: expected True or False, got {self.allow_playlists!r}"

@@ -37,7 +37,8 @@ PLAYLISTS = ("concat", "dash", "hls", "imf", "sdp")  # they hold nothing but nam
 
 
 def checked_format(name: str | None) -> str | None:
-    """`format=` of `open_video`. TypeError, or ValueError for what is no format of a file."""
+    """`format=` of `open_video`, by the name that we call it. TypeError, or ValueError for what is
+    no format of a file."""
     if name is None:
         return None
     if not isinstance(name, str):
@@ -50,12 +51,15 @@ def checked_format(name: str | None) -> str | None:
             f"format: this FFmpeg has no format called {name!r}; leave it out, or give a name such "
             "as 'mp4', 'mpegts', 'h264' or 'hls'"
         )
-    if title not in {_title_of(known) for known in (*MEDIA, *PLAYLISTS)}:
+    if name in MEDIA:
+        return name
+    known = next((one for one in (*MEDIA, *PLAYLISTS) if _title_of(one) == title), None)
+    if known is None:
         raise ValueError(
             f"format: {name!r} is no format of video files; open_video opens neither capture "
             "devices nor formats that look for further files by themselves"
         )
-    return name
+    return known
 
 
 @lru_cache

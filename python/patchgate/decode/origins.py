@@ -17,7 +17,7 @@ from .access import Access
 from .formats import MEDIA, PLAYLISTS
 from .playlists import HEAD, check_script, folder_of, playlist_kind
 from .protocols import BESIDE, NOTHING, SESSION, Address, options_of
-from .readers import FileReader, PipeReader, is_on_disk, is_plain, own_descriptor
+from .readers import FileReader, Nameless, PipeReader, is_on_disk, is_plain, own_descriptor
 
 _WEB_PLAYLISTS = ("hls", "dash")
 
@@ -183,7 +183,7 @@ class FileObject:
             self._file.seek(0)
         if is_plain(self._file):
             waits = playlist is not None
-            return Handle(self._file, waits=waits).restricted(playlist, access)
+            return Handle(Nameless(self._file), waits=waits).restricted(playlist, access)
         descriptor = own_descriptor(self._file)
         if descriptor is not None:
             self._reader = PipeReader(descriptor, self._file)

@@ -99,6 +99,8 @@ def options_of(address: Address, read_timeout: float | None) -> dict[str, str]:
         # Else FFmpeg asks the server to close, and then reads on from where it is closed already:
         # where the index lies at the end of a file, its first frames are lost.
         options["multiple_requests"] = "1"
+    if address.scheme in ("rtsp", "rtsps"):
+        options["rtsp_flags"] = "prefer_tcp"  # loses nothing; UDP where the server wants that
     if read_timeout is not None and address.scheme in ("http", "https", "tcp"):
         # In microseconds; ends what we have left already.
         options["rw_timeout"] = str(round((read_timeout + 1) * 1e6))

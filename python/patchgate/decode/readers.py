@@ -19,7 +19,8 @@ _PAUSE = 0.01  # seconds between questions to a source that has nothing yet and 
 
 
 class _Reader:
-    """What both have in common. No `name`: FFmpeg would guess from it what the bytes are."""
+    """What both have in common. No `name`: FFmpeg would guess from it what the bytes are, and a %d
+    in it would make a series of pictures of them."""
 
     def __init__(self) -> None:
         self.head = b""  # the first bytes
@@ -158,6 +159,13 @@ class FileReader(_Reader):
             return job()
         finally:
             self.busy = False
+
+
+class Nameless:
+    """A file object of Python's own, whose methods are called as they are."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 def is_plain(file: Any) -> bool:
