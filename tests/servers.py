@@ -83,7 +83,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def web(files: dict[str, bytes], *, secure: bool = False, ranges: bool = True,
-        version: str = "HTTP/1.1", stall: int | None = None) -> Iterator[Web]:  # fmt: skip
+        version: str = "HTTP/1.1", stall: int | None = None,
+        host: str = "127.0.0.1") -> Iterator[Web]:  # fmt: skip
     """`files` by path; /to/ADDRESS redirects there, /status/N answers with N.
 
     ranges: knows byte ranges. stall: bytes after which an answer stops without an end.
@@ -94,14 +95,14 @@ def web(files: dict[str, bytes], *, secure: bool = False, ranges: bool = True,
         "files": files, "asked": asked, "ranges": ranges, "stall": stall, "stopped": stopped,
         "protocol_version": version,
     })  # fmt: skip
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = http.server.ThreadingHTTPServer((host, 0), handler)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who leaves early
     server.daemon_threads = True
     if secure:
         server.socket = _context().wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield Web(f"{'https' if secure else 'http'}://127.0.0.1:{server.server_port}", asked)
+        yield Web(f"{'https' if secure else 'http'}://{host}:{server.server_port}", asked)
     finally:
         stopped.set()
         server.shutdown()

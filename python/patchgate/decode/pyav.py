@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from .demuxer import Demuxer, hold_on
 from .frames import DecodeError, Problems
 from .memory import check_memory
-from .refusals import has_late_index, late_index
+from .refusals import explained_timeout, has_late_index, late_index
 from .source import Source, video_stream
 from .timeline import Clock
 from .waiting import Halt, Stopped
@@ -93,7 +93,10 @@ class PyAVReader:
         self._probed: list[Packet[VideoStream]] = []
         self._probing = True
         self._decoded = self._decode_all(self._remembered(self._packets()))
-        first = next(self._decoded, None)
+        try:
+            first = next(self._decoded, None)
+        except TimeoutError as error:
+            raise explained_timeout(error, self.source, self.container.format.name) from error
         self._probing = False
         if first is None:
             if self.halt.asked:

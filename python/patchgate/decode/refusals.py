@@ -16,10 +16,12 @@ from .source import Source
 
 _ASK_SECONDS = 2.0  # for what a second look at a server may take
 
+_RANGES = "An MP4 whose index lies at its end needs a server that knows byte ranges"
 _ANSWERS: dict[type[Exception], tuple[type[OSError], str]] = {
     av.error.HTTPNotFoundError: (FileNotFoundError, "the server has nothing there (404)"),
     av.error.HTTPUnauthorizedError: (PermissionError, "the server wants a name and password (401)"),
     av.error.HTTPForbiddenError: (PermissionError, "the server refuses it (403)"),
+    av.error.HTTPClientError: (OSError, "the server answered with an error"),
     av.error.HTTPError: (OSError, "the server answered with an error"),
     ConnectionRefusedError: (ConnectionRefusedError, "nobody listens there"),
     ConnectionError: (ConnectionError, "the connection broke"),
@@ -90,6 +92,13 @@ def late_index(name: str) -> str:
     )
 
 
+def explained_timeout(error: TimeoutError, source: Source, container: str) -> TimeoutError:
+    """Of a server whose file could be opened and then gave no frame."""
+    if source.address is None or not source.address.is_web or not container.startswith("mov"):
+        return error
+    return TimeoutError(f"{error}. {_RANGES}")
+
+
 def _of_server(source: Source, address: Address, error: av.FFmpegError) -> Exception:
     for kind, (raised, words) in _ANSWERS.items():
         if isinstance(error, kind):
@@ -109,10 +118,7 @@ def _of_server(source: Source, address: Address, error: av.FFmpegError) -> Excep
         )
     if isinstance(error, EOFError):
         return ConnectionError(f"{source.name}: the connection ended before the first frame")
-    reason = _second_look(address) or (
-        f"{error.strerror}. An MP4 whose index lies at its end needs a server that knows byte "
-        "ranges"
-    )
+    reason = _second_look(address) or f"{error.strerror}. {_RANGES}"
     return ConnectionError(f"{source.name} cannot be read: {reason}")
 
 
