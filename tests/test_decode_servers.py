@@ -12,8 +12,10 @@ import pytest
 import servers
 from servers import rtsp, web
 from test_decode import joined
+from typer.testing import CliRunner
 
 import patchgate
+from patchgate.cli import app
 from patchgate.decode import Problems
 from patchgate.decode.protocols import trusted_certificates
 
@@ -145,9 +147,9 @@ def test_an_index_at_the_end_where_the_server_knows_no_ranges():
     filler = (1 << 21).to_bytes(4, "big") + b"free" + bytes((1 << 21) - 8)  # further than it reads
     with (
         web({"/x": data[:at] + filler + data[at:]}, ranges=False) as server,
-        pytest.raises(ConnectionError, match="needs a server that knows byte ranges"),
+        pytest.raises(TimeoutError, match=r"open_timeout=1 .*a server that knows byte ranges"),
     ):
-        patchgate.open_video(f"{server.base}/x")
+        patchgate.open_video(f"{server.base}/x", open_timeout=1.0)
 
 
 def test_tcp():
@@ -223,14 +225,10 @@ def test_rtsps_that_does_not_verify(monkeypatch):
 
 
 def test_what_is_live_is_not_read_twice_for_a_page(tmp_path):
-    from typer.testing import CliRunner
-
-    from patchgate.cli import app
-
-    for words in (
-        ["inspect", "-o", tmp_path / "p.html"],
-        ["plan", "--policy", "frame_skip", "--frames", "3"],
-    ):
-        done = CliRunner().invoke(app, [words[0], "rtsp://127.0.0.1:9/x", *map(str, words[1:])])
+    page, address = str(tmp_path / "p.html"), "rtsp://127.0.0.1:9/x"
+    few = ["--frames", "3"]
+    for words in (["inspect", address, "-o", page], ["plan", address, *few, "-o", page],
+                  ["plan", address, *few, "--grid", "qwen2.5-vl"]):  # fmt: skip
+        done = CliRunner().invoke(app, words)
         assert done.exit_code == 1
         assert "can be read only once; save it to a file first" in done.stderr
