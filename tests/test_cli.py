@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import patchgate
 from patchgate.cli import app
 from patchgate.cli.options import GateOptions, parsed_size
-from patchgate.cli.report import Stop, Stopped
+from patchgate.cli.signals import Stop, Stopped
 
 TESTS = Path(__file__).parent
 SMALL = ["--size", "42,56"]
@@ -373,14 +373,13 @@ subprocess.check_call([sys.executable, "-c", code])
 
 
 def test_work_that_hangs_is_ended_without_its_help(tmp_path):
-    (tmp_path / "scratch").mkdir()
-    (tmp_path / "scratch" / "part").touch()
     program = f"""
 import pathlib, signal, time
-from patchgate.cli.report import Stop
+from patchgate.cli.signals import Stop
+from patchgate.spill import scratch_beside
 Stop.GRACE = 0.1
-with Stop() as stop:
-    stop.scratch = pathlib.Path({str(tmp_path / "scratch")!r})
+with Stop() as stop, scratch_beside(pathlib.Path({str(tmp_path / "t")!r})) as scratch:
+    (scratch / "part").touch()
     signal.raise_signal(signal.SIGINT)
     signal.raise_signal(signal.SIGINT)
     time.sleep(60)

@@ -1,5 +1,6 @@
 """patchgate: every frame becomes vision tokens; only the patches that changed are paid for."""
 
+from patchgate import _early as _early  # before torch, which takes its time
 from patchgate import _ops as _ops  # loads the native library and registers the ops
 from patchgate import language, policies, reference
 from patchgate._host import build_info

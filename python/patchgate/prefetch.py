@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from patchgate.decode.waiting import ends_with
+
 Item = TypeVar("Item")
 
 _POLL_SECONDS = 0.1  # how soon a producer whose consumer has left notices
@@ -17,8 +19,8 @@ def prefetch(items: Iterator[Item], depth: int = 1) -> Generator[Item, None, Non
     """The same items, made by a thread of their own, at most ``depth`` ahead.
 
     What the producer raises is raised here, after the items before it. When the consumer leaves
-    early, the producer is stopped and closed before this generator ends. Both have one CUDA stream:
-    that which is current at the first item.
+    early, the producer is stopped and closed before this generator ends, even where it waits for a
+    server or a pipe. Both have one CUDA stream: that which is current at the first item.
     """
     made: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(depth)
     left = threading.Event()  # the consumer is gone
@@ -33,7 +35,7 @@ def prefetch(items: Iterator[Item], depth: int = 1) -> Generator[Item, None, Non
 
     def produce() -> None:
         try:
-            with torch.cuda.stream(stream):  # None: leaves all as it is
+            with torch.cuda.stream(stream), ends_with(left):  # None: leaves all as it is
                 for item in items:
                     if not put(True, item):
                         break

@@ -14,6 +14,8 @@ import errno
 import json
 import math
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,6 +43,9 @@ _DTYPES = {
     torch.uint8: "U8",
 }
 _SLICE = 1 << 20  # elements worked on at once
+_LONGEST = 200  # bytes of an output's name that its scratch folder is named after
+_MOST_LINKS = 40  # that are followed, as Linux does
+_scratch: set[str] = set()  # folders of this process that are in use
 
 
 class TokenSpill:
@@ -182,18 +187,48 @@ def scratch_beside(path: Path) -> Iterator[Path]:
 
     A file made there can be moved to `path` in one step, so that nobody ever sees half of it.
     """
+    _refuse_descriptor(path)
     target = Path(os.path.realpath(path))  # a link stays one; what it points to is replaced
     if target.exists() and not target.is_file():
         raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
     try:
-        scratch = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
+        os.lstat(target)  # tells a name that is too long
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _explained(error, path, _NO_FOLDER) from error
+    try:
+        # (A name may have 255 bytes, and this one has nine more.)
+        prefix = f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST])}."
+        scratch = tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent)
     except OSError as error:
         raise _explained(error, path, _NO_FOLDER | _NO_SPACE) from error
     with scratch as folder:
+        _scratch.add(folder)
         try:
             yield Path(folder)
         except OSError as error:
             raise _explained(error, path, _NO_SPACE) from error
+        finally:
+            _scratch.discard(folder)
+
+
+def remove_scratch() -> None:
+    """All that this process has there, at once: for one that cannot end in order."""
+    for folder in tuple(_scratch):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_descriptor(path: Path) -> None:
+    """ValueError for /dev/stdout and the like: moving a file there would replace what the shell
+    has opened."""
+    seen = os.fspath(path)
+    for _ in range(_MOST_LINKS):
+        if re.fullmatch(r"/proc/[^/]+/fd/\d+|/dev/fd/\d+", seen):
+            raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
+        if not os.path.islink(seen):
+            return
+        seen = os.path.join(os.path.dirname(seen), os.readlink(seen))
 
 
 _NO_FOLDER = {

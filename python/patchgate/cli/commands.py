@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from patchgate._host import build_info
-from patchgate.cli.options import GateOptions, ReadOptions, spread
-from patchgate.cli.report import Meter, Stop, bytes_text, kills_interrupt, reported, result, say
+from patchgate.cli.options import GateOptions, OpenOptions, ReadOptions, spread
+from patchgate.cli.report import Meter, bytes_text, reported, result, say
+from patchgate.cli.signals import Stop, Stopped, kills_interrupt
 from patchgate.decode import open_video
-from patchgate.decode.source import Source, open_container
 from patchgate.gate import Gate
 from patchgate.history import counted
 from patchgate.pipeline import StageSeconds, token_chunks
@@ -91,8 +91,10 @@ def _tokenize(
 ) -> dict[str, Any]:
     not_the_video(path, output)
     begin, stages, tubelet = time.perf_counter(), StageSeconds(), gate.settings.temporal_patch
-    with open_video(path, **options) as video, TokenSpill(output, gate, video.colour.matrix) as out:
-        stop.scratch = out.scratch
+    with stop.opening():
+        video = open_video(path, **options)
+    with video, TokenSpill(output, gate, video.colour.matrix) as out:
+        stop.video = video
         with (
             Meter(video, "tokenize", options["start"], options["end"], tubelet) as meter,
             closing(token_chunks(video, gate, stages)) as chunks,
@@ -105,6 +107,8 @@ def _tokenize(
                 if stop.asked_by:
                     break
         if not out.frames:
+            if stop.asked_by:
+                raise Stopped(stop.exit_code)
             raise ValueError(f"{path}: no frame there to be tokenized; nothing was written")
         with stages.time("write"):
             size = out.finish(stop.check)
@@ -143,18 +147,17 @@ def _tokenize_lines(facts: dict[str, Any]) -> dict[str, str]:
 
 
 @app.command()
-def info(video: VideoPath, as_json: Json = False) -> dict[str, Any]:
+@spread
+def info(video: VideoPath, how: OpenOptions, as_json: Json = False) -> dict[str, Any]:
     """Say what a video file holds, how it is decoded, and how this patchgate was built."""
-    with reported() as warned, open_video(video, errors="ignore") as opened:
-        with open_container(Source(video)) as container:
-            streams = [stream.type for stream in container.streams]
-            wrapping, bit_rate = container.format.long_name, container.bit_rate or None
+    options = how.opening()
+    with reported() as warned, open_video(video, errors="ignore", **options) as opened:
         facts = {
             "video": video,
-            "bytes": os.path.getsize(video) if os.path.exists(video) else None,
-            "container": wrapping,
-            "streams": streams,
-            "bits_per_second": bit_rate,
+            "bytes": os.path.getsize(video) if os.path.isfile(video) else None,
+            "container": opened.container,
+            "streams": list(opened.streams),
+            "bits_per_second": opened.bit_rate,
             "codec": opened.codec,
             "decoder": opened.decoder,
             "width": opened.width,

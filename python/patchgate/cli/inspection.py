@@ -13,6 +13,7 @@ import typer
 from patchgate import picture, survey
 from patchgate.cli.report import Meter, bytes_text
 from patchgate.decode import Video, open_video
+from patchgate.decode.source import Source
 from patchgate.gate import Gate
 from patchgate.history import Choice, History, counted, history_of, strip_frames, telling_frames
 from patchgate.pipeline import TokenChunk, spare_threads
@@ -41,6 +42,8 @@ class Job(NamedTuple):
 
 def inspect_video(job: Job) -> dict[str, Any]:
     """Writes what is asked for and gives the facts that --json prints."""
+    if job.output is not None:
+        Source(job.video).need_repeatable("a page or picture of it needs several passes")
     with ExitStack() as stack:
         targets = [path for path in (job.output, job.overlay) if path is not None]
         drafts = {

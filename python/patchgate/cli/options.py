@@ -5,16 +5,18 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Annotated, Any
 
 import torch
 import typer
 
 from patchgate._check import checked_number
+from patchgate.decode.access import DEFAULT_TIMEOUT, Access
 from patchgate.gate import Gate
 
 _GATE, _ENCODER, _VIDEO = "What counts as changed", "The encoder's grid", "Which frames"
+_SOURCE = "Where they come from"
 
 
 def _option(panel: str, help: str, *names: str, **more: Any) -> Any:
@@ -102,7 +104,40 @@ class GateOptions:
 
 
 @dataclass(frozen=True)
-class ReadOptions:
+class OpenOptions:
+    """What the video may be, and how long it may keep us waiting."""
+
+    format: Annotated[
+        str | None,
+        _option(_SOURCE, "FFmpeg's name of the file's format, such as h264 or hls.",
+                metavar="NAME", show_default="found out"),
+    ] = None  # fmt: skip
+    allow_playlists: Annotated[
+        bool,
+        _option(_SOURCE, "Open playlists, too, and the files and addresses that they name.",
+                "--allow-playlists"),
+    ] = False  # fmt: skip
+    open_timeout: Annotated[
+        float,
+        _option(_SOURCE, "Seconds that a server or pipe may take to its first frame; 0: for ever.",
+                min=0),
+    ] = DEFAULT_TIMEOUT  # fmt: skip
+    read_timeout: Annotated[
+        float,
+        _option(_SOURCE, "Seconds that it may say nothing while it is read; 0: for ever.", min=0),
+    ] = DEFAULT_TIMEOUT
+
+    def opening(self) -> dict[str, Any]:
+        """The options of `open_video` that they are."""
+        with as_usage_error():
+            return asdict(
+                Access(self.format, self.allow_playlists, self.open_timeout or None,
+                       self.read_timeout or None)
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ReadOptions(OpenOptions):
     """What is read of the video, and how."""
 
     fps: Annotated[
@@ -138,7 +173,8 @@ class ReadOptions:
                 raise ValueError(f"--end: expected more than --start={self.start}, got {self.end}")
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        own = {field.name for field in fields(self)} - {field.name for field in fields(OpenOptions)}
+        return {**{name: getattr(self, name) for name in own}, **self.opening()}
 
 
 def parsed_size(text: str) -> tuple[int, int]:

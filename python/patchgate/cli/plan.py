@@ -1,6 +1,7 @@
 """`patchgate plan`: what a policy would look at, under a budget; printed and drawn."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,10 @@ import torch
 import typer
 
 from patchgate.cli.commands import Json, VideoPath, app, not_the_video
-from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spread
+from patchgate.cli.options import GateOptions, OpenOptions, ReadOptions, as_usage_error, spread
 from patchgate.cli.report import bytes_text, reported, result
 from patchgate.decode import open_video
+from patchgate.decode.source import Source
 from patchgate.gate import Gate
 from patchgate.policies import (
     POLICIES,
@@ -99,9 +101,11 @@ def plan(
         raise typer.BadParameter(f"--output: expected a name that ends in .html; got {output}")
     with reported() as warned:
         not_the_video(video, output)
-        with as_usage_error():
-            budget = Budget(frames, tokens, _grid(grid, rounding, video, wanted))
         decode = bool(_PIXELS & set(named.needs)) and not (named.or_scores and scores is not None)
+        if decode or grid != "own" or output is not None:
+            Source(video).need_repeatable("this plan reads its video several times")
+        with as_usage_error():
+            budget = Budget(frames, tokens, _grid(grid, rounding, video, wanted, options))
         seen = _frames(video, wanted, options, decode, scores, features)
         chosen = named.run(seen, budget, **({"strict": True} if strict else {}))
         facts = _facts(video, policy, budget, seen, chosen)
@@ -128,15 +132,20 @@ def _check_given(policy: str, named: Named, files: dict[str, Path | None]) -> No
             raise typer.BadParameter(f"--policy: {policy} needs {_FILES[name]}")
 
 
-def _grid(name: str, rounding: str, video: str, gate: Gate) -> Grid:
+def _grid(name: str, rounding: str, video: str, gate: Gate, options: dict[str, Any]) -> Grid:
     if name == "own":
         assert gate.size is not None
         h, w = (side // gate.settings.cell for side in gate.size)
         return Cells(h, w, gate.settings.temporal_patch)
     if name not in _GRIDS:
         raise ValueError(f"--grid: expected own or one of {', '.join(_GRIDS)}; got {name!r}")
-    with open_video(video, errors="ignore") as opened:
+    with open_video(video, errors="ignore", **_opening(options)) as opened:
         return _GRIDS[name](opened.height, opened.width, rounding)  # type: ignore[arg-type]
+
+
+def _opening(options: dict[str, Any]) -> dict[str, Any]:
+    """Those that say what the video may be, and how long it may take."""
+    return {field.name: options[field.name] for field in fields(OpenOptions)}
 
 
 def _frames(
@@ -151,7 +160,7 @@ def _frames(
     if decode:
         _, frames = tokenize_with_statistics(video, gate=gate, **options)
     else:
-        frames = container_frames(video)
+        frames = container_frames(video, **_opening(options))
         begin = frames.pts[0] if options["start"] is None else options["start"]
         end = torch.inf if options["end"] is None else options["end"]
         frames = frames.at(((frames.pts >= begin) & (frames.pts < end)).nonzero().flatten())

@@ -8,34 +8,31 @@ import contextlib
 import json
 import os
 import re
-import shutil
-import signal
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from patchgate import _early
+from patchgate.cli.signals import INTERRUPTED, NOTHING, Stopped
+from patchgate.cli.signals import kills_interrupt as kills_interrupt
 from patchgate.decode import DecodeWarning, Video
 from patchgate.gate import CHANGED
 from patchgate.history import counted
 from patchgate.pipeline import TokenChunk
 
+_NO_THREAD = re.compile("can't start new thread")
 # Torch tells it in a RuntimeError; through the stable ABI only the failed call's name is left.
 _NO_MEMORY = re.compile("allocate memory|new_empty")
 
-INTERRUPTED = 130  # as a shell reports SIGINT
 _NO_READER = 141  # as a shell reports SIGPIPE, which ends other tools
-
-_NOTHING = "nothing was written"
 
 
 def say(kind: str, what: object) -> None:
@@ -48,6 +45,7 @@ def say(kind: str, what: object) -> None:
 @contextmanager
 def reported() -> Iterator[list[str]]:
     """Shows warnings as lines, which it also collects, and errors as a line and an exit code."""
+    _early.over()
     told: list[str] = []
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -60,115 +58,31 @@ def reported() -> Iterator[list[str]]:
         try:
             yield told
         except KeyboardInterrupt as error:
-            say("interrupted", _NOTHING)
+            say("interrupted", NOTHING)
             code = error.exit_code if isinstance(error, Stopped) else INTERRUPTED
             raise typer.Exit(code) from None
         except (OSError, ValueError) as error:
-            say("error", error)
+            say("error", as_options(str(error)))
             raise typer.Exit(1) from error
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _NO_MEMORY.search(str(error)):
+            if isinstance(error, RuntimeError) and _NO_THREAD.search(str(error)):
+                say("error", "no more threads can be started here: a limit of this system or "
+                    "container is reached (ulimit -u); try --threads 1")  # fmt: skip
+            elif isinstance(error, RuntimeError) and not _NO_MEMORY.search(str(error)):
                 raise
-            say("error", "not enough memory; try a smaller --chunk or --size")
+            else:
+                say("error", "not enough memory; try a smaller --chunk or --size")
             raise typer.Exit(1) from error
 
 
-class Stopped(KeyboardInterrupt):
-    """Somebody asked for an end at once."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
-
-
-@contextmanager
-def kills_interrupt() -> Iterator[None]:
-    """A polite kill ends a command as Ctrl-C does: what it has begun is cleared away."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise Stopped(128 + number)
-
-    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class Stop:
-    """Ctrl-C (or a polite kill) asks for an end after the chunk at hand; again, for one at once.
-
-    The handler only takes notes, since Python drops what it would raise in a finaliser: `check`
-    raises, where that is safe. Should the work not come by there within `GRACE` seconds, a thread
-    of our own removes `scratch` and ends the process. Put it around all that the command says:
-    who has asked once is not heard any more after it.
-    """
-
-    GRACE = 2.0  # seconds
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __init__(self) -> None:
-        self.asked_by: int | None = None  # the signal's number
-        self.now = False  # it was asked for twice
-        self.scratch: Path | None = None  # what must not be left behind
-        self._settled = False  # the file stands, or it is over: asking changes nothing any more
-        self._wake, self._over = threading.Event(), threading.Event()
-
-    def __enter__(self) -> Self:
-        handlers = {number: signal.getsignal(number) for number in self._SIGNALS}
-        self._before = {number: h for number, h in handlers.items() if h != signal.SIG_IGN}  # nohup
-        for number in self._before:
-            signal.signal(number, self._ask)
-        threading.Thread(target=self._watch, name="patchgate-stop", daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.settle()
-        self._over.set()
-        self._wake.set()
-        for number, handler in self._before.items():
-            signal.signal(number, handler if self.asked_by is None else signal.SIG_IGN)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._settled:
-            return
-        if self.asked_by is None:
-            self.asked_by = number
-        elif not self.now:
-            self.now = True
-            self._wake.set()
-
-    def check(self) -> None:
-        """Raises where an end at once was asked for."""
-        if self.now:
-            raise Stopped(self.exit_code)
-
-    def settle(self) -> None:
-        """From here on the outcome stands."""
-        self._settled = True
-
-    def _watch(self) -> None:
-        self._wake.wait()
-        if self._over.wait(self.GRACE) or self._settled:
-            return
-        if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
-        cursor = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""  # which the progress bar hides
-        with contextlib.suppress(OSError):
-            os.write(2, f"{cursor}patchgate: interrupted: {_NOTHING}\n".encode())
-        os._exit(self.exit_code)
-
-    @property
-    def exit_code(self) -> int:
-        """0 where nobody asked, else the shell's code for the signal."""
-        return 0 if self.asked_by is None else 128 + self.asked_by
+def as_options(message: str) -> str:
+    """A message that names options of `open_video`, in words of the command line."""
+    for name in ("open_timeout", "read_timeout"):
+        flag = "--" + name.replace("_", "-")
+        message = re.sub(rf"\b{name}=(?=\d)", f"{flag} ", message).replace(f"{name}=", flag)
+    message = message.replace("or None to wait for ever", "or 0 to wait for ever")
+    message = message.replace("allow_playlists=True", "--allow-playlists")
+    return re.sub(r'\bformat="(\w+)"', r"--format \1", message)
 
 
 class Meter:

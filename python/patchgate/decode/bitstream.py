@@ -147,4 +147,6 @@ def first_picture(decoder_name: str, data: bytes) -> Frame | None:
         frames = [*decoder.decode(Packet(data)), *decoder.decode(None)]  # type: ignore[attr-defined]
     except av.FFmpegError:
         return None
+    finally:
+        decoder.flush_buffers()  # its threads come to rest, as in PyAVReader.close
     return frames[0] if frames else None

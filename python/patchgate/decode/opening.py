@@ -8,6 +8,7 @@ from typing import get_args
 
 import torch
 
+from .access import DEFAULT_TIMEOUT, Access
 from .decoder_pool import decoder_pool
 from .nvdec import backend as nvdec_backend
 from .pyav import Errors
@@ -18,7 +19,9 @@ from .video import Video
 def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
                start: float | None = None, end: float | None = None, fps: float | None = None,
                chunk: int = 16, threads: int | None = None, errors: Errors = "warn",
-               fallback: bool = True) -> Video:  # fmt: skip
+               fallback: bool = True, format: str | None = None, allow_playlists: bool = False,
+               open_timeout: float | None = DEFAULT_TIMEOUT,
+               read_timeout: float | None = DEFAULT_TIMEOUT) -> Video:  # fmt: skip
     """Open a video for decoding to native YUV planes.
 
     source: path, URL, bytes, or a binary file object (read from its first byte; the caller keeps
@@ -55,7 +58,7 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
             raise ValueError(f"{name} must be a whole number of at least 1, got {count!r}")
     if errors not in get_args(Errors):
         raise ValueError(f"errors must be one of {get_args(Errors)}, got {errors!r}")
-    opened = Source(source)
+    opened = Source(source, Access(format, allow_playlists, open_timeout, read_timeout))
     nvdec = None if where.type == "cpu" else decoder_pool(nvdec_backend(where))
     return Video(opened, start=start, end=end, fps=fps, chunk=chunk, threads=threads,
                  errors=errors, device=where if nvdec is None else nvdec.backend.device,

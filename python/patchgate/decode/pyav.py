@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,9 +13,13 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from .demuxer import Demuxer, hold_on
 from .frames import DecodeError, Problems
-from .source import Source, open_container, video_stream
+from .memory import check_memory
+from .refusals import explained_timeout, has_late_index, late_index
+from .source import Source, video_stream
 from .timeline import Clock
+from .waiting import Halt, Stopped
 
 Frame = av.VideoFrame
 Packets = Iterator["Packet[VideoStream]"]
@@ -31,24 +36,30 @@ class PyAVReader:
     video or not one frame that decodes.
     """
 
-    def __init__(self, source: Source, *, threads: int, errors: Errors) -> None:
+    def __init__(
+        self, source: Source, halt: Halt | None = None, *, threads: int, errors: Errors
+    ) -> None:
         self.source, self._threads, self._errors = source, threads, errors
+        self.halt = halt or Halt()  # raised: the file ends here
         self.problems = Problems()
+        self._process = os.getpid()
         self._open()
         try:
             self.clock = _clock(self.stream)
             self.first = self._probe()
+            self._demuxer.is_open()
         except BaseException:
             self.close()
             raise
 
     def _open(self) -> None:
         self._forget()
-        self.container = open_container(self.source)
+        self._demuxer = Demuxer(self.source, self.halt)
+        self.container = self._demuxer.container
         try:
             self.stream = video_stream(self.container, self.source.name)
         except BaseException:
-            self.container.close()
+            self._demuxer.close()
             raise
         self.stream.codec_context.thread_count = self._threads
         self.stream.thread_type = "AUTO"  # frame threads where the codec has them, else slices
@@ -61,10 +72,17 @@ class PyAVReader:
 
     def close(self) -> None:
         """Free the decoder and its threads. Again is fine; the user's file object stays open."""
-        self.container.close()
-        if hasattr(self, "stream"):
-            del self.stream
         self._decoded: Iterator[Frame] = iter(())
+        if hasattr(self, "stream"):
+            context = self.stream.codec_context
+            if self._process != os.getpid():
+                hold_on(self.stream, context)
+            elif context is not None:
+                # PyAV frees a decoder without letting go of Python's lock, for which the decoder's
+                # threads may be waiting to write a log: here they come to rest, and it is let go.
+                context.flush_buffers()
+            del self.stream
+        self._demuxer.close()
 
     def __del__(self) -> None:
         if hasattr(self, "container"):
@@ -75,9 +93,16 @@ class PyAVReader:
         self._probed: list[Packet[VideoStream]] = []
         self._probing = True
         self._decoded = self._decode_all(self._remembered(self._packets()))
-        first = next(self._decoded, None)
+        try:
+            first = next(self._decoded, None)
+        except TimeoutError as error:
+            raise explained_timeout(error, self.source, self.container.format.name) from error
         self._probing = False
         if first is None:
+            if self.halt.asked:
+                raise Stopped(f"{self.source.name}: opening was stopped")
+            if not self.source.seekable and has_late_index(self.source.head()):
+                raise ValueError(late_index(self.source.name))
             bad = self.problems.corrupt_packets
             why = f"{bad} damaged packet(s), no other" if bad else "its video stream is empty"
             raise ValueError(
@@ -153,14 +178,16 @@ class PyAVReader:
         self._forget()
         self._decoded = iter(())
         try:
-            self.container.seek(int(seconds / self.clock.tick), stream=self.stream)
-        except av.FFmpegError:
+            self._demuxer.seek(int(seconds / self.clock.tick), self.stream)
+        except av.FFmpegError as error:
+            check_memory(error, self.source.name)
             return None
         return self._packets()
 
     def _reopen(self) -> None:
-        self.container.close()
+        self._demuxer.close()
         self._open()
+        self._demuxer.is_open()
 
     def _seconds(self, pts: int | None) -> float:
         return float("inf") if pts is None else self.clock.seconds(pts)
@@ -170,10 +197,15 @@ class PyAVReader:
         failures = 0
         while failures < _DEMUX_FAILURES:
             try:
-                for packet in self.container.demux(self.stream):
+                for packet in self._demuxer.packets(self.stream):
+                    if self.halt.asked:
+                        return
                     if packet.size:  # the demuxer's own flush packets, and frames dropped in AVI
                         failures = 0
                         yield packet
+                return
+            except Stopped:
+                self.halt.asked = True
                 return
             except IndexError:  # PyAV, at the end of a damaged TS that announced one more stream
                 return
@@ -209,7 +241,9 @@ class PyAVReader:
             self._count += 1
 
     def damaged(self, error: av.FFmpegError, *, known: bool = False) -> None:
-        """Counts a packet that nothing can be made of. DecodeError where that is asked for."""
+        """Counts a packet that nothing can be made of. DecodeError where that is asked for;
+        MemoryError where it is not the packet's fault."""
+        check_memory(error, self.source.name)
         self.problems.corrupt_packets += not known
         if self._errors == "raise":
             raise DecodeError(
@@ -218,6 +252,8 @@ class PyAVReader:
 
     def judge_end(self) -> None:
         """At the end of the file: was that the end its header, or its packet grid, promised?"""
+        if self.halt.asked:
+            return
         promised = self.promised_end()
         if promised is not None and self._shown is not None:
             begin, end = self._shown
@@ -244,6 +280,12 @@ class PyAVReader:
         if self.container.duration and len(self.container.streams) == 1:
             return begin + self.container.duration / _MICROSECONDS
         return None
+
+    def wrapping(self) -> tuple[str, tuple[str, ...], int | None]:
+        """The format's title, the kinds of all streams, and their bits a second or None."""
+        container = self.container
+        kinds = tuple(stream.type for stream in container.streams)
+        return container.format.long_name, kinds, container.bit_rate or None
 
     def codec(self) -> str:
         """FFmpeg's name of the codec, not of its decoder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
@@ -20,20 +21,32 @@ class Run(Generic[Item]):
         self, items: Generator[Item, None, None], check: Callable[[], None] = lambda: None
     ) -> None:
         self._items, self._lock, self._ended = items, threading.RLock(), False
-        self._check = check
+        self._check, self._process = check, os.getpid()
 
     def __iter__(self) -> Run[Item]:
         return self
 
     def __next__(self) -> Item:
         self._check()
+        if self._process != os.getpid():
+            raise RuntimeError(
+                "this iteration began before the process was forked; begin another in the child"
+            )
         with self._lock:
             if self._ended:
                 raise StopIteration
             return next(self._items)
 
-    def close(self) -> None:
-        """Waits for the item that is being made: its decoder cannot be freed before."""
+    def close(self, wait: float = -1) -> None:
+        """Waits for the item that is being made: its decoder cannot be freed before.
+
+        wait: for so many seconds at most (-1: for ever), and then leaves it as it is.
+        """
+        if self._process != os.getpid():
+            return  # the lock may be held by a thread that is not here
         self._ended = True
-        with self._lock:
-            self._items.close()
+        if self._lock.acquire(timeout=wait):
+            try:
+                self._items.close()
+            finally:
+                self._lock.release()

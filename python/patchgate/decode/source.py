@@ -1,139 +1,109 @@
-"""Where a video's bytes come from, and opening them with errors a user can act on."""
+"""Where a video's bytes come from, and which of its streams is the video."""
 
 from __future__ import annotations
 
-import io
 import os
-from typing import IO, Any
+from typing import IO
 
-import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
+
+from .access import Access
+from .origins import Descriptor, FileObject, Handle, Local, Memory, Origin, Remote
+from .protocols import Address, Place, place_of
 
 VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 
 
 class Source:
-    """A path, URL, bytes, or binary file object, which can be opened again where it can seek."""
+    """A path, URL, bytes, or binary file object, which can be opened again where it can seek.
 
-    def __init__(self, what: VideoSource) -> None:
-        self._what: Any = what
+    Raises:
+        FileNotFoundError, ValueError: nothing is there, or nothing that is opened.
+        TypeError: it is something else.
+    """
+
+    def __init__(self, what: VideoSource, access: Access | None = None) -> None:
+        self.access = access or Access()
         self._opened = False
+        self._origin: Origin
         if isinstance(what, (bytes, bytearray, memoryview)):
-            self._what = bytes(what)
-            self.name = f"<{len(self._what)} bytes>"
+            self._origin = Memory(bytes(what))
+            self.name = f"<{len(bytes(what))} bytes>"
         elif isinstance(what, (str, os.PathLike)):
-            self._what = self.name = os.fsdecode(what)
-            _check_path(self.name)
+            self.name = os.fsdecode(what)
+            self._origin = self._named(
+                place_of(what) if isinstance(what, str) else Place(path=self.name)
+            )
         elif hasattr(what, "read"):
+            self._origin = FileObject(what)
             self.name = str(getattr(what, "name", None) or f"<{type(what).__name__}>")
         else:
             raise TypeError(
                 f"open_video takes a path, bytes or a binary file object, got {type(what).__name__}"
             )
 
+    def _named(self, place: Place) -> Origin:
+        if place.address is not None:
+            return Remote(place.address, self.name)
+        if place.descriptor is not None:
+            return Descriptor(place.descriptor, self.name)
+        assert place.path is not None
+        _check_path(place.path, self.name)
+        return Local(place.path, self.name)
+
     @property
     def is_file_object(self) -> bool:
         """True where all readers share one position: only one of them can read."""
-        return not isinstance(self._what, (str, bytes))
+        return isinstance(self._origin, FileObject)
+
+    @property
+    def address(self) -> Address | None:
+        """What it connects to; None where that is nothing."""
+        return self._origin.address if isinstance(self._origin, Remote) else None
 
     @property
     def seekable(self) -> bool:
-        """False for pipes and sockets: read once, from the beginning."""
-        if not self.is_file_object:
-            return True
-        can = getattr(self._what, "seekable", None)
-        return hasattr(self._what, "seek") and hasattr(self._what, "tell") and (not can or can())
+        """False for pipes, sockets and live addresses: read from the beginning, and once."""
+        return self._origin.seekable
 
-    def handle(self) -> Any:
-        """What `av.open` takes, standing at the first byte. RuntimeError the second time round,
-        where the source cannot seek."""
-        if isinstance(self._what, bytes):
-            return io.BytesIO(self._what)
-        if self.is_file_object and self.seekable:
-            self._what.seek(0)
-        elif self.is_file_object and self._opened:
+    def need_repeatable(self, why: str) -> None:
+        """ValueError where it cannot be read twice alike; `why` says what needs that."""
+        if not self.seekable:
+            raise ValueError(f"{self.name}: {why}, and this can be read only once; save it to a "
+                             "file first")  # fmt: skip
+
+    def handle(self) -> Handle:
+        """A new opening, at the first byte. RuntimeError the second time round, where it can be
+        read only once; OSError, ValueError where it cannot be opened."""
+        if self._opened and self._origin.once:
             raise RuntimeError(
                 f"{self.name} cannot seek, so it can be read only once; open a path "
                 "or bytes to iterate again"
             )
+        handle = self._origin.open(self.access)
         self._opened = True
-        return self._what
+        return handle
 
     def size(self) -> int | None:
         """In bytes, or None where unknown. Leaves a file object at its end."""
-        if isinstance(self._what, bytes):
-            return len(self._what)
-        if not self.is_file_object:
-            return os.path.getsize(self._what) if os.path.exists(self._what) else None
-        return self._what.seek(0, os.SEEK_END) if self.seekable else None
+        return self._origin.size()
 
     def head(self) -> bytes:
         """The first bytes, or none where they cannot be had again."""
-        if self.is_file_object and not self.seekable:
-            return b""
-        handle = self.handle()
-        if not isinstance(handle, str):
-            return bytes(handle.read(16))
-        if not os.path.isfile(handle):
-            return b""
-        with open(handle, "rb") as file:
-            return file.read(16)
+        return self._origin.head()
 
 
-def _check_path(path: str) -> None:
-    if "://" in path or os.path.isfile(path):
-        return
+def _check_path(path: str, name: str) -> None:
     if os.path.isdir(path):
-        raise ValueError(f"{path} is a directory; give the path of one video file in it")
+        raise ValueError(f"{name} is a directory; give the path of one video file in it")
     if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such file (looked from {os.getcwd()}); check the path")
-
-
-def open_container(source: Source) -> InputContainer:
-    """The demuxer of `source`. ValueError or OSError, naming the source, where there is none."""
-    try:
-        # GENPTS (PyAV's default) fills missing time stamps; odd bytes in titles must not stop us.
-        container: InputContainer = av.open(source.handle(), mode="r", metadata_errors="replace")
-        return container
-    except PermissionError as error:
-        raise PermissionError(f"{source.name}: no permission to read it") from error
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{source.name}: no such file or address") from error
-    except TypeError as error:
-        raise TypeError(
-            f"{source.name}: its read() does not give bytes; open it in binary mode, "
-            'open(path, "rb")'
-        ) from error
-    except av.FFmpegError as error:
-        raise ValueError(_why_not(source, error)) from error
-
-
-def _why_not(source: Source, error: av.FFmpegError) -> str:
-    if source.size() == 0:
-        return f"{source.name} is empty (0 bytes); it was not written or not fetched to its end"
-    if isinstance(error, EOFError):
-        return (
-            f"{source.name} ends before its first frame: it holds no frame at all; record or "
-            "fetch it again"
-        )
-    if source.head()[4:8] == b"ftyp":
-        return (
-            f"{source.name} is an MP4 that cannot be opened: its index ('moov') is missing or "
-            "damaged, as when a recording or download was cut off. Nothing can be decoded "
-            "without it; fetch the file again, or repair it with a tool such as untrunc"
-        )
-    return (
-        f"{source.name} is not a video that FFmpeg can read ({error.strerror}); check that it "
-        "is a video file and whole"
-    )
+        raise FileNotFoundError(f"{name}: no such file (looked from {os.getcwd()}); check the path")
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
     """The main video stream. ValueError where there is none that moves or none we can decode."""
     kinds = sorted({stream.type for stream in container.streams})
-    if container.format.name == "tty":  # FFmpeg draws any text file as a film of a terminal
-        raise ValueError(f"{name} is a text file, not a video")
     pictures = [s for s in container.streams.video if not _is_cover(s)]
     if not pictures:
         cover = " and a cover picture" if container.streams.video else ""

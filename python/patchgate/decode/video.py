@@ -8,13 +8,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import torch
 
 from .capabilities import why_not
+from .changes import told_change
 from .decoder_pool import DecoderPool
 from .frames import Colour, DecodeError, DecodeWarning, FrameBatch, Problems
+from .openings import Openings, close_at_exit
 from .planes import Frame, Look, Packer, colour_of, look_of, native, orientation_of
 from .pool import Pool
 from .pyav import Errors, PyAVReader
@@ -42,6 +44,8 @@ class Video:
         duration x rate, or None: an estimate.
     rotation: degrees counter-clockwise that the stored picture is turned, (-180, 180].
     colour: Colour of the first frame.
+    container: FFmpeg's title of the file's format. streams: the kinds of its streams, in their
+        order. bit_rate: of all of them, in bits a second, or None.
     problems: Problems of the latest iteration (of the opening, before the first).
     """
 
@@ -54,19 +58,21 @@ class Video:
         self._nvdec = nvdec
         self._closed = False
         self._runs: weakref.WeakSet[Run[Any]] = weakref.WeakSet()
-        self._pending: PyAVReader | None = self._reader()
+        self._openings = Openings(
+            source, partial(PyAVReader, source, threads=threads, errors=errors)
+        )
+        reader = self._openings.first()
         try:
-            self._describe(self._pending)
-            self._choose(self._pending, fallback)
+            self._describe(reader)
+            self._choose(reader, fallback)
         except BaseException:
             self.close()
             raise
-
-    def _reader(self) -> PyAVReader:
-        return PyAVReader(self._source, threads=self.threads, errors=self._errors)
+        close_at_exit(self)
 
     def _describe(self, reader: PyAVReader) -> None:
         first = native(reader.first)
+        self.container, self.streams, self.bit_rate = reader.wrapping()
         self.problems: Problems = reader.problems
         self.codec: str = reader.codec()
         self.colour: Colour = colour_of(first)
@@ -123,6 +129,8 @@ class Video:
     def _run(self, made_of: Callable[[PyAVReader], Iterable[Item]]) -> Run[Item]:
         if self._closed:
             raise ValueError(f"{self._source.name} is closed; open it again with open_video")
+        if self._openings.follow_fork():
+            self._runs = weakref.WeakSet()
         check = (lambda: None) if self._nvdec is None else self._nvdec.backend.check_process
         check()
         if self._source.is_file_object:
@@ -135,7 +143,7 @@ class Video:
     def _items(
         self, made_of: Callable[[PyAVReader], Iterable[Item]]
     ) -> Generator[Item, None, None]:
-        reader, self._pending = self._pending or self._reader(), None
+        reader = self._openings.take()
         try:
             self.problems = reader.problems
             given = False
@@ -144,7 +152,7 @@ class Video:
                 yield item
             self._report(reader, given)
         finally:
-            reader.close()
+            self._openings.done(reader)
 
     def _selected(self, frames: Iterator[Timed[P]], clock: Clock) -> Iterator[Timed[P]]:
         frames = clipped(frames, clock, start=self._start, end=self._end)
@@ -209,12 +217,7 @@ class Video:
         if was[2:] != now[2:]:
             problems.format_changes.append((seconds, now.pixels))
         if not told:
-            self._warn(
-                f"the picture changes at {seconds:.3f} s from {_look(was)} to {_look(now)}"
-                f"{_recoloured(was, now)}; "
-                "a new batch begins there, and at every further change",
-                depth=6,
-            )
+            self._warn(told_change(was, now, seconds), depth=6)
 
     def _report(self, reader: PyAVReader, given: bool) -> None:
         """Once, at the end of an iteration: what was wrong, in one warning."""
@@ -235,14 +238,38 @@ class Video:
         if self._errors != "ignore":
             warnings.warn(f"{self._source.name}: {what}", DecodeWarning, stacklevel=depth)
 
+    def stop(self) -> None:
+        """End what is being read as if the video ended there: also a read that waits for a server
+        or a pipe, within a fraction of a second. The frames that came are still given; an iteration
+        that has not begun gives one frame. The one after that begins afresh.
+
+        Any thread may call it, and signal handlers.
+        """
+        self._openings.stop()
+
     def close(self) -> None:
         """End every iteration and free the decoders. The user's file object stays open."""
+        self.close_within(-1)
+
+    def close_within(self, seconds: float) -> None:
+        """The same, but what is busy for longer (-1: for ever) is left as it is."""
         self._closed = True
+        self.stop()
         for run in list(self._runs):
-            run.close()
-        if self._pending is not None:
-            self._pending.close()
-            self._pending = None
+            run.close(seconds)
+        self._openings.close()
+
+    def __del__(self) -> None:
+        """What was opened and not read is in a circle with itself, and would wait for the collector
+        or for Python's end, when decoders can no longer be freed."""
+        if hasattr(self, "_openings"):
+            self._openings.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self._source.name}: an open Video cannot be pickled; send the path (or the bytes) "
+            "and call open_video in the process that reads it, such as in a Dataset's __getitem__"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -267,14 +294,3 @@ def _as_native(frame: Frame) -> tuple[Frame, Look]:
 
 def _as_lent(shown: Shown) -> tuple[Shown, Look]:
     return shown, shown.coded.look
-
-
-def _recoloured(was: Look, now: Look) -> str:
-    if (was.space, was.range) == (now.space, now.range):
-        return ""
-    return ", with other colours: RGB made of its tokens takes the first matrix for all"
-
-
-def _look(look: Look) -> str:
-    turned = f" turned by {look.rotation}" if look.rotation else ""
-    return f"{look.width}x{look.height} {look.pixels}{turned}"

@@ -1,34 +1,40 @@
 """What a container tells of its frames without decoding one: times and key frames."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from patchgate.decode.source import Source, VideoSource, open_container, video_stream
+from patchgate.decode.access import Access
+from patchgate.decode.demuxer import Demuxer
+from patchgate.decode.source import Source, VideoSource, video_stream
 from patchgate.decode.timeline import Clock
 from patchgate.policies.frames import Frames
 
 
-def container_frames(video: VideoSource) -> Frames:
+def container_frames(video: VideoSource, **access: Any) -> Frames:
     """Every frame's number, time and whether the stream can be entered there: by demuxing alone.
 
     Args:
         video: what ``open_video`` takes and can be opened again: a path, bytes, a file object that
-            can seek.
+            can seek. A pipe can be read for this, and then no more.
+        access: ``format``, ``allow_playlists``, ``open_timeout`` and ``read_timeout``, as
+            ``open_video`` takes them.
 
     Returns:
         Frames whose ``pts`` are bit for bit those of decoding.
 
     Raises:
-        FileNotFoundError, PermissionError, ValueError: as ``open_video``; a stream without time
-            stamps, or with one twice.
+        OSError, ValueError: as ``open_video``; a stream without time stamps, or with one twice.
     """
-    source = Source(video)
-    with open_container(source) as container:
-        stream = video_stream(container, source.name)
+    source = Source(video, Access(**access))
+    with Demuxer(source) as demuxer:
+        stream = video_stream(demuxer.container, source.name)
+        demuxer.is_open()
         tick = stream.time_base
         ticks: list[int] = []
         keys: list[bool] = []
-        for packet in container.demux(stream):
+        for packet in demuxer.packets(stream):
             if not packet.size or packet.is_discard:
                 continue
             if packet.pts is None or tick is None:

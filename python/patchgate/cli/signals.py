@@ -1,0 +1,129 @@
+"""Ctrl-C, and polite kills: a command ends soon, and leaves nothing half done."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Self
+
+from patchgate.decode import Video
+from patchgate.spill import remove_scratch
+
+INTERRUPTED = 130  # as a shell reports SIGINT
+NOTHING = "nothing was written"
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody asked for an end at once."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+class Stop:
+    """Ctrl-C (or a polite kill) asks for an end after the chunk at hand; again, for one at once.
+
+    The handler only takes notes, since Python drops what it would raise in a finaliser: `check`
+    raises, where that is safe. Should the work not come by there within `GRACE` seconds, a thread
+    of our own removes what is half done and ends the process. Put it around all that the command
+    says: who has asked once is not heard any more after it.
+
+    Args:
+        at_once: the first asks for an end at once already, and the handler raises `Stopped`; the
+            thread sees to it that clearing up takes no longer than `GRACE` seconds.
+
+    Attributes:
+        video: what is read, when it is open: it ends where it is when somebody asks, so that
+            nobody waits for a server that says nothing.
+    """
+
+    GRACE = 2.0  # seconds
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.asked_by: int | None = None  # the signal's number
+        self.now = False  # an end at once was asked for
+        self.video: Video | None = None
+        self._raises = self._at_once = at_once
+        self._settled = False  # the file stands, or it is over: asking changes nothing any more
+        self._wake, self._over = threading.Event(), threading.Event()
+
+    def __enter__(self) -> Self:
+        handlers = {number: signal.getsignal(number) for number in self._SIGNALS}
+        self._before = {number: h for number, h in handlers.items() if h != signal.SIG_IGN}  # nohup
+        for number in self._before:
+            signal.signal(number, self._ask)
+        threading.Thread(target=self._watch, name="patchgate-stop", daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.settle()
+        self._over.set()
+        self._wake.set()
+        for number, handler in self._before.items():
+            signal.signal(number, handler if self.asked_by is None else signal.SIG_IGN)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._settled or self.now:
+            return
+        first = self.asked_by is None
+        if first:
+            self.asked_by = number
+            if self.video is not None:
+                self.video.stop()
+        if self._at_once or not first:
+            self.now = True
+            self._wake.set()
+        if self._raises and first:
+            raise Stopped(128 + number)
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """In here nothing is begun yet: the first that asks raises `Stopped`."""
+        self._raises = True
+        try:
+            if self.asked_by is not None:
+                raise Stopped(self.exit_code)
+            yield
+        finally:
+            self._raises = self._at_once
+
+    def check(self) -> None:
+        """Raises where an end at once was asked for."""
+        if self.now:
+            raise Stopped(self.exit_code)
+
+    def settle(self) -> None:
+        """From here on the outcome stands."""
+        self._settled = True
+
+    def _watch(self) -> None:
+        self._wake.wait()
+        if self._over.wait(self.GRACE) or self._settled:
+            return
+        remove_scratch()
+        cursor = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""  # which the progress bar hides
+        with contextlib.suppress(OSError):
+            os.write(2, f"{cursor}patchgate: interrupted: {NOTHING}\n".encode())
+        os._exit(self.exit_code)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nobody asked, else the shell's code for the signal."""
+        return 0 if self.asked_by is None else 128 + self.asked_by
+
+
+@contextmanager
+def kills_interrupt() -> Iterator[None]:
+    """A polite kill ends a command as Ctrl-C does: what it has begun is cleared away."""
+    with Stop(at_once=True):
+        yield

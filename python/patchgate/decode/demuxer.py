@@ -1,0 +1,129 @@
+"""A source's container, opened: its packets, and calls that can be left where they may wait."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from .origins import Handle
+from .refusals import refusal
+from .source import Source
+from .waiting import Direct, Halt, Stopped, Waiting
+
+Answer = TypeVar("Answer")
+
+
+class Demuxer:
+    """Opens a source. Until `is_open` is called, `open_timeout` counts; from then on, for each
+    call, `read_timeout`. A `halt` that is raised ends what waits, with `Stopped`.
+
+    Attributes:
+        container: PyAV's. What it tells at once may be asked of it directly.
+
+    Raises:
+        ValueError, OSError: naming the source, where it is no container that can be read.
+        TimeoutError: an option of `Access` is over.
+    """
+
+    def __init__(self, source: Source, halt: Halt | None = None) -> None:
+        self.source, self._process, self._closed = source, os.getpid(), False
+        self._handle = handle = source.handle()
+        self._calls: Direct | Waiting = Direct()
+        try:
+            if handle.waits:
+                reader = handle.reader
+                wake = (lambda: None) if reader is None else reader.leave
+                self._calls = Waiting(source.name, wake, halt or Halt())
+            self._calls.limit(source.access.open_timeout, "open_timeout", together=True)
+            self.container: InputContainer = self._call(lambda: _opened(handle, source))
+        except BaseException:
+            self._calls.end(lambda: _let_go(handle))
+            raise
+
+    def is_open(self) -> None:
+        """The first frame is there: from here on `read_timeout` counts."""
+        self._calls.limit(self.source.access.read_timeout, "read_timeout")
+
+    def packets(self, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+        """The stream's packets from here on. FFmpeg's errors end it; it may be called again."""
+        packets = self.container.demux(stream)
+        if isinstance(self._calls, Direct):
+            return packets
+        return iter(lambda: self._call(lambda: next(packets, None)), None)
+
+    def seek(self, ticks: int, stream: VideoStream) -> None:
+        """av.FFmpegError where the container cannot."""
+        self._call(lambda: self.container.seek(ticks, stream=stream))
+
+    def close(self) -> None:
+        """Again is fine. Closes at once, but for a call that was left: then when that is over."""
+        if self._closed:
+            return
+        self._closed = True
+        container, handle = self.container, self._handle
+        if self._process == os.getpid():
+            self._calls.end(lambda: _close(container, handle))
+        else:
+            hold_on(container)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:  # fmt: skip
+        self.close()
+
+    def _call(self, job: Callable[[], Answer]) -> Answer:
+        """What was raised in the user's own file object comes before what FFmpeg made of it."""
+        reader = self._handle.reader
+        try:
+            answer = self._calls.call(job)
+        except (Stopped, TimeoutError):
+            raise
+        except Exception:
+            if reader is not None and reader.error is not None:
+                raise reader.error from None
+            raise
+        if reader is not None and reader.error is not None:
+            raise reader.error
+        return answer
+
+
+def _opened(handle: Handle, source: Source) -> InputContainer:
+    try:
+        # GENPTS (PyAV's default) fills missing time stamps; odd bytes in titles must not stop us.
+        return av.open(handle.file, mode="r", format=handle.format, timeout=handle.timeouts,
+                       container_options=handle.options, metadata_errors="replace")  # fmt: skip
+    except TypeError as error:
+        raise TypeError(
+            f"{source.name}: its read() does not give bytes; open it in binary mode, "
+            'open(path, "rb")'
+        ) from error
+    except av.FFmpegError as error:
+        raise refusal(source, error) from error
+    finally:
+        handle.given()
+
+
+def _close(container: InputContainer, handle: Handle) -> None:
+    container.close()
+    _let_go(handle)
+
+
+def _let_go(handle: Handle) -> None:
+    if close := getattr(handle.reader, "close", None):
+        close()
+
+
+def hold_on(*things: Any) -> None:
+    """Never frees these: in a forked process the threads that FFmpeg would wait for are missing."""
+    for thing in things:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))

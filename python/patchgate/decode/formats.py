@@ -1,0 +1,71 @@
+"""Which of FFmpeg's formats are media files.
+
+FFmpeg finds out by itself what a file is. Some of what it reads is no media but a text that names
+other files and addresses, which it then opens. So it is given a list of the formats that hold their
+own frames, and nothing else is tried unless the user asks for it by name.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import av
+from av.format import ContainerFormat
+
+# By the names of FFmpeg's demuxers. All of these read the one file that they are given. (Not here:
+# "image2" and "mlv", which look for numbered siblings, and "vobsub", which opens a second file.)
+_VIDEO = """
+    3dostr 4xm alias_pix anm apng apv asf asf_o av1 avi avs avs2 avs3 bethsoftvid bfi bink bmv
+    brender_pix c93 cavsvideo cdg cdxl cine dcstr dfa dhav dirac dnxhd dsicin dv dxa ea ea_cdata evc
+    film_cpk filmstrip fits flic flv frm gdv gif gxf h261 h263 h264 hevc hnm hxvs ico idcin iff ifv
+    ingenient ipmovie ipu iss iv8 ivf ivr jpegxl_anim jv kux live_flv lmlm4 luodat lvf lxf m4v
+    matroska mgsts mjpeg mjpeg_2000 mm mods moflex mov mpeg mpegts mpegtsraw mpegvideo mpjpeg
+    msnwctcp msp mtv mv mvi mxf mxg nc nsv nut nuv obu ogg paf pdv pmp psxstr pva r3d rl2 rm roq rpl
+    ser sga siff simbiosis_imx smjpeg smk smush swf thp tiertexseq tmv txd ty usm vc1 vc1test
+    vividas vivo vmd vvc wc3movie webp_pipe wsvqa wtv xmv yop yuv4mpegpipe
+"""
+_STILLS = """
+    bmp cri dds dpx exr gem gif hdr j2k jpeg jpegls jpegxl jpegxs pam pbm pcx pfm pgm pgmyuv pgx phm
+    photocd pictor png ppm psd qdraw qoi sgi sunrast tiff vbn xbm xpm xwd
+"""
+# So that a file with sound alone is called that.
+_SOUND = """
+    aac ac3 aiff amr ape au caf dts dtshd eac3 flac mp3 mpc mpc8 oma tta voc w64 wav wv xwma
+"""
+MEDIA = (*_VIDEO.split(), *(f"{name}_pipe" for name in _STILLS.split()), *_SOUND.split())
+PLAYLISTS = ("concat", "dash", "hls", "imf", "sdp")  # they hold nothing but names
+
+
+def checked_format(name: str | None) -> str | None:
+    """`format=` of `open_video`, by the name that we call it. TypeError, or ValueError for what is
+    no format of a file."""
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise TypeError(f"format: expected the name of a format or None, got {name!r}")
+    title = _title_of(name)
+    if title is None and name in PLAYLISTS:
+        raise ValueError(f"format: the FFmpeg of PyAV {av.__version__} here cannot read {name}")
+    if title is None:
+        raise ValueError(
+            f"format: this FFmpeg has no format called {name!r}; leave it out, or give a name such "
+            "as 'mp4', 'mpegts', 'h264' or 'hls'"
+        )
+    if name in MEDIA:
+        return name
+    known = next((one for one in (*MEDIA, *PLAYLISTS) if _title_of(one) == title), None)
+    if known is None:
+        raise ValueError(
+            f"format: {name!r} is no format of video files; open_video opens neither capture "
+            "devices nor formats that look for further files by themselves"
+        )
+    return known
+
+
+@lru_cache
+def _title_of(name: str) -> str | None:
+    """The same for all names of one demuxer; None where FFmpeg has none of that name."""
+    try:
+        return str(ContainerFormat(name, "r").long_name)
+    except ValueError:
+        return None

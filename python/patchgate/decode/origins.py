@@ -1,0 +1,267 @@
+"""The kinds of sources, and how FFmpeg is given each: by memory, by descriptor, by address.
+
+FFmpeg never sees the name of a local file, which it would take to pieces (at colons, at %d, at
+"file:"): the file is opened here and handed over by its descriptor.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .access import Access
+from .formats import MEDIA, PLAYLISTS
+from .playlists import HEAD, check_script, folder_of, playlist_kind
+from .protocols import BESIDE, NOTHING, SESSION, Address, options_of
+from .readers import FileReader, Nameless, PipeReader, is_on_disk, is_plain, own_descriptor
+
+_WEB_PLAYLISTS = ("hls", "dash")
+
+
+@dataclass
+class Handle:
+    """One opening of a source: what `av.open` takes, and what belongs to it."""
+
+    file: Any  # an address for FFmpeg, or a file object
+    options: dict[str, str] = field(default_factory=dict)
+    format: str | None = None
+    waits: bool = False  # its calls may take for ever
+    timeouts: tuple[float | None, float | None] | None = None  # FFmpeg's own
+    reader: PipeReader | FileReader | None = None
+    given: Callable[[], None] = lambda: None  # to be called when FFmpeg has it, or did not take it
+
+    def restricted(self, playlist: str | None, access: Access) -> Handle:
+        """The same, with what of FFmpeg's formats and protocols a local source may use."""
+        formats = MEDIA if playlist is None else (*MEDIA, playlist)
+        self.options.setdefault("protocol_whitelist", _beneath(playlist))
+        self.options["format_whitelist"] = ",".join(formats)
+        self.format = playlist or access.format
+        return self
+
+
+def _beneath(playlist: str | None) -> str:
+    if playlist is None:
+        return NOTHING
+    return SESSION if playlist == "sdp" else BESIDE
+
+
+class Origin(Protocol):
+    """One kind of source."""
+
+    seekable: bool  # False: read from the beginning only
+    once: bool  # opened a second time, there is nothing
+
+    def open(self, access: Access) -> Handle: ...
+    def size(self) -> int | None: ...
+    def head(self) -> bytes: ...
+
+
+class Memory:
+    """Bytes."""
+
+    seekable, once = True, False
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def open(self, access: Access) -> Handle:
+        playlist = asked_playlist(access, self.head)
+        if playlist == "concat":
+            check_script(self._data, ".", "the script")
+        waits = playlist is not None
+        return Handle(io.BytesIO(self._data), waits=waits).restricted(playlist, access)
+
+    def size(self) -> int:
+        return len(self._data)
+
+    def head(self) -> bytes:
+        return self._data[:HEAD]
+
+
+class Local:
+    """A path: of a file, or of a pipe."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self._path, self._name = path, name
+        self._reader: PipeReader | None = None
+        self.seekable = is_on_disk(os.stat(path).st_mode)
+        self.once = not self.seekable
+
+    def open(self, access: Access) -> Handle:
+        descriptor = self._descriptor()
+        try:
+            playlist = asked_playlist(access, lambda: _head_of(descriptor))
+            if playlist == "concat":
+                script = os.pread(descriptor, 1 << 21, 0)
+                check_script(script, folder_of(self._path), self._name)
+            if playlist is not None:  # names in it are meant from where it lies
+                os.close(descriptor)
+                return Handle(f"file:{self._path}", waits=True).restricted(playlist, access)
+            handle = of_descriptor(descriptor, self._name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if isinstance(handle.reader, PipeReader):
+            self._reader = handle.reader
+        return handle.restricted(None, access)
+
+    def _descriptor(self) -> int:
+        try:  # (a FIFO without a writer would keep us here, but for O_NONBLOCK)
+            return os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError as error:
+            raise PermissionError(f"{self._name}: no permission to read it") from error
+        except OSError as error:
+            raise type(error)(f"{self._name}: {error.strerror}") from error
+
+    def size(self) -> int | None:
+        status = os.stat(self._path)
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def head(self) -> bytes:
+        if self._reader is not None:
+            return self._reader.head
+        descriptor = self._descriptor()
+        try:
+            return _head_of(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class Descriptor:
+    """`pipe:N`: what another program left open for us."""
+
+    def __init__(self, number: int, name: str) -> None:
+        self._number, self._name = number, name
+        self._reader: PipeReader | None = None
+        self.seekable, self.once = False, True
+
+    def open(self, access: Access) -> Handle:
+        try:
+            descriptor = os.dup(self._number)
+        except OSError as error:
+            raise type(error)(f"{self._name}: {error.strerror}") from error
+        try:
+            handle = of_descriptor(descriptor, self._name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if isinstance(handle.reader, PipeReader):
+            self._reader = handle.reader
+        return handle.restricted(None, access)
+
+    def size(self) -> None:
+        return None
+
+    def head(self) -> bytes:
+        return b"" if self._reader is None else self._reader.head
+
+
+class FileObject:
+    """A binary file object of the user's."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._reader: PipeReader | FileReader | None = None
+        can = getattr(file, "seekable", None)
+        places = hasattr(file, "seek") and hasattr(file, "tell")
+        self.seekable = bool(places and (not can or can()))
+        self.once = not self.seekable
+
+    def open(self, access: Access) -> Handle:
+        if isinstance(self._reader, FileReader) and self._reader.busy:
+            raise RuntimeError(
+                "an earlier read() of this file object has not come back; open another"
+            )
+        playlist = asked_playlist(access, self.head)
+        if playlist == "concat":
+            raise ValueError("an ffconcat script is read from a path or bytes only")
+        if self.seekable:
+            self._file.seek(0)
+        if is_plain(self._file):
+            waits = playlist is not None
+            return Handle(Nameless(self._file), waits=waits).restricted(playlist, access)
+        descriptor = own_descriptor(self._file)
+        if descriptor is not None:
+            self._reader = PipeReader(descriptor, self._file)
+        else:
+            self._reader = FileReader(self._file, self.seekable)
+        handle = Handle(self._reader, waits=True, reader=self._reader)
+        return handle.restricted(playlist, access)
+
+    def size(self) -> int | None:
+        return self._file.seek(0, os.SEEK_END) if self.seekable else None
+
+    def head(self) -> bytes:
+        if self._reader is not None and self._reader.head:
+            return self._reader.head
+        if not self.seekable:
+            return b""
+        self._file.seek(0)
+        return bytes(self._file.read(HEAD))
+
+
+class Remote:
+    """An address."""
+
+    once = False
+
+    def __init__(self, address: Address, name: str) -> None:
+        self.address, self._name = address, name
+        self.seekable = not address.is_live
+
+    def open(self, access: Access) -> Handle:
+        formats, named = MEDIA, access.format
+        if self.address.scheme in ("rtsp", "rtsps"):
+            formats, named = (*MEDIA, "rtsp"), "rtsp"
+        elif named in PLAYLISTS and not (self.address.is_web and named in _WEB_PLAYLISTS):
+            raise ValueError(
+                f"{self._name}: a playlist of the format {named} is read from a file only; fetch "
+                "it first"
+            )
+        elif self.address.is_web and (access.allow_playlists or named in PLAYLISTS):
+            formats = (*MEDIA, *_WEB_PLAYLISTS)
+        options = options_of(self.address, access.read_timeout)
+        options["format_whitelist"] = ",".join(formats)
+        # Later than ours, which name the option: FFmpeg's end what we have left by then.
+        opening, reading = (
+            None if limit is None else float(limit) + 1
+            for limit in (access.open_timeout, access.read_timeout)
+        )
+        return Handle(self.address.url, options, named, waits=True, timeouts=(opening, reading))
+
+    def size(self) -> None:
+        return None
+
+    def head(self) -> bytes:
+        return b""
+
+
+def of_descriptor(descriptor: int, name: str) -> Handle:
+    """For a descriptor that is ours. ValueError for one of a device."""
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISDIR(mode):
+        raise ValueError(
+            f"{name} is a device, not a video; open_video reads files, pipes and addresses"
+        )
+    if is_on_disk(mode):
+        options = {"fd": str(descriptor), "protocol_whitelist": "fd"}
+        return Handle("fd:", options, given=lambda: os.close(descriptor))
+    reader = PipeReader(descriptor)
+    return Handle(reader, waits=True, reader=reader)
+
+
+def asked_playlist(access: Access, head: Callable[[], bytes]) -> str | None:
+    """The kind of playlist that a source is, if it may be one."""
+    if access.format in PLAYLISTS:
+        return access.format
+    kind = playlist_kind(head()) if access.allow_playlists and access.format is None else None
+    return kind if kind in PLAYLISTS else None
+
+
+def _head_of(descriptor: int) -> bytes:
+    on_disk = is_on_disk(os.fstat(descriptor).st_mode)
+    return os.pread(descriptor, HEAD, 0) if on_disk else b""
