@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
+from patchgate._tensors import arange
 from patchgate.gate_settings import GateSettings
 from patchgate.gather import gather
 
@@ -81,7 +82,7 @@ class PixelFeatures:
         h, w = height // p, width // p
         per_plane = height * w  # runs; a row of pixels has w of them
         per_cell = self._settings.temporal_patch * c  # planes
-        plane, run = (torch.arange(n, device=planes.device) for n in (per_cell, p))
+        plane, run = (arange(n, device=planes.device) for n in (per_cell, p))
         within = plane[:, None] * per_plane + run * w  # [., p]
         index = cells.clamp(min=0)
         frame, row, column = index // (h * w), index // w % h, index % w  # [K] each

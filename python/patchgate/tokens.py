@@ -13,6 +13,7 @@ from torch import Tensor
 
 from patchgate import _ops, reconstruct, token_file
 from patchgate._check import checked_number
+from patchgate._tensors import arange
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.gate_settings import CHANGED
 
@@ -138,7 +139,7 @@ class VideoTokens:
         own = slice(int(self.cu_seqlens[first]), int(self.cu_seqlens[last]))
         source = self.source[first:last]
         earlier = source[source < own.start].unique()  # [E], ascending
-        keep = torch.cat([earlier, torch.arange(own.start, own.stop)])  # [K'] old indices
+        keep = torch.cat([earlier, arange(own.start, own.stop)])  # [K'] old indices
         carried = len(earlier)
         renumbered = source - own.start + carried
         renumbered = torch.where(
@@ -163,8 +164,8 @@ class VideoTokens:
         )
 
     def _frames_between(self, start: float, end: float) -> tuple[int, int]:
-        checked_number("start_seconds", start, -1e18, 1e18, "seconds")
-        checked_number("end_seconds", end, -1e18, 1e18, "seconds")
+        start = checked_number("start_seconds", start, -1e18, 1e18, "seconds")
+        end = checked_number("end_seconds", end, -1e18, 1e18, "seconds")
         if end <= start:
             raise ValueError(f"slice: expected start < end, got {start} and {end} seconds")
         shown_until = self.shown_until()

@@ -244,6 +244,6 @@ def drawn(chosen: Plan, begin: float, end: float) -> str:
     """A line of text in which time runs, higher where more full frames' worth is looked at."""
     at = ((chosen.pts - begin) / max(end - begin, 1e-9) * _COLUMNS).long().clamp(0, _COLUMNS - 1)
     worth = chosen.ratio / chosen.scale**2
-    height = torch.zeros(_COLUMNS, dtype=torch.float64).scatter_add_(0, at, worth)
+    height = torch.zeros(_COLUMNS, dtype=torch.float64, device="cpu").scatter_add_(0, at, worth)
     levels = (height / height.max().clamp(min=1e-9) * (len(_LEVELS) - 1)).ceil().long()
     return "".join(_LEVELS[level] for level in levels.tolist())

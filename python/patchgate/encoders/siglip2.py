@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from patchgate._tensors import arange, whole
 from patchgate.encoders import structure
 from patchgate.encoders.inputs import check_floats
 from patchgate.encoders.processor import PixelSpec
@@ -153,7 +154,7 @@ class Siglip2(Siglip):
         embeddings = self.model.embeddings
         side = int(self.model.config.num_patches**0.5)
         trained = embeddings.position_embedding.weight.unflatten(0, (side, side))
-        shape = torch.tensor([self.shape])
+        shape = whole(self.shape)[None]
         positions: Tensor = embeddings.resize_positional_embeddings(trained, shape, self.cells)[0]
         return positions
 
@@ -190,7 +191,7 @@ def _check_mask(mask: Any, pixel_values: Tensor, patches: int) -> None:
     most = pixel_values.shape[1]
     if mask is None and patches == most:
         return
-    expected = torch.arange(most, device=pixel_values.device) < patches
+    expected = arange(most, device=pixel_values.device) < patches
     if (
         not isinstance(mask, Tensor)
         or mask.shape != pixel_values.shape[:2]

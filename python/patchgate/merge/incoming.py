@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange, whole
 from patchgate.gate_settings import MERGED
 from patchgate.merge.settings import MergeSettings
 from patchgate.merge.window import LARGEST_WHOLE
@@ -33,7 +34,7 @@ _FIELDS: dict[str, tuple[tuple[str | int, ...], torch.dtype | None]] = {
 
 
 def _no_cells() -> Tensor:
-    return torch.zeros(0, 2, dtype=torch.int64)
+    return torch.zeros(0, 2, dtype=torch.int64, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Before:
 
     def _check_places(self, chunk: TokenChunk) -> None:
         begin, end = self.frames, self.frames + len(chunk.kind)
-        frame, grid = chunk.frame, torch.tensor(chunk.source.shape[1:])
+        frame, grid = chunk.frame, whole(chunk.source.shape[1:])
         stray = frame[(frame < begin) | (frame >= end)]
         if len(stray):
             raise ValueError(
@@ -148,7 +149,7 @@ class Before:
 
     def _check_source(self, chunk: TokenChunk) -> None:
         """That every cell has a token of its frame or an earlier one."""
-        every = torch.arange(self.frames, self.frames + len(chunk.source))
+        every = arange(self.frames, self.frames + len(chunk.source))
         end = self.tokens + torch.searchsorted(chunk.frame, every, right=True)  # [T]
         wrong = ((chunk.source < 0) | (chunk.source >= end[:, None, None])).nonzero()  # [n, 3]
         if len(wrong):

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange, truths, whole
 from patchgate.gate_settings import MERGED
 from patchgate.merge.agreement import agreeing
 from patchgate.merge.budget import Purse
@@ -42,7 +43,7 @@ class Merger:
         self._settings = settings
         self._scenes = SceneTracker(settings.delta, settings.memory, head)
         self._carried: Carried | None = None
-        self._titles = torch.zeros(0, dtype=torch.int64)  # of every name so far
+        self._titles = torch.zeros(0, dtype=torch.int64, device="cpu")  # of every name so far
         self._handed_out = 0  # titles
         self.frames = 0
         self._shown: Tensor | None = None  # [h, w]: names in the last frame
@@ -51,7 +52,7 @@ class Merger:
     def begin_with(self, features: Tensor, frame: Tensor, cell: Tensor) -> None:
         """Tokens ``[C]`` from before the first window, which later ones may name and join."""
         rows = features.float().contiguous()
-        names = torch.arange(len(rows))
+        names = arange(len(rows))
         self._carried = Carried(rows, frame, cell, torch.zeros_like(frame), names)
         self._titles, self._handed_out = names, len(rows)
 
@@ -87,7 +88,7 @@ class Merger:
         steps = self._scenes.follow(
             features, chunk.kind, source, chunk.source, chunk.features.dtype
         )
-        label = torch.tensor([step.label for step in steps], dtype=torch.int64)  # [T]
+        label = whole([step.label for step in steps])  # [T]
         size = source[source >= len(old.title)].bincount(minlength=len(old.title) + len(own))
         weight = size.double().clamp(min=1)
         weight[: len(old.title)] = torch.inf
@@ -119,7 +120,7 @@ class Merger:
         if self._shown is not None:
             first = self._rows(self._shown, old)[None]
         before = torch.cat([first, source[:-1]])  # [T, h, w]
-        begins = torch.tensor([step.begins for step in steps])
+        begins = truths([step.begins for step in steps])
         return before.masked_fill(begins[:, None, None], -1)
 
     def _returned(self, steps: list[Step], old: Carried) -> tuple[Tensor, Tensor]:
@@ -132,14 +133,16 @@ class Merger:
                 number[step.scene] = len(pictures)
                 pictures.append(self._rows(step.returned, old))
             found.append(number.get(step.scene, -1))
-        stacked = torch.stack(pictures) if pictures else torch.zeros(0, dtype=torch.int64)
-        return stacked, torch.tensor(found, dtype=torch.int64)
+        stacked = (
+            torch.stack(pictures) if pictures else torch.zeros(0, dtype=torch.int64, device="cpu")
+        )
+        return stacked, whole(found)
 
     # ---- after it
 
     def _finish(self, chunk: TokenChunk, window: Window, root: Tensor) -> TokenChunk:
         c, frames = window.carried, len(chunk.kind)
-        every = torch.arange(len(root))
+        every = arange(len(root))
         stays = (root == every)[c:]  # [Q]
         titles = self._handed_out + stays.cumsum(0) - 1
         old = self._carried or _nothing(chunk)
@@ -195,5 +198,5 @@ def _rows_of(features: Tensor, mask: Tensor) -> Tensor:
 
 
 def _nothing(chunk: TokenChunk) -> Carried:
-    none = torch.zeros(0, dtype=torch.int64)
+    none = torch.zeros(0, dtype=torch.int64, device="cpu")
     return Carried(chunk.features[:0].float(), none, chunk.cell[:0], none, none)

@@ -4,12 +4,25 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
-from patchgate._check import checked_choice, checked_count, checked_number
+from patchgate._check import (
+    checked_choice,
+    checked_count,
+    checked_number,
+    checked_switch,
+    settle,
+)
 
 Per = Literal["video", "frame", "second"]
 
 DELTA = 0.05
 _MOST = 1 << 40  # tokens
+_NUMBERS = {
+    "ratio": (1.0, "of the tokens"),
+    "threshold": (math.inf, "of a token's length"),
+    "delta": (math.log(2), "nats"),
+    "agreement": (math.inf, "of a token's length"),
+}
+_COUNTS = {"budget": (0, _MOST), "window": (1, None), "memory": (0, None), "reach": (0, None)}
 _LOOSEST = {
     "spatial": True,
     "similar": True,
@@ -69,27 +82,22 @@ class MergeSettings:
             raise ValueError(
                 f"merge: expected one of budget, ratio and threshold, got {', '.join(given) or 0}"
             )
-        if self.budget is not None:
-            checked_count("budget", self.budget, 0, _MOST)
-        if self.ratio is not None:
-            checked_number("ratio", self.ratio, 0, 1, "of the tokens")
-        if self.threshold is not None:
-            checked_number("threshold", self.threshold, 0, math.inf, "of a token's length")
-        if self.delta is not None:
-            checked_number("delta", self.delta, 0, math.log(2), "nats")
-        if self.agreement is not None:
-            checked_number("agreement", self.agreement, 0, math.inf, "of a token's length")
-        if self.window is not None:
-            checked_count("window", self.window, 1)
-        checked_count("memory", self.memory, 0)
-        checked_count("reach", self.reach, 0)
-        checked_choice("per", self.per, get_args(Per))
-        self._check_switches()
+        self._settle()
+        self._check_together()
 
-    def _check_switches(self) -> None:
+    def _settle(self) -> None:
+        """Each for itself."""
+        for name, (high, unit) in _NUMBERS.items():
+            if (number := getattr(self, name)) is not None:
+                settle(self, **{name: checked_number(name, number, 0, high, unit)})
+        for name, (low, most) in _COUNTS.items():
+            if (count := getattr(self, name)) is not None or name in ("memory", "reach"):
+                settle(self, **{name: checked_count(name, count, low, most)})
         for name in ("spatial", "similar", "keep_grid", "every_frame"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+            settle(self, **{name: checked_switch(name, getattr(self, name))})
+        settle(self, per=checked_choice("per", self.per, get_args(Per)))
+
+    def _check_together(self) -> None:
         if self.per != "video" and self.budget is None:
             raise ValueError(f"per: {self.per!r} goes with a budget of tokens")
         if self.window is not None and self.budget is not None and self.per == "video":

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from patchgate._tensors import arange
 from patchgate.merge.incoming import Before, check_features
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
@@ -87,7 +88,7 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
         frame=frame,
         cell=torch.cat([tokens.cell[:earlier], done.cell]),
         span=spans(frame, done.source),
-        cu_seqlens=torch.searchsorted(frame, torch.arange(len(done.kind) + 1)).int(),
+        cu_seqlens=torch.searchsorted(frame, arange(len(done.kind) + 1)).int(),
         source=done.source,
         kind=done.kind,
     )
