@@ -293,7 +293,7 @@ class NoneOfIntegers(TorchFunctionMode):
     float32 is torch's default and often what was meant: this finds it without another default.
     """
 
-    MEANT = {"float", "double", "half", "bfloat16", "to", "view", "type_as", "__get__"}
+    MEANT = ("float", "double", "half", "bfloat16", "to", "view", "type_as", "__get__")
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

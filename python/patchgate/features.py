@@ -67,7 +67,8 @@ class PixelFeatures:
         device: torch.device | None = None,
     ) -> None:
         """``device``: of the frames; None: the CPU."""
-        self._settings, self._size, self._device = settings, size, device
+        self._settings, self._size = settings, size
+        self._device = torch.device("cpu") if device is None else device
 
     def look(self, batch: Pictures) -> Tensor:
         return grid.to_grid(batch, self._size, self._settings.fit)

@@ -7,6 +7,7 @@ import torch
 
 from patchgate._tensors import arange
 from patchgate.merge.incoming import Before, check_features
+from patchgate.merge.ledger import Ledger
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeSettings
@@ -76,7 +77,9 @@ def merge(tokens: VideoTokens, *, head: Head | None = None, **settings: Any) -> 
     own = _own(tokens, earlier)
     known = tokens.features[:earlier], tokens.frame[:earlier], tokens.cell[:earlier]
     check_features("tokens", *known, 0)
-    Before(wanted, "tokens", tokens=earlier, cell=known[2]).then(own)
+    cells = Ledger(2 if wanted.keep_grid else 0)
+    cells.append(known[2][:, : cells.width])
+    Before(wanted, "tokens", tokens=earlier, cells=cells).then(own)
     merger = Merger(wanted, head)
     merger.begin_with(*known)
     chunks = [merger.merge(part) for part in windows(own, wanted)]
