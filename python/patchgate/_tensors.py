@@ -43,11 +43,15 @@ def drawn(shape: tuple[int, ...], chance: torch.Generator) -> Tensor:
 def as_given(value: Any) -> Tensor:
     """A tensor as it is; a number, a list or an array as the tensor on the CPU that says the same.
 
-    Python's floats become float64: what was written is what is computed with.
+    Python's floats become float64: what was written is what is computed with. So do numpy's longer
+    ones, which no tensor can hold.
 
     Raises:
         TypeError, ValueError: this is nothing that a tensor can hold.
     """
     if isinstance(value, Tensor):
         return value.detach()
-    return torch.from_numpy(np.require(value, requirements=["C", "W"]))
+    array = np.asarray(value)
+    wide = array.dtype.kind == "f" and array.itemsize > np.dtype(np.float64).itemsize
+    native = np.dtype(np.float64) if wide else array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(array, native, ["C", "W"]))

@@ -10,7 +10,7 @@ import typer
 
 from patchgate.cli.commands import Json, VideoPath, app, not_the_video
 from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spread
-from patchgate.cli.report import bytes_text, reported, result
+from patchgate.cli.report import bytes_text, kills_interrupt, reported, result
 from patchgate.decode import open_video
 from patchgate.gate import Gate
 from patchgate.policies import (
@@ -20,12 +20,12 @@ from patchgate.policies import (
     Frames,
     Plan,
     container_frames,
+    frame_statistics,
     llava_onevision,
     pool,
     qwen3_vl,
     qwen25_vl,
     siglip,
-    tokenize_with_statistics,
 )
 from patchgate.policies.grids import Grid, Rounding
 from patchgate.policies.registry import Named
@@ -97,7 +97,7 @@ def plan(
     wanted, options = gate.gate(), read.apply()
     if output is not None and output.suffix.lower() not in _PAGES:
         raise typer.BadParameter(f"--output: expected a name that ends in .html; got {output}")
-    with reported() as warned:
+    with reported() as warned, kills_interrupt():
         not_the_video(video, output)
         with as_usage_error():
             budget = Budget(frames, tokens, _grid(grid, rounding, video, wanted))
@@ -149,7 +149,7 @@ def _frames(
 ) -> Frames:
     """The candidates, with what the gate knows of them if they are to be decoded."""
     if decode:
-        _, frames = tokenize_with_statistics(video, gate=gate, **options)
+        frames = frame_statistics(video, gate=gate, **options)
     else:
         frames = container_frames(video)
         begin = frames.pts[0] if options["start"] is None else options["start"]
@@ -164,11 +164,16 @@ def _frames(
 
 def _array(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        # Mapped: a header may tell of more numbers than there are, or than there is memory for.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # numpy lets its parser's and zipfile's own errors through
         raise ValueError(f"{path}: not a numpy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path}: expected one array (.npy), got several (.npz)")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: expected numbers, got an array of {array.dtype}")
     return array
 
 

@@ -21,9 +21,11 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 import typer
+from av.error import FFmpegError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from patchgate._text import escaped
 from patchgate.decode import DecodeWarning, Video
 from patchgate.gate import CHANGED
 from patchgate.history import counted
@@ -42,7 +44,8 @@ def say(kind: str, what: object) -> None:
     """One line on standard error."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with contextlib.suppress(OSError):  # the terminal is gone: the exit code still tells
-        console.print(f"patchgate: {kind}: {' '.join(str(what).split())}", markup=False)
+        line = " ".join(str(what).split())
+        console.print(f"patchgate: {kind}: {escaped(line)}", markup=False)
 
 
 @contextmanager
@@ -63,7 +66,7 @@ def reported() -> Iterator[list[str]]:
             say("interrupted", _NOTHING)
             code = error.exit_code if isinstance(error, Stopped) else INTERRUPTED
             raise typer.Exit(code) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, FFmpegError) as error:
             say("error", error)
             raise typer.Exit(1) from error
         except (MemoryError, RuntimeError) as error:
@@ -85,8 +88,12 @@ class Stopped(KeyboardInterrupt):
 def kills_interrupt() -> Iterator[None]:
     """A polite kill ends a command as Ctrl-C does: what it has begun is cleared away."""
 
+    asked: list[int] = []
+
     def end(number: int, frame: FrameType | None) -> None:
-        raise Stopped(128 + number)
+        if not asked:  # who asks again waits until all is cleared away
+            asked.append(number)
+            raise Stopped(128 + number)
 
     numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.signal(number, end) for number in numbers}
@@ -94,7 +101,7 @@ def kills_interrupt() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if asked else handler)
 
 
 class Stop:
@@ -249,11 +256,11 @@ class _Console(Console):
 
 def _for_a_person(lines: dict[str, str], title: str) -> None:
     console = _Console(soft_wrap=True, highlight=False)
-    console.print(title, style="bold", markup=False)
+    console.print(escaped(title), style="bold", markup=False)
     width = max(map(len, lines))
     for name, text in lines.items():
         console.print(f"  {name:{width}}  ", style="dim", end="")
-        console.print(text, markup=False)
+        console.print(escaped(text), markup=False)
 
 
 def bytes_text(count: int) -> str:

@@ -18,8 +18,8 @@ Scorer = Callable[[Tensor], Tensor]  # candidates [n] int64 -> scores [n]
 
 _SOURCES = {
     "key": "patchgate.policies.container_frames",
-    "delta": "patchgate.policies.tokenize_with_statistics",
-    "keep": "patchgate.policies.tokenize_with_statistics",
+    "delta": "patchgate.policies.frame_statistics",
+    "keep": "patchgate.policies.frame_statistics",
     "feat": "patchgate.policies.DualEncoder, or an encoder of yours",
     "rel": "patchgate.policies.DualEncoder, or scores of yours",
 }
