@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchgate._check import checked_count
+
 
 def arange(*ends: int, device: torch.device | str = "cpu") -> Tensor:
     """``torch.arange`` of whole numbers, ``[n]`` int64."""
@@ -33,6 +35,12 @@ def truths(values: Iterable[bool]) -> Tensor:
 def doubles(values: Iterable[float]) -> Tensor:
     """``[n]`` float64 on the CPU."""
     return torch.tensor(list(values), dtype=torch.float64, device="cpu")
+
+
+def chance_of(seed: int) -> torch.Generator:
+    """A generator on the CPU, begun with ``seed``."""
+    checked = checked_count("seed", seed, -(1 << 63), (1 << 64) - 1)
+    return torch.Generator(device="cpu").manual_seed(checked)
 
 
 def drawn(shape: tuple[int, ...], chance: torch.Generator) -> Tensor:

@@ -62,12 +62,14 @@ class MergeSettings:
     def relaxed(self, given: dict[str, Any]) -> Self:
         """The same but for those given, none of which asks for more than before."""
         shares = [name for name in ("budget", "ratio") if getattr(self, name) is not None]
+        known = {name: value for name, value in given.items() if name in (*shares, *_LOOSEST)}
+        wanted = replace(self, **known)
         for name, value in given.items():
-            if name not in shares and (name not in _LOOSEST or value is not _LOOSEST[name]):
+            loosest = name in _LOOSEST and getattr(wanted, name) is _LOOSEST[name]
+            if name not in shares and not loosest:
                 loose = [f"{key}={loosest}" for key, loosest in _LOOSEST.items()]
                 expected = ", ".join([f"a higher {share}" for share in shares] + loose)
                 raise ValueError(f"relax: expected some of {expected}, got {name}={value!r}")
-        wanted = replace(self, **given)
         for name in shares:
             if getattr(wanted, name) is None or getattr(wanted, name) < getattr(self, name):
                 raise ValueError(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_number
-from patchgate._tensors import arange, drawn, whole
+from patchgate._tensors import arange, chance_of, drawn, whole
 from patchgate.policies import pool
 from patchgate.policies.budget import Budget
 from patchgate.policies.compose import plan
@@ -37,7 +37,7 @@ def focus(
     n, k = len(frames), budget.count(len(frames))
     if k >= n or not k:
         return plan(frames, pool.uniform(n, k), budget)
-    chance = torch.Generator().manual_seed(seed)
+    chance = chance_of(seed)
     rate = n / frames.seconds
     arm_seconds = checked_number("arm_seconds", arm_seconds, 1e-9, 1e9, "seconds")
     size = max(1, min(round(arm_seconds * rate), n // 8 or 1))  # at least 8 arms

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from patchgate._check import checked_number
-from patchgate._tensors import arange, drawn, whole
+from patchgate._tensors import arange, chance_of, drawn, whole
 from patchgate.policies import diverse, pick, pool, published, spend
 from patchgate.policies.budget import Budget
 from patchgate.policies.compose import candidates, plan
@@ -97,7 +97,7 @@ def q_frame(
     k = budget.count(len(frames), share)
     at = candidates(frames, k, count=pool_frames)
     s = pick.unit(frames.score(at))
-    chance = drawn((len(at),), torch.Generator().manual_seed(seed)).double()
+    chance = drawn((len(at),), chance_of(seed)).double()
     noise = -(-chance.clamp(1e-12, 1 - 1e-12).log()).log()
     order = (noise if s is None else s / (s.std() * temperature) + noise).argsort(
         descending=True, stable=True
