@@ -3,12 +3,8 @@
 ``torch.set_default_device("meta")`` stands for a GPU: a tensor made there by mistake holds nothing.
 """
 
-import ast
-import io
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +13,7 @@ import pytest
 import report_clips
 import torch
 from merge_cases import random_tokens
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+from torch_settings import SETTINGS, assert_same, leaves
 from typer.testing import CliRunner
 
 import patchgate
@@ -34,6 +29,7 @@ from patchgate.policies import (
     Looker,
     Plan,
     container_frames,
+    frame_statistics,
     pick,
     pool,
     spend,
@@ -41,73 +37,6 @@ from patchgate.policies import (
 )
 from patchgate.policies.prior import CappedGate
 from patchgate.positions import token_places, token_seconds
-
-ROOT = Path(__file__).parent.parent
-SOURCES = sorted([
-    *(path for path in (ROOT / "python").rglob("*.py") if "kernels" not in path.parts),
-    *(ROOT / "kernels").rglob("*.py"),
-])  # fmt: skip
-
-# What ``torch.set_default_device`` reaches, and what else makes tensors of a default dtype.
-FACTORIES = {
-    "arange", "as_tensor", "asarray", "bartlett_window", "blackman_window", "complex", "empty",
-    "empty_permuted", "empty_quantized", "empty_strided", "eye", "fftfreq", "full",
-    "hamming_window", "hann_window", "kaiser_window", "linspace", "logspace", "nested_tensor",
-    "normal", "ones", "rand", "randint", "randn", "randperm", "range", "rfftfreq",
-    "scalar_tensor", "sparse_coo_tensor", "tensor", "tril_indices", "triu_indices", "zeros",
-    "Tensor", "FloatTensor", "DoubleTensor", "LongTensor", "IntTensor", "BoolTensor",
-}  # fmt: skip
-
-
-# ---- read in the sources
-
-
-def factories(tree: ast.AST) -> Iterator[ast.Call]:
-    """Calls ``torch.zeros(..)`` and the like."""
-    for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
-            owner = call.func.value
-            while isinstance(owner, ast.Attribute):
-                owner = owner.value
-            if isinstance(owner, ast.Name) and owner.id == "torch" and call.func.attr in FACTORIES:
-                yield call
-
-
-def left_to_torch(text: str) -> list[str]:
-    """Factories without a device or a dtype, as ``line: call``."""
-    found = []
-    for call in factories(ast.parse(text)):
-        named = {word.arg for word in call.keywords}
-        if not named >= {"device", "dtype"}:
-            found.append(f"{call.lineno}: {ast.unparse(call)}")
-    return found
-
-
-def test_no_factory_leaves_device_or_dtype_to_torch() -> None:
-    found = {path.name: left_to_torch(path.read_text()) for path in SOURCES}
-    assert len(found) > 100
-    assert not {name: calls for name, calls in found.items() if calls}
-
-
-def test_no_factory_comes_in_by_its_bare_name() -> None:
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "torch":
-                names = {alias.name for alias in node.names} - {"Tensor"}
-                assert not names & FACTORIES, path
-
-
-@pytest.mark.parametrize("text", [
-    "torch.zeros(3)", "torch.arange(3, device=d)", "torch.fft.fftfreq(4, dtype=t)",
-    "torch.tensor([1.0], dtype=t)", "torch.Tensor([1])",
-])  # fmt: skip
-def test_the_reader_finds_one(text: str) -> None:
-    assert left_to_torch(text)
-    assert not left_to_torch("torch.zeros(3, dtype=t, device=d); x.new_zeros(3); zeros(3)")
-
-
-# ---- tried
-
 
 SIZE, BUDGET = (56, 56), Budget(frames=5, tokens=60, grid=Cells(4, 4))
 
@@ -250,6 +179,7 @@ JOBS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "policies": _policies,
     "parts of policies": _parts,
     "container_frames": lambda g: container_frames(g["video"]),
+    "frame statistics": lambda g: frame_statistics(g["video"], size=SIZE),
     "statistics": lambda g: tokenize_with_statistics(g["video"], size=SIZE),
     "Looker": lambda g: Looker(g["video"], size=SIZE).look(
         Plan.of(container_frames(g["video"]), pool.uniform(20, 4), ratio=[1, 0.5, 0.3, 1])
@@ -257,81 +187,6 @@ JOBS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "scores": _scored,
     "commands": _commands,
 }
-
-
-@contextmanager
-def default_device(name: str) -> Iterator[None]:
-    torch.set_default_device(name)
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-@contextmanager
-def deterministic(mode: bool) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(mode)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=True)
-
-
-class NoneOfIntegers(TorchFunctionMode):
-    """Refuses that floats are made of whole numbers in the default dtype, as ``2 / tensor`` does.
-
-    float32 is torch's default and often what was meant: this finds it without another default.
-    """
-
-    MEANT = ("float", "double", "half", "bfloat16", "to", "view", "type_as", "__get__")
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "")
-        inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-        made = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
-        wanted = "dtype" in (kwargs or {}) or name in self.MEANT or name.startswith("new_")
-        if not wanted and any(x.is_floating_point() for x in made):
-            assert any(x.is_floating_point() or x.is_complex() for x in inputs), (name, args)
-        return out
-
-
-SETTINGS: dict[str, Callable[[], Any]] = {
-    "meta": lambda: default_device("meta"),
-    "float64": lambda: default_dtype(torch.float64),
-    "bfloat16": lambda: default_dtype(torch.bfloat16),
-    "float16": lambda: default_dtype(torch.float16),
-    "deterministic": lambda: deterministic(True),
-    "not deterministic": lambda: deterministic(False),
-    "no_grad": torch.no_grad,
-    "inference_mode": torch.inference_mode,
-    "no promotion": NoneOfIntegers,
-}
-
-
-def leaves(value: Any) -> list[Any]:
-    """Tensors and plain values of whatever a job gives."""
-    if is_dataclass(value):
-        return leaves([getattr(value, field.name) for field in fields(value)])
-    if isinstance(value, dict):
-        return [*value, *leaves(list(value.values()))]
-    if isinstance(value, (list, tuple)):
-        return [leaf for each in value for leaf in leaves(each)]
-    if hasattr(value, "__dict__") and not isinstance(value, (torch.Tensor, io.IOBase)):
-        return leaves(vars(value))
-    return [value]
 
 
 @pytest.fixture(scope="module")
@@ -349,11 +204,4 @@ def test_nothing_depends_on_what_torch_was_told(
         plain[job] = leaves(JOBS[job](given))
     with SETTINGS[setting]():
         got = leaves(JOBS[job](given))
-    assert len(got) == len(plain[job]) > 0
-    for ours, theirs in zip(got, plain[job], strict=True):
-        if isinstance(theirs, torch.Tensor):
-            assert (ours.dtype, ours.device) == (theirs.dtype, theirs.device)
-            assert torch.equal(ours.isnan(), theirs.isnan())
-            assert torch.equal(ours.nan_to_num(), theirs.nan_to_num())
-        else:
-            assert ours == theirs
+    assert_same(got, plain[job])

@@ -92,7 +92,7 @@ class Siglip2(Siglip):
         each = _UNHEARD**0.5
         query, key, value = (nn.functional.pad(x, (0, _WIDER)) for x in (query, key, value))
         query[..., -1] = each
-        key[..., -1] = (cell < 0)[:, None] * (-each / self.scale(layer))
+        key[..., -1] = (cell < 0).to(key.dtype)[:, None] * (-each / self.scale(layer))
         return query, key, value
 
     def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
