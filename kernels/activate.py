@@ -7,6 +7,7 @@ Letters: T frames, M tokens of a frame, E numbers of an attention output.
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.kernels.activate_kernel import admit_kernel, moved_kernel
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_power_of_two
 
@@ -32,7 +33,7 @@ def activate(
     frames, m = active.shape
     out, parent = out.contiguous(), parent.contiguous()
     fired = torch.zeros_like(active, memory_format=torch.contiguous_format)
-    maker = torch.arange(frames * m, device=out.device)
+    maker = arange(frames * m, device=out.device)
     left, late = (room - active.sum())[None], maker.new_zeros(1)
     watched = (~active & differs[:, None]).contiguous()
     wants, made = torch.empty_like(fired[:1].flatten()), maker.new_empty(m)

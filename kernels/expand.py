@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_power_of_two
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
@@ -104,7 +105,7 @@ def expand_backward(
         )
     _check_source("expand_backward", source, grad)
     by_token, order = torch.sort(source.reshape(-1), stable=True)  # [N]
-    every = torch.arange(tokens + 1, device=source.device)
+    every = arange(tokens + 1, device=source.device)
     ends = torch.searchsorted(by_token, every)  # [K + 1]
     out = grad.new_empty((tokens, grad.shape[-1]))
     launch = _sum_launch(grad.contiguous(), order, ends, out)

@@ -119,8 +119,8 @@ def encode(family: QwenVision, rows: Tensor, cell: Tensor, kept: Tensor) -> tupl
         Features ``[K, E]`` and last hidden states ``[R, D]``.
     """
     each = family.tokens_per_cell
-    position = (cell[:, None] * each + torch.arange(each)).flatten()  # [R]
-    frame = torch.arange(len(kept)).repeat_interleave(kept * family.tokens_per_cell)  # [R]
+    position = (cell[:, None] * each + cell.new_tensor(range(each))).flatten()  # [R]
+    frame = (torch.ones_like(kept).cumsum(0) - 1).repeat_interleave(kept * each)  # [R]
     x, taps = family.embed(rows, position), []
     for layer in range(family.depth):
         window = family.windows(layer)

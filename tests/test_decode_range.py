@@ -130,13 +130,13 @@ def test_thirds_of_a_second_in_milliseconds(tmp_path):
 
 
 @pytest.mark.parametrize(("wrong", "message"), [
-    ({"start": float("nan")}, "start must be a finite"), ({"end": float("inf")}, "end must be"),
+    ({"start": float("nan")}, "start: expected"), ({"end": float("inf")}, "end: expected"),
     ({"start": 2.0, "end": 2.0}, "end must lie after start"),
     ({"start": 2.0, "end": 1.0}, "end must lie after start"),
     ({"start": -1.0}, "never from the end"),
-    ({"fps": 0}, "fps must be"), ({"fps": -1}, "fps must be"), ({"fps": float("nan")}, "fps must"),
-    ({"chunk": 0}, "chunk must be"), ({"chunk": 1.5}, "chunk must be"),
-    ({"threads": 0}, "threads must be"), ({"errors": "quiet"}, "errors must be"),
+    ({"fps": 0}, "fps: expected"), ({"fps": -1}, "fps: expected"), ({"fps": float("nan")}, "fps: "),
+    ({"chunk": 0}, "chunk: expected at least 1"),
+    ({"threads": 0}, "threads: expected at least 1"), ({"errors": "quiet"}, "errors must be"),
     ({"device": "mps"}, "device"), ({"device": 3.5}, "device")])  # fmt: skip
 def test_options_out_of_range(wrong, message):
     with pytest.raises(ValueError, match=message):

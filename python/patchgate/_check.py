@@ -1,4 +1,9 @@
-"""Checks at the public edge: what was expected, and what came."""
+"""Checks at the public edge: what was expected, and what came.
+
+Every check gives the value as Python's own kind: ``4``, ``numpy.int64(4)``, ``4.0`` and
+``Fraction(8, 2)`` are one and the same threshold from there on, in a file too. What comes in is not
+looked at again: use what the check gives (``tests/test_numbers.py`` looks whether one is dropped).
+"""
 
 import math
 import re
@@ -7,21 +12,26 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 TRANSFORMERS = "5.17"  # the oldest that is known, as in pyproject.toml
 
 
 def checked_number(name: str, value: Any, low: float, high: float, unit: str) -> float:
-    """A finite number in ``[low, high]``."""
+    """A number in ``[low, high]``, as a float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number or a fraction beyond all floats
+        number = math.inf if abs(value) == value else -math.inf
     if math.isnan(number) or not low <= number <= high:
         raise ValueError(f"{name}: expected {low:g}..{high:g} {unit}, got {value!r}")
     return number
 
 
 def checked_count(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """A whole number in ``[low, high]``."""
+    """A whole number in ``[low, high]``, as an int."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}: expected a whole number, got {value!r}")
     count = int(value)
@@ -53,11 +63,25 @@ def checked_size(name: str, size: Any, multiple: int) -> tuple[int, int]:
 
 
 def checked_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
-    """One of ``choices``."""
+    """That one of ``choices`` which ``value`` is: a word of numpy's is the word."""
     choices = tuple(choices)
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
-    return value
+    for choice in choices:
+        if isinstance(value, type(choice)) and value == choice:
+            return choice
+    raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def checked_switch(name: str, value: Any) -> bool:
+    """True or False; numpy's are taken too."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
+def settle(settings: Any, **values: Any) -> None:
+    """Writes what checks gave into a frozen dataclass that is being made."""
+    for name, value in values.items():
+        object.__setattr__(settings, name, value)
 
 
 def check_transformers(name: str, model: Any) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
+
 gather = torch.ops.patchgate.gather.default
 
 
@@ -25,12 +27,12 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     unless ``torch.use_deterministic_algorithms`` asks for one.
     """
     index, merge = ctx.saved_tensors[3], ctx.settings[2]
-    values = torch.arange(256.0, device=grad.device).repeat(3, 1)
+    values = arange(256, device=grad.device).float().repeat(3, 1)
     sample = gather(*ctx.saved_tensors, values, *ctx.settings)  # [capacity * merge^2, ..]
     kept = (index >= 0).repeat_interleave(merge * merge)[:, None] & ~sample.isnan()
     bins = sample.nan_to_num().long() + 256 * _channels(ctx.settings, grad.device)
     counted = grad.float() * kept
-    sums = torch.zeros(3 * 256, device=grad.device)
+    sums = counted.new_zeros(3 * 256)
     sums = sums.index_add(0, bins.flatten(), counted.flatten())
     return *(None,) * 7, sums.view(3, 256).to(ctx.dtype), *(None,) * 6
 
@@ -39,7 +41,7 @@ def _channels(settings: tuple[Any, ...], device: torch.device) -> Tensor:
     """Of each number of a patch row: [C * f * P * P]."""
     _, patch, _, frames, channels_last, _ = settings
     samples = frames * patch * patch
-    column = torch.arange(3 * samples, device=device)
+    column = arange(3 * samples, device=device)
     return column % 3 if channels_last else column // samples
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
+
 segment_mean = torch.ops.patchgate.segment_mean.default
 segment_mean_backward = torch.ops.patchgate.segment_mean_backward.default
 nearest_token = torch.ops.patchgate.nearest_token.default
@@ -108,10 +110,10 @@ def _segment_mean_backward(
     """
     work = _wide(features)
     lengths = cu_segments.diff().long()  # [G]
-    segment = torch.arange(len(lengths)).repeat_interleave(lengths)  # [L']
+    segment = arange(len(lengths)).repeat_interleave(lengths)  # [L']
     rows = index[int(cu_segments[0]) : int(cu_segments[-1])]  # [L']
-    size = torch.ones(len(rows)).double() if weight is None else weight[rows].double()
-    total = torch.zeros(len(lengths)).double().index_add_(0, segment, size)[segment]  # [L']
+    size = torch.ones_like(rows, dtype=torch.float64) if weight is None else weight[rows].double()
+    total = size.new_zeros(len(lengths)).index_add_(0, segment, size)[segment]  # [L']
     some = total > 0
     slope = grad[segment].to(work)  # [L', D]
     share = torch.where(some, size / total, 0.0).to(work)

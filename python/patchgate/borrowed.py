@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
+from patchgate._tensors import arange
 from patchgate.chunks import StageSeconds, TokenChunk, Told, chunk_of
 from patchgate.decode import Colour, Video
 from patchgate.decode.planes import oriented
@@ -88,7 +89,7 @@ class PackedCells:
         if self._rows is None:
             self._rows = rows.new_empty((self.tubelets * cells, numbers))
             self._end = count.new_zeros(1)  # rows kept so far
-            self._places = torch.arange(len(self._rows), device=rows.device)  # [T * N]
+            self._places = arange(len(self._rows), device=rows.device)  # [T * N]
         rows = rows.flatten(0, 1)  # [t * N, E]
         self._rows.index_copy_(0, self._end + self._places[: len(rows)], rows)
         self._end += count
@@ -227,7 +228,7 @@ class _Chunk:
 
     def _seconds(self) -> tuple[Tensor, Tensor]:
         """Of each tubelet: its first picture's pts, and how long they are shown together."""
-        pts, duration = torch.tensor(self._times, dtype=torch.float64).unbind(1)
+        pts, duration = torch.tensor(self._times, dtype=torch.float64, device="cpu").unbind(1)
         missing = -len(pts) % self._f
         duration = torch.nn.functional.pad(duration, (0, missing))
         return pts[:: self._f], duration.view(-1, self._f).sum(1)

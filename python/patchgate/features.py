@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
+from patchgate._tensors import arange
 from patchgate.gate_settings import GateSettings
 from patchgate.gather import gather
 
@@ -66,7 +67,8 @@ class PixelFeatures:
         device: torch.device | None = None,
     ) -> None:
         """``device``: of the frames; None: the CPU."""
-        self._settings, self._size, self._device = settings, size, device
+        self._settings, self._size = settings, size
+        self._device = torch.device("cpu") if device is None else device
 
     def look(self, batch: Pictures) -> Tensor:
         return grid.to_grid(batch, self._size, self._settings.fit)
@@ -81,7 +83,7 @@ class PixelFeatures:
         h, w = height // p, width // p
         per_plane = height * w  # runs; a row of pixels has w of them
         per_cell = self._settings.temporal_patch * c  # planes
-        plane, run = (torch.arange(n, device=planes.device) for n in (per_cell, p))
+        plane, run = (arange(n, device=planes.device) for n in (per_cell, p))
         within = plane[:, None] * per_plane + run * w  # [., p]
         index = cells.clamp(min=0)
         frame, row, column = index // (h * w), index // w % h, index % w  # [K] each

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
+from patchgate._tensors import truths
 from patchgate.decode import FrameBatch
 from patchgate.gate_input import check_state, checked_map, checked_planes, checked_streams
 from patchgate.gate_settings import CHANGED as CHANGED
@@ -199,7 +200,7 @@ class Gate:
         for name in ("pending", "pending_map"):
             if (tensor := getattr(self, f"_{name}")) is not None:
                 parts[name] = tensor
-        return {**parts, "streamed": torch.tensor(self._streamed)} if parts else {}
+        return {**parts, "streamed": truths([self._streamed])[0]} if parts else {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Remembers what another gate of the same settings did.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_count
+from patchgate._tensors import as_given
 from patchgate.gate_settings import GateSettings
 
 
@@ -63,7 +64,7 @@ def checked_map(threshold_map: Any, settings: GateSettings, frames: Tensor) -> T
     if threshold_map is None:
         return None
     try:
-        factors = torch.as_tensor(threshold_map)
+        factors = as_given(threshold_map)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"threshold_map: expected numbers [h, w], got {threshold_map!r}") from error
     if factors.is_complex():

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal, TypedDict, get_args
 
-from patchgate._check import checked_choice, checked_count, checked_number, checked_size
+from patchgate._check import (
+    checked_choice,
+    checked_count,
+    checked_number,
+    checked_size,
+    checked_switch,
+    settle,
+)
 from patchgate.grid import Fit
 
 
@@ -49,7 +56,7 @@ GEOMETRY = ("patch", "merge", "temporal_patch", "size", "fit")  # the other keyw
 
 @dataclass(frozen=True)
 class GateSettings:
-    """The arguments of ``Gate``, which documents them."""
+    """The arguments of ``Gate``, which documents them; numbers as Python's own."""
 
     threshold: float = 4
     search_radius: int | None = 8
@@ -68,33 +75,40 @@ class GateSettings:
     motion_precision: Literal[1, 2, 4] = 1
 
     def __post_init__(self) -> None:
-        checked_number("threshold", self.threshold, 0, 255, "grey levels")
-        checked_count("patch", self.patch, 1)
-        checked_count("merge", self.merge, 1)
-        checked_count("temporal_patch", self.temporal_patch, 1, 2)
-        checked_count("sub_blocks", self.sub_blocks, 1)
-        checked_choice("on_motion", self.on_motion, _ON_MOTION_CODE)
-        checked_choice("noise", self.noise, (None, "adaptive"))
-        checked_choice("fit", self.fit, get_args(Fit))
-        checked_count(
-            "motion_precision", self.motion_precision, 0
-        )  # else 4.0 is one of the choices
-        checked_choice("motion_precision", self.motion_precision, (1, 2, 4))
+        precision = checked_count("motion_precision", self.motion_precision, 0)
+        settle(
+            self,
+            threshold=checked_number("threshold", self.threshold, 0, 255, "grey levels"),
+            patch=checked_count("patch", self.patch, 1),
+            merge=checked_count("merge", self.merge, 1),
+            temporal_patch=checked_count("temporal_patch", self.temporal_patch, 1, 2),
+            sub_blocks=checked_count("sub_blocks", self.sub_blocks, 1),
+            on_motion=checked_choice("on_motion", self.on_motion, _ON_MOTION_CODE),
+            noise=checked_choice("noise", self.noise, (None, "adaptive")),
+            fit=checked_choice("fit", self.fit, get_args(Fit)),
+            motion_precision=checked_choice("motion_precision", precision, (1, 2, 4)),
+            chroma=checked_switch("chroma", self.chroma),
+        )
+        self._settle_rules()
+        self._check_cell()
+        if self.size is not None:
+            settle(self, size=checked_size("size", self.size, self.cell))
+
+    def _settle_rules(self) -> None:
+        """Those that None switches off."""
         if self.search_radius is not None:
             precision = self.motion_precision
             name = "search_radius" + f" at motion_precision={precision}" * (precision > 1)
-            checked_count(name, self.search_radius, 0, _MAX_STEPS // precision)
+            reach = checked_count(name, self.search_radius, 0, _MAX_STEPS // precision)
+            settle(self, search_radius=reach)
         if self.scene_cut is not None:
-            checked_number("scene_cut", self.scene_cut, 0, 1, "of the cells")
+            cut = checked_number("scene_cut", self.scene_cut, 0, 1, "of the cells")
+            settle(self, scene_cut=cut)
         if self.max_age is not None:
-            checked_count("max_age", self.max_age, 1, _MAX_AGE)
+            settle(self, max_age=checked_count("max_age", self.max_age, 1, _MAX_AGE))
         if self.hysteresis is not None:
-            checked_number("hysteresis", self.hysteresis, 0, 1, "of the limit")
-        if not isinstance(self.chroma, bool):
-            raise TypeError(f"chroma: expected True or False, got {self.chroma!r}")
-        self._check_cell()
-        if self.size is not None:
-            object.__setattr__(self, "size", checked_size("size", self.size, self.cell))
+            factor = checked_number("hysteresis", self.hysteresis, 0, 1, "of the limit")
+            settle(self, hysteresis=factor)
 
     def _check_cell(self) -> None:
         if self.cell > _MAX_CELL:
@@ -135,7 +149,7 @@ class GateSettings:
             "search_radius": self.search_radius or 0,
             "on_motion": _ON_MOTION_CODE[self.on_motion],
             "cut": -1 if self.scene_cut is None else math.floor(self.scene_cut * cells),
-            "hysteresis": -1.0 if self.hysteresis is None else float(self.hysteresis),
+            "hysteresis": -1.0 if self.hysteresis is None else self.hysteresis,
             "adaptive": self.noise == "adaptive",
             "motion_precision": self.motion_precision,
         }

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange, doubles, whole
 from patchgate.gate import CHANGED, MOVED
 from patchgate.pipeline import TokenChunk
 
@@ -55,9 +56,9 @@ class History:
         if not len(self.pts_seconds):
             return 0
         length = max(self.end - self.begin, 1e-9)
-        moments = torch.arange(0, length, 1 / fps, dtype=torch.float64) + self.begin
+        moments = torch.arange(0, length, 1 / fps, dtype=torch.float64, device="cpu") + self.begin
         # A tubelet's frames share its time, as if evenly: their own times are not kept.
-        share = torch.arange(self.tubelet, dtype=torch.float64) / self.tubelet
+        share = arange(self.tubelet).double() / self.tubelet
         shown = (self.pts_seconds[:, None] + self.duration_seconds[:, None] * share).flatten()
         return len(torch.searchsorted(shown, moments + 1e-3, right=True).unique())
 
@@ -110,8 +111,8 @@ def history_of(
         moved.extend((kind == MOVED).sum(1).tolist())
         if on_chunk is not None:
             on_chunk(chunk)
-    starts, lengths = (torch.tensor(values, dtype=torch.float64) for values in (pts, duration))
-    new, moving = (torch.tensor(values, dtype=torch.int64) for values in (changed, moved))
+    starts, lengths = (doubles(values) for values in (pts, duration))
+    new, moving = (whole(values) for values in (changed, moved))
     return History(cells, starts, lengths, new, moving, tubelet)
 
 
@@ -122,9 +123,9 @@ def telling_frames(history: History) -> list[Choice]:
     "busiest": the most tokens.
     """
     count = len(history.changed)
-    frames = torch.arange(count)[~history.is_key]
+    frames = arange(count)[~history.is_key]
     if not len(frames):
-        frames = torch.arange(count)
+        frames = arange(count)
     changed = history.changed[frames]
     levels = changed.sort().values
     spent = levels.cumsum(0)
@@ -138,7 +139,7 @@ def telling_frames(history: History) -> list[Choice]:
     for label, level in wanted.items():
         slack = 0 if label == "busiest" else level // 20  # so that the moments can lie apart
         alike = frames[(changed - level).abs() <= slack]
-        others = torch.tensor([-1, count, *chosen])  # the ends, too, say little
+        others = whole([-1, count, *chosen])  # the ends, too, say little
         apart = (alike[:, None] - others).abs().amin(1)
         chosen.setdefault(int(alike[apart.argmax()]), label)
     return [Choice(frame, chosen[frame]) for frame in sorted(chosen)]

@@ -33,7 +33,7 @@ def draw_shares(axes: Axes, history: History, palette: Palette, bins: int = BINS
     """Changed and moved cells of every frame, one upon the other, with the mean and key frames."""
     shares = np.stack([history.kept_share.numpy(), history.moved.numpy() / history.cells])
     time, (kept, moved) = binned(history, shares, bins)  # [B]
-    ordinary = (history.changed + history.moved)[~history.is_key] / history.cells
+    ordinary = (history.changed + history.moved)[~history.is_key].double() / history.cells
     top = 1.2 * min(float(ordinary.max()), (kept + moved).max()) if len(ordinary) else 1.0
     top = min(1.15, max(top, 0.02))  # key frames are marked: they need not fit
     if palette.static is not None:

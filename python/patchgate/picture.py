@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
+from patchgate._text import escaped
 from patchgate.cells import overlay as overlay
 from patchgate.decode import Video
 from patchgate.gate import CHANGED, Gate
@@ -54,8 +55,11 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
 
 
 def printable(name: str) -> str:
-    """A file's name as text: its bytes may be none, which no font and no page can take."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A file's name as text: its bytes may be none, which no font and no page can take.
+
+    Control characters are spelled out, see ``_text.escaped``.
+    """
+    return escaped(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def display_aspect(video: Video, gate: Gate) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_choice
+from patchgate._tensors import arange
 from patchgate.tokens import VideoTokens
 
 Place = Literal["first", "mean"]
@@ -71,15 +72,15 @@ def token_places(tokens: VideoTokens, place: Place = "first") -> tuple[Tensor, T
     Returns:
         frame ``[K]`` int64 in ``[0, T)`` and cell ``[K, 2]`` int64. A token that no cell shows: 0.
     """
-    checked_choice("place", place, ("first", "mean"))
+    place = checked_choice("place", place, ("first", "mean"))
     k, (t, h, w), source = len(tokens), tokens.shape, tokens.source.flatten()
     if place == "mean":
-        every = torch.cartesian_prod(*(torch.arange(n) for n in (t, h, w))).double()  # [T * N, 3]
-        sums = torch.zeros(k, 3, dtype=torch.float64).index_add_(0, source, every.view(-1, 3))
+        every = torch.cartesian_prod(*(arange(n) for n in (t, h, w))).double()  # [T * N, 3]
+        sums = every.new_zeros(k, 3).index_add_(0, source, every.view(-1, 3))
         mean = (sums / tokens.size[:, None].clamp(min=1)).round().long()
         return mean[:, 0], mean[:, 1:]
-    first = torch.full((k,), len(source))
-    first.scatter_reduce_(0, source, torch.arange(len(source)), "amin")
+    first = source.new_full((k,), len(source))
+    first.scatter_reduce_(0, source, arange(len(source)), "amin")
     first %= max(1, len(source))
     frame, cell = first // (h * w), torch.stack([first // w % h, first % w], 1)
     own = tokens.frame >= 0
@@ -95,9 +96,9 @@ def token_seconds(tokens: VideoTokens) -> Tensor:
     k, (_, h, w), source = len(tokens), tokens.shape, tokens.source.flatten()
     begin, end = tokens.pts_seconds, tokens.shown_until()  # [T] each
     each = begin.repeat_interleave(h * w)
-    first = torch.full((k,), torch.inf).double().scatter_reduce_(0, source, each, "amin")
-    total = torch.zeros(k).double().index_add_(0, source, each)
-    last = torch.full((k,), -torch.inf).double()
+    first = each.new_full((k,), torch.inf).scatter_reduce_(0, source, each, "amin")
+    total = each.new_zeros(k).index_add_(0, source, each)
+    last = each.new_full((k,), -torch.inf)
     last.scatter_reduce_(0, source, end.repeat_interleave(h * w), "amax")
     return torch.stack([first, total / tokens.size.clamp(min=1), last], 1)
 
@@ -111,7 +112,7 @@ def vision_position_ids(cell: Tensor, merge: int) -> Tensor:
     Returns:
         ``[K * m * m, 2]`` int64, row and column, cell after cell.
     """
-    each = torch.arange(merge, device=cell.device)
+    each = arange(merge, device=cell.device)
     within = torch.cartesian_prod(each, each).view(-1, 2)  # [m * m, 2]
     return (cell[:, None] * merge + within).flatten(0, 1)
 

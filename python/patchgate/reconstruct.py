@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.gate_settings import MERGED, MOVED
 from patchgate.subpixel import blocks_between
 
@@ -71,7 +71,7 @@ def _cells(tokens: VideoTokens, which: Tensor | slice, layout: TokenLayout) -> T
 
 def _paste(picture: Tensor, corner: Tensor, blocks: Tensor) -> None:
     """Writes ``blocks [n, f, C, p, p]`` where their top left is ``corner [n, 2]``."""
-    span = torch.arange(blocks.shape[-1], device=corner.device)
+    span = arange(blocks.shape[-1], device=corner.device)
     rows = corner[:, 0, None, None] + span[:, None]  # [n, p, 1]
     columns = corner[:, 1, None, None] + span  # [n, 1, p]
     picture[:, :, rows, columns] = blocks.movedim(0, 2)

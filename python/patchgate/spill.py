@@ -82,7 +82,7 @@ class TokenSpill:
                 name: stack.enter_context((self.scratch / name).open("wb")) for name in names
             }
             self._on_exit = stack.pop_all()
-        self._put("cu_seqlens", torch.zeros(1, dtype=torch.int32))
+        self._put("cu_seqlens", torch.zeros(1, dtype=torch.int32, device="cpu"))
 
     def __enter__(self) -> Self:
         return self

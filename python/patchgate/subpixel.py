@@ -6,6 +6,8 @@ Letters: H W pixels, n blocks, p their side.
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
+
 QUARTERS = 4  # of a pixel: the finest precision
 BEFORE, AFTER = 2, 3  # samples beside a place that the filter takes in
 
@@ -29,7 +31,7 @@ def blocks_between(planes: Tensor, at: Tensor, side: int, precision: int) -> Ten
     quarters = at * (QUARTERS // precision)
     whole, part = quarters // QUARTERS, quarters % QUARTERS  # [n, 2] each
     margins = (0, 0) if precision == 1 else (BEFORE, AFTER)
-    span = torch.arange(-margins[0], side + margins[1], device=planes.device)
+    span = arange(-margins[0], side + margins[1], device=planes.device)
     rows, columns = ((whole[:, i, None] + span).clamp(0, planes.shape[i - 2] - 1) for i in (0, 1))
     wide = planes[..., rows[:, :, None], columns[:, None]].movedim(-3, 0)  # [n, ..., p+5, p+5]
     if precision == 1:

@@ -4,10 +4,11 @@ import json
 from os import PathLike
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from patchgate._tensors import arange
 
 _FORMAT = "patchgate.VideoTokens/1"
 
@@ -91,7 +92,7 @@ def _leads_out(motion: Tensor, cell: int) -> bool:
     ``cell``: side in the vectors' steps.
     """
     h, w = motion.shape[1:3]
-    top, left = torch.arange(h)[:, None] * cell, torch.arange(w) * cell  # [h, 1], [w]
+    top, left = arange(h)[:, None] * cell, arange(w) * cell  # [h, 1], [w]
     dy, dx = motion[..., 0], motion[..., 1]  # [T, h, w] each
     y_out = (top + dy < 0) | (top + dy > (h - 1) * cell)
     x_out = (left + dx < 0) | (left + dx > (w - 1) * cell)

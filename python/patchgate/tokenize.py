@@ -171,11 +171,11 @@ def empty_chunk(gate: Gate, features: Features | None = None) -> TokenChunk:
     h, w = (side // gate.settings.cell for side in gate.size)
     return TokenChunk(
         features=(features or PixelFeatures(gate.settings, gate.size)).empty(),
-        frame=torch.empty(0, dtype=torch.int64),
-        cell=torch.empty((0, 2), dtype=torch.int64),
-        pts_seconds=torch.empty(0, dtype=torch.float64),
-        duration_seconds=torch.empty(0, dtype=torch.float64),
-        source=torch.empty((0, h, w), dtype=torch.int64),
-        kind=torch.empty((0, h, w), dtype=torch.uint8),
-        motion=torch.empty((0, h, w, 2), dtype=torch.int8),
+        frame=torch.empty(0, dtype=torch.int64, device="cpu"),
+        cell=torch.empty((0, 2), dtype=torch.int64, device="cpu"),
+        pts_seconds=torch.empty(0, dtype=torch.float64, device="cpu"),
+        duration_seconds=torch.empty(0, dtype=torch.float64, device="cpu"),
+        source=torch.empty((0, h, w), dtype=torch.int64, device="cpu"),
+        kind=torch.empty((0, h, w), dtype=torch.uint8, device="cpu"),
+        motion=torch.empty((0, h, w, 2), dtype=torch.int8, device="cpu"),
     )

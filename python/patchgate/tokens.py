@@ -6,13 +6,14 @@ D features, p cell side in pixels.
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
 
 from patchgate import _ops, reconstruct, token_file
-from patchgate._check import checked_number
+from patchgate._check import checked_choice, checked_count, checked_number, settle
+from patchgate._tensors import arange
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.gate_settings import CHANGED
 
@@ -34,6 +35,11 @@ class TokenLayout:
     temporal_patch: int = 1  # f
     matrix: Matrix = "bt601"  # to show the planes as RGB
     motion_precision: int = 1  # vectors count in 1 / so many pixels: 1, 2 or 4
+
+    def __post_init__(self) -> None:
+        for name in ("cell", "planes", "temporal_patch", "motion_precision"):
+            settle(self, **{name: checked_count(f"TokenLayout.{name}", getattr(self, name), 1)})
+        settle(self, matrix=checked_choice("TokenLayout.matrix", self.matrix, get_args(Matrix)))
 
 
 @dataclass(eq=False)
@@ -138,7 +144,7 @@ class VideoTokens:
         own = slice(int(self.cu_seqlens[first]), int(self.cu_seqlens[last]))
         source = self.source[first:last]
         earlier = source[source < own.start].unique()  # [E], ascending
-        keep = torch.cat([earlier, torch.arange(own.start, own.stop)])  # [K'] old indices
+        keep = torch.cat([earlier, arange(own.start, own.stop)])  # [K'] old indices
         carried = len(earlier)
         renumbered = source - own.start + carried
         renumbered = torch.where(
@@ -163,8 +169,8 @@ class VideoTokens:
         )
 
     def _frames_between(self, start: float, end: float) -> tuple[int, int]:
-        checked_number("start_seconds", start, -1e18, 1e18, "seconds")
-        checked_number("end_seconds", end, -1e18, 1e18, "seconds")
+        start = checked_number("start_seconds", start, -1e18, 1e18, "seconds")
+        end = checked_number("end_seconds", end, -1e18, 1e18, "seconds")
         if end <= start:
             raise ValueError(f"slice: expected start < end, got {start} and {end} seconds")
         shown_until = self.shown_until()
@@ -203,7 +209,10 @@ class VideoTokens:
         tensors, layout = token_file.read(path)
         try:
             return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
-        except TypeError as error:  # a field that this version does not know, or lacks
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # a field that this version does not know, or lacks
             raise ValueError(f"{path}: incomplete or of another version ({error})") from error
 
 

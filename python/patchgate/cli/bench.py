@@ -14,6 +14,7 @@ import torch
 import typer
 
 from patchgate._check import check_transformers
+from patchgate._tensors import doubles
 from patchgate.cli.bench_ways import EVERY_CELL, Way, ways_of
 from patchgate.cli.commands import Json, VideoPath, app
 from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spread
@@ -166,7 +167,7 @@ def _facts(
     def told(runs: _Runs) -> dict[str, Any]:
         by_stage = {name: 1e3 * median(run[name] for run in runs.stages) / frames
                     for name in runs.stages[0]}  # fmt: skip
-        pushes = torch.tensor(runs.pushes, dtype=torch.float64) * 1e3
+        pushes = doubles(runs.pushes) * 1e3
         return {
             "tokens": runs.tokens,
             "kept_share": runs.tokens / dense,

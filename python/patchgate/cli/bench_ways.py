@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
+from patchgate._tensors import arange
 from patchgate.decode import FrameBatch
 from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.resize import Stretch
@@ -117,7 +118,7 @@ def _all_rows(batch: FrameBatch, spec: PixelSpec) -> Tensor:
     """The patch rows of whole frames, ``[T, N, m * m * C * f * P * P]``."""
     h, w = spec.cells(batch.height, batch.width)
     tubelets = len(batch) // spec.temporal_patch
-    return gather(batch, torch.arange(tubelets * h * w), spec).view(tubelets, h * w, -1)
+    return gather(batch, arange(tubelets * h * w), spec).view(tubelets, h * w, -1)
 
 
 def ways_of(gate: Gate, model: Any, tolerance: float) -> dict[str, Callable[[], Way]]:

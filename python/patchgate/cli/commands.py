@@ -13,6 +13,7 @@ from patchgate._host import build_info
 from patchgate.cli.options import GateOptions, OpenOptions, ReadOptions, spread
 from patchgate.cli.report import Meter, bytes_text, reported, result, say
 from patchgate.cli.signals import Stop, Stopped, kills_interrupt
+from patchgate.cli.usage import Commands
 from patchgate.decode import open_video
 from patchgate.gate import Gate
 from patchgate.history import counted
@@ -20,6 +21,7 @@ from patchgate.pipeline import StageSeconds, token_chunks
 from patchgate.spill import TokenSpill
 
 app = typer.Typer(
+    cls=Commands,
     help="Every frame of a video becomes vision tokens; only the patches that changed are paid "
     "for. Exit codes: 0 done, 1 bad input or output, 2 wrong usage, 130 interrupted.",
     no_args_is_help=True,

@@ -11,7 +11,7 @@ import typer
 
 from patchgate.cli.commands import Json, VideoPath, app, not_the_video
 from patchgate.cli.options import GateOptions, OpenOptions, ReadOptions, as_usage_error, spread
-from patchgate.cli.report import bytes_text, reported, result
+from patchgate.cli.report import bytes_text, kills_interrupt, reported, result
 from patchgate.decode import open_video
 from patchgate.decode.source import Source
 from patchgate.gate import Gate
@@ -22,12 +22,12 @@ from patchgate.policies import (
     Frames,
     Plan,
     container_frames,
+    frame_statistics,
     llava_onevision,
     pool,
     qwen3_vl,
     qwen25_vl,
     siglip,
-    tokenize_with_statistics,
 )
 from patchgate.policies.grids import Grid, Rounding
 from patchgate.policies.registry import Named
@@ -99,7 +99,7 @@ def plan(
     wanted, options = gate.gate(), read.apply()
     if output is not None and output.suffix.lower() not in _PAGES:
         raise typer.BadParameter(f"--output: expected a name that ends in .html; got {output}")
-    with reported() as warned:
+    with reported() as warned, kills_interrupt():
         not_the_video(video, output)
         decode = bool(_PIXELS & set(named.needs)) and not (named.or_scores and scores is not None)
         if decode or grid != "own" or output is not None:
@@ -158,7 +158,7 @@ def _frames(
 ) -> Frames:
     """The candidates, with what the gate knows of them if they are to be decoded."""
     if decode:
-        _, frames = tokenize_with_statistics(video, gate=gate, **options)
+        frames = frame_statistics(video, gate=gate, **options)
     else:
         frames = container_frames(video, **_opening(options))
         begin = frames.pts[0] if options["start"] is None else options["start"]
@@ -173,11 +173,16 @@ def _frames(
 
 def _array(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        # Mapped: a header may tell of more numbers than there are, or than there is memory for.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # numpy lets its parser's and zipfile's own errors through
         raise ValueError(f"{path}: not a numpy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path}: expected one array (.npy), got several (.npz)")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: expected numbers, got an array of {array.dtype}")
     return array
 
 
@@ -253,6 +258,6 @@ def drawn(chosen: Plan, begin: float, end: float) -> str:
     """A line of text in which time runs, higher where more full frames' worth is looked at."""
     at = ((chosen.pts - begin) / max(end - begin, 1e-9) * _COLUMNS).long().clamp(0, _COLUMNS - 1)
     worth = chosen.ratio / chosen.scale**2
-    height = torch.zeros(_COLUMNS, dtype=torch.float64).scatter_add_(0, at, worth)
+    height = torch.zeros(_COLUMNS, dtype=torch.float64, device="cpu").scatter_add_(0, at, worth)
     levels = (height / height.max().clamp(min=1e-9) * (len(_LEVELS) - 1)).ceil().long()
     return "".join(_LEVELS[level] for level in levels.tolist())

@@ -17,10 +17,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import typer
+from av.error import FFmpegError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from patchgate import _early
+from patchgate._text import escaped
 from patchgate.cli.signals import INTERRUPTED, NOTHING, Stopped
 from patchgate.cli.signals import kills_interrupt as kills_interrupt
 from patchgate.decode import DecodeWarning, Video
@@ -39,7 +41,8 @@ def say(kind: str, what: object) -> None:
     """One line on standard error."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with contextlib.suppress(OSError):  # the terminal is gone: the exit code still tells
-        console.print(f"patchgate: {kind}: {' '.join(str(what).split())}", markup=False)
+        line = " ".join(str(what).split())
+        console.print(f"patchgate: {kind}: {escaped(line)}", markup=False)
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def reported() -> Iterator[list[str]]:
             say("interrupted", NOTHING)
             code = error.exit_code if isinstance(error, Stopped) else INTERRUPTED
             raise typer.Exit(code) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, FFmpegError) as error:
             say("error", as_options(str(error)))
             raise typer.Exit(1) from error
         except (MemoryError, RuntimeError) as error:
@@ -163,11 +166,11 @@ class _Console(Console):
 
 def _for_a_person(lines: dict[str, str], title: str) -> None:
     console = _Console(soft_wrap=True, highlight=False)
-    console.print(title, style="bold", markup=False)
+    console.print(escaped(title), style="bold", markup=False)
     width = max(map(len, lines))
     for name, text in lines.items():
         console.print(f"  {name:{width}}  ", style="dim", end="")
-        console.print(text, markup=False)
+        console.print(escaped(text), markup=False)
 
 
 def bytes_text(count: int) -> str:

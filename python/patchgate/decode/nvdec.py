@@ -70,7 +70,7 @@ class Backend:
 
     def memory(self, pointer: int, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
         """`[rows, W]`: device memory by its address, as it is."""
-        return torch.as_tensor(_Pointer(pointer, shape, dtype), device=self.device)
+        return torch.as_tensor(_Pointer(pointer, shape, dtype), dtype=dtype, device=self.device)
 
 
 class _Pointer:

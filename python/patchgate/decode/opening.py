@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
 from typing import get_args
 
 import torch
+
+from patchgate._check import checked_count, checked_number
 
 from .access import DEFAULT_TIMEOUT, Access
 from .decoder_pool import decoder_pool
@@ -49,13 +49,11 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
     when it is taken. Device memory: two batches, and a decoder (see `decoder_pool.py`).
     """
     where = _checked_device(device)
-    _check_seconds(start, end)
-    if fps is not None and not (_is_number("fps", fps) and math.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps must be a positive number of frames a second or None, got {fps}")
-    threads = default_threads() if threads is None else threads
-    for name, count in (("chunk", chunk), ("threads", threads)):
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {count!r}")
+    start, end = _checked_seconds(start, end)
+    if fps is not None:
+        fps = checked_number("fps", fps, 1e-9, 1e9, "frames a second")
+    chunk = checked_count("chunk", chunk, 1)
+    threads = default_threads() if threads is None else checked_count("threads", threads, 1)
     if errors not in get_args(Errors):
         raise ValueError(f"errors must be one of {get_args(Errors)}, got {errors!r}")
     opened = Source(source, Access(format, allow_playlists, open_timeout, read_timeout))
@@ -75,15 +73,11 @@ def _checked_device(device: str | torch.device) -> torch.device:
     return where
 
 
-def _is_number(name: str, value: float) -> bool:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}: expected a number or None, got {value!r}")
-    return True
-
-
-def _check_seconds(start: float | None, end: float | None) -> None:
-    for name, value in (("start", start), ("end", end)):
-        if value is not None and not (_is_number(name, value) and math.isfinite(value)):
-            raise ValueError(f"{name} must be a finite number of seconds or None, got {value}")
+def _checked_seconds(start: float | None, end: float | None) -> tuple[float | None, float | None]:
+    if start is not None:
+        start = checked_number("start", start, -1e18, 1e18, "seconds")
+    if end is not None:
+        end = checked_number("end", end, -1e18, 1e18, "seconds")
     if start is not None and end is not None and end <= start:
         raise ValueError(f"end must lie after start, got start={start}, end={end} (seconds)")
+    return start, end

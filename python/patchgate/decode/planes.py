@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchgate._tensors import doubles, truths
+
 from .frames import Colour, DecodeWarning, FrameBatch, Matrix
 from .pool import Pool
 from .timeline import Clock, Timed
@@ -178,10 +180,10 @@ class Packer:
         y, cb, cr = (self._plane(i) for i in range(3))
         batch = FrameBatch(
             planes=(y, cb, cr),
-            pts_seconds=torch.tensor(self._pts, dtype=torch.float64),
-            duration_seconds=torch.tensor(self._durations, dtype=torch.float64),
+            pts_seconds=doubles(self._pts),
+            duration_seconds=doubles(self._durations),
             colour=self.colour,
-            key_frame=torch.tensor(self._keys),
+            key_frame=truths(self._keys),
         )
         self._reset()
         return batch

@@ -27,7 +27,7 @@ class Pool:
         """Like `torch.empty(shape, dtype=dtype)`, on the CPU."""
         size = math.prod(shape) * dtype.itemsize
         free = self._free[size]
-        memory = free.pop() if free else torch.empty(size, dtype=torch.uint8).numpy()
+        memory = free.pop() if free else torch.empty(size, dtype=torch.uint8, device="cpu").numpy()
         lent = memory[:]  # the tensor's storage owns this view alone: it dies with the storage
         weakref.finalize(lent, free.append, memory).atexit = False
         return torch.from_numpy(lent).view(dtype).view(shape)

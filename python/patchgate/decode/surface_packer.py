@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from patchgate._tensors import doubles, truths
+
 from .frames import FrameBatch
 from .planes import oriented
 from .surface import Shown
@@ -52,10 +54,10 @@ class SurfacePacker:
         self._reset()
         return FrameBatch(
             planes=(y, cb, cr),
-            pts_seconds=torch.tensor(pts, dtype=torch.float64),
-            duration_seconds=torch.tensor(duration, dtype=torch.float64),
+            pts_seconds=doubles(pts),
+            duration_seconds=doubles(duration),
             colour=self._coded.colour,
-            key_frame=torch.tensor(key),
+            key_frame=truths(key),
         )
 
     def _own(self, plane: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from patchgate import _ops
+from patchgate._tensors import arange
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Segments:
         """``active``: ``[T, M]`` bool. ``window``: ``[M]`` int64."""
         if window is None:
             return cls([n for n in active.sum(1).tolist() if n], None)
-        frame = torch.arange(len(active), device=active.device)[:, None]
+        frame = arange(len(active), device=active.device)[:, None]
         segment = (frame * (window.max() + 1) + window)[active]  # [A]
         order = segment.argsort(stable=True)
         return cls(segment[order].unique_consecutive(return_counts=True)[1].tolist(), order)
@@ -77,7 +78,7 @@ class Groups:
         else:
             windows = int(window.max()) + 1
             shown = shown[:, window.argsort(stable=True)]
-        group = torch.arange(frames, device=active.device)[:, None] * windows + window  # [T, M]
+        group = arange(frames, device=active.device)[:, None] * windows + window  # [T, M]
         if windows > 1:
             order = group[active].argsort(stable=True)
         queries = group[active].bincount(minlength=frames * windows)

@@ -91,13 +91,16 @@ def calibrate(
         )
     if tower.fidelity.context != "full":
         raise ValueError('tower: only context="full" has a tolerance')
-    if not 0 < target <= 1:
-        raise ValueError(f"target: expected a share in (0, 1], got {target}")
+    target = checked_number("target", target, 0, 1, "of the answers")
+    if not target:
+        raise ValueError("target: expected a share above 0, got 0")
     given = [clip if isinstance(clip, dict) else {"pixel_values": clip} for clip in clips]
     if not given:
         raise ValueError("clips: expected at least one, got none")
-    for tolerance in tolerances:
+    tolerances = [
         checked_number("tolerances", tolerance, 0, math.inf, "of the attention output")
+        for tolerance in tolerances
+    ]
     before = tower.fidelity
     try:
         trials = _trials(tower, given, readout or _Pointing(), target, tolerances)
@@ -178,5 +181,6 @@ class _Pointing:
         states = output if isinstance(output, Tensor) else output.last_hidden_state
         states = states.flatten(0, -2).double()  # [T * M, D]
         random = torch.Generator().manual_seed(0)
-        probes = torch.randn(states.shape[1], _PROBES, generator=random, dtype=torch.float64)
+        shape = (states.shape[1], _PROBES)
+        probes = torch.randn(shape, generator=random, dtype=torch.float64, device="cpu")
         return ((states - states.mean(0)) @ probes.to(states.device)).argmax(1)

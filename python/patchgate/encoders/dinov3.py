@@ -67,7 +67,7 @@ class Dinov3(Dino):
         h, w = self.shape
         place = torch.stack([cell // w, cell % w], 1).float()  # [R, 2]
         # Filled where it is: a copy from the host could not be captured in a graph.
-        extent = torch.stack([torch.full((), float(side), device=cell.device) for side in (h, w)])
+        extent = torch.stack([place.new_full((), side) for side in (h, w)])
         centre = 2.0 * ((place + 0.5) / extent) - 1.0
         centre = centre.masked_fill((cell < 0)[:, None], 0.0)
         frequency = self.model.rope_embeddings.inv_freq  # [d / 4]

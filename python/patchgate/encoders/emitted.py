@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.encoders.frames import Frames
 from patchgate.encoders.tower import Tower
 from patchgate.gate import GateResult
@@ -35,7 +36,7 @@ def emitted_tokens(
     place = frames.states["born"][:, tower.prefix :].flatten().cpu()  # [T * N]
     m = tower.prefix + tower.cells
     born, source = place.unique(return_inverse=True)  # [K], [T * N]
-    at = torch.arange(len(place))
+    at = arange(len(place))
     seen = torch.full_like(born, len(place)).scatter_reduce(0, source, at, "amin")
     frame, cell = born // m - before, born % m - tower.prefix  # [K] each
     source = source.view(result.source.shape)
@@ -46,7 +47,7 @@ def emitted_tokens(
         cell=torch.stack([cell // w, cell % w], 1),
         span=spans(frame, source),
         **times._asdict(),
-        cu_seqlens=torch.searchsorted(frame, torch.arange(t + 1)).int(),
+        cu_seqlens=torch.searchsorted(frame, arange(t + 1)).int(),
         source=source,
         kind=result.kind.cpu(),
         motion=result.motion.cpu(),

@@ -7,6 +7,7 @@ K patches among them, D features, E numbers of a patch.
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.packed import Kept
 from patchgate.encoders.tower import Tower
@@ -23,7 +24,7 @@ def entering(tower: Tower, fidelity: Fidelity, kept: Kept, moved: Tensor, before
     if fidelity.repositions:
         cells = cells | moved
     if fidelity.refresh is not None:
-        frame = torch.arange(len(cells), device=cells.device) + before
+        frame = arange(len(cells), device=cells.device) + before
         cells = cells | (frame % fidelity.refresh == 0)[:, None]
     tokens = cells.repeat_interleave(tower.tokens_per_cell, 1)
     return torch.cat([cells.any(1, keepdim=True).expand(-1, tower.prefix), tokens], 1)

@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.encoders.slots import Slots
 
 
@@ -27,8 +28,8 @@ class Inherited(NamedTuple):
     @classmethod
     def of(cls, slots: Slots) -> Self:
         frames, m = slots.parent.shape
-        own = torch.arange(m, device=slots.parent.device)
-        start = slots.earlier + m * torch.arange(-1, frames - 1, device=own.device)[:, None]
+        own = arange(m, device=slots.parent.device)
+        start = slots.earlier + m * arange(-1, frames - 1, device=own.device)[:, None]
         start[0] = 0  # the last frame of the run before comes first
         column = slots.parent - start
         strange = (column < 0) | (column >= m)
@@ -116,7 +117,7 @@ def _exchanged(old: Tensor, new: Tensor, window: Tensor) -> tuple[Tensor, Tensor
     rows = torch.stack([old[frame, token], new[frame, token]])
     most = int(rows.max()) + 1 if rows.numel() else 1
     each, inverse = (group * most + rows).unique(return_inverse=True)
-    sign = torch.tensor([[-1], [1]], device=old.device).expand(rows.shape)
+    sign = each.new_tensor([[-1], [1]]).expand(rows.shape)
     weight = torch.zeros_like(each).index_add(0, inverse.flatten(), sign.flatten())
     left = weight != 0
     return each[left] // most, each[left] % most, weight[left]

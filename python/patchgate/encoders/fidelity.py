@@ -5,7 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict, get_args
 
-from patchgate._check import checked_choice, checked_count, checked_number
+from patchgate._check import (
+    checked_choice,
+    checked_count,
+    checked_number,
+    checked_switch,
+    settle,
+)
 
 Context = Literal["full", "kept"]
 
@@ -33,14 +39,17 @@ class Fidelity:
     reposition: bool = True
 
     def __post_init__(self) -> None:
-        checked_choice("context", self.context, get_args(Context))
-        checked_number("tolerance", self.tolerance, 0, math.inf, "of the attention output")
-        if self.tolerance_layers is not None:
-            checked_count("tolerance_layers", self.tolerance_layers, 0)
-        if self.refresh is not None:
-            checked_count("refresh", self.refresh, 1)
-        if not isinstance(self.reposition, bool):
-            raise TypeError(f"reposition: expected True or False, got {self.reposition!r}")
+        settle(
+            self,
+            context=checked_choice("context", self.context, get_args(Context)),
+            tolerance=checked_number(
+                "tolerance", self.tolerance, 0, math.inf, "of the attention output"
+            ),
+            reposition=checked_switch("reposition", self.reposition),
+        )
+        for name, low in (("tolerance_layers", 0), ("refresh", 1)):
+            if (count := getattr(self, name)) is not None:
+                settle(self, **{name: checked_count(name, count, low)})
         if self.context == "kept":
             for each in fields(self)[1:]:
                 if getattr(self, each.name) != each.default:

@@ -206,14 +206,15 @@ def _layers(given: int | Sequence[int] | None, capacity: int, depth: int) -> tup
     """Cells that each layer has room for. None: twice the capacity."""
     if given is None:
         given = 2 * capacity
-    counts = tuple(given) if isinstance(given, Sequence) else (given,) * depth
+    several = given if isinstance(given, Sequence) else (given,) * depth
+    counts = tuple(checked_count("layer_capacity", count, 1) for count in several)
     if len(counts) != depth:
         raise ValueError(
             f"layer_capacity: expected one number, or one for each of the {depth} layers, got "
             f"{len(counts)}"
         )
     for low, count in zip((capacity, *counts), counts, strict=False):
-        if checked_count("layer_capacity", count, 1) < low:
+        if count < low:
             raise ValueError(
                 f"layer_capacity: expected at least capacity={capacity}, and no layer less than "
                 f"the one before it, for what a layer computes later ones do, too; got {counts}"

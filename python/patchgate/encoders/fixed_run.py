@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
+from patchgate._tensors import arange
 from patchgate.encoders.fidelity import Context
 from patchgate.encoders.tower import Tower
 from patchgate.gate import CHANGED, GateResult
@@ -47,7 +48,7 @@ class Fitting(NamedTuple):
         index, _, count = _ops.compact(result.kind, capacity)  # [K], .., [1]
         wanted = result.kind.flatten(1) == CHANGED  # [T, N]
         number = (wanted.flatten().cumsum(0) - 1).view_as(wanted)  # of the kept
-        frame = torch.arange(len(source), device=source.device)[:, None]
+        frame = arange(len(source), device=source.device)[:, None]
         settled = torch.where(source < capacity, frame, 0).cummax(0).values  # [T, N]
         return cls(
             index.clamp(min=0),
@@ -100,7 +101,7 @@ def packed_slots(active: Tensor, rows: int) -> tuple[Tensor, Tensor]:
 
 def latest_of(busy: Tensor) -> Tensor:
     """The last frame so far that computed anything, ``[T]`` int64."""
-    frame = torch.arange(len(busy), device=busy.device)
+    frame = arange(len(busy), device=busy.device)
     return torch.where(busy, frame, 0).cummax(0).values
 
 
@@ -160,6 +161,6 @@ def _keys(context: Context, places: Places) -> tuple[Tensor, Tensor]:
     """
     frames, m = places.shown.shape
     if context == "kept":
-        return torch.arange(len(places.token), device=places.token.device), places.cu_rows
+        return arange(len(places.token), device=places.token.device), places.cu_rows
     ends = torch.arange(0, (frames + 1) * m, m, dtype=torch.int32, device=places.shown.device)
     return places.shown.flatten(), ends

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
+from patchgate._tensors import arange
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.fixed_run import Fitting, FixedFrames, latest_of, left, packed_slots
 from patchgate.encoders.tower import Tower
@@ -38,15 +39,15 @@ class Lineage:
         """
         (frames, n), tokens = kept.source.shape, len(kept.cells)
         m, device = prefix + n, kept.source.device
-        frame = torch.arange(frames, device=device)[:, None]  # [T, 1]
-        cell = torch.arange(n, device=device).expand(frames, -1)
+        frame = arange(frames, device=device)[:, None]  # [T, 1]
+        cell = arange(n, device=device).expand(frames, -1)
         place = (frame * tokens + kept.source).flatten()
-        first = torch.full((frames * tokens,), n, device=device)
+        first = place.new_full((frames * tokens,), n)
         first = first.scatter_reduce(0, place, cell.flatten(), "amin").view(frames, tokens)
         last = torch.where(first < n, frame, 0).cummax(0).values  # [T, K]: frame that shows it
         before = torch.cat([last[:1], last[:-1]]).gather(1, kept.source)  # [T, N]
         there = first[before, kept.source]  # [T, N]
-        own = torch.arange(frames * m, device=device).view(frames, m)
+        own = arange(frames * m, device=device).view(frames, m)
         still = torch.cat([own[:1], own[:-1]])  # [T, M]
         cells = torch.where(moved, before * m + prefix + there, still[:, prefix:])
         return cls(torch.cat([still[:, :prefix], cells], 1))
@@ -54,7 +55,7 @@ class Lineage:
     def shown(self, active: Tensor) -> Tensor:
         """Which of the packed active tokens each token shows, ``[T, M]`` int64."""
         flat = active.flatten()
-        own = torch.arange(len(flat), device=flat.device)
+        own = arange(len(flat), device=flat.device)
         root = torch.where(flat, own, self.parent.flatten())
         for _ in range(len(active).bit_length()):  # every step doubles how far each has gone
             root = root[root]
@@ -152,7 +153,7 @@ def encode_watched(
             overflow.append(torch.zeros_like(entering.overflow))
             continue
         shown = rows.shown.flatten()  # [T * M]
-        every = torch.arange(len(frames) + 1, device=shown.device).int() * rows.active.shape[1]
+        every = arange(len(frames) + 1, device=shown.device).int() * rows.active.shape[1]
         out = _attended(query[shown], key, value, every, rows.shown, tower.scale(layer))
         fired, late = _ops.activate(
             out.detach().flatten(1), rows.active, _differs(rows.shown), entering.lineage.parent,
@@ -176,7 +177,7 @@ def _attended(
 ) -> Tensor:
     """Of packed queries, to all tokens of their frames."""
     frames, m = shown.shape
-    ends = torch.arange(frames + 1, device=shown.device).int() * m
+    ends = arange(frames + 1, device=shown.device).int() * m
     return _ops.residual_attention(
         query, key, value, cu_queries, shown.flatten(), ends, None, scale
     )[0]

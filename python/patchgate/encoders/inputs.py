@@ -5,12 +5,15 @@ Letters: T frames, H W pixels, h w cells, N = h * w, K kept patches, P patch sid
 
 from collections.abc import Sequence
 from dataclasses import fields
+from numbers import Integral
 from operator import index
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.encoders.tower import Tower
 from patchgate.gate_settings import GateSettings
 
@@ -106,15 +109,19 @@ def checked_clips(lengths: Sequence[int] | None, frames: int) -> list[int]:
 def checked_states(wanted: Any, layers: int) -> list[int]:
     """Which hidden states are wanted: as transformers says it, with a flag, a number or several."""
     states = layers + 1
-    if wanted is None or isinstance(wanted, bool):
+    if wanted is None or isinstance(wanted, bool | np.bool_):
         return list(range(states)) if wanted else []
-    numbers = [wanted] if isinstance(wanted, int) else list(wanted)
+    numbers = [wanted] if isinstance(wanted, Integral) else list(wanted)
     for i in numbers:
-        if not isinstance(i, int) or not -states <= i < states:
+        if (
+            isinstance(i, bool)
+            or not isinstance(i, Integral)
+            or int(i) not in range(-states, states)
+        ):
             raise ValueError(
                 f"output_hidden_states: expected numbers of the {states} hidden states, got {i!r}"
             )
-    return sorted({i % states for i in numbers})
+    return sorted({int(i) % states for i in numbers})
 
 
 def checked_rows(
@@ -151,7 +158,7 @@ def checked_rows(
         or (int(cu_seqlens[0]) or int(cu_seqlens[-1]) != count)
     ):
         raise ValueError(f"cu_seqlens: expected [T + 1] rising from 0 to {count}")
-    frame = torch.arange(len(kept), device=kept.device).repeat_interleave(kept)  # [K]
+    frame = arange(len(kept), device=kept.device).repeat_interleave(kept)  # [K]
     flat = frame * tower.cells + cell.long()
     mask = torch.zeros((len(kept), tower.cells), dtype=torch.bool, device=kept.device)
     mask.view(-1)[flat] = True
@@ -168,7 +175,7 @@ def checked_source(source: Tensor | None, mask: Tensor, emitted: int) -> Tensor:
         mask: ``[T, N]`` bool, those that were kept.
         emitted: tokens of earlier calls.
     """
-    own = torch.arange(int(mask.sum()), device=mask.device) + emitted
+    own = arange(int(mask.sum()), device=mask.device) + emitted
     if source is None:
         source = torch.zeros(mask.shape, dtype=torch.int64, device=mask.device)
         source[mask] = own

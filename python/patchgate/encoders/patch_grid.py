@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
+
 
 @dataclass(frozen=True)
 class PatchGrid:
@@ -29,7 +31,7 @@ class PatchGrid:
     def places(self, device: torch.device) -> Tensor:
         """Row and column of each patch of a frame, in patches, ``[N * m * m, 2]`` int64."""
         m = self.merge
-        each = torch.arange(self.h * self.w * m * m, device=device)
+        each = arange(self.h * self.w * m * m, device=device)
         cell, k = each // (m * m), each % (m * m)
         return torch.stack([cell // self.w * m + k // m, cell % self.w * m + k % m], 1)
 

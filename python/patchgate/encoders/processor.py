@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from patchgate._check import checked_choice, checked_count, checked_number, checked_size
+from patchgate._check import (
+    checked_choice,
+    checked_count,
+    checked_number,
+    checked_size,
+    checked_switch,
+    settle,
+)
 from patchgate.encoders.hf_processor import read_processor
 from patchgate.encoders.resize import Filter, FirstPass, SizeRule, Stretch
 from patchgate.grid import Placement
@@ -50,18 +57,21 @@ class PixelSpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, SizeRule):
-            object.__setattr__(self, "size", Stretch(*checked_size("size", self.size, 1)))
+            settle(self, size=Stretch(*checked_size("size", self.size, 1)))
         if self.crop is not None:
-            object.__setattr__(self, "crop", checked_size("crop", self.crop, 1))
-        object.__setattr__(self, "mean", _triple("mean", self.mean))
-        object.__setattr__(self, "std", _triple("std", self.std))
+            settle(self, crop=checked_size("crop", self.crop, 1))
+        settle(self, mean=_triple("mean", self.mean), std=_triple("std", self.std))
         if not all(value > 0 for value in self.std):
             raise ValueError(f"std: expected more than 0 per channel, got {self.std}")
         for name in ("patch", "merge", "temporal_patch"):
-            checked_count(name, getattr(self, name), 1)
-        checked_choice("filter", self.filter, get_args(Filter))
-        checked_choice("first_pass", self.first_pass, get_args(FirstPass))
-        checked_number("rescale", self.rescale, -1e6, 1e6, "")
+            settle(self, **{name: checked_count(name, getattr(self, name), 1)})
+        settle(
+            self,
+            filter=checked_choice("filter", self.filter, get_args(Filter)),
+            first_pass=checked_choice("first_pass", self.first_pass, get_args(FirstPass)),
+            rescale=checked_number("rescale", self.rescale, -1e6, 1e6, ""),
+            channels_last=checked_switch("channels_last", self.channels_last),
+        )
 
     @property
     def cell(self) -> int:

@@ -6,9 +6,9 @@ cell's output, L layers that are tapped.
 
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 
+from patchgate._tensors import arange
 from patchgate.encoders.qwen import QwenVision
 
 
@@ -71,7 +71,7 @@ class Qwen3Vision(QwenVision):
         places = self.grid.places(self.weight.device)  # [N * m * m, 2]
         steps = places[-1].clamp(min=1)  # the last patch is the far corner
         at = places.float() * (side - 1) / steps  # [N * m * m, 2] in learned positions
-        near = torch.arange(2, device=at.device)  # the positions on either side
+        near = arange(2, device=at.device)  # the positions on either side
         index = (at.floor().long()[..., None] + near).clamp(max=side - 1)  # [N * m * m, 2, 2]
         weight = 1 - ((at - at.floor())[..., None] - near).abs()
         (rows, columns), (down, across) = index.unbind(1), weight.unbind(1)  # [N * m * m, 2]

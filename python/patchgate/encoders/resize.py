@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from patchgate._check import checked_count, settle
+
 Filter = Literal["bicubic", "bilinear", "lanczos"]
 FirstPass = Literal["horizontal", "pillow13"]
 
@@ -26,6 +28,10 @@ class Stretch:
     height: int
     width: int
 
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            settle(self, **{name: checked_count(name, getattr(self, name), 1)})
+
     def target(self, height: int, width: int, cell: int) -> tuple[int, int]:
         return self.height, self.width
 
@@ -35,6 +41,9 @@ class ShortestEdge:
     """The shorter side to `edge`, the longer one rounded down (CLIP)."""
 
     edge: int
+
+    def __post_init__(self) -> None:
+        settle(self, edge=checked_count("edge", self.edge, 1))
 
     def target(self, height: int, width: int, cell: int) -> tuple[int, int]:
         if height < width:
@@ -48,6 +57,10 @@ class PixelRange:
 
     least: int
     most: int
+
+    def __post_init__(self) -> None:
+        for name in ("least", "most"):
+            settle(self, **{name: checked_count(name, getattr(self, name), 1)})
 
     def target(self, height: int, width: int, cell: int) -> tuple[int, int]:
         if max(height, width) > 200 * min(height, width):
@@ -69,6 +82,9 @@ class PatchBudget:
     """The largest scale at which the frame is at most so many patches (SigLIP2 NaFlex)."""
 
     patches: int
+
+    def __post_init__(self) -> None:
+        settle(self, patches=checked_count("patches", self.patches, 1))
 
     def target(self, height: int, width: int, cell: int) -> tuple[int, int]:
         def scaled(scale: float) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.encoders.attention import Groups, Segments
 from patchgate.encoders.entering import embedded, entering
 from patchgate.encoders.fidelity import Fidelity
@@ -142,7 +143,7 @@ class Run:
     def _tokens_of(self, index: Tensor) -> Tensor:
         """Of cells by number ``[T, n]``, the tokens ``[T, n * m^2]``."""
         each = self.tower.tokens_per_cell
-        return (index[..., None] * each + torch.arange(each, device=index.device)).flatten(1)
+        return (index[..., None] * each + arange(each, device=index.device)).flatten(1)
 
     def _patches(self) -> Tensor:
         """The pixels of all sources, ``[(I + K) * m^2, E]``."""
@@ -271,5 +272,5 @@ class Run:
 def _members(window: Tensor | None, active: Tensor) -> list[Tensor]:
     """The tokens of each window, in order; all of a frame's if there are none."""
     if window is None:
-        return [torch.arange(active.shape[1], device=active.device)]
+        return [arange(active.shape[1], device=active.device)]
     return [(window == w).nonzero().flatten() for w in window.unique()]

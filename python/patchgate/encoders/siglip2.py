@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from patchgate._tensors import arange, whole
 from patchgate.encoders import structure
 from patchgate.encoders.inputs import check_floats
 from patchgate.encoders.processor import PixelSpec
@@ -92,7 +93,7 @@ class Siglip2(Siglip):
         each = _UNHEARD**0.5
         query, key, value = (nn.functional.pad(x, (0, _WIDER)) for x in (query, key, value))
         query[..., -1] = each
-        key[..., -1] = (cell < 0)[:, None] * (-each / self.scale(layer))
+        key[..., -1] = (cell < 0).to(key.dtype)[:, None] * (-each / self.scale(layer))
         return query, key, value
 
     def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
@@ -157,7 +158,7 @@ class Siglip2(Siglip):
         """The trained positions at this grid, ``[rows, D]``, padding last."""
         side = int(self.model.config.num_patches**0.5)
         table = trained.unflatten(0, (side, side))
-        shape = torch.tensor([self.shape])
+        shape = whole(self.shape)[None]
         resized: Tensor = self.model.embeddings.resize_positional_embeddings(table, shape, rows)[0]
         return resized
 
@@ -215,7 +216,7 @@ def _check_mask(mask: Any, pixel_values: Tensor, patches: int) -> None:
     most = pixel_values.shape[1]
     if mask is None and patches == most:
         return
-    expected = torch.arange(most, device=pixel_values.device) < patches
+    expected = arange(most, device=pixel_values.device) < patches
     if (
         not isinstance(mask, Tensor)
         or mask.shape != pixel_values.shape[:2]

@@ -15,6 +15,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
+
 
 @dataclass(frozen=True)
 class Slots:
@@ -37,10 +39,10 @@ class Slots:
         m = prefix + n
         earlier = m + remembered if remembered else 0
         last = torch.zeros(remembered + new, dtype=torch.int64, device=device)
-        last[:remembered] = m + torch.arange(remembered, device=device)
-        own = torch.arange(frames * m, device=device).view(frames, m) + earlier
+        last[:remembered] = m + arange(remembered, device=device)
+        own = arange(frames * m, device=device).view(frames, m) + earlier
         # A still token inherits from the frame before; of what is remembered that comes first.
-        parent = torch.cat([torch.arange(m, device=device)[None], own[:-1]])
+        parent = torch.cat([arange(m, device=device)[None], own[:-1]])
         moves = moved.any(1).tolist()
         for t in range(frames):
             if moves[t]:
@@ -58,7 +60,7 @@ class Slots:
             count: of remembered rows; those of active slots follow, in order.
         """
         flat = active.flatten()
-        own = torch.arange(len(flat), device=flat.device) + self.earlier
+        own = arange(len(flat), device=flat.device) + self.earlier
         root = torch.where(flat, own, self.parent.flatten())
         for _ in range(len(active).bit_length()):  # every step doubles how far each has gone
             here = root >= self.earlier
@@ -69,5 +71,5 @@ class Slots:
     def remembered(self, sources: Tensor) -> Tensor:
         """The slots to keep for the next run: the last frame's, then those of sources ``[I']``."""
         frames, m = self.parent.shape
-        here = torch.arange(m, device=sources.device) + self.earlier + (frames - 1) * m
+        here = arange(m, device=sources.device) + self.earlier + (frames - 1) * m
         return torch.cat([here, self.last[sources]])

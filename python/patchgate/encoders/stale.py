@@ -47,8 +47,8 @@ class _Present(NamedTuple):
 class Scan:
     """One layer of a run, all of whose active tokens have attended already.
 
-    Where gradients are asked for, keys are exchanged by the op's definition in plain torch, which
-    has them; it is slower.
+    Where gradients are asked for, keys are exchanged by the op's definition in plain torch, too,
+    which has them; it is slower, and every value is the same.
     """
 
     slots: Slots
@@ -173,11 +173,21 @@ class Scan:
     ) -> Tensor:
         """As the op; nothing to exchange is just the distances."""
         sums = now.sums
-        exchange = reference.exchange if self._needs_gradients else _ops.exchange
-        return exchange(
-            sums.weighted, sums.total, sums.shift, now.made, token, self.row[t, token], cu_tokens,
+        rest = (
+            sums.shift, now.made, token, self.row[t, token], cu_tokens,
             self.query, self.key, self.value, changed, weight, cu_changed, self.scale,
         )  # fmt: skip
+        if not self._needs_gradients:
+            return _ops.exchange(sums.weighted, sums.total, *rest)
+        with torch.no_grad():
+            values = sums.weighted.clone(), sums.total.clone()
+            distance = _ops.exchange(*values, *rest)
+        reference.exchange(sums.weighted, sums.total, *rest)
+        # The gradients are the definition's, the values the op's to the bit: what fires must not
+        # depend on whether gradients are asked for.
+        for part, value in zip(sums, values, strict=False):
+            part.data.copy_(value)
+        return distance
 
     @cached_property
     def _needs_gradients(self) -> bool:

@@ -78,7 +78,7 @@ def read(path: str | PathLike[str], told: dict[str, str], device: torch.device) 
     except Exception as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     for name, expected in told.items():
-        if found.get(name) != expected:
+        if not _same(found.get(name), expected):
             raise ValueError(
                 f"{path}: its {name} is {found.get(name)}, that of this stream {expected}"
             )
@@ -89,6 +89,16 @@ def read(path: str | PathLike[str], told: dict[str, str], device: torch.device) 
         return Saved(gate, _memory(tensors, json.loads(found["counts"])))
     except KeyError as error:
         raise ValueError(f"{path}: damaged: {error} is missing") from error
+
+
+def _same(found: str | None, expected: str) -> bool:
+    """Whether they say the same: a threshold may have been written as 4, and be 4.0."""
+    if found == expected:
+        return True
+    try:
+        return bool(json.loads(found or "") == json.loads(expected))
+    except (ValueError, RecursionError):  # not all is JSON
+        return False
 
 
 def _flat(memory: Memory) -> Iterator[tuple[str, Tensor]]:

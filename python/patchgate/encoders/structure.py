@@ -4,6 +4,7 @@ Letters: K patches, C channels, P patch side, D features.
 """
 
 from collections.abc import Collection, Iterable
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ def check_tree(model: nn.Module, root: str, paths: Iterable[str]) -> None:
 def side_of(value: Any, name: str) -> int:
     """One number, given as such or as a pair of equal ones."""
     sides = set(value) if isinstance(value, list | tuple) else {value}
-    if len(sides) != 1 or not all(isinstance(side, int) for side in sides):
+    if len(sides) != 1 or not all(isinstance(side, Integral) for side in sides):
         raise ValueError(f"tower: expected {name} of one number, got {value}")
     return int(sides.pop())
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from patchgate import _ops
 from patchgate._check import check_transformers, checked_choice
+from patchgate._tensors import arange
 from patchgate.language.prompt import (
     Layout,
     Positions,
@@ -60,8 +61,8 @@ def llava_onevision_inputs(
     check_transformers("model", model)
     from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
 
-    checked_choice("layout", layout, ("packed", "dense"))
-    checked_choice("positions", positions, ("dense", "compact"))
+    layout = checked_choice("layout", layout, ("packed", "dense"))
+    positions = checked_choice("positions", positions, ("dense", "compact"))
     pad = model.config.video_token_id
     texts, videos = split_prompt(input_ids, videos, pad)
     prompt, outputs = Prompt(), []
@@ -70,7 +71,7 @@ def llava_onevision_inputs(
         mask, features = _pooled(model.model, video, layout)  # [T, n], [K, E]
         place = mask.flatten().nonzero().flatten()
         if positions == "compact":
-            place = torch.arange(len(place))
+            place = arange(len(place))
         extent = mask.numel() if positions == "dense" else len(place)
         prompt.run(Run(place.expand(3, -1), extent), pad)
         prompt.text([pad])  # the end of the video is a token of the model's own

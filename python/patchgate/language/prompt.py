@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_choice
+from patchgate._tensors import arange, as_given, whole
 from patchgate.gate_settings import MERGED
 from patchgate.positions import Place, Run, token_places
 from patchgate.tokens import VideoTokens
@@ -38,14 +39,14 @@ class Prompt:
 
     def text(self, ids: Tensor | Sequence[int]) -> None:
         """Ids of which each takes a position."""
-        ids = torch.as_tensor(ids, dtype=torch.int64).cpu()
+        ids = as_given(ids).to("cpu", torch.int64)
         self._ids.append(ids)
-        self._places.append((torch.arange(len(ids)) + self._next).expand(3, -1))
+        self._places.append((arange(len(ids)) + self._next).expand(3, -1))
         self.skip(len(ids))
 
     def run(self, run: Run, pad: int) -> None:
         """Cells of a video, for each of which ``pad`` holds a place."""
-        self._ids.append(torch.full((run.place.shape[1],), pad))
+        self._ids.append(whole([pad]).expand(run.place.shape[1]))
         self._places.append(run.place.cpu() + self._next)
         self.skip(run.extent)
 
@@ -130,8 +131,8 @@ def shown_cells(video: VideoTokens, layout: Layout, place: Place = "first") -> S
     where cells of the first frame share one: each token once, at its ``place`` (see
     ``token_places``).
     """
-    checked_choice("layout", layout, ("packed", "dense"))
-    checked_choice("place", place, ("first", "mean"))
+    layout = checked_choice("layout", layout, ("packed", "dense"))
+    place = checked_choice("place", place, ("first", "mean"))
     if place == "mean" and layout == "packed":
         frame, cell = token_places(video, place)
         _, h, w = video.shape

@@ -60,8 +60,8 @@ def qwen3_vl_inputs(
     check_transformers("model", model)
     from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-    checked_choice("positions", positions, ("dense", "compact"))
-    checked_count("decimals", decimals, 0, 6)
+    positions = checked_choice("positions", positions, ("dense", "compact"))
+    decimals = checked_count("decimals", decimals, 0, 6)
     config, vision = model.config, model.config.vision_config
     begin, end = config.vision_start_token_id, config.vision_end_token_id
     layers = len(vision.deepstack_visual_indexes)

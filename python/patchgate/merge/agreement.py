@@ -40,7 +40,7 @@ def agreeing(features: Tensor, weight: Tensor, root: Tensor, agreement: float) -
     least.scatter_reduce_(0, number[member], distance, "amin")
     # The two of a pair are equally near, but for rounding: the first is taken.
     nearest = member[distance <= least[number[member]] * _TIE]
-    middle = torch.full((groups,), len(root))
+    middle = root.new_full((groups,), len(root))
     middle.scatter_reduce_(0, number[nearest], nearest, "amin")
     middle[~several] = 0
     length = torch.linalg.vector_norm(features[middle.to(features.device)], dim=1).cpu()  # [G]

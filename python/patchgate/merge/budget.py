@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange, whole
 from patchgate.merge.settings import MergeSettings
 from patchgate.merge.window import Window
 
@@ -50,7 +51,7 @@ class Purse:
         if settings.threshold is not None:
             return Need(bin, count, _ANY, False)
         if settings.ratio is not None:
-            left = torch.tensor([math.ceil(settings.ratio * len(own) * _DOWN)])
+            left = whole([math.ceil(settings.ratio * len(own) * _DOWN)])
         else:
             assert settings.budget is not None
             left = torch.full_like(count, settings.budget)
@@ -63,9 +64,9 @@ class Purse:
 
     def _bins(self, pts_seconds: Tensor) -> Tensor:
         if self.settings.per == "frame":
-            return torch.arange(len(pts_seconds))
+            return arange(len(pts_seconds))
         if self.settings.per == "video":
-            return torch.zeros(len(pts_seconds), dtype=torch.int64)
+            return torch.zeros(len(pts_seconds), dtype=torch.int64, device="cpu")
         if self._origin is None:
             self._origin = float(pts_seconds[0])
         second = seconds(pts_seconds, self._origin)

@@ -4,13 +4,15 @@ Letters: T frames, h w cells, K tokens, D features.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange, whole
 from patchgate.gate_settings import MERGED
+from patchgate.merge.ledger import Ledger, keep_named
 from patchgate.merge.settings import MergeSettings
 from patchgate.merge.window import LARGEST_WHOLE
 from patchgate.pipeline import TokenChunk
@@ -32,10 +34,6 @@ _FIELDS: dict[str, tuple[tuple[str | int, ...], torch.dtype | None]] = {
 }
 
 
-def _no_cells() -> Tensor:
-    return torch.zeros(0, 2, dtype=torch.int64)
-
-
 @dataclass(frozen=True)
 class Before:
     """What came before a chunk, as far as the chunk has to go with it."""
@@ -47,10 +45,13 @@ class Before:
     features: Tensor | None = None  # [0, D]: their width, dtype and device; None: nothing came
     grid: tuple[int, int] | None = None  # h, w
     until: float = -math.inf  # seconds: the last frame's time
-    cell: Tensor = field(default_factory=_no_cells)  # [tokens, 2], where a grid is kept
+    cells: Ledger | None = None  # of the tokens, [2] each, or [0] where no grid is kept; None: none
 
-    def then(self, chunk: TokenChunk) -> Self:
+    def then(self, chunk: TokenChunk, names: Tensor | None = None) -> Self:
         """What the next chunk finds before it, if nothing is wrong with this one.
+
+        Args:
+            names: ids that chunks after this one may name, beside its last frame's; None: any.
 
         Raises:
             TypeError: a field that is no tensor, or of another dtype or device.
@@ -63,10 +64,13 @@ class Before:
         if self.settings.per == "second":
             self._check_clock(chunk.pts_seconds)
         check_features(self.name, chunk.features, chunk.frame, chunk.cell, self.tokens)
-        cell = self.cell
+        cells = Ledger(2 if self.settings.keep_grid else 0) if self.cells is None else self.cells
+        cells = cells.copy()
+        cells.append(chunk.cell[:, : cells.width])
         if self.settings.keep_grid:
-            cell = torch.cat([cell, chunk.cell])
-            self._check_blocks(chunk, cell)
+            self._check_blocks(chunk, cells)
+        if len(chunk.source):
+            keep_named(cells, chunk.source[-1], names)
         return replace(
             self,
             frames=self.frames + len(chunk.kind),
@@ -74,7 +78,7 @@ class Before:
             features=chunk.features.new_empty(0, chunk.features.shape[1]),
             grid=(chunk.source.shape[1], chunk.source.shape[2]),
             until=float(chunk.pts_seconds[-1]) if len(chunk.pts_seconds) else self.until,
-            cell=cell,
+            cells=cells,
         )
 
     def _check_fields(self, chunk: TokenChunk) -> None:
@@ -125,7 +129,7 @@ class Before:
 
     def _check_places(self, chunk: TokenChunk) -> None:
         begin, end = self.frames, self.frames + len(chunk.kind)
-        frame, grid = chunk.frame, torch.tensor(chunk.source.shape[1:])
+        frame, grid = chunk.frame, whole(chunk.source.shape[1:])
         stray = frame[(frame < begin) | (frame >= end)]
         if len(stray):
             raise ValueError(
@@ -148,7 +152,7 @@ class Before:
 
     def _check_source(self, chunk: TokenChunk) -> None:
         """That every cell has a token of its frame or an earlier one."""
-        every = torch.arange(self.frames, self.frames + len(chunk.source))
+        every = arange(self.frames, self.frames + len(chunk.source))
         end = self.tokens + torch.searchsorted(chunk.frame, every, right=True)  # [T]
         wrong = ((chunk.source < 0) | (chunk.source >= end[:, None, None])).nonzero()  # [n, 3]
         if len(wrong):
@@ -157,6 +161,13 @@ class Before:
                 f"{self.name}.source: expected tokens below {int(end[t])}, of frame "
                 f"{self.frames + t} and those before, got {int(chunk.source[t, row, column])} in "
                 f"its cell {row, column}"
+            )
+        if self.cells is not None and bool((gone := self.cells.forgotten(chunk.source)).any()):
+            t, row, column = gone.nonzero()[0].tolist()
+            raise ValueError(
+                f"{self.name}.source: expected tokens that the push before allowed, its names and "
+                f"those of its last frame; got {int(chunk.source[t, row, column])} in cell "
+                f"{row, column} of frame {self.frames + t}"
             )
 
     def _check_clock(self, pts_seconds: Tensor) -> None:
@@ -171,11 +182,11 @@ class Before:
                 f"{float(pts_seconds[at])}{after}"
             )
 
-    def _check_blocks(self, chunk: TokenChunk, cell: Tensor) -> None:
-        """That no token was merged across blocks already; cell: ``[K, 2]``, of every token."""
+    def _check_blocks(self, chunk: TokenChunk, cells: Ledger) -> None:
+        """That no token was merged across blocks already; cells: of every token."""
         side = self.settings.block
         place = (chunk.kind == MERGED).nonzero()  # [n, 3]
-        stands = cell[chunk.source[tuple(place.T)]]  # [n, 2]
+        stands = cells.rows(chunk.source[tuple(place.T)])  # [n, 2]
         wrong = (place[:, 1:] // side != stands // side).any(1).nonzero().flatten()
         if len(wrong):
             frame, *merged = place[int(wrong[0])].tolist()

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from patchgate import _ops
+from patchgate._tensors import arange, whole
 from patchgate.merge.settings import MergeSettings
 from patchgate.merge.window import Window
 
@@ -23,11 +24,11 @@ def links(window: Window, settings: MergeSettings) -> tuple[Tensor, Tensor]:
     Returns:
         ``[K]`` int64, -1 for none, and the squared distance ``[K]`` float32, infinite for none.
     """
-    link = torch.full((len(window.frame),), -1)
-    distance = torch.full((len(link),), torch.inf)
-    own = torch.arange(window.carried, len(link))  # [Q]
+    link = torch.full_like(window.frame, -1)
+    distance = torch.full_like(link, torch.inf, dtype=torch.float32)
+    own = arange(window.carried, len(link))  # [Q]
     choices = _choices(window, settings, own)  # [Q, B]
-    begin = torch.arange(len(own)) * choices.shape[1]
+    begin = arange(len(own)) * choices.shape[1]
     found = _nearest(window, own, choices.flatten(), begin, begin + choices.shape[1])
     link[own], distance[own] = found
     if settings.similar:
@@ -77,7 +78,7 @@ def _shown_before(window: Window, reach: int, own: Tensor) -> Tensor:
     _, height, width = before.shape
     row, column = (window.cell[own] + reach).unbind(1)
     place = (window.frame[own] * height + row) * width + column  # [Q]
-    steps = torch.tensor([dy * width + dx for dy, dx in _around(reach)])
+    steps = whole([dy * width + dx for dy, dx in _around(reach)])
     return before.flatten()[place[:, None] + steps]
 
 
@@ -112,7 +113,7 @@ def _match(window: Window, own: Tensor, link: Tensor, distance: Tensor) -> None:
     """
     frame = window.frame[own]
     start = torch.searchsorted(frame, frame)  # [Q]: the first token of each one's frame
-    odd = (torch.arange(len(own)) - start) % 2 == 1
+    odd = (arange(len(own)) - start) % 2 == 1
     joins, stands = own[odd], own[~odd]
     ends = [torch.searchsorted(window.frame[stands], frame[odd], right=r) for r in (False, True)]
     near, squares = _nearest(window, joins, stands, *ends)

@@ -13,9 +13,11 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange, truths, whole
 from patchgate.gate_settings import MERGED
 from patchgate.merge.agreement import agreeing
 from patchgate.merge.budget import Purse
+from patchgate.merge.ledger import Ledger
 from patchgate.merge.plan import plan
 from patchgate.merge.scenes import Head, SceneTracker, Step
 from patchgate.merge.settings import MergeSettings
@@ -42,7 +44,7 @@ class Merger:
         self._settings = settings
         self._scenes = SceneTracker(settings.delta, settings.memory, head)
         self._carried: Carried | None = None
-        self._titles = torch.zeros(0, dtype=torch.int64)  # of every name so far
+        self._titles = Ledger(1)  # of every name so far
         self._handed_out = 0  # titles
         self.frames = 0
         self._shown: Tensor | None = None  # [h, w]: names in the last frame
@@ -51,9 +53,10 @@ class Merger:
     def begin_with(self, features: Tensor, frame: Tensor, cell: Tensor) -> None:
         """Tokens ``[C]`` from before the first window, which later ones may name and join."""
         rows = features.float().contiguous()
-        names = torch.arange(len(rows))
+        names = arange(len(rows))
         self._carried = Carried(rows, frame, cell, torch.zeros_like(frame), names)
-        self._titles, self._handed_out = names, len(rows)
+        self._titles.append(names[:, None])
+        self._handed_out = len(rows)
 
     def relax(self, settings: MergeSettings) -> None:
         """Other settings from here on, of those that ``MergeSettings.relaxed`` may change."""
@@ -64,7 +67,13 @@ class Merger:
         """One that goes on from here: what it is given is nothing to this one."""
         other = copy.copy(self)  # tensors are replaced, not written to
         other._scenes, other._purse = self._scenes.copy(), copy.copy(self._purse)
+        other._titles = self._titles.copy()
         return other
+
+    def forget_but(self, names: Tensor) -> None:
+        """Windows to come will name nothing of before but ``names`` ``[n]`` and what is carried."""
+        known = names[names < len(self._titles)]
+        self._titles.keep_near(torch.cat([known, self._pictures().flatten()]), only=True)
 
     def merge(self, chunk: TokenChunk) -> TokenChunk:
         """The next frames, merged.
@@ -87,7 +96,7 @@ class Merger:
         steps = self._scenes.follow(
             features, chunk.kind, source, chunk.source, chunk.features.dtype
         )
-        label = torch.tensor([step.label for step in steps], dtype=torch.int64)  # [T]
+        label = whole([step.label for step in steps])  # [T]
         size = source[source >= len(old.title)].bincount(minlength=len(old.title) + len(own))
         weight = size.double().clamp(min=1)
         weight[: len(old.title)] = torch.inf
@@ -106,20 +115,19 @@ class Merger:
 
     def _rows(self, names: Tensor, old: Carried) -> Tensor:
         """The rows of tokens in the window; -1 where one is not at hand."""
-        begin, rows = len(self._titles), names - len(self._titles) + len(old.title)
-        if not begin:
-            return rows
-        title = self._titles[names.clamp(max=begin - 1)]
+        rows, earlier = names - len(self._titles) + len(old.title), names < len(self._titles)
+        title = self._title_of(names[earlier])  # [n]
         at = torch.searchsorted(old.title, title).clamp(max=max(0, len(old.title) - 1))
         known = old.title[at] == title if len(old.title) else torch.zeros_like(at, dtype=torch.bool)
-        return torch.where(names < begin, torch.where(known, at, -1), rows)
+        rows[earlier] = torch.where(known, at, -1)
+        return rows
 
     def _before(self, source: Tensor, steps: list[Step], old: Carried) -> Tensor:
         first = torch.full_like(source[:1], -1)
         if self._shown is not None:
             first = self._rows(self._shown, old)[None]
         before = torch.cat([first, source[:-1]])  # [T, h, w]
-        begins = torch.tensor([step.begins for step in steps])
+        begins = truths([step.begins for step in steps])
         return before.masked_fill(begins[:, None, None], -1)
 
     def _returned(self, steps: list[Step], old: Carried) -> tuple[Tensor, Tensor]:
@@ -132,19 +140,21 @@ class Merger:
                 number[step.scene] = len(pictures)
                 pictures.append(self._rows(step.returned, old))
             found.append(number.get(step.scene, -1))
-        stacked = torch.stack(pictures) if pictures else torch.zeros(0, dtype=torch.int64)
-        return stacked, torch.tensor(found, dtype=torch.int64)
+        stacked = (
+            torch.stack(pictures) if pictures else torch.zeros(0, dtype=torch.int64, device="cpu")
+        )
+        return stacked, whole(found)
 
     # ---- after it
 
     def _finish(self, chunk: TokenChunk, window: Window, root: Tensor) -> TokenChunk:
         c, frames = window.carried, len(chunk.kind)
-        every = torch.arange(len(root))
+        every = arange(len(root))
         stays = (root == every)[c:]  # [Q]
         titles = self._handed_out + stays.cumsum(0) - 1
         old = self._carried or _nothing(chunk)
-        title = torch.cat([old.title, titles])[root[c:]]  # [Q]
-        self._titles = torch.cat([self._titles, title])
+        title = torch.cat([old.title, titles])[root]  # [K]
+        self._titles.append(title[c:, None])
         # Those that joined a token from before stand for themselves here, and are left out.
         own = torch.where(root < c, every, root)[c:] - c
         represents, _ = numbering(own)
@@ -165,20 +175,26 @@ class Merger:
         self._handed_out += len(kept)
         self.frames += frames
         self._shown = chunk.source[-1]
+        source = self._source(chunk.source, window, title)
         self._carry(new, old, frames)
         return chunk._replace(
             features=features,
             frame=chunk.frame[kept],
             cell=chunk.cell[kept],
-            source=self._titles[chunk.source],
+            source=source,
             kind=kind,
         )
 
+    def _source(self, names: Tensor, window: Window, title: Tensor) -> Tensor:
+        """The title of each cell's token ``[T, h, w]``, from those of the window's rows ``[K]``."""
+        source = title[window.source.clamp(min=0)]
+        absent = window.source < 0
+        source[absent] = self._title_of(names[absent])
+        return source
+
     def _carry(self, new: Carried, old: Carried, frames: int) -> None:
         """Keeps what later windows may refer to: the last frame, and the scenes remembered."""
-        assert self._shown is not None
-        pictures = torch.stack([self._shown, *self._scenes.pictures()])
-        wanted = self._titles[pictures].unique()
+        wanted = self._titles.keep_near(self._pictures())[:, 0].unique()
         parts = []
         for tokens in (old, new):
             keep = torch.isin(tokens.title, wanted)
@@ -188,6 +204,16 @@ class Merger:
         kept = Carried(*map(torch.cat, zip(*parts, strict=True)))
         self._carried = kept._replace(frame=kept.frame - frames)
 
+    def _pictures(self) -> Tensor:
+        """The names that later windows are most likely to refer to, ``[n, h, w]``."""
+        shown = [] if self._shown is None else [self._shown]
+        pictures = [*shown, *self._scenes.pictures()]
+        none = torch.zeros(0, dtype=torch.int64, device="cpu")
+        return torch.stack(pictures) if pictures else none
+
+    def _title_of(self, names: Tensor) -> Tensor:
+        return self._titles.rows(names)[..., 0]
+
 
 def _rows_of(features: Tensor, mask: Tensor) -> Tensor:
     """``features[mask]``, without a copy where it is all of them."""
@@ -195,5 +221,5 @@ def _rows_of(features: Tensor, mask: Tensor) -> Tensor:
 
 
 def _nothing(chunk: TokenChunk) -> Carried:
-    none = torch.zeros(0, dtype=torch.int64)
+    none = torch.zeros(0, dtype=torch.int64, device="cpu")
     return Carried(chunk.features[:0].float(), none, chunk.cell[:0], none, none)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
+from patchgate._tensors import arange
 from patchgate.merge.budget import Need
 from patchgate.merge.links import links
 from patchgate.merge.settings import MergeSettings
@@ -22,7 +23,7 @@ def plan(window: Window, need: Need, settings: MergeSettings) -> Tensor:
         ValueError: the budget is below what the links allow.
     """
     tokens, threshold = len(window.frame), settings.threshold
-    name, at = torch.arange(tokens), torch.arange(tokens)  # of each token left; of each old one
+    name, at = arange(tokens), arange(tokens)  # of each token left; of each old one
     bin, room, most, _ = need
     while most > 0:
         link, distance = links(window, settings)
@@ -41,24 +42,24 @@ def plan(window: Window, need: Need, settings: MergeSettings) -> Tensor:
         most -= step
         if not need.exact or not most:
             break
-        room = room - bin[root != torch.arange(len(root))].bincount(minlength=len(room))
+        room = room - bin[root != arange(len(root))].bincount(minlength=len(room))
         window, bin = window.joined(root), bin[stays]
     return name[at]
 
 
 def _without_the_dearest(window: Window, link: Tensor, distance: Tensor) -> Tensor:
     """The links, less that of one token in each frame in which all tokens have one."""
-    own = torch.arange(window.carried, len(link))
+    own = arange(window.carried, len(link))
     frame = window.frame[own]
     linked = link[own] >= 0
-    free = torch.zeros(len(window.source), dtype=torch.bool)
+    free = torch.zeros(len(window.source), dtype=torch.bool, device="cpu")
     free[frame[~linked]] = True  # frames of which a token stays anyway
     price = window.weight[own] * distance[own]
     # By frame, then by price; the last of each frame is the dearest, the first of equals.
     order = price.flip(0).argsort(stable=True)
     order = len(own) - 1 - order
     order = order[frame[order].argsort(stable=True)]
-    last = torch.ones(len(own), dtype=torch.bool)
+    last = torch.ones(len(own), dtype=torch.bool, device="cpu")
     last[:-1] = frame[order].diff() != 0
     dearest = order[last]
     dearest = dearest[~free[frame[dearest]]]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_count, checked_number
+from patchgate._tensors import truths, whole
 from patchgate.gate_settings import CHANGED
 from patchgate.merge.settings import DELTA
 from patchgate.tokens import VideoTokens
@@ -55,13 +56,13 @@ def scenes(
         ValueError, TypeError: numbers out of range; features that are not finite.
     """
     if delta is not None:
-        checked_number("delta", delta, 0, 0.6931471805599453, "nats")
+        delta = checked_number("delta", delta, 0, 0.6931471805599453, "nats")
     tracker = SceneTracker(delta, checked_count("memory", memory, 0), head)
     dtype = tokens.features.dtype
     steps = tracker.follow(tokens.features, tokens.kind, tokens.source, tokens.source, dtype)
-    of_frame = torch.tensor([step.scene for step in steps], dtype=torch.int64)
-    first = torch.tensor([step.begins for step in steps], dtype=torch.bool)
-    label = torch.tensor([step.label for step in steps], dtype=torch.int64)
+    of_frame = whole([step.scene for step in steps])
+    first = truths([step.begins for step in steps])
+    label = whole([step.label for step in steps])
     return Scenes(first.nonzero().flatten(), label[first], of_frame)
 
 

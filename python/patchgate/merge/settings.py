@@ -5,12 +5,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, TypedDict, get_args
 
-from patchgate._check import checked_choice, checked_count, checked_number
+from patchgate._check import (
+    checked_choice,
+    checked_count,
+    checked_number,
+    checked_switch,
+    settle,
+)
 
 Per = Literal["video", "frame", "second"]
 
 DELTA = 0.05
 _MOST = 1 << 40  # tokens
+_NUMBERS = {
+    "ratio": (1.0, "of the tokens"),
+    "threshold": (math.inf, "of a token's length"),
+    "delta": (math.log(2), "nats"),
+    "agreement": (math.inf, "of a token's length"),
+}
+_COUNTS = {"budget": (0, _MOST), "window": (1, None), "memory": (0, None), "reach": (0, None)}
 _LOOSEST = {
     "spatial": True,
     "similar": True,
@@ -80,12 +93,14 @@ class MergeSettings:
     def relaxed(self, given: Mapping[str, Any]) -> Self:
         """The same but for those given, none of which asks for more than before."""
         shares = [name for name in ("budget", "ratio") if getattr(self, name) is not None]
+        known = {name: value for name, value in given.items() if name in (*shares, *_LOOSEST)}
+        wanted = replace(self, **known)
         for name, value in given.items():
-            if name not in shares and (name not in _LOOSEST or value is not _LOOSEST[name]):
+            loosest = name in _LOOSEST and getattr(wanted, name) is _LOOSEST[name]
+            if name not in shares and not loosest:
                 loose = [f"{key}={loosest}" for key, loosest in _LOOSEST.items()]
                 expected = ", ".join([f"a higher {share}" for share in shares] + loose)
                 raise ValueError(f"relax: expected some of {expected}, got {name}={value!r}")
-        wanted = replace(self, **given)
         for name in shares:
             if getattr(wanted, name) is None or getattr(wanted, name) < getattr(self, name):
                 raise ValueError(
@@ -100,27 +115,22 @@ class MergeSettings:
             raise ValueError(
                 f"merge: expected one of budget, ratio and threshold, got {', '.join(given) or 0}"
             )
-        if self.budget is not None:
-            checked_count("budget", self.budget, 0, _MOST)
-        if self.ratio is not None:
-            checked_number("ratio", self.ratio, 0, 1, "of the tokens")
-        if self.threshold is not None:
-            checked_number("threshold", self.threshold, 0, math.inf, "of a token's length")
-        if self.delta is not None:
-            checked_number("delta", self.delta, 0, math.log(2), "nats")
-        if self.agreement is not None:
-            checked_number("agreement", self.agreement, 0, math.inf, "of a token's length")
-        if self.window is not None:
-            checked_count("window", self.window, 1)
-        checked_count("memory", self.memory, 0)
-        checked_count("reach", self.reach, 0)
-        checked_choice("per", self.per, get_args(Per))
-        self._check_switches()
+        self._settle()
+        self._check_together()
 
-    def _check_switches(self) -> None:
+    def _settle(self) -> None:
+        """Each for itself."""
+        for name, (high, unit) in _NUMBERS.items():
+            if (number := getattr(self, name)) is not None:
+                settle(self, **{name: checked_number(name, number, 0, high, unit)})
+        for name, (low, most) in _COUNTS.items():
+            if (count := getattr(self, name)) is not None or name in ("memory", "reach"):
+                settle(self, **{name: checked_count(name, count, low, most)})
         for name in ("spatial", "similar", "keep_grid", "every_frame"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+            settle(self, **{name: checked_switch(name, getattr(self, name))})
+        settle(self, per=checked_choice("per", self.per, get_args(Per)))
+
+    def _check_together(self) -> None:
         if self.per != "video" and self.budget is None:
             raise ValueError(f"per: {self.per!r} goes with a budget of tokens")
         if self.window is not None and self.budget is not None and self.per == "video":

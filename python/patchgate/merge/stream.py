@@ -3,11 +3,13 @@
 from dataclasses import replace
 from typing import Unpack
 
+import torch
 from torch import Tensor
 
 from patchgate._signature import spelled
 from patchgate.merge.budget import seconds
 from patchgate.merge.incoming import Before
+from patchgate.merge.ledger import checked_names
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeKwargs, MergeSettings, RelaxKwargs
@@ -23,9 +25,11 @@ class MergeStream:
     A window's tokens join each other or, unchanged, tokens that were handed out before: what the
     last frame showed, and what the last ``memory`` scenes showed last. What comes out does not
     depend on how the frames were cut into chunks. With a budget ``per="second"`` a window holds as
-    many whole seconds as it has room for, and the frame after it must have come. Memory: a window's
-    frames and tokens, ``memory + 2`` pictures' worth of tokens, and 8 bytes for every token that
-    ever came in (24 with ``keep_grid``).
+    many whole seconds as it has room for, and the frame after it must have come. Neither the time
+    of a push nor the memory grows with the video, if ``push`` is told which older tokens can still
+    be named: a window's frames and tokens, ``memory + 2`` pictures' worth of tokens, and 8 bytes
+    for each of those that can be named. If it is not told, any can, and it is 8 bytes for every
+    token that ever came in (24 with ``keep_grid``).
 
     A call that fails leaves the stream as it was before it: what its chunk should have been may be
     pushed, or the stream flushed. Every chunk is looked at when it comes, so that none that waits
@@ -47,20 +51,27 @@ class MergeStream:
             raise ValueError("window: expected a number of frames, got None")
         self._settings, self._merger = wanted, Merger(wanted, head)
         self._before = Before(wanted, "chunk")
-        self._waiting: TokenChunk | None = None
+        self._waiting: list[TokenChunk] = []
         self._origin: float | None = None  # seconds: the first frame's time
         self._ended = False
 
-    def push(self, chunk: TokenChunk) -> list[TokenChunk]:
+    def push(self, chunk: TokenChunk, names: Tensor | None = None) -> list[TokenChunk]:
         """The next frames. Returns the windows that are done, with new token numbers.
 
         Frames and tokens are counted from the video's start. What waits is kept as it came, not
         copied: do not write to it. Synchronises with the features' device.
 
+        Args:
+            chunk: of any number of frames.
+            names: int32 or int64, of any shape: the tokens so far that chunks after this one may
+                name, beside those of its last frame. ``gate.picture_ids`` of the gate that the
+                chunk comes from, right after it. All others are forgotten. None: any may be named.
+
         Raises:
             TypeError: no TokenChunk; a field of it that is no tensor, or of a dtype (of features:
                 or device) unlike that of those before.
-            ValueError: a field whose shape does not go with the others, or, of features and source,
+            ValueError: names of tokens that did not come, or that were forgotten; a source that
+                was; a field whose shape does not go with the others, or, of features and source,
                 with those before; frames that do not follow those before, tokens that are not in
                 their order; cells outside the grid; a source that is no token of its frame or an
                 earlier one; what ``merge`` refuses of features, times and kept grids; a budget
@@ -70,15 +81,23 @@ class MergeStream:
             raise TypeError(f"chunk: expected a TokenChunk, got {type(chunk).__name__}")
         if self._ended:
             raise ValueError("push: flush() has ended this video; a new MergeStream takes another")
-        before = self._before.then(chunk)
-        waiting = chunk if self._waiting is None else joined([self._waiting, chunk])
-        if not len(waiting.kind):
-            return []
-        origin = float(waiting.pts_seconds[0]) if self._origin is None else self._origin
+        tokens = self._before.tokens + len(chunk.frame) if isinstance(chunk.frame, Tensor) else 0
+        names = checked_names(names, tokens)
+        before = self._before.then(chunk, names)
         merger, done = self._merger.copy(), []
-        while frames := ready(waiting.pts_seconds, origin, self._settings):
-            first, waiting = split(waiting, frames, merger.frames)
-            done.append(merger.merge(first))
+        waiting = [*self._waiting, chunk] if len(chunk.kind) else self._waiting
+        origin = self._origin
+        if origin is None and len(chunk.kind):
+            origin = float(chunk.pts_seconds[0])
+        assert self._settings.window is not None
+        if origin is not None and sum(len(c.kind) for c in waiting) >= self._settings.window:
+            rest = joined(waiting)
+            while frames := ready(rest.pts_seconds, origin, self._settings):
+                first, rest = split(rest, frames, merger.frames)
+                done.append(merger.merge(first))
+            waiting = [rest] if len(rest.kind) else []
+        if names is not None:
+            merger.forget_but(torch.cat([names, *(c.source.flatten() for c in waiting)]))
         self._before, self._merger = before, merger
         self._waiting, self._origin = waiting, origin
         return done
@@ -108,9 +127,9 @@ class MergeStream:
                 ``relax``.
         """
         merger, done = self._merger.copy(), []
-        if self._waiting is not None and len(self._waiting.kind):
-            done.append(merger.merge(self._waiting))
-        self._merger, self._waiting, self._ended = merger, None, True
+        if sum(len(chunk.kind) for chunk in self._waiting):
+            done.append(merger.merge(joined(self._waiting)))
+        self._merger, self._waiting, self._ended = merger, [], True
         return done
 
 

@@ -6,7 +6,9 @@ from typing import Unpack
 import torch
 
 from patchgate._signature import spelled
+from patchgate._tensors import arange
 from patchgate.merge.incoming import Before, check_features
+from patchgate.merge.ledger import Ledger
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeKwargs, MergeSettings
@@ -79,7 +81,9 @@ def merge(
     own = _own(tokens, earlier)
     known = tokens.features[:earlier], tokens.frame[:earlier], tokens.cell[:earlier]
     check_features("tokens", *known, 0)
-    Before(wanted, "tokens", tokens=earlier, cell=known[2]).then(own)
+    cells = Ledger(2 if wanted.keep_grid else 0)
+    cells.append(known[2][:, : cells.width])
+    Before(wanted, "tokens", tokens=earlier, cells=cells).then(own)
     merger = Merger(wanted, head)
     merger.begin_with(*known)
     chunks = [merger.merge(part) for part in windows(own, wanted)]
@@ -91,7 +95,7 @@ def merge(
         frame=frame,
         cell=torch.cat([tokens.cell[:earlier], done.cell]),
         span=spans(frame, done.source),
-        cu_seqlens=torch.searchsorted(frame, torch.arange(len(done.kind) + 1)).int(),
+        cu_seqlens=torch.searchsorted(frame, arange(len(done.kind) + 1)).int(),
         source=done.source,
         kind=done.kind,
     )

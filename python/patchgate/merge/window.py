@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from patchgate import _ops
+from patchgate._tensors import arange
 
 LARGEST_WHOLE = 1 << 53  # float64 has every whole number up to it
 # Which rows can be written to, as unsigned ones of these sizes cannot.
@@ -71,7 +72,7 @@ def numbering(root: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         ``[K']`` int64 old numbers in order; ``[K]`` int64.
     """
-    stay = root == torch.arange(len(root))
+    stay = root == arange(len(root))
     return stay.nonzero().flatten(), (stay.cumsum(0) - 1)[root]
 
 
@@ -106,7 +107,7 @@ def _mean_rows(features: Tensor, weight: Tensor, row: Tensor, cu_segments: Tenso
     on, dtype = features.device, features.dtype
     whole = not dtype.is_floating_point
     if whole:  # no wider numbers than are needed, of no more rows
-        features, weight, row = features[row.to(on)], weight[row], torch.arange(len(row))
+        features, weight, row = features[row.to(on)], weight[row], arange(len(row))
         features = features.float() if dtype.itemsize <= _SMALL else features.double()
     weight = weight.to(torch.promote_types(features.dtype, torch.float32))
     out = _ops.segment_mean(features, weight.to(on), row.to(on), cu_segments.to(on))

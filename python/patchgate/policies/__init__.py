@@ -44,7 +44,7 @@ from patchgate.policies.seeds import (
     sevila,
     zoom,
 )
-from patchgate.policies.statistics import tokenize_with_statistics
+from patchgate.policies.statistics import frame_statistics, tokenize_with_statistics
 
 __all__ = [
     "POLICIES",
@@ -69,6 +69,7 @@ __all__ = [
     "f2c",
     "focus",
     "frame_skip",
+    "frame_statistics",
     "framethinker",
     "kffocus",
     "labels",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from patchgate._tensors import as_given
 from patchgate.policies import pool
 from patchgate.policies.frames import Frames
 from patchgate.policies.plan import Plan
@@ -44,7 +45,7 @@ def around(
     Raises:
         ValueError: a number that is none of the candidates'.
     """
-    index = torch.as_tensor(indices)
+    index = as_given(indices)
     picked = _positions(frames, index if len(index) else index.long())
     known = picked if seen is None else _positions(frames, seen.index)
     return Plan.of(frames, pool.around(frames, picked, known, n), scale)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from patchgate._check import checked_count
+from patchgate._check import checked_count, settle
 from patchgate.policies.grids import Grid, tokens_of
 
 
@@ -26,8 +26,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name in ("frames", "tokens"):
-            if getattr(self, name) is not None:
-                checked_count(f"Budget.{name}", getattr(self, name), 1)
+            if (most := getattr(self, name)) is not None:
+                settle(self, **{name: checked_count(f"Budget.{name}", most, 1)})
         if self.grid is not None and not callable(getattr(self.grid, "cells", None)):
             raise TypeError(f"Budget.grid: expected a grid such as siglip(), got {self.grid!r}")
         if self.tokens is not None and self.grid is None:

@@ -1,9 +1,9 @@
 """What every named policy begins and ends with."""
 
-import torch
 from torch import Tensor
 
 from patchgate._check import checked_count
+from patchgate._tensors import as_given, whole
 from patchgate.policies import pool
 from patchgate.policies.budget import Budget
 from patchgate.policies.frames import Frames
@@ -35,10 +35,10 @@ def plan(
     clip: Tensor | int = 0,
 ) -> Plan:
     """The chosen candidates, as fine as the budget's tokens allow."""
-    at = torch.as_tensor(positions, dtype=torch.int64)
+    at = as_given(positions).long()
     return Plan.of(frames, at, scale, ratio, clip).within(budget)
 
 
 def published(frames: Frames, positions: list[int]) -> Plan:
     """Positions of published code as they are: no budget of tokens, no repair."""
-    return Plan.of(frames, torch.tensor(positions, dtype=torch.int64))
+    return Plan.of(frames, whole(positions))

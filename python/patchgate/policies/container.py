@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchgate._tensors import doubles, truths, whole
 from patchgate.decode.access import Access
 from patchgate.decode.demuxer import Demuxer
 from patchgate.decode.source import Source, VideoSource, video_stream
@@ -46,12 +47,12 @@ def container_frames(video: VideoSource, **access: Any) -> Frames:
             keys.append(bool(packet.is_keyframe))
     if not ticks or tick is None:
         raise ValueError(f"{source.name} holds no frame")
-    order = torch.tensor(ticks).argsort(stable=True)
+    order = whole(ticks).argsort(stable=True)
     clock = Clock(tick, 1)
-    pts = torch.tensor([clock.seconds(ticks[i]) for i in order.tolist()], dtype=torch.float64)
+    pts = doubles([clock.seconds(ticks[i]) for i in order.tolist()])
     if bool((pts.diff() <= 0).any()):
         raise ValueError(f"{source.name}: two frames have the same time stamp")
-    return Frames(pts=pts, key=torch.tensor(keys)[order])
+    return Frames(pts=pts, key=truths(keys)[order])
 
 
 def positions_of(frames: Frames, pts: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from patchgate._check import checked_count, checked_number
+from patchgate._tensors import whole
 from patchgate.policies.pool import filled, uniform
 
 Column = Callable[[int], Tensor]  # candidate -> its similarities [N]
@@ -32,14 +33,14 @@ def log_det(column: Column, diagonal: Tensor, k: int, gain: Tensor | None = None
     Source: Chen, Zhang and Zhou, Fast Greedy MAP Inference for Determinantal Point Process
     (arXiv 1709.05135, Algorithm 1).
     """
-    n = len(diagonal)
-    if checked_count("k", k, 0) >= n:
+    n, k = len(diagonal), checked_count("k", k, 0)
+    if k >= n:
         return uniform(n, k)
-    gain = torch.zeros(n, dtype=torch.float64) if gain is None else gain
+    gain = torch.zeros(n, dtype=torch.float64, device="cpu") if gain is None else gain
     rest = diagonal.double().clone()  # [N] what is new in each
     least = _EXHAUSTED * diagonal.double()
     factor = rest.new_zeros(k, n)
-    taken = torch.zeros(n, dtype=torch.bool)
+    taken = torch.zeros(n, dtype=torch.bool, device="cpu")
     for step in range(k):
         if bool((rest <= least)[~taken].all()) and not bool(gain.any()):
             return filled(taken.nonzero().flatten(), n, k)  # all that is left is a repetition
@@ -55,13 +56,13 @@ def log_det(column: Column, diagonal: Tensor, k: int, gain: Tensor | None = None
 def cosine_kernel(feat: Tensor) -> tuple[Column, Tensor]:
     """Similarities ``feat feat^T`` of normalised features, and the diagonal."""
     f = normalize(feat.double(), dim=1)
-    return lambda i: f @ f[i], torch.ones(len(f), dtype=torch.float64)
+    return lambda i: f @ f[i], torch.ones(len(f), dtype=torch.float64, device="cpu")
 
 
 def gaussian_kernel(feat: Tensor) -> tuple[Column, Tensor]:
     """MDP3's sum of five Gaussians of normalised features, and the diagonal (5)."""
     f = normalize(feat.double(), dim=1)
-    diagonal = torch.full((len(f),), float(len(_WIDTHS)), dtype=torch.float64)
+    diagonal = torch.full((len(f),), float(len(_WIDTHS)), dtype=torch.float64, device="cpu")
     return lambda i: gaussians(f @ f[i]), diagonal
 
 
@@ -91,11 +92,11 @@ def max_vol(feat: Tensor, k: int, *, rank: int = 8, tolerance: float | None = No
     Source: MaxInfo (arXiv 2502.03183); Mikhalev and Oseledets, Rectangular maximum-volume
     submatrices and their applications (2018).
     """
-    n = len(feat)
-    if checked_count("k", k, 0) >= n:
+    n, k = len(feat), checked_count("k", k, 0)
+    if k >= n:
         return uniform(n, k)
     if tolerance is not None:
-        checked_number("tolerance", tolerance, 0, 1e9, "")
+        tolerance = checked_number("tolerance", tolerance, 0, 1e9, "")
     rows = _leading(feat, min(checked_count("rank", rank, 1), k))  # [N, r]
     if not rows.shape[1]:
         return uniform(n, k)
@@ -108,7 +109,7 @@ def max_vol(feat: Tensor, k: int, *, rank: int = 8, tolerance: float | None = No
         if tolerance is not None and float(length[best]) <= tolerance**2:
             break
         if length[best] <= _EXHAUSTED:
-            return filled(torch.tensor(chosen), n, k)
+            return filled(whole(chosen), n, k)
         # One more row of the pseudo-inverse, by Sherman and Morrison.
         own = coefficients[best]  # [m]
         along = coefficients @ own / (1 + own @ own)  # [N]
@@ -116,7 +117,7 @@ def max_vol(feat: Tensor, k: int, *, rank: int = 8, tolerance: float | None = No
         length = length - along**2 * (1 + own @ own)
         chosen.append(best)
         length[chosen] = -1.0
-    return torch.tensor(sorted(chosen))
+    return whole(sorted(chosen))
 
 
 def _leading(feat: Tensor, rank: int) -> Tensor:

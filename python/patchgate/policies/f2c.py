@@ -6,6 +6,7 @@ Letters: N candidates.
 import torch
 
 from patchgate._check import checked_count, checked_number
+from patchgate._tensors import doubles, whole
 from patchgate.policies import pick, pool, spend
 from patchgate.policies.budget import Budget
 from patchgate.policies.compose import plan
@@ -32,15 +33,14 @@ def f2c(
         redundancy, length: of the clip's length, see ``spend.clip_lengths``.
         fixed: every clip has so many frames.
     """
-    for name, weight in (("redundancy", redundancy), ("length", length)):
-        checked_number(name, weight, -1e9, 1e9, "")
     n, k = len(frames), budget.count(len(frames))
     rel = frames.need("rel")
     if pick.unit(rel) is None or k >= n:
         return plan(frames, pool.uniform(n, k), budget)
     k_a = k if anchors is None else min(k, checked_count("anchors", anchors, 1))
     centre = pick.basins(rel, k_a)
-    longest = max(1, int(checked_number("coarsest", coarsest, 1, 1e3, "") ** 2 * k / k_a))
+    coarsest = checked_number("coarsest", coarsest, 1, 1e3, "")
+    longest = max(1, int(coarsest**2 * k / k_a))
     if fixed is None:
         lengths = spend.clip_lengths(
             rel, centre, frames.feat, min(longest, n), redundancy=redundancy, length=length
@@ -56,10 +56,10 @@ def f2c(
         for frame in sorted(own, key=lambda i: abs(i - int(centre[clip]))):
             if frame in chosen or len(chosen) < most:
                 chosen[frame] = min(chosen.get(frame, (scale, clip)), (scale, clip))
-    at = torch.tensor(sorted(chosen))
+    at = whole(sorted(chosen))
     if budget.frames:
         at = pool.filled(at, n, k)
     detail = [chosen.get(i, (1.0, k_a + i)) for i in at.tolist()]
     scales, clips = zip(*detail, strict=True)
-    scale = torch.tensor(scales, dtype=torch.float64)
-    return plan(frames, at, budget, scale=scale, clip=torch.tensor(clips))
+    scale = doubles(scales)
+    return plan(frames, at, budget, scale=scale, clip=whole(clips))

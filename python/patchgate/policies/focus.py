@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_number
+from patchgate._tensors import arange, chance_of, drawn, whole
 from patchgate.policies import pool
 from patchgate.policies.budget import Budget
 from patchgate.policies.compose import plan
@@ -36,11 +37,11 @@ def focus(
     n, k = len(frames), budget.count(len(frames))
     if k >= n or not k:
         return plan(frames, pool.uniform(n, k), budget)
-    chance = torch.Generator().manual_seed(seed)
+    chance = chance_of(seed)
     rate = n / frames.seconds
-    checked_number("arm_seconds", arm_seconds, 1e-9, 1e9, "seconds")
+    arm_seconds = checked_number("arm_seconds", arm_seconds, 1e-9, 1e9, "seconds")
     size = max(1, min(round(arm_seconds * rate), n // 8 or 1))  # at least 8 arms
-    arm = torch.arange(n) // size  # [N]
+    arm = arange(n) // size  # [N]
     arms = int(arm[-1]) + 1
     coarse = _coarse(n, size, arms, chance)
     scores = frames.score(coarse)
@@ -66,9 +67,9 @@ def focus(
 
 def _coarse(n: int, size: int, arms: int, chance: torch.Generator) -> Tensor:
     """Of each arm its middle and two at random, rising."""
-    begin = torch.arange(arms) * size
+    begin = arange(arms) * size
     length = (n - begin).clamp(max=size)  # [A]
-    random = (torch.rand(2, arms, generator=chance) * length).long()
+    random = (drawn((2, arms), chance) * length).long()
     return torch.cat([begin + length // 2, (begin + random).flatten()]).unique()
 
 
@@ -76,9 +77,9 @@ def _fine(close: Tensor, n: int, size: int, each: int, chance: torch.Generator) 
     """Of the arms looked at closely so many frames, half of them evenly, half at random."""
     begin = close * size
     length = (n - begin).clamp(max=size)
-    steps = (torch.arange(-(-each // 2)) + 0.5) / -(-each // 2)  # [n]
+    steps = (arange(-(-each // 2)).double() + 0.5) / -(-each // 2)  # [n]
     even = begin[:, None] + (length[:, None] * steps).long()
-    random = (torch.rand(len(close), each // 2, generator=chance) * length[:, None]).long()
+    random = (drawn((len(close), each // 2), chance) * length[:, None]).long()
     return torch.cat([even.flatten(), (begin[:, None] + random).flatten()]).unique()
 
 
@@ -87,7 +88,7 @@ def _upper_bounds(at: Tensor, scores: Tensor, arm: Tensor, arms: int) -> Tensor:
     s = unit(scores)
     s = torch.zeros_like(scores) if s is None else s
     own = arm[at]
-    count = torch.bincount(own, minlength=arms).clamp(min=1)
+    count = torch.bincount(own, minlength=arms).clamp(min=1).double()
     mean = torch.bincount(own, s, minlength=arms) / count
     variance = torch.bincount(own, (s - mean[own]) ** 2, minlength=arms) / count
     log_n = math.log(max(len(at), 2))
@@ -96,7 +97,7 @@ def _upper_bounds(at: Tensor, scores: Tensor, arm: Tensor, arms: int) -> Tensor:
 
 def _nearest(seen: Tensor, n: int) -> Tensor:
     """For every candidate the place in ``seen`` of the nearest scored one, ``[N]``."""
-    return torch.searchsorted((seen[1:] + seen[:-1]).double() / 2, torch.arange(n).double())
+    return torch.searchsorted((seen[1:] + seen[:-1]).double() / 2, arange(n).double())
 
 
 def _drawn(
@@ -109,16 +110,16 @@ def _drawn(
     chance: torch.Generator,
 ) -> Tensor:
     """Up to k frames: those chosen, and alike many of each arm, drawn by what they may be worth."""
-    free = torch.ones(len(guess), dtype=torch.bool)
+    free = torch.ones(len(guess), dtype=torch.bool, device="cpu")
     for i in chosen.tolist():
         free[max(0, i - distance + 1) : i + distance] = False
     taken = chosen.tolist()
     left = k - len(taken)
-    shares = torch.full((len(arms),), left // len(arms))
+    shares = torch.full_like(arms, left // len(arms))
     shares[: left % len(arms)] += 1
     for a, share in zip(arms.tolist(), shares.tolist(), strict=True):
         begin, end = a * size, min(len(guess), (a + 1) * size)
-        noise = torch.rand(end - begin, generator=chance).double().clamp(1e-12, 1 - 1e-12)
+        noise = drawn((end - begin,), chance).double().clamp(1e-12, 1 - 1e-12)
         # Gumbel's trick: the order in which a softmax would draw without replacement.
         order = (guess[begin:end] / _TEMPERATURE - (-noise.log()).log()).argsort(descending=True)
         for i in (begin + order).tolist():
@@ -126,4 +127,4 @@ def _drawn(
                 share -= 1
                 taken.append(i)
                 free[max(0, i - distance + 1) : i + distance] = False
-    return torch.tensor(sorted(taken), dtype=torch.int64)
+    return whole(sorted(taken))

@@ -12,12 +12,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange, as_given, doubles
+
 Scorer = Callable[[Tensor], Tensor]  # candidates [n] int64 -> scores [n]
 
 _SOURCES = {
     "key": "patchgate.policies.container_frames",
-    "delta": "patchgate.policies.tokenize_with_statistics",
-    "keep": "patchgate.policies.tokenize_with_statistics",
+    "delta": "patchgate.policies.frame_statistics",
+    "keep": "patchgate.policies.frame_statistics",
     "feat": "patchgate.policies.DualEncoder, or an encoder of yours",
     "rel": "patchgate.policies.DualEncoder, or scores of yours",
 }
@@ -48,7 +50,7 @@ class Frames:
     def __post_init__(self) -> None:
         pts = column("Frames.pts", self.pts, torch.float64)
         object.__setattr__(self, "pts", pts)
-        index = torch.arange(len(pts)) if self.index is None else self.index
+        index = arange(len(pts)) if self.index is None else self.index
         object.__setattr__(self, "index", column("Frames.index", index, torch.int64, len(pts)))
         for name in ("pts", "index"):
             values = getattr(self, name)
@@ -94,7 +96,7 @@ class Frames:
                 f"this policy needs Frames.{name}, which is not set; it comes from {_SOURCES[name]}"
             )
         if callable(value):
-            return self.score(torch.arange(len(self)))
+            return self.score(arange(len(self)))
         return value
 
     def score(self, candidates: Tensor) -> Tensor:
@@ -107,7 +109,7 @@ class Frames:
         if self.rel is None:
             self.need("rel")
         if callable(self.rel):
-            scores = self.rel(candidates) if len(candidates) else torch.empty(0)
+            scores = self.rel(candidates) if len(candidates) else doubles([])
             return column("Frames.rel", scores, torch.float64, len(candidates))
         assert self.rel is not None
         return self.rel[candidates]
@@ -127,7 +129,7 @@ class Frames:
 
 def positions_among(n: int, positions: Any) -> Tensor:
     """Positions ``[m]`` int64 of n candidates; a mask ``[n]`` has those where it is true."""
-    at = torch.as_tensor(positions).detach().cpu()
+    at = as_given(positions).cpu()
     if at.dtype == torch.bool and at.shape == (n,):
         return at.nonzero().flatten()
     if at.dim() != 1 or (len(at) and (at.is_floating_point() or at.dtype == torch.bool)):
@@ -141,7 +143,7 @@ def positions_among(n: int, positions: Any) -> Tensor:
 
 def _tensor(name: str, value: Any) -> Tensor:
     try:
-        return torch.as_tensor(value).detach().cpu()
+        return as_given(value).cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name}: expected numbers, got {value!r:.80}") from error
 

@@ -6,9 +6,9 @@ by exactly its square.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from patchgate._check import checked_choice, checked_count
+from patchgate._check import checked_choice, checked_count, checked_number, checked_switch, settle
 
 Rounding = Literal["transformers", "transformers_capped", "qwen_vl_utils"]
 _ROUNDINGS = ("transformers", "transformers_capped", "qwen_vl_utils")
@@ -51,7 +51,8 @@ class Cells:
 
     def __post_init__(self) -> None:
         for name, least in (("h", 1), ("w", 1), ("group", 1), ("extra", 0)):
-            checked_count(name, getattr(self, name), least)
+            settle(self, **{name: checked_count(name, getattr(self, name), least)})
+        _settle_most_frames(self)
 
     def cells(self, scale: float, frames: int) -> tuple[int, int]:
         return max(1, round(self.h / scale)), max(1, round(self.w / scale))
@@ -65,6 +66,10 @@ class Pooled(Cells):
     """
 
     stride: float = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settle(self, stride=checked_number("stride", self.stride, 1, 1e9, "tokens"))
 
     def cells(self, scale: float, frames: int) -> tuple[int, int]:
         step = self.stride * scale
@@ -98,9 +103,15 @@ class Qwen:
     TOTAL = 128_000  # of a video, of which nine tenths are used
 
     def __post_init__(self) -> None:
-        checked_choice("rounding", self.rounding, _ROUNDINGS)
-        for name in ("height", "width", "side", "least", "most"):
-            checked_count(name, getattr(self, name), 1)
+        settle(
+            self,
+            rounding=checked_choice("rounding", self.rounding, _ROUNDINGS),
+            per_video=checked_switch("per_video", self.per_video),
+            extra=checked_count("extra", self.extra, 0),
+        )
+        for name in ("height", "width", "side", "least", "most", "group"):
+            settle(self, **{name: checked_count(name, getattr(self, name), 1)})
+        _settle_most_frames(self)
 
     def cells(self, scale: float, frames: int) -> tuple[int, int]:
         h, w = self._full(max(frames, self.group))
@@ -144,15 +155,22 @@ class Qwen:
         return h, w
 
 
+def _settle_most_frames(grid: Any) -> None:
+    if grid.most_frames is not None:
+        settle(grid, most_frames=checked_count("most_frames", grid.most_frames, 1))
+
+
 def siglip(size: int = 384, patch: int = 14) -> Cells:
     """SigLIP and SigLIP-like towers with one token a patch: so400m/14-384 has 27 x 27 = 729."""
-    side = checked_count("size", size, checked_count("patch", patch, 1)) // patch
+    patch = checked_count("patch", patch, 1)
+    side = checked_count("size", size, patch) // patch
     return Cells(side, side)
 
 
 def llava_onevision(size: int = 384, patch: int = 14) -> Pooled:
     """LLaVA-OneVision: 14 x 14 = 196 tokens a frame, and one that ends the video."""
-    side = checked_count("size", size, checked_count("patch", patch, 1)) // patch
+    patch = checked_count("patch", patch, 1)
+    side = checked_count("size", size, patch) // patch
     return Pooled(side, side, extra=1)
 
 

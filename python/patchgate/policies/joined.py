@@ -6,7 +6,9 @@ Letters: T frames (or tubelets), K tokens of all containers, K' of the one.
 from typing import NamedTuple
 
 import torch
+from torch.nn.functional import pad
 
+from patchgate._tensors import arange, whole
 from patchgate.tokens import VideoTokens, spans
 
 
@@ -38,17 +40,17 @@ def joined(rows: list[Row]) -> VideoTokens:
     emitted = []
     for tokens, t in rows:
         begin, end = tokens.cu_seqlens[t : t + 2].tolist()
-        emitted.append(torch.arange(begin, end) + offset[place[id(tokens)]])
+        emitted.append(arange(begin, end) + offset[place[id(tokens)]])
     own = torch.cat(emitted)
     used = source.unique()
     others = used[~torch.isin(used, own)]
     take = torch.cat([others, own])  # [K'] of K
-    new = torch.full((offset[-1],), -1)
-    new[take] = torch.arange(len(take))
-    counts = torch.tensor([len(ids) for ids in emitted])
-    frame = torch.full((len(take),), -1)
-    frame[len(others) :] = torch.arange(len(rows)).repeat_interleave(counts)
-    ends = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]) + len(others)
+    new = torch.full((offset[-1],), -1, dtype=torch.int64, device="cpu")
+    new[take] = arange(len(take))
+    counts = whole([len(ids) for ids in emitted])
+    frame = torch.full_like(take, -1)
+    frame[len(others) :] = arange(len(rows)).repeat_interleave(counts)
+    ends = pad(counts.cumsum(0), (1, 0)) + len(others)
     source = new[source]
     return VideoTokens(
         features=torch.cat([tokens.features for tokens in containers])[take],

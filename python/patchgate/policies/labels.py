@@ -55,4 +55,4 @@ def _clock(t: float) -> str:
 
 
 def _floats(values: Tensor | Iterable[float]) -> list[float]:
-    return values.tolist() if isinstance(values, torch.Tensor) else list(values)
+    return values.tolist() if isinstance(values, torch.Tensor) else [float(v) for v in values]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
+from patchgate._tensors import whole
 from patchgate.decode import open_video
 from patchgate.decode.source import VideoSource
 from patchgate.encoders.gated_tower import GatedTower
@@ -133,7 +133,7 @@ class Looker:
         self, units: list[tuple[Unit, float]], tower: GatedTower | None, gate: Gate
     ) -> VideoTokens:
         """New frames, in one container."""
-        numbers = torch.tensor([i for unit, _ in units for i in unit], dtype=torch.int64)
+        numbers = whole([i for unit, _ in units for i in unit])
         source = WantedFrames(self._video, self.frames, numbers.unique(), **self._options)
         with open_video(self._video, **self._options) as opened:
             sized, features = prepared(opened, tower, gate)

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from patchgate._check import checked_number
+from patchgate._tensors import arange, chance_of, drawn, whole
 from patchgate.policies import diverse, pick, pool, published, spend
 from patchgate.policies.budget import Budget
 from patchgate.policies.compose import candidates, plan
@@ -66,7 +67,7 @@ def mdp3(
     ``strict`` takes ``rel`` as cosines with the text; else they are brought to 0..1, and where all
     are alike only the features count.
     """
-    checked_number("weight", weight, 1e-9, 1e9, "")
+    weight = checked_number("weight", weight, 1e-9, 1e9, "")
     k = budget.count(len(frames))
     at = candidates(frames, k, count=pool_frames)
     feat, rel = frames.need("feat")[at], frames.score(at)
@@ -90,13 +91,13 @@ def q_frame(
 
     Published on CLIP's logits; here their deviation is 1, so that scores of any kind will do.
     """
-    checked_number("temperature", temperature, 1e-9, 1e9, "")
-    counts = torch.tensor([count for count, _ in _LADDER]).double()
+    temperature = checked_number("temperature", temperature, 1e-9, 1e9, "")
+    counts = whole([count for count, _ in _LADDER]).double()
     share = sum(count / scale**2 for count, scale in _LADDER) / float(counts.sum())
     k = budget.count(len(frames), share)
     at = candidates(frames, k, count=pool_frames)
     s = pick.unit(frames.score(at))
-    chance = torch.rand(len(at), generator=torch.Generator().manual_seed(seed)).double()
+    chance = drawn((len(at),), chance_of(seed)).double()
     noise = -(-chance.clamp(1e-12, 1 - 1e-12).log()).log()
     order = (noise if s is None else s / (s.std() * temperature) + noise).argsort(
         descending=True, stable=True
@@ -152,7 +153,7 @@ def slice(frames: Frames, budget: Budget) -> Plan:
         return plan(frames, pool.uniform(n, k), budget)
     sigma = max(math.log(n), 1e-3)
     reach = math.ceil(4 * sigma)
-    offsets = torch.arange(-reach, reach + 1).double()
+    offsets = arange(-reach, reach + 1).double()
     kernel = (-0.5 * (offsets / sigma) ** 2).exp()
     padded = functional.pad(s[None, None], (reach, reach), mode="replicate")
     smooth = functional.conv1d(padded, (kernel / kernel.sum())[None, None])[0, 0]  # [N]

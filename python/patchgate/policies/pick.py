@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from patchgate._check import checked_count, checked_number
+from patchgate._tensors import arange
 from patchgate.policies.frames import column
 from patchgate.policies.pool import filled, uniform
 
@@ -36,8 +37,8 @@ def unit(scores: Tensor) -> Tensor | None:
 
 def top_k(scores: Tensor, k: int) -> Tensor:
     """The k highest. SeViLA's localizer (arXiv 2305.06988) and KeyVideoLLM (arXiv 2407.03104)."""
-    s = unit(scores)
-    if s is None or checked_count("k", k, 0) >= len(s):
+    s, k = unit(scores), checked_count("k", k, 0)
+    if s is None or k >= len(s):
         return uniform(len(scores), k)
     return s.argsort(descending=True, stable=True)[:k].sort().values
 
@@ -56,10 +57,10 @@ def inverse_cdf(
     Source: MGSampler (arXiv 2104.09952, power .5 of motion), BOLT (arXiv 2503.21483, power 3 or 2.5
     of relevance), SLICE (doi 10.1109/ACCESS.2026.3680314, floor 1, blocks).
     """
-    checked_number("power", power, 0, 1e3, "")
-    checked_number("floor", floor, 0, 1e9, "means")
-    s = unit(scores)
-    if s is None or checked_count("k", k, 0) >= len(s) or not k:
+    power = checked_number("power", power, 0, 1e3, "")
+    floor = checked_number("floor", floor, 0, 1e9, "means")
+    s, k = unit(scores), checked_count("k", k, 0)
+    if s is None or k >= len(s) or not k:
         return uniform(len(scores), k)
     weights = s**power
     return systematic(weights + floor * weights.mean(), k, s if blocks else None)
@@ -70,14 +71,14 @@ def systematic(weights: Tensor, k: int, best_by: Tensor | None = None) -> Tensor
     share = _shares(weights, k)  # [N], of k
     ends = share.cumsum(0)
     if best_by is None:
-        at = torch.searchsorted(ends, torch.arange(k).double() + 0.5).clamp(max=len(ends) - 1)
+        at = torch.searchsorted(ends, arange(k).double() + 0.5).clamp(max=len(ends) - 1)
         # Rounding may give one frame two middles: the later then goes one on.
-        steps = torch.arange(k)
+        steps = arange(k)
         return (at - steps).cummax(0).values.clamp(0, len(ends) - k) + steps
     block = (ends - share / 2).floor().long().clamp(0, k - 1)  # [N]
     order = best_by.argsort(descending=True, stable=True)
     order = order[block[order].argsort(stable=True)]  # by block, best first
-    first = torch.ones(len(order), dtype=torch.bool)
+    first = torch.ones(len(order), dtype=torch.bool, device="cpu")
     first[1:] = block[order][1:] != block[order][:-1]
     return filled(order[first], len(ends), k)
 
@@ -89,10 +90,10 @@ def _shares(weights: Tensor, k: int) -> Tensor:
     given = int((weights > 0).sum())
     if given <= k:  # each of them, and the rest alike
         rest = (k - given) / max(len(weights) - given, 1)
-        return torch.where(weights > 0, 1.0, rest).double()
+        return torch.full_like(weights, rest).masked_fill(weights > 0, 1.0)
     ordered = weights.sort(descending=True).values
     tail = ordered.flip(0).cumsum(0).flip(0)[:k]
-    left = k - torch.arange(k)
+    left = k - arange(k)
     full = int((ordered[:k] * left <= tail).int().argmax())  # so many are cut down
     return (weights * ((k - full) / tail[full])).clamp(max=1.0)
 
@@ -105,8 +106,8 @@ def bins(scores: Tensor, k: int, *, depth: int = 5, threshold: float = 0.8) -> T
 
     Source: AKS (arXiv 2502.21271, "ADA").
     """
-    s = unit(scores)
-    if s is None or checked_count("k", k, 0) >= len(s) or not k:
+    s, k = unit(scores), checked_count("k", k, 0)
+    if s is None or k >= len(s) or not k:
         return uniform(len(scores), k)
     leaves = ada_leaves(s.numpy(), k, depth, threshold)
     ranked = [start + (-s[start:stop]).argsort(stable=True) for start, stop, _ in leaves]
@@ -157,11 +158,12 @@ def gap(
 
     Source: DATE's TASS (arXiv 2509.09263).
     """
-    checked_number("seconds", seconds, 0, 1e9, "seconds")
-    checked_number("decay", decay, 0, 0.999, "of the distance")
-    checked_count("over", over, 1)
+    seconds = checked_number("seconds", seconds, 0, 1e9, "seconds")
+    decay = checked_number("decay", decay, 0, 0.999, "of the distance")
+    over = checked_count("over", over, 1)
+    k = checked_count("k", k, 0)
     s, times = unit(scores), column("pts", pts, torch.float64, len(scores))
-    if s is None or checked_count("k", k, 0) >= len(s) or not k:
+    if s is None or k >= len(s) or not k:
         return uniform(len(scores), k)
     m = max(k, min(int((s > s.mean()).sum()), over * k))
     order = s.argsort(descending=True, stable=True)[:m]
@@ -194,16 +196,16 @@ def peaks(scores: Tensor, k: int, *, reach: int = 1) -> Tensor:
     Source: DPSelect of ReTaKe (its published code: a window of three), and as the nearest published
     rule for ChronoForge's inflection detection (arXiv 2509.15800), whose equations are not public.
     """
-    s = unit(scores)
-    if s is None or checked_count("k", k, 0) >= len(s):
+    s, k = unit(scores), checked_count("k", k, 0)
+    if s is None or k >= len(s):
         return uniform(len(scores), k)
-    rank = s + 2.0 * local_maxima(s, reach)
+    rank = s + 2 * local_maxima(s, reach).double()
     return rank.argsort(descending=True, stable=True)[:k].sort().values
 
 
 def local_maxima(s: Tensor, reach: int = 1) -> Tensor:
     """``[N]`` bool; of a plateau its first frame; the ends may be maxima."""
-    checked_count("reach", reach, 1)
+    reach = checked_count("reach", reach, 1)
     before = functional.pad(s, (reach, -1), value=-math.inf)
     after = functional.pad(s, (0, reach), value=-math.inf)
     highest_before = before.unfold(0, reach, 1).amax(1)  # [N]
@@ -223,8 +225,8 @@ def basins(scores: Tensor, k: int, *, rounds: int = 50) -> Tensor:
 
     Source: F2C's anchors (arXiv 2510.02262, Algorithm 1).
     """
-    s = unit(scores)
-    if s is None or checked_count("k", k, 0) >= len(s) or not k:
+    s, k = unit(scores), checked_count("k", k, 0)
+    if s is None or k >= len(s) or not k:
         return uniform(len(scores), k)
     peak = local_maxima(s).nonzero().flatten()
     if len(peak) <= k:
@@ -232,7 +234,7 @@ def basins(scores: Tensor, k: int, *, rounds: int = 50) -> Tensor:
     group = _groups_in_time(peak.double(), k, rounds)  # [m]
     order = s[peak].argsort(descending=True, stable=True)
     order = order[group[order].argsort(stable=True)]  # by group, best first
-    first = torch.ones(len(order), dtype=torch.bool)
+    first = torch.ones(len(order), dtype=torch.bool, device="cpu")
     first[1:] = group[order][1:] != group[order][:-1]
     return filled(peak[order[first]], len(s), k)
 
@@ -240,7 +242,7 @@ def basins(scores: Tensor, k: int, *, rounds: int = 50) -> Tensor:
 def _groups_in_time(times: Tensor, k: int, rounds: int) -> Tensor:
     """k-means (Lloyd) on a line: each point's group, ``[m]``."""
     centre = times[uniform(len(times), k)]
-    group = torch.zeros(len(times), dtype=torch.int64)
+    group = torch.zeros(len(times), dtype=torch.int64, device="cpu")
     for _ in range(rounds):
         before = group
         group = torch.searchsorted((centre[1:] + centre[:-1]) / 2, times)

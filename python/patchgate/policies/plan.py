@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_choice, checked_count
+from patchgate._tensors import arange, as_given, whole
 from patchgate.policies.budget import Budget
 from patchgate.policies.frames import Frames, positions_among
 from patchgate.policies.grids import Grid, tokens_of
@@ -44,7 +45,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
-            value = torch.as_tensor(getattr(self, name)).to("cpu", dtype)
+            value = as_given(getattr(self, name)).to("cpu", dtype)
             if value.shape != (len(self.index),):
                 raise ValueError(
                     f"Plan.{name}: expected [{len(self.index)}], got {list(value.shape)}"
@@ -77,7 +78,7 @@ class Plan:
         n = len(positions)
         order = positions.argsort(stable=True)
         detail = [
-            torch.as_tensor(value, dtype=dtype).expand(n)[order]
+            as_given(value).to("cpu", dtype).expand(n)[order]
             for value, dtype in ((scale, torch.float64), (ratio, torch.float64),
                                  (clip, torch.int64))
         ]  # fmt: skip
@@ -103,14 +104,14 @@ class Plan:
 
         A last one that is not full repeats its last frame, as the processors do.
         """
-        checked_count("group", group, 1)
+        group = checked_count("group", group, 1)
         if not len(self):
             return Groups(self.index, self.index, self.scale, self.ratio)
         both = torch.stack([self.clip.double(), self.scale], 1)  # [n, 2]
         run = both.unique(dim=0, return_inverse=True)[1]  # [n]
         order = run.argsort(stable=True)
         begin = torch.searchsorted(run[order], run[order])  # [n] where its run begins
-        rank = torch.arange(len(self)) - begin
+        rank = arange(len(self)) - begin
         number = ((rank % group) == 0).cumsum(0) - 1  # [n] of its group
         starts = order[rank % group == 0]  # [G]
         ends = torch.zeros_like(starts).scatter_reduce_(0, number, order, "amax")
@@ -126,7 +127,7 @@ class Plan:
         The sum leaves out ``grid.extra``; ``tokens`` has it.
         """
         groups = self.groups(grid.group)
-        cost = torch.zeros(len(self), dtype=torch.int64)
+        cost = torch.zeros(len(self), dtype=torch.int64, device="cpu")
         for scale in groups.scale.unique().tolist():
             full = tokens_of(grid, scale, len(self))
             own = groups.scale == scale
@@ -188,7 +189,7 @@ class Plan:
         kinds: dict[tuple[int, float], list[int]] = {}
         for i, kind in enumerate(zip(self.clip.tolist(), self.scale.tolist(), strict=True)):
             kinds.setdefault(kind, []).append(i)
-        return [self.at(torch.tensor(own)) for own in kinds.values()]
+        return [self.at(whole(own)) for own in kinds.values()]
 
     def __or__(self, other: Plan) -> Self:
         """Frames of both: the smaller scale and the larger ratio, and the finer one's clip."""
@@ -203,9 +204,9 @@ class Plan:
         first[1:] = index[1:] != index[:-1]
         union = {name: value[order][first] for name, value in both.items()}
         number = first.cumsum(0) - 1
-        union["ratio"] = torch.zeros(int(first.sum()), dtype=torch.float64).scatter_reduce_(
-            0, number, both["ratio"][order], "amax"
-        )
+        union["ratio"] = torch.zeros(
+            int(first.sum()), dtype=torch.float64, device="cpu"
+        ).scatter_reduce_(0, number, both["ratio"][order], "amax")
         return type(self)(**union)
 
     def __sub__(self, other: Plan) -> Self:
@@ -224,7 +225,7 @@ class Plan:
 
         ``"mean"`` is of a group's first and last frame, as Qwen3-VL has it; ``"first"`` DATE's.
         """
-        checked_choice("at", at, ("mean", "first", "last"))
+        at = checked_choice("at", at, ("mean", "first", "last"))
         groups = self.groups(group)
         first, last = self.pts[groups.first], self.pts[groups.last]
         return {"mean": (first + last) / 2, "first": first, "last": last}[at]

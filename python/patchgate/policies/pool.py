@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_count, checked_number
+from patchgate._tensors import arange, whole
 from patchgate.policies.frames import Frames
 
 _FAR = 1e18  # seconds
@@ -23,8 +24,8 @@ def uniform(n: int, k: int, *, ends: bool = False) -> Tensor:
     """
     n, k = checked_count("n", n, 0), checked_count("k", k, 0)
     if k >= n:
-        return torch.arange(n)
-    steps = torch.arange(k)
+        return arange(n)
+    steps = arange(k)
     if not ends:
         return (2 * steps + 1) * n // (2 * k)
     return steps * (n - 1) // max(k - 1, 1)
@@ -32,9 +33,9 @@ def uniform(n: int, k: int, *, ends: bool = False) -> Tensor:
 
 def at_rate(frames: Frames, fps: float, most: int | None = None) -> Tensor:
     """The candidates shown at every 1 / fps seconds, each once; at most so many of them, evenly."""
-    checked_number("fps", fps, 1e-9, 1e9, "frames a second")
+    fps = checked_number("fps", fps, 1e-9, 1e9, "frames a second")
     if not len(frames):
-        return torch.arange(0)
+        return arange(0)
     after = frames.pts - frames.pts[0]  # [N]
     moments = math.floor(float(after[-1]) * fps + 1e-6) + 1
     # The first moment that each can be shown at, by its number. A stamp that was rounded to
@@ -53,7 +54,7 @@ def every_nth(n: int, clip: int, nth: int | None = None) -> Tensor:
     """
     clip = checked_count("clip", clip, 1)
     nth = clip if nth is None else checked_count("nth", nth, 1)
-    positions = torch.arange(checked_count("n", n, 0))
+    positions = arange(checked_count("n", n, 0))
     return positions[positions % clip % nth == 0]
 
 
@@ -91,7 +92,7 @@ def around(frames: Frames, picked: Tensor, seen: Tensor, n: int) -> Tensor:
     known = torch.cat([picked, seen]).unique()
     if len(known) and not (int(known[0]) >= 0 and int(known[-1]) < total):
         raise ValueError(f"around: expected positions in 0..{total - 1}, got {known.tolist()}")
-    walls = torch.cat([torch.tensor([-1]), known, torch.tensor([total])])
+    walls = torch.cat([whole([-1]), known, whole([total])])
     at = torch.searchsorted(known, picked) + 1  # of the picked ones in `walls`
     gaps = torch.cat([at - 1, at]).unique()  # gap g lies between walls g and g + 1
     free = walls[gaps + 1] - walls[gaps] - 1
@@ -100,7 +101,7 @@ def around(frames: Frames, picked: Tensor, seen: Tensor, n: int) -> Tensor:
         walls[g] + 1 + uniform(int(f), int(c))
         for g, f, c in zip(gaps.tolist(), free.tolist(), counts.tolist(), strict=True)
     ]
-    return torch.cat(parts) if parts else torch.arange(0)
+    return torch.cat(parts) if parts else arange(0)
 
 
 def key_frames(frames: Frames, delta: float = 0.05) -> tuple[Tensor, Tensor]:
@@ -113,12 +114,12 @@ def key_frames(frames: Frames, delta: float = 0.05) -> tuple[Tensor, Tensor]:
 
     Source: KFFocus (arXiv 2508.08989), delta = 5 %; the gaps at the ends are our addition.
     """
-    checked_number("delta", delta, 1e-9, 1, "of the video")
+    delta = checked_number("delta", delta, 1e-9, 1, "of the video")
     key = frames.need("key")
     if not len(frames):
-        return torch.arange(0), key
+        return arange(0), key
     n, step = len(frames), delta * frames.seconds
-    walls = torch.cat([torch.tensor([-1]), key.nonzero().flatten(), torch.tensor([n])])
+    walls = torch.cat([whole([-1]), key.nonzero().flatten(), whole([n])])
     free = walls.diff() - 1  # candidates of each gap
     lasts = frames.pts[walls[1:].clamp(max=n - 1)] - frames.pts[walls[:-1].clamp(min=0)]
     counts = torch.minimum((lasts / max(step, 1e-9) + 1e-9).floor().long(), free)
@@ -126,7 +127,7 @@ def key_frames(frames: Frames, delta: float = 0.05) -> tuple[Tensor, Tensor]:
     for g in (counts > 0).nonzero().flatten().tolist():
         begin = int(walls[g]) + 1
         chosen |= {begin + i for i in uniform(int(free[g]), int(counts[g])).tolist()}
-    positions = torch.tensor(sorted(chosen), dtype=torch.int64)
+    positions = whole(sorted(chosen))
     return positions, key[positions]
 
 
@@ -140,9 +141,9 @@ def clips(n: int, clip: int, k: int) -> Tensor:
     clip = min(checked_count("clip", clip, 1), max(n, 1))
     k = min(checked_count("k", k, 0), checked_count("n", n, 0) // clip)
     if not k:
-        return torch.empty((0, clip), dtype=torch.int64)
-    starts = torch.arange(k) * n // k + (n // k - clip) // 2
-    return starts[:, None] + torch.arange(clip)
+        return torch.empty((0, clip), dtype=torch.int64, device="cpu")
+    starts = arange(k) * n // k + (n // k - clip) // 2
+    return starts[:, None] + arange(clip)
 
 
 def apportioned(shares: Tensor, seats: int, most: Tensor) -> Tensor:
@@ -169,7 +170,7 @@ def filled(chosen: Tensor, n: int, k: int) -> Tensor:
     known = sorted(set(chosen.tolist()))
     wanted = min(k, n)
     if len(known) >= wanted:
-        return torch.tensor(known, dtype=torch.int64)
+        return whole(known)
     if not known:
         return uniform(n, wanted)
     walls = [-1, *known, n]
@@ -182,4 +183,4 @@ def filled(chosen: Tensor, n: int, k: int) -> Tensor:
             known.append(middle)
             heapq.heappush(gaps, (a - middle, a, middle))
             heapq.heappush(gaps, (middle - b, middle, b))
-    return torch.tensor(sorted(known), dtype=torch.int64)
+    return whole(sorted(known))

@@ -91,7 +91,7 @@ class CappedGate(Gate):
         """The frame with a factor on every limit, from the state that there was before it."""
         self.load_state_dict({name: tensor.clone() for name, tensor in before.items()})
         _, h, w = like.kind.shape
-        return super().push(planes, torch.full((h, w), factor))
+        return super().push(planes, torch.full((h, w), factor, dtype=torch.float64, device="cpu"))
 
 
 def _kept(result: GateResult) -> int:

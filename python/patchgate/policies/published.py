@@ -39,7 +39,7 @@ def bolt(rel: Tensor, k: int, *, power: float = 3.0) -> list[int]:
     Its targets leave out the first and the last 1 / k of the weight; of scores that are all alike
     it takes frame 0, k times.
     """
-    checked_number("power", power, 0, 1e3, "")
+    power = checked_number("power", power, 0, 1e3, "")
     span = rel.max() - rel.min()
     if float(span) == 0:
         return [0] * k
@@ -54,7 +54,7 @@ def tass(rel: Tensor, pts: Tensor, k: int, *, seconds: float = 20.0, over: int =
 
     Never more than there are above the mean.
     """
-    checked_number("seconds", seconds, 0, 1e9, "seconds")
+    seconds = checked_number("seconds", seconds, 0, 1e9, "seconds")
     above = (rel > rel.mean()).nonzero().flatten()
     order = above[rel[above].argsort(descending=True, stable=True)][: over * k]
     if len(order) <= k:

@@ -61,7 +61,12 @@ class DualEncoder:
         numbers = known.number[positions_of(known, frames.pts)]
         source = WantedFrames(video, known, numbers, **{"chunk": self._batch, **open_options})
         parts = [self._of_pictures(rgb_of(batch)) for batch in source]
-        return replace(frames, feat=torch.cat(parts) if parts else torch.empty(len(frames), 1))
+        return replace(
+            frames,
+            feat=torch.cat(parts)
+            if parts
+            else torch.empty(len(frames), 1, dtype=torch.float32, device="cpu"),
+        )
 
     def with_scores(self, frames: Frames, query: str | Tensor) -> Frames:
         """The frames with ``rel`` ``[N]``: cosines of ``feat`` with a query.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_count, checked_number
+from patchgate._tensors import arange
 from patchgate.policies import pick, pool, published, spend
 from patchgate.policies.again import around
 from patchgate.policies.budget import Budget
@@ -48,12 +49,12 @@ def love_r1(
         inside = frames.at(own := pool.window(frames, a, b))
         most = min(slow_most, max(1, k // (2 * len(windows))))
         slow.append(own[pool.at_rate(inside, fps, most)])
-    fine = torch.cat([*slow, torch.arange(0)]).unique()
+    fine = torch.cat([*slow, arange(0)]).unique()
     fine = fine[pool.uniform(len(fine), k)]
     at = candidates(frames, k, fps=fps)
     rest = at[~torch.isin(at, fine)]
     if len(rest) < k - len(fine):  # the windows took what the stream needs
-        rest = torch.arange(len(frames))[~torch.isin(torch.arange(len(frames)), fine)]
+        rest = arange(len(frames))[~torch.isin(arange(len(frames)), fine)]
     most = k - len(fine) if budget.frames else min(k - len(fine), fast_most)
     coarse = rest[pool.uniform(len(rest), max(0, most))]
     scale = spend.slow_fast(len(coarse), len(fine), 1 / 8, 1.0)
@@ -121,18 +122,19 @@ def apollo(
     """Apollo (arXiv 2412.10360): frames a second inside a clip, as many clips as the budget holds,
     evenly. ``strict``: clips overlap, and frames past the end are the last one again.
     """
-    checked_number("clip_seconds", clip_seconds, 1e-9, 1e9, "seconds")
+    clip_frames = checked_count("clip_frames", clip_frames, 1)
+    clip_seconds = checked_number("clip_seconds", clip_seconds, 1e-9, 1e9, "seconds")
     k, n = budget.count(len(frames)), len(frames)
     if strict:
-        count = k // checked_count("clip_frames", clip_frames, 1)
+        count = k // clip_frames
         chosen = published.apollo(frames.seconds, n, clip_seconds, clip_frames, count)
         return as_published(frames, chosen)
     at = candidates(frames, k, fps=clip_frames / clip_seconds)
     clips = pool.clips(len(at), clip_frames, k // clip_frames)  # [c, f]
     own = clips.flatten()
     every = pool.filled(own, len(at), k)  # the rest of k by frames of their own
-    clip = torch.arange(len(every)) + len(clips)
-    clip[torch.isin(every, own)] = torch.arange(len(clips)).repeat_interleave(clips.shape[1])
+    clip = arange(len(every)) + len(clips)
+    clip[torch.isin(every, own)] = arange(len(clips)).repeat_interleave(clips.shape[1])
     return plan(frames, at[every], budget, clip=clip)
 
 
@@ -186,7 +188,7 @@ def kffocus(
     important share keep a quarter of their tokens. Important are the most relevant frames, without
     scores the key frames; the share is ours, for the paper's is not known.
     """
-    checked_number("important", important, 0, 1, "of the frames")
+    important = checked_number("important", important, 0, 1, "of the frames")
     n, k = len(frames), budget.count(len(frames), important + (1 - important) / 4)
     at, _ = pool.key_frames(frames, delta)
     if len(at) < min(k, n):
@@ -195,7 +197,7 @@ def kffocus(
     at = at[pick.top_k(frames.score(at), k) if scored else pool.uniform(len(at), k)]
     if scored:
         best = pick.top_k(frames.score(at), max(1, round(important * len(at))))
-        full = torch.isin(torch.arange(len(at)), best)
+        full = torch.isin(arange(len(at)), best)
     else:
         full = frames.need("key")[at].clone()
     full[:1] = True  # a gate has nothing to compare the first frame with
@@ -206,10 +208,10 @@ def cvvae(frames: Frames, budget: Budget, *, group: int = 4) -> Plan:
     """CV-VAE's temporal groups (arXiv 2405.20279): the first frame alone, then groups of 4, each a
     clip. As many frames as 1 + 4 j within the budget, evenly: fewer than k by up to 3.
     """
-    k = budget.count(len(frames))
-    whole = max(0, 1 + (k - 1) // checked_count("group", group, 1) * group) if k else 0
-    at = pool.uniform(len(frames), whole)
-    return plan(frames, at, budget, clip=(torch.arange(whole) + group - 1) // group)
+    k, group = budget.count(len(frames)), checked_count("group", group, 1)
+    count = max(0, 1 + (k - 1) // group * group) if k else 0
+    at = pool.uniform(len(frames), count)
+    return plan(frames, at, budget, clip=(arange(count) + group - 1) // group)
 
 
 def _capped(budget: Budget, most: tuple[int, int]) -> float:

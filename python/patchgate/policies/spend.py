@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_count, checked_number
+from patchgate._tensors import arange, doubles, whole
 from patchgate.policies.pool import apportioned
 
 
 def flat(n: int) -> Tensor:
     """Full scale for all, ``[n]``."""
-    return torch.ones(checked_count("n", n, 0), dtype=torch.float64)
+    return torch.ones(checked_count("n", n, 0), dtype=torch.float64, device="cpu")
 
 
 def ladder(order: Tensor, steps: Sequence[tuple[int, float]]) -> Tensor:
@@ -29,13 +30,13 @@ def ladder(order: Tensor, steps: Sequence[tuple[int, float]]) -> Tensor:
 
     Source: Q-Frame (arXiv 2506.22139): 4 frames at full scale, 8 at a half, 32 at a quarter.
     """
-    counts = torch.tensor([checked_count("frames", count, 0) for count, _ in steps])
-    scales = torch.tensor([checked_number("scale", s, 1, 1e9, "") for _, s in steps])
+    counts = whole(checked_count("frames", count, 0) for count, _ in steps)
+    scales = doubles(checked_number("scale", s, 1, 1e9, "") for _, s in steps)
     n = len(order)
     if int(counts.sum()) != n:
         counts = apportioned(counts.double(), n, torch.full_like(counts, n))
-    by_rank = scales.double().repeat_interleave(counts)
-    return torch.empty(n, dtype=torch.float64).scatter_(0, order, by_rank)
+    by_rank = scales.repeat_interleave(counts)
+    return torch.empty(n, dtype=torch.float64, device="cpu").scatter_(0, order, by_rank)
 
 
 def keyed(important: Tensor, key: float = 2, other: float = 4) -> Tensor:
@@ -47,9 +48,10 @@ def keyed(important: Tensor, key: float = 2, other: float = 4) -> Tensor:
 
     Source: KFFocus (arXiv 2508.08989).
     """
-    checked_number("key", key, 1e-9, 1e9, "")
-    checked_number("other", other, key, 1e9, "")
-    return torch.where(important, 1.0, (key / other) ** 2).double()
+    key = checked_number("key", key, 1e-9, 1e9, "")
+    other = checked_number("other", other, key, 1e9, "")
+    share = torch.full_like(important, (key / other) ** 2, dtype=torch.float64)
+    return share.masked_fill(important, 1.0)
 
 
 def slow_fast(n_fast: int, n_slow: int, fast: float, slow: float) -> Tensor:
@@ -60,8 +62,10 @@ def slow_fast(n_fast: int, n_slow: int, fast: float, slow: float) -> Tensor:
 
     Source: LOVE-R1 (arXiv 2509.24786): 32 and 256 tokens.
     """
-    for name, share in (("fast", fast), ("slow", slow)):
+    fast, slow = (
         checked_number(name, share, 1e-9, 1, "of a frame's tokens")
+        for name, share in (("fast", fast), ("slow", slow))
+    )
     return torch.cat([flat(n_fast) / math.sqrt(fast), flat(n_slow) / math.sqrt(slow)])
 
 
@@ -91,7 +95,12 @@ def clip_lengths(
     spread = rel.std(unbiased=False)
     z = (rel - rel.mean()) / (spread if float(spread) > 0 else 1.0)
     values = []
-    for l in range(1, checked_count("longest", longest, 1) + 1):
+    longest = checked_count("longest", longest, 1)
+    redundancy, length = (
+        checked_number(name, weight, -1e9, 1e9, "")
+        for name, weight in (("redundancy", redundancy), ("length", length))
+    )
+    for l in range(1, longest + 1):
         at = clip_frames(anchors, l, n_all)  # [n, l]
         value = z[at].mean(1) + length * l / longest
         if feat is not None:
@@ -105,4 +114,4 @@ def clip_frames(anchors: Tensor, length: int, n: int) -> Tensor:
     """Clips of so many candidates around each anchor ``[n, length]``, moved inside at the ends."""
     length = min(length, n)
     starts = (anchors - (length - 1) // 2).clamp(0, n - length)
-    return starts[:, None] + torch.arange(length)
+    return starts[:, None] + arange(length)

@@ -3,46 +3,57 @@
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
 """
 
+from array import array
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from patchgate._tensors import doubles
 from patchgate.decode import FrameBatch, Video
+from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated_tower import GatedTower
+from patchgate.features import PixelFeatures
 from patchgate.gate import CHANGED, MOVED, Gate, GateResult
 from patchgate.gate_settings import GateSettings
-from patchgate.pipeline import TokenChunk
+from patchgate.pipeline import TokenChunk, token_chunks
 from patchgate.policies.container import container_frames, positions_of
 from patchgate.policies.frames import Frames
-from patchgate.tokenize import DEFAULT_SIZE, collected, fitting_gate, layout_of, opened, prepared
+from patchgate.tokenize import (
+    DEFAULT_SIZE,
+    collected,
+    fitting_gate,
+    layout_of,
+    opened,
+    prepared,
+    sized_gate,
+)
 from patchgate.tokens import VideoTokens
 
 
 class WatchedGate(Gate):
-    """A gate that keeps four numbers of every frame that it sees. One stream."""
+    """A gate that keeps five numbers of every frame that it sees. One stream."""
 
     def __init__(self, *settings: Any, **more: Any) -> None:
         super().__init__(*settings, **more)
-        self._seen: dict[str, list[float]] = {
-            name: [] for name in ("delta", "keep", "motion", "sharp", "cut")
-        }
+        self._seen = {name: array("d") for name in ("delta", "keep", "motion", "sharp", "cut")}
 
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
         """As ``Gate.push``; whole tubelets."""
         result = super().push(planes, threshold_map)
         for name, values in of_frames(result, self.settings).items():
-            self._seen[name] += values.tolist()
+            self._seen[name].extend(values.tolist())
         if isinstance(planes, Tensor):
             luma = planes[:: self.settings.temporal_patch, 0]  # [T, H, W]
-            self._seen["sharp"] += sharpness(luma).tolist()
+            self._seen["sharp"].extend(sharpness(luma).tolist())
         return result
 
     def frames(self, pts: Tensor, **more: Any) -> Frames:
         """The statistics of all frames so far, whose times are ``pts``."""
-        statistics: dict[str, Any] = {n: v for n, v in self._seen.items() if v or not len(pts)}
+        known = {n: v for n, v in self._seen.items() if v or not len(pts)}
+        statistics: dict[str, Any] = {n: doubles(v) for n, v in known.items()}
         return Frames(pts=pts, **{**statistics, **more})
 
 
@@ -75,6 +86,49 @@ def sharpness(luma: Tensor) -> Tensor:
     return laplacian.var(1, unbiased=False)
 
 
+class _NoFeatures(PixelFeatures):
+    """What the gate says is all that is wanted: of no cell anything is taken."""
+
+    def empty(self) -> Tensor:
+        return torch.empty((0, 0), dtype=torch.uint8, device="cpu")
+
+    def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
+        return planes.new_empty((len(cells), 0))
+
+
+def frame_statistics(
+    video: Any,
+    gate: Gate | None = None,
+    size: int | tuple[int, int] = DEFAULT_SIZE,
+    fps: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    on_chunk: Callable[[TokenChunk], None] | None = None,
+    **open_options: Any,
+) -> Frames:
+    """What the gate knows of every frame, without its tokens: memory is some 100 bytes a frame.
+
+    Args:
+        video, gate, size, fps, start, end, on_chunk, open_options: as in ``patchgate.tokenize``;
+            chunks have features of no numbers, ``[K, 0]``.
+
+    Returns:
+        As ``tokenize_with_statistics``.
+    """
+    plain = sized_gate(gate, size)
+    times = array("d")
+    with opened(video, fps, start, end, "cpu", open_options) as source:
+        watched = WatchedGate(**asdict(plain.settings))
+        own = cast("tuple[int, int]", watched.size)
+        features = _NoFeatures(watched.settings, own, source.device)
+        for chunk in token_chunks(source, watched, features=features):
+            times.extend(chunk.pts_seconds.tolist())
+            if on_chunk is not None:
+                on_chunk(chunk)
+    pts = doubles(times)
+    return watched.frames(pts, **_in_container(video, pts))
+
+
 def tokenize_with_statistics(
     video: Any,
     tower: GatedTower | None = None,
@@ -101,9 +155,14 @@ def tokenize_with_statistics(
         watched = WatchedGate(**asdict(sized.settings))
         layout = layout_of(watched, source.colour.matrix) if tower is None else None
         tokens = collected(source, watched, features, layout, on_chunk)
-    more: dict[str, Tensor | None] = {}
-    if not isinstance(video, Video) and not hasattr(video, "read"):
-        known = container_frames(video)
-        at = positions_of(known, tokens.pts_seconds)
-        more = {"index": known.number[at], "key": known.need("key")[at]}
+    more = _in_container(video, tokens.pts_seconds)
     return tokens, watched.frames(tokens.pts_seconds, **more)
+
+
+def _in_container(video: Any, pts: Tensor) -> dict[str, Tensor]:
+    """``index`` and ``key`` of decoded frames, where the container can be read again."""
+    if isinstance(video, Video) or hasattr(video, "read"):
+        return {}
+    known = container_frames(video)
+    at = positions_of(known, pts)
+    return {"index": known.number[at], "key": known.need("key")[at]}

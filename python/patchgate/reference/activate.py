@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
+
 
 def activate(
     out: Tensor,  # [T * M, E]
@@ -35,7 +37,7 @@ def activate(
     norm = torch.linalg.vector_norm(out, dim=1, dtype=wide)
     watched = ~active & differs[:, None]
     # Whose attention output each token's state was made with.
-    maker = torch.arange(frames * m, device=out.device).view(frames, m)
+    maker = arange(frames * m, device=out.device).view(frames, m)
     left = room - active.sum()
     late, fired = torch.zeros_like(left), torch.zeros_like(active)
     for t in range(1, frames):

@@ -7,8 +7,9 @@ in which only linked groups may be joined, and weights count by their square roo
 import heapq
 import math
 
-import torch
 from torch import Tensor
+
+from patchgate._tensors import whole
 
 
 def contract(
@@ -82,4 +83,4 @@ def contract(
         top[a], changed[b] = b, clock
         left[bins[a]] -= 1
         most -= 1
-    return torch.tensor([find(a) for a in top], dtype=torch.int64)
+    return whole(find(a) for a in top)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
+
 ONE = 16384  # the sum of the weights of one output: 14 bits
 
 
@@ -24,7 +26,7 @@ def frame_grid(
         chroma = [expand_chroma(plane) for plane in chroma]
     grid = torch.stack([luma, *chroma], dim=1)  # [T, 3, H, W]
     outside = (luma_y[:, 0] < 0)[:, None] | (luma_x[:, 0] < 0)  # [H, W]
-    black = torch.tensor([0, 128, 128], device=y.device)[:, None, None]
+    black = grid.new_tensor([0, 128, 128])[:, None, None]
     return torch.where(outside, black, grid).to(torch.uint8)
 
 
@@ -53,6 +55,6 @@ def _plane(plane: Tensor, taps_x: Tensor, taps_y: Tensor, bit_depth: int) -> Ten
 
 def _weigh(values: Tensor, taps: Tensor) -> Tensor:
     """Along the last axis: `[.., in]` to `[.., out]`, rounding half up."""
-    reach = torch.arange(taps.shape[1] - 1, device=taps.device)
+    reach = arange(taps.shape[1] - 1, device=taps.device)
     samples = taps[:, :1].clamp(min=0) + reach  # [out, taps]
     return ((values[..., samples] * taps[:, 1:]).sum(-1) + ONE // 2) // ONE

@@ -106,8 +106,8 @@ def _step(
     limit = rules.limit
     _record_birth(stream)
     if first:
-        kind = torch.full((h * w,), CHANGED, device=frame.device)
-        cost = torch.full((h * w,), -1, device=frame.device)
+        kind = torch.full_like(motion[:, 0], CHANGED)
+        cost = torch.full_like(motion[:, 0], -1)
     else:
         zero = cost_of(now, blocks_at(stream.picture, corners, rules.cell), rules.sub_block)
         if rules.adaptive:
@@ -160,7 +160,7 @@ def _classify(
 
 def _cell_limits(limit: int, threshold_map: Tensor | None, cells: int, device: object) -> Tensor:
     if threshold_map is None:
-        return torch.full((cells,), limit, device=device)  # type: ignore[call-overload]
+        return torch.full((cells,), limit, dtype=torch.int64, device=device)  # type: ignore[call-overload]
     factor = threshold_map.flatten()
     scaled = torch.floor(limit * factor.nan_to_num(posinf=0)).clamp(max=ALWAYS).long()
     return torch.where(factor.isposinf(), ALWAYS, scaled)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.subpixel import blocks_between
 
 UNTESTED = 2**31 - 1  # the cost of a vector that was not tried
@@ -31,13 +32,13 @@ class Rules:
 
 def cell_corners(h: int, w: int, cell: int, device: torch.device) -> Tensor:
     """Top and left pixel of every cell, ``[N, 2]``."""
-    rows, columns = torch.arange(h, device=device), torch.arange(w, device=device)
+    rows, columns = arange(h, device=device), arange(w, device=device)
     return torch.cartesian_prod(rows, columns).view(-1, 2) * cell
 
 
 def blocks_at(planes: Tensor, corners: Tensor, cell: int) -> Tensor:
     """The blocks of ``planes [..., H, W]`` at ``corners [n, 2]``: ``[n, ..., p, p]``."""
-    span = torch.arange(cell, device=planes.device)
+    span = arange(cell, device=planes.device)
     rows = corners[:, 0, None, None] + span[:, None]  # [n, p, 1]
     columns = corners[:, 1, None, None] + span  # [n, 1, p]
     return planes[..., rows, columns].movedim(-3, 0)
@@ -45,7 +46,7 @@ def blocks_at(planes: Tensor, corners: Tensor, cell: int) -> Tensor:
 
 def paste_blocks(planes: Tensor, blocks: Tensor, corners: Tensor, cell: int) -> None:
     """Writes ``blocks [N, ..., p, p]`` into ``planes [..., H, W]`` at ``corners``."""
-    span = torch.arange(cell, device=planes.device)
+    span = arange(cell, device=planes.device)
     rows = corners[:, 0, None, None] + span[:, None]
     columns = corners[:, 1, None, None] + span
     planes[..., rows, columns] = blocks.movedim(0, -3)

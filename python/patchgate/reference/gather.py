@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.reference.frame_grid import to_8bit
 
 ONE = 1 << 22  # a weight of 1
@@ -33,7 +34,7 @@ def gather(
         small = _weigh(_weigh(rgb, taps_x).mT, taps_y).mT
     if missing := -len(small) % temporal_patch:
         small = torch.cat([small, *[small[-1:]] * missing])
-    pixels = levels[torch.arange(3, device=y.device)[:, None, None], small]  # [T, 3, H, W]
+    pixels = levels[arange(3, device=y.device)[:, None, None], small]  # [T, 3, H, W]
     rows = _rows(pixels, patch, merge, temporal_patch, channels_last)  # [N, merge^2, ..]
     kept = rows.new_zeros((len(index), *rows.shape[1:]))
     kept[index >= 0] = rows[index[index >= 0]]
@@ -59,8 +60,8 @@ def upsample(chroma: Tensor, size: torch.Size) -> Tensor:
     """
     height, width = size
     step_y, step_x = chroma_step(height, chroma.shape[1]), chroma_step(width, chroma.shape[2])
-    rows = torch.arange(height, device=chroma.device)
-    columns = torch.arange(width, device=chroma.device)
+    rows = arange(height, device=chroma.device)
+    columns = arange(width, device=chroma.device)
     down = _between(chroma.mT, (16 * rows + 8) // step_y - 8, 16).mT  # [T, H', W'']
     return _between(down, 4 * columns // step_x, 4) - CHROMA_MID
 
@@ -86,7 +87,7 @@ def _between(values: Tensor, position: Tensor, unit: int) -> Tensor:
 
 def _weigh(values: Tensor, taps: Tensor) -> Tensor:
     """Along the last axis: `[.., in]` to `[.., out]`, rounding half up, clamped to u8."""
-    reach = torch.arange(taps.shape[1] - 1, device=taps.device)
+    reach = arange(taps.shape[1] - 1, device=taps.device)
     samples = taps[:, :1].clamp(min=0) + reach  # [out, taps]
     return (((values[..., samples] * taps[:, 1:]).sum(-1) + ONE // 2) // ONE).clamp(0, 255)
 

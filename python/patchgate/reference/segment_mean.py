@@ -32,7 +32,7 @@ def segment_mean(
     rows = []
     for begin, end in pairwise(ends):
         own = index[begin:end]
-        size = torch.ones(len(own)).double() if weight is None else weight[own].double()
+        size = torch.ones_like(own, dtype=torch.float64) if weight is None else weight[own].double()
         total = size.sum()
         if not total > 0:
             rows.append(features.new_zeros(features.shape[1]))
