@@ -3,53 +3,37 @@
 Letters: S streams, T frames (or tubelets), C planes, H W pixels, h w cells, N = h * w.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor
 
-from patchgate import _ops, grid
+from patchgate import _ops as _ops
+from patchgate import gate_state, grid
+from patchgate._calls import Calls, Undo
 from patchgate._tensors import truths
 from patchgate.decode import FrameBatch
-from patchgate.gate_input import check_state, checked_map, checked_planes, checked_streams
+from patchgate.gate_input import checked_map, checked_planes, checked_streams
+from patchgate.gate_memory import GateMemory
+from patchgate.gate_run import GateResult as GateResult
+from patchgate.gate_run import captures, run_op
 from patchgate.gate_settings import CHANGED as CHANGED
 from patchgate.gate_settings import MOVED as MOVED
 from patchgate.gate_settings import STATIC as STATIC
 from patchgate.gate_settings import GateSettings, OnMotion
-
-_QUARTILES = 15  # frames that the adaptive limit looks back
-
-
-class GateResult(NamedTuple):
-    """What the gate says of every cell. ``..`` is ``S,`` when the input had streams, else nothing.
-
-    With ``temporal_patch=2``, T counts tubelets.
-    """
-
-    kind: Tensor  # [.., T, h, w] uint8: 0 static, 1 moved, 2 changed
-    motion: Tensor  # [.., T, h, w, 2] int8: (dy, dx) from the cell to where it came from, in steps
-    # of 1 / motion_precision pixels
-    cost: Tensor  # [.., T, h, w] int32: of the vector used; changed: the least tested; first: -1
-    source: Tensor  # [.., T, h, w] int64: the token that explains the cell, since the last reset
-    is_key: Tensor  # [.., T] bool: every cell of the frame is encoded
-    limit: Tensor  # [.., T] int32: what a passing cost may not exceed, before threshold_map
-
-    def __repr__(self) -> str:
-        kept = float((self.kind == CHANGED).float().mean()) if self.kind.numel() else 0.0
-        return f"GateResult(kind={list(self.kind.shape)}, kept={kept:.1%})"
+from patchgate.gate_tensors import State
 
 
-class _State(NamedTuple):
-    """The stream state, in the order in which the op takes it."""
+class _Now(NamedTuple):
+    """What a gate remembers."""
 
-    picture: Tensor  # [S, f, C, H, W] uint8
-    ids: Tensor  # [S, H, W] int32
-    source: Tensor  # [S, h, w] int64
-    clock: Tensor  # [S, 2] int64
-    births: Tensor  # [S, max_age or 0] int64
-    quartiles: Tensor  # [S, 15] int32
+    memory: GateMemory | None = None
+    pending: Tensor | None = None  # [S, 1, C, H, W]: a frame without its partner
+    pending_map: Tensor | None = None  # [h, w]: that it was pushed with
+    streamed: bool = False  # the last push had a stream dimension
 
 
 class Gate:
@@ -104,10 +88,8 @@ class Gate:
     ) -> None:
         settings = {name: value for name, value in locals().items() if name != "self"}
         self.settings = GateSettings(**settings)
-        self._state: _State | None = None
-        self._pending: Tensor | None = None  # [S, 1, C, H, W]: a frame without its partner
-        self._pending_map: Tensor | None = None  # [h, w]: that it was pushed with
-        self._streamed = False  # the last push had a stream dimension
+        self._calls = Calls("Gate")
+        self._now = _Now()
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -121,7 +103,8 @@ class Gate:
         Only these, and the sources of the last frame, can be named by frames to come. The gate's
         own memory, not to be written to; None before the first push.
         """
-        return None if self._state is None else self._state.ids
+        self._calls.settle()
+        return None if self._now.memory is None else self._now.memory.state.ids
 
     def fresh(self, **changes: Any) -> Self:
         """A gate of the same settings but for ``changes``, with no state."""
@@ -131,7 +114,8 @@ class Gate:
         return f"Gate({', '.join(f'{k}={v!r}' for k, v in asdict(self.settings).items())})"
 
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
-        """The next frames of the stream(s). Does not synchronise, but to check a threshold_map.
+        """The next frames of the stream(s). Does not synchronise, but to check a threshold_map, and
+        where token ids may run out (see docs/gate.md).
 
         Args:
             planes: uint8 ``[T, C, H, W]`` or ``[S, T, C, H, W]`` on the grid: C = 1 (luma) or 3
@@ -145,25 +129,15 @@ class Gate:
             map of the push that brings it holds for both.
 
         Raises:
-            TypeError, ValueError: the input does not fit; the gate is left as it was.
+            TypeError, ValueError: the input does not fit.
+            TokenIdsUsedUp: a ``ValueError``: a stream may need more than 2^31 - 2 token ids since
+                its reset. Reset it and push again: its next frame is whole.
+            RuntimeError: another thread is in a call of this gate.
+
+        A push that fails in any way, out of memory and interrupts included, leaves the gate as it
+        was: the same frames may be pushed again.
         """
-        if isinstance(planes, FrameBatch):
-            if self.size is None:
-                raise ValueError(
-                    "a FrameBatch needs a grid to be brought to: make the gate with size=(H, W)"
-                )
-            planes = grid.to_grid(planes, self.size, self.settings.fit)
-        seen = None if self._state is None else self._state.picture
-        frames = checked_planes(planes, self.settings, seen)  # [S, T, C, H, W]
-        factors = checked_map(threshold_map, self.settings, frames)  # [h, w]
-        if self._pending is not None:
-            frames = torch.cat([self._pending, frames], 1)
-        whole = frames.shape[1] - frames.shape[1] % self.settings.temporal_patch
-        result = self._run(frames[:, :whole], factors)
-        self._pending = frames[:, whole:].clone() if whole < frames.shape[1] else None
-        self._pending_map = factors
-        self._streamed = planes.dim() == 5
-        return result if self._streamed else GateResult(*(tensor[0] for tensor in result))
+        return self._calls.run(self._mark, lambda: self._pushed(planes, threshold_map))
 
     def flush(self) -> GateResult:
         """Repeats a frame that waits for its partner; without one the result has T = 0.
@@ -171,80 +145,127 @@ class Gate:
         Raises:
             ValueError: nothing was pushed since the last reset.
         """
-        if self._state is None:
-            raise ValueError("flush: nothing was pushed since the gate was made or reset")
-        s, _, c, height, width = self._state.picture.shape
-        pending = self._pending
-        if pending is None:
-            pending = self._state.picture.new_empty((s, 0, c, height, width))
-        result = self._run(torch.cat([pending, pending], 1), self._pending_map)
-        self._pending = None
-        return result if self._streamed else GateResult(*(tensor[0] for tensor in result))
+        return self._calls.run(self._mark, self._flushed)
 
     def reset(self, streams: Iterable[int] | Tensor | None = None) -> None:
         """Forgets all streams, or those given by index (or by a bool mask ``[S]``)."""
+        self._calls.run(self._mark, lambda: self._reset(streams))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that it remembers, by name; empty before the first push. Not copies, and not
+        to be written to: ``load_state_dict`` checks what it is given.
+        """
+        return self._calls.run(lambda: lambda: None, self._parts)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Remembers a copy of what another gate of the same settings did.
+
+        Raises:
+            ValueError: not what ``state_dict`` gives: a tensor is missing, or of another dtype or
+                shape, or holds numbers that cannot be beside the others (clocks, token ids); or one
+                of a gate with another cell, ``temporal_patch`` or ``max_age``. The gate is left as
+                it was.
+        """
+        if not isinstance(state, Mapping):
+            raise ValueError(f"state: expected what state_dict gives, got {type(state).__name__}")
+        now = _Now()
+        if state:
+            if wrong := gate_state.contradiction(state, self.settings):
+                raise ValueError(f"state: {wrong}")
+            copies = {n: state[n].clone() for n in ("pending", "pending_map") if n in state}
+            memory = GateMemory.holding({n: state[n] for n in State._fields}, self.settings)
+            streamed = "streamed" in state and bool(state["streamed"])
+            now = _Now(memory, copies.get("pending"), copies.get("pending_map"), streamed)
+        self._calls.run(self._mark, lambda: setattr(self, "_now", now))
+
+    # What a call does, which `_calls` undoes if it fails.
+
+    def _mark(self) -> Undo:
+        now = self._now
+        if now.memory is None or captures(now.memory):  # a graph is one launch after the other
+            return partial(setattr, self, "_now", now)
+        now.memory.before.keep()
+        return partial(self._back, now)
+
+    def _back(self, now: _Now) -> None:
+        assert now.memory is not None
+        now.memory.before.back()
+        self._now = now
+
+    def _parts(self) -> dict[str, Tensor]:
+        now = self._now
+        if now.memory is None:
+            return {}
+        now.memory.lent()
+        parts = now.memory.state._asdict()
+        for name in ("pending", "pending_map"):
+            if (tensor := getattr(now, name)) is not None:
+                parts[name] = tensor
+        return {**parts, "streamed": truths([now.streamed])[0]}
+
+    def _pushed(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None) -> GateResult:
+        if isinstance(planes, FrameBatch):
+            if self.size is None:
+                raise ValueError(
+                    "a FrameBatch needs a grid to be brought to: make the gate with size=(H, W)"
+                )
+            planes = grid.to_grid(planes, self.size, self.settings.fit)
+        now = self._now
+        seen = None if now.memory is None else now.memory.state.picture
+        frames = checked_planes(planes, self.settings, seen)  # [S, T, C, H, W]
+        factors = checked_map(threshold_map, self.settings, frames)  # [h, w]
+        if now.pending is not None:
+            frames = torch.cat([now.pending, frames], 1)
+        pending = None
+        if odd := frames.shape[1] % self.settings.temporal_patch:
+            frames, pending = frames[:, :-odd], frames[:, -odd:].clone()
+        memory, result = self._run(frames, factors)
+        streamed = planes.dim() == 5
+        self._now = _Now(memory, pending, factors, streamed)
+        return result if streamed else GateResult(*(tensor[0] for tensor in result))
+
+    def _flushed(self) -> GateResult:
+        now = self._now
+        if now.memory is None:
+            raise ValueError("flush: nothing was pushed since the gate was made or reset")
+        s, _, c, height, width = now.memory.state.picture.shape
+        pending = now.pending
+        if pending is None:
+            pending = now.memory.state.picture.new_empty((s, 0, c, height, width))
+        _, result = self._run(torch.cat([pending, pending], 1), now.pending_map)
+        self._now = now._replace(pending=None)
+        return result if now.streamed else GateResult(*(tensor[0] for tensor in result))
+
+    def _reset(self, streams: Iterable[int] | Tensor | None) -> None:
         if streams is None:
-            self._state = self._pending = None
+            self._now = _Now()
             return
-        if self._state is None:
+        if self._now.memory is None:
             raise ValueError("reset(streams=...): nothing was pushed yet, so there are no streams")
-        if self._pending is not None:
+        if self._now.pending is not None:
             raise ValueError("reset(streams=...): a frame waits for its partner; flush() it first")
-        clock = self._state.clock
+        clock = self._now.memory.clock
         index = checked_streams(streams, len(clock))
         clock[index] = 0  # frame 0 again: the rest of the state is not read any more
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Everything that it remembers, by name; empty before the first push. Not copies."""
-        parts = {} if self._state is None else self._state._asdict()
-        for name in ("pending", "pending_map"):
-            if (tensor := getattr(self, f"_{name}")) is not None:
-                parts[name] = tensor
-        return {**parts, "streamed": truths([self._streamed])[0]} if parts else {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Remembers what another gate of the same settings did.
-
-        Raises:
-            ValueError: not what ``state_dict`` gives, or with another cell,
-                ``temporal_patch`` or ``max_age``.
-        """
-        parts = dict(state)
-        pending, pending_map, streamed = (
-            parts.pop(name, None) for name in ("pending", "pending_map", "streamed")
-        )
-        if parts and set(parts) != set(_State._fields):
-            raise ValueError(f"state: expected {', '.join(_State._fields)}, got {sorted(parts)}")
-        if parts:
-            check_state(parts, self.settings)
-        self._state = _State(**parts) if parts else None
-        self._pending, self._pending_map = pending, pending_map
-        self._streamed = streamed is not None and bool(streamed)
-
-    def _run(self, frames: Tensor, factors: Tensor | None) -> GateResult:
+    def _run(self, frames: Tensor, factors: Tensor | None) -> tuple[GateMemory, GateResult]:
+        """The op on whole tubelets ``[S, T * f, C, H, W]``."""
         s, t, c, height, width = frames.shape
         f = self.settings.temporal_patch
-        state = self._state if self._state is not None else self._new_state(frames)
-        rules = self.settings.op_rules(state.source[0].numel())
+        memory = self._now.memory
+        if memory is None:
+            memory = self._new_state(frames)
         tubelets = frames.reshape(s, t // f, f, c, height, width)
-        result = GateResult(*_ops.gate(tubelets, *state, factors, **rules))
-        self._state = state  # only now: a push that failed leaves no trace
-        return result
+        if captures(memory) or memory.has_room(t // f):
+            return memory, run_op(tubelets, memory, factors)
+        # One by one, so that it does not depend on the chunk which frame is the first without room.
+        parts = []
+        for tubelet in tubelets.split(1, 1):
+            memory.check_room()
+            parts.append(run_op(tubelet, memory, factors))
+        return memory, GateResult(*(torch.cat(each, 1) for each in zip(*parts, strict=True)))
 
-    def _new_state(self, frames: Tensor) -> _State:
+    def _new_state(self, frames: Tensor) -> GateMemory:
         s, _, c, height, width = frames.shape
-        h, w = height // self.settings.cell, width // self.settings.cell
-        age = self.settings.max_age or 0
-
-        def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
-            with torch.inference_mode(False):  # later pushes may come from outside of it
-                return torch.zeros(shape, dtype=dtype, device=frames.device)
-
-        return _State(
-            zeros(s, self.settings.temporal_patch, c, height, width, dtype=torch.uint8),
-            zeros(s, height, width, dtype=torch.int32),
-            zeros(s, h, w, dtype=torch.int64),
-            zeros(s, 2, dtype=torch.int64),
-            zeros(s, age, dtype=torch.int64),
-            zeros(s, _QUARTILES, dtype=torch.int32),
-        )
+        picture = (s, self.settings.temporal_patch, c, height, width)
+        return GateMemory(picture, self.settings, frames.device)

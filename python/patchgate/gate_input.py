@@ -21,6 +21,9 @@ def checked_planes(planes: Any, settings: GateSettings, seen: Tensor | None) -> 
     """
     if not isinstance(planes, Tensor):
         raise TypeError(f"planes: expected a Tensor or a FrameBatch, got {type(planes).__name__}")
+    if planes.is_nested or planes.layout != torch.strided:
+        came = "a nested one" if planes.is_nested else str(planes.layout)
+        raise TypeError(f"planes: expected a dense tensor, got {came}")
     if planes.dtype != torch.uint8:
         raise TypeError(f"planes: expected uint8 in 0..255, got {planes.dtype}")
     shape = list(planes.shape)
@@ -42,6 +45,8 @@ def checked_planes(planes: Any, settings: GateSettings, seen: Tensor | None) -> 
         frames = frames[:, :, :1]
     if seen is not None:
         _check_same(frames, seen)
+    if frames.device.type not in ("cpu", "cuda"):
+        raise TypeError(f"planes: expected pixels on the CPU or a GPU, got {frames.device}")
     return frames
 
 
@@ -94,18 +99,3 @@ def checked_streams(streams: Iterable[int] | Tensor, count: int) -> list[int]:
         raise ValueError(expected) from None
     except TypeError:
         raise TypeError(f"{expected}; they go into a list, or a bool mask [S]") from None
-
-
-def check_state(state: dict[str, Tensor], settings: GateSettings) -> None:
-    """Raises for a stream state that a gate of other settings left."""
-    frames, _, height, width = state["picture"].shape[1:]
-    h, w = state["source"].shape[1:]
-    cell = settings.cell
-    if (h * cell, w * cell) != (height, width):
-        raise ValueError(
-            f"state: expected cells of {cell} px, got {h} x {w} cells on {height} x {width} px"
-        )
-    found = {"temporal_patch": frames, "max_age": state["births"].shape[1] or None}
-    for name, got in found.items():
-        if got != (expected := getattr(settings, name)):
-            raise ValueError(f"state: of a gate with {name}={got}, this one has {expected}")

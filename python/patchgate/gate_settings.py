@@ -139,7 +139,9 @@ class GateSettings:
         return math.floor(self.threshold * self.sub_block**2)
 
     def op_rules(self, cells: int) -> dict[str, Any]:
-        """The rules as the op's integers, for a grid of so many cells; computed in float64."""
+        """The rules as the op's integers, in its order, for a grid of so many cells; computed in
+        float64.
+        """
         texture = 2 * self.threshold * self.cell**2 * self.temporal_patch
         return {
             "cell": self.cell,

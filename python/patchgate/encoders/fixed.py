@@ -5,7 +5,6 @@ Letters: T frames, N cells, K capacity, M tokens of a frame, H W pixels, D featu
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, NoReturn
 
 import torch
@@ -20,7 +19,7 @@ from patchgate.encoders.gated_tower import GatedTower
 from patchgate.encoders.pixels import _OVERSHOOT
 from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.tower import Tower
-from patchgate.gate import Gate, GateResult
+from patchgate.gate_run import GateResult, gate_clip
 from patchgate.gate_settings import GateSettings
 
 
@@ -67,7 +66,6 @@ class FixedTower(GatedTower):
             )
         self.layer_capacity = _layers(layer_capacity, self.capacity, family.depth)
         self.last_overflow = self.last_layer_overflow = self.last_in_range = None
-        self._gate = Gate(**asdict(settings))
         self._check_capacity(family)
 
     def check(self) -> None:
@@ -130,19 +128,20 @@ class FixedTower(GatedTower):
         parts, in_range = [], []
         for clip in frames.split(clips):
             planes, fits = _planes(clip, self.pixel_spec)
-            self._gate.reset()
-            result = self._gate.push(planes)
-            self._gate.reset()
+            result = gate_clip(planes, self.gate_settings)
             in_range.append(fits)
             parts.append(self._encode_fixed(family, clip, result, hidden))
-        self.last_overflow = torch.stack([part.overflow for part in parts]).sum(0)
+        overflow = torch.stack([part.overflow for part in parts]).sum(0)
         layers = [part.layers for part in parts if part.layers is not None]
-        self.last_layer_overflow = torch.stack(layers).sum(0) if layers else None
-        self.last_in_range = torch.stack(in_range).all()
+        beyond = torch.stack(layers).sum(0) if layers else None
+        fit = torch.stack(in_range).all()
         names = parts[0].states
         states = {name: torch.cat([part.states[name] for part in parts]) for name in names}
-        pooled = [part.pooled for part in parts if part.pooled is not None]
-        return states, torch.cat(pooled) if pooled else None
+        each = [part.pooled for part in parts if part.pooled is not None]
+        pooled = torch.cat(each) if each else None
+        # Only now: a call that failed says nothing to `check`.
+        self.last_overflow, self.last_layer_overflow, self.last_in_range = overflow, beyond, fit
+        return states, pooled
 
     def _encode_fixed(
         self, family: Tower, clip: Tensor, result: GateResult, hidden: list[int]

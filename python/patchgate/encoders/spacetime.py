@@ -127,8 +127,8 @@ class GatedClips(StandIn):
             raise TypeError(f"a gated space-time tower does not take {', '.join(unknown)}")
         given = pixel_values if pixel_values_videos is None else pixel_values_videos
         shown, works = zip(*(self._encode(clip) for clip in self._checked(given)), strict=True)
-        self.last_work = Work.total(works)
         output = BaseModelOutput(last_hidden_state=torch.stack(shown))
+        self.last_work = Work.total(works)
         return output.to_tuple() if return_dict is False else output
 
     def extra_repr(self) -> str:

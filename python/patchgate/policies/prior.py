@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from patchgate._calls import Undo
 from patchgate._check import checked_number
 from patchgate.decode import FrameBatch
 from patchgate.gate import CHANGED, Gate, GateResult
@@ -40,17 +41,28 @@ class CappedGate(Gate):
         """A gate of the same shares and settings but for ``changes``, with no state."""
         return type(self)(self._shares, **{**asdict(self.settings), **changes})
 
-    def reset(self, streams: Iterable[int] | Tensor | None = None) -> None:
-        """Forgets the stream: the next frame is the first again."""
-        super().reset(streams)
-        self._next = 0
-
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
         """As ``Gate.push``, of one stream and whole tubelets, without a map of your own.
 
         Raises:
             ValueError: more frames than there are shares; a map, streams or a ``FrameBatch``.
         """
+        return super().push(planes, threshold_map)
+
+    def _mark(self) -> Undo:
+        undo, frames = super()._mark(), self._next
+
+        def back() -> None:
+            undo()
+            self._next = frames
+
+        return back
+
+    def _reset(self, streams: Iterable[int] | Tensor | None) -> None:
+        super()._reset(streams)
+        self._next = 0
+
+    def _pushed(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None) -> GateResult:
         if threshold_map is not None or not isinstance(planes, Tensor) or planes.dim() != 4:
             raise ValueError("CappedGate.push: expected planes [T, C, H, W] and no threshold_map")
         f = self.settings.temporal_patch
@@ -58,22 +70,33 @@ class CappedGate(Gate):
         shares = self._shares[self._next : self._next + count]
         if len(shares) < count:
             raise ValueError(f"expected {len(self._shares)} frames in all, got more")
-        if min(shares, default=1.0) >= 1:
-            self._next += count
-            return super().push(planes)
-        parts = [self._one(planes[t * f : t * f + f], share) for t, share in enumerate(shares)]
         self._next += count
+        if min(shares, default=1.0) >= 1:
+            return super()._pushed(planes, None)
+        parts = [self._one(planes[t * f : t * f + f], share) for t, share in enumerate(shares)]
         return GateResult(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     def _one(self, planes: Tensor, share: float) -> GateResult:
         """One frame (or tubelet)."""
-        if share >= 1 or self.picture_ids is None:
-            return super().push(planes)
-        before = {name: tensor.clone() for name, tensor in self.state_dict().items()}
-        result = super().push(planes)
+        before = self._now
+        if share >= 1 or before.memory is None:
+            return super()._pushed(planes, None)
+        then = before.memory.before.snapshot()
+        result = super()._pushed(planes, None)
         most = math.floor(share * result.kind.numel())
         if _kept(result) <= most:
             return result
+
+        def tried(factor: float) -> GateResult:
+            """The frame with a factor on every limit, from the state that there was before it."""
+            assert before.memory is not None
+            before.memory.before.set_back(then)
+            self._now = before
+            h, w = result.kind.shape[1:]
+            return super(CappedGate, self)._pushed(
+                planes, torch.full((h, w), factor, dtype=torch.float64, device="cpu")
+            )
+
         limit = int(result.limit)
         costs = result.cost[result.cost > limit].unique().tolist()
         # In units of the limit, half a step above the cost that shall pass.
@@ -81,17 +104,8 @@ class CappedGate(Gate):
         low, high = -1, len(factors) - 1  # low keeps too much; high is the last resort
         while high - low > 1:
             middle = (low + high) // 2
-            tried = self._tried(before, planes, factors[middle], result)
-            low, high = (low, middle) if _kept(tried) <= most else (middle, high)
-        return self._tried(before, planes, factors[high], result)
-
-    def _tried(
-        self, before: dict[str, Tensor], planes: Tensor, factor: float, like: GateResult
-    ) -> GateResult:
-        """The frame with a factor on every limit, from the state that there was before it."""
-        self.load_state_dict({name: tensor.clone() for name, tensor in before.items()})
-        _, h, w = like.kind.shape
-        return super().push(planes, torch.full((h, w), factor, dtype=torch.float64, device="cpu"))
+            low, high = (low, middle) if _kept(tried(factors[middle])) <= most else (middle, high)
+        return tried(factors[high])
 
 
 def _kept(result: GateResult) -> int:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from patchgate._calls import Undo
 from patchgate._tensors import doubles
 from patchgate.decode import FrameBatch, Video
 from patchgate.decode.frames import Pictures
@@ -42,7 +43,20 @@ class WatchedGate(Gate):
 
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
         """As ``Gate.push``; whole tubelets."""
-        result = super().push(planes, threshold_map)
+        return super().push(planes, threshold_map)
+
+    def _mark(self) -> Undo:
+        undo, frames = super()._mark(), {name: len(seen) for name, seen in self._seen.items()}
+
+        def back() -> None:
+            undo()
+            for name, seen in self._seen.items():
+                del seen[frames[name] :]
+
+        return back
+
+    def _pushed(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None) -> GateResult:
+        result = super()._pushed(planes, threshold_map)
         for name, values in of_frames(result, self.settings).items():
             self._seen[name].extend(values.tolist())
         if isinstance(planes, Tensor):

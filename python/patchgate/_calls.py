@@ -1,0 +1,67 @@
+"""Calls that change an object wholly or not at all, and one at a time."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+Undo = Callable[[], None]  # may be called again, should it be interrupted itself
+
+
+class Calls:
+    """The calls that change one object.
+
+    A call that fails, runs out of memory or is interrupted leaves the object as it was. A call from
+    a second thread (or from a signal handler) while one is under way is refused.
+
+    Args:
+        what: the object, as messages name it.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._inside: dict[str, object] = {}  # "call": the one that is under way
+        self._undo: Undo | None = None  # of the call under way, or of one whose undo was cut short
+
+    def run(self, mark: Callable[[], Undo], work: Callable[[], Result]) -> Result:
+        """One call.
+
+        Args:
+            mark: takes down the state before the call, without changing it; what it returns brings
+                that state back.
+            work: changes the object.
+
+        Raises:
+            RuntimeError: another call is under way.
+        """
+        mine = object()
+        try:
+            if self._inside.setdefault("call", mine) is not mine:
+                raise RuntimeError(
+                    f"{self._what}: used by two threads at once (or by a signal handler in the "
+                    "middle of a call); its frames have an order, which two threads do not: give "
+                    "each thread one of its own, or let one thread hand the frames over"
+                )
+            if self._undo is not None:
+                self._undo()
+            self._undo = mark()
+            result = work()
+            self._undo = None
+            return result
+        finally:
+            # Python looks for signals after calls: without one, nothing comes between these lines.
+            if "call" in self._inside and self._inside["call"] is mine:
+                try:
+                    if self._undo is not None:
+                        self._undo()
+                        self._undo = None
+                finally:
+                    del self._inside["call"]
+
+    def settle(self) -> None:
+        """Before the object is read: ends an undo that was itself interrupted."""
+        if self._undo is not None and not self._inside:
+            self._undo()
+            self._undo = None
+
+    def __reduce__(self) -> tuple[type["Calls"], tuple[str]]:
+        return type(self), (self._what,)  # a copy is another object: nobody is inside it

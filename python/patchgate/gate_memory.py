@@ -1,0 +1,110 @@
+"""The gate's memory of its streams, and how many token ids are left.
+
+Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells,
+N = h * w, A the gate's max_age, or 0.
+"""
+
+import math
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from patchgate.gate_settings import GateSettings
+from patchgate.gate_tensors import Layout, State, shapes_of
+from patchgate.gate_undo import Before
+
+MOST_TOKENS = 2**31 - 2  # of a stream since its reset: ids have 32 bits (csrc/cpu/gate.cpp)
+
+
+class TokenIdsUsedUp(ValueError):
+    """A stream has emitted as many tokens as there are numbers for them."""
+
+
+class GateMemory:
+    """A state, which pushes change in place, and what it was before the push at hand.
+
+    Args:
+        picture: ``[S, f, C, H, W]``, the shape of the reference picture.
+        settings: of the gate.
+        device: of the state.
+    """
+
+    layout: Layout
+    cells: int  # N
+    rules: tuple[Any, ...]  # of the op
+    bytes: Tensor  # [size] uint8: the state in one piece
+    state: State
+    before: Before
+
+    def __init__(
+        self, picture: tuple[int, ...], settings: GateSettings, device: torch.device
+    ) -> None:
+        self.layout = Layout(shapes_of(picture, settings))
+        self.cells = math.prod(self.layout.shapes["source"][1:])
+        self.rules = tuple(settings.op_rules(self.cells).values())
+        with torch.inference_mode(False):  # later pushes may come from outside of it
+            self.bytes = torch.zeros(self.layout.size, dtype=torch.uint8, device=device)
+            self.state = self.layout.parts(self.bytes)
+        self.before = Before(self.layout, self.bytes, self.state)
+        self._most: int | None = 0  # tokens that any stream has emitted, at most; None: look it up
+
+    @classmethod
+    def holding(cls, parts: dict[str, Tensor], settings: GateSettings) -> Self:
+        """A copy of a state that was checked."""
+        memory = cls(tuple(parts["picture"].shape), settings, parts["picture"].device)
+        for name, own in memory.state._asdict().items():
+            own.copy_(parts[name])
+        memory._most = None
+        return memory
+
+    @property
+    def clock(self) -> Tensor:
+        """``[S, 2]`` int64, frames seen and tokens emitted: the state's own, to be written to."""
+        self._most = None
+        return self.state.clock
+
+    def lent(self) -> None:
+        """The state was handed out: whoever has it may have written to it."""
+        self._most = None
+        self.before.lent()
+
+    def has_room(self, frames: int) -> bool:
+        """Whether there are token ids for so many frames, should all of their cells change.
+
+        Waits for the device only where that may not be so.
+        """
+        more = frames * self.cells
+        if self._most is None or self._most + more > MOST_TOKENS:
+            self._most = max(self._emitted())
+        if self._most + more > MOST_TOKENS:
+            return False
+        self._most += more
+        return True
+
+    def check_room(self) -> None:
+        """Raises if there may be no token ids for the cells of another frame."""
+        counts = self._emitted()
+        if max(counts) + self.cells > MOST_TOKENS:
+            s = counts.index(max(counts))
+            raise TokenIdsUsedUp(
+                f"planes: stream {s} has emitted {counts[s]} tokens since its reset, and the "
+                f"{self.cells} cells of a frame may need more numbers than the {MOST_TOKENS} that "
+                f"there are; reset([{s}]) it: its next frame is whole, and its tokens count from 0"
+            )
+        self._most = max(counts) + self.cells
+
+    def _emitted(self) -> list[int]:
+        clocks: list[list[int]] = self.state.clock.tolist()
+        if min(map(min, clocks)) < 0:  # somebody has written to what state_dict() lends
+            raise ValueError(f"state: expected clock of 0 or more, got {min(clocks)}")
+        return [tokens for _, tokens in clocks]
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("layout", "cells", "rules", "bytes", "_most")
+        return {name: getattr(self, name) for name in own}
+
+    def __setstate__(self, own: dict[str, Any]) -> None:
+        vars(self).update(own)
+        self.state = self.layout.parts(self.bytes)
+        self.before = Before(self.layout, self.bytes, self.state)

@@ -1,0 +1,78 @@
+"""The tensors of the gate's stream state.
+
+Letters: S streams, f frames of a tubelet, C planes, H W pixels, h w cells, A the gate's max_age,
+or 0.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate.gate_settings import GateSettings
+
+QUARTILES = 15  # frames that the adaptive limit looks back
+_ALIGNED = 64  # bytes between the beginnings of two tensors
+
+
+class State(NamedTuple):
+    """The tensors, in the order in which the op takes them."""
+
+    picture: Tensor  # [S, f, C, H, W] uint8: what the tokens so far say the video looks like
+    ids: Tensor  # [S, H, W] int32: the token that each pixel of it came from
+    source: Tensor  # [S, h, w] int64: of the last frame
+    clock: Tensor  # [S, 2] int64: frames seen, tokens emitted
+    births: Tensor  # [S, A] int64: of the last A frames, frame t at t % A: the tokens before it
+    quartiles: Tensor  # [S, 15] int32: of the costs of the last frames, for the adaptive limit
+
+
+DTYPES: dict[str, torch.dtype] = {
+    "picture": torch.uint8,
+    "ids": torch.int32,
+    "source": torch.int64,
+    "clock": torch.int64,
+    "births": torch.int64,
+    "quartiles": torch.int32,
+}
+
+# In memory: first those that every frame changes, then those that a still frame leaves alone.
+_ORDER = ("clock", "quartiles", "births", "source", "ids", "picture")
+
+
+def shapes_of(picture: tuple[int, ...], settings: GateSettings) -> dict[str, tuple[int, ...]]:
+    """The tensors of a state whose reference picture is ``[S, f, C, H, W]``."""
+    s, _, _, height, width = picture
+    return {
+        "picture": picture,
+        "ids": (s, height, width),
+        "source": (s, height // settings.cell, width // settings.cell),
+        "clock": (s, 2),
+        "births": (s, settings.max_age or 0),
+        "quartiles": (s, QUARTILES),
+    }
+
+
+class Layout:
+    """Where the tensors lie in one piece of memory.
+
+    Args:
+        shapes: of the tensors.
+    """
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        self.shapes = shapes
+        self.begin: dict[str, int] = {}  # bytes
+        self.size = 0  # bytes
+        for name in _ORDER:
+            self.begin[name] = self.size
+            length = math.prod(shapes[name]) * DTYPES[name].itemsize
+            self.size += -(-length // _ALIGNED) * _ALIGNED
+
+    def parts(self, flat: Tensor) -> State:
+        """The tensors in the bytes ``[size]``."""
+        return State(*(self._part(flat, name) for name in State._fields))
+
+    def _part(self, flat: Tensor, name: str) -> Tensor:
+        shape, dtype, begin = self.shapes[name], DTYPES[name], self.begin[name]
+        return flat[begin : begin + math.prod(shape) * dtype.itemsize].view(dtype).view(shape)

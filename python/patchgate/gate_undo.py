@@ -1,0 +1,143 @@
+"""How a push is taken back: a copy of the state from before it.
+
+The copy is brought up to date when a push begins, and only where the one before it changed
+anything: nothing of a picture that stood still, and of a large one only the rows of cells that
+changed. (On a GPU, which is not asked what changed, it is copied whole.) To go back takes no
+memory, so that it works where memory has run out.
+
+Letters: S streams, T frames (or tubelets), h w cells, A the gate's max_age, or 0.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from patchgate.gate_tensors import Layout, State
+
+_FEW_BIRTHS = 8192  # are copied without a thought
+_LARGE = 1 << 21  # bytes of a state that is not copied whole for a few cells
+
+
+class Before:
+    """The state from before the push at hand. On the CPU it is copied by numpy: in one thread,
+    where torch would wake others and wait for them.
+
+    Args:
+        layout: of the state in its bytes.
+        flat: ``[size]`` uint8, the bytes of the state.
+        state: its tensors.
+    """
+
+    def __init__(self, layout: Layout, flat: Tensor, state: State) -> None:
+        self._layout, self._flat, self._state = layout, flat, state
+        self._raw, self._is_large = _raw(flat), len(flat) > _LARGE
+        self._copy: Any = None  # of it
+        self._parts: list[tuple[Any, Any]] = []  # of source, ids and picture: the copy, the state's
+        self._still = torch.empty(
+            0, dtype=torch.uint8, device="cpu"
+        )  # kinds of frames that stand still
+        # Of the state, since the copy was made, beside what every frame changes:
+        self._all = False  # anything may have changed
+        self._rows = np.zeros(layout.shapes["source"][1], np.bool_)  # [h]: cells of these did
+        self._frames = 0  # pushed since then
+
+    def keep(self) -> None:
+        """Makes the state at hand the one that ``back`` brings back."""
+        everything = self._all or not self._flat.is_cpu
+        if self._copy is None:
+            self._copy, everything = self._new_copy(), True
+        rows = 0 if everything else int(np.count_nonzero(self._rows))
+        self._all = True  # until the copy is whole
+        if everything:
+            _write(self._copy, self._raw)
+        else:
+            self._keep_clocks()
+            if rows:
+                self._keep_rows()
+        self._all, self._frames = False, 0
+        self._rows[:] = False
+
+    def back(self) -> None:
+        """Brings the kept state back. May be called again."""
+        _write(self._raw, self._copy)
+        self._all = False
+        self._rows[:] = False
+
+    def changing(self, frames: int) -> bool:
+        """Before the op; tells what ``changed`` wants to know."""
+        before, self._all = self._all, True
+        self._frames += frames
+        return before
+
+    def changed(self, before: bool, kind: Tensor) -> None:
+        """After the op; kind ``[S, T, h, w]``: what it said of the cells, 0 where they stand still.
+
+        (Through the state nothing but these cells is written to.)
+        """
+        if not kind.is_cpu:
+            return
+        if self._still.shape != kind.shape:
+            self._still = torch.zeros_like(kind)
+        still = torch.equal(kind, self._still)
+        self._all = before or not (still or self._is_large)
+        if not still and self._is_large:
+            self._rows |= kind.amax((0, 1, 3)).bool().numpy()
+
+    def lent(self) -> None:
+        """The state was handed out: whoever has it may have written to it."""
+        self._all = True
+
+    def snapshot(self) -> Any:
+        """A copy of the state at hand, for ``set_back``."""
+        return _raw(self._flat.clone())
+
+    def set_back(self, then: Any) -> None:
+        """Brings a state of this call back, as often as is wanted."""
+        _write(self._raw, then)
+
+    def _new_copy(self) -> Any:
+        with torch.inference_mode(False):
+            flat = torch.empty_like(self._flat)
+        both = zip(self._layout.parts(flat), self._state, strict=True)
+        parts = {
+            name: (_raw(copy), _raw(own))
+            for name, (copy, own) in zip(State._fields, both, strict=True)
+        }
+        self._parts = [parts[name] for name in ("source", "ids", "picture")]
+        self._births = parts["births"]
+        return _raw(flat)
+
+    def _keep_clocks(self) -> None:
+        """What every frame changes."""
+        begin, (copy, births) = self._layout.begin, self._births
+        few = births.size <= _FEW_BIRTHS
+        end = begin["source" if few else "births"]
+        _write(self._copy[:end], self._raw[:end])
+        if few:
+            return
+        age = births.shape[1]
+        for s, (frames, _) in enumerate(self._state.clock.tolist()):
+            at = np.arange(frames - min(self._frames, age), frames) % age
+            copy[s, at] = births[s, at]
+
+    def _keep_rows(self) -> None:
+        """Of the cells of some rows: their sources, ids and pixels."""
+        edges = np.flatnonzero(np.diff(self._rows, prepend=False, append=False)).tolist()
+        for begin, end in zip(edges[::2], edges[1::2], strict=True):
+            for copy, own in self._parts:
+                side = own.shape[-2] // len(self._rows)
+                band = slice(begin * side, end * side)
+                _write(copy[..., band, :], own[..., band, :])
+
+
+def _raw(tensor: Tensor) -> Any:
+    return tensor.numpy() if tensor.is_cpu else tensor
+
+
+def _write(to: Any, what: Any) -> None:
+    if isinstance(to, Tensor):
+        to.copy_(what)
+    else:
+        np.copyto(to, what)
