@@ -19,8 +19,10 @@ struct CompactTensors {
     STD_TORCH_CHECK(capacity >= 0 && capacity <= INT32_MAX, "compact: capacity ", capacity,
                     " must be 0..2^31-1");
     kind = torch::stable::contiguous(kinds);
-    cells = kind.size(kind.dim() - 2) * kind.size(kind.dim() - 1);
-    for (int64_t d = 0; d + 2 < kind.dim(); ++d) frames *= kind.size(d);
+    cells = product_of({kind.size(kind.dim() - 2), kind.size(kind.dim() - 1)}, "compact: cells");
+    for (int64_t d = 0; d + 2 < kind.dim(); ++d)
+      frames = product_of({frames, kind.size(d)}, "compact: frames");
+    STD_TORCH_CHECK(frames < INT32_MAX, "compact: ", frames, " frames are too many for one call");
     index = empty_like_device(kind, {capacity}, ScalarType::Long);
     cu_seqlens = empty_like_device(kind, {frames + 1}, ScalarType::Int);
     count = empty_like_device(kind, {1}, ScalarType::Long);

@@ -47,29 +47,34 @@ PG_HOST_DEVICE int32_t sample_8bit(Sample value, int bit_depth) {
   return sizeof(Sample) == 1 ? value : to_8bit(value, bit_depth);
 }
 
+// A row of a tap table.
+struct Taps {
+  int32_t first;           // input sample; negative: outside the picture
+  const int32_t* weights;  // [count]
+  int count;
+};
+
 // The horizontal pass: one output sample of one input row, whose samples lie `step` apart.
 template <typename Sample>
-PG_HOST_DEVICE int32_t grid_row_sample(const Sample* row,    // [W']
-                                       const int32_t* taps,  // [1 + count]
-                                       int count, int bit_depth, int64_t step = 1) {
+PG_HOST_DEVICE int32_t grid_row_sample(const Sample* row /* [W'] */, Taps taps, int bit_depth,
+                                       int64_t step = 1) {
   int32_t sum = 0;
-  for (int k = 0; k < count; ++k)
-    sum += taps[1 + k] * sample_8bit(row[(taps[0] + k) * step], bit_depth);
+  for (int k = 0; k < taps.count; ++k)
+    sum += taps.weights[k] * sample_8bit(row[(taps.first + k) * step], bit_depth);
   return round_taps(sum);
 }
 
 // One output sample: both passes and the range.
 template <typename Sample>
 PG_HOST_DEVICE uint8_t grid_sample(const Sample* plane, int64_t row_stride,  // [H', W']
-                                   const int32_t* taps_x, int count_x,       // [1 + count_x]
-                                   const int32_t* taps_y, int count_y,       // [1 + count_y]
-                                   int bit_depth, Levels levels, int64_t step = 1) {
-  if (taps_x[0] < 0 || taps_y[0] < 0) return static_cast<uint8_t>(levels.black);
+                                   Taps across, Taps down, int bit_depth, Levels levels,
+                                   int64_t step = 1) {
+  if (across.first < 0 || down.first < 0) return static_cast<uint8_t>(levels.black);
   int32_t sum = 0;
-  for (int k = 0; k < count_y; ++k) {
-    if (taps_y[1 + k] == 0) continue;  // padding of the table: a whole row of work
-    const Sample* row = plane + (taps_y[0] + k) * row_stride;
-    sum += taps_y[1 + k] * grid_row_sample(row, taps_x, count_x, bit_depth, step);
+  for (int k = 0; k < down.count; ++k) {
+    if (down.weights[k] == 0) continue;  // padding of the table: a whole row of work
+    const Sample* row = plane + (down.first + k) * row_stride;
+    sum += down.weights[k] * grid_row_sample(row, across, bit_depth, step);
   }
   return apply_levels(round_taps(sum), levels);
 }

@@ -126,10 +126,12 @@ PG_HOST_DEVICE int32_t cell_texture(const uint8_t* a, int64_t stride, int cell) 
   return sum;
 }
 
-// floor(limit * factor) in one IEEE double product, so that every back end rounds alike.
+// floor(limit * factor) in one IEEE double product, so that every back end rounds alike. A factor
+// that is no number, or less than 0, is 0.
 PG_HOST_DEVICE int32_t scaled_limit(int32_t limit, double factor) {
   if (limit == kAlways || factor > DBL_MAX) return kAlways;
   const double scaled = limit * factor;
+  if (!(scaled > 0)) return 0;
   return scaled >= kAlways ? kAlways : static_cast<int32_t>(scaled);
 }
 
@@ -141,37 +143,15 @@ PG_HOST_DEVICE int32_t adaptive_limit(int32_t median, int32_t limit) {
   return static_cast<int32_t>(clipped);
 }
 
-// The id with the most pixels in a cell, ties to the smallest. Neighbouring pixels mostly share an
-// id, and few distinct ids live in one cell: runs are counted into a small table. If it overflows,
-// every run's id is counted by going over the cell again.
-PG_HOST_DEVICE int32_t plurality(const int32_t* ids, int64_t stride, int cell) {
-  constexpr int kTable = 8;
-  int32_t seen[kTable];
-  int count[kTable], distinct = 0;
-  bool overflow = false;
-  for (int y = 0; y < cell; ++y)
-    for (int x = 0, run; x < cell; x += run) {
-      const int32_t* row = ids + y * stride + x;
-      for (run = 1; x + run < cell && row[run] == row[0];) ++run;
-      int i = 0;
-      while (i < distinct && seen[i] != row[0]) ++i;
-      overflow |= i == kTable;
-      if (i == kTable) continue;
-      if (i == distinct) seen[i] = row[0], count[i] = 0, ++distinct;
-      count[i] += run;
-    }
-  int32_t best = ids[0];
-  int most = 0;
-  for (int i = 0; i < distinct; ++i)
-    if (count[i] > most || (count[i] == most && seen[i] < best)) most = count[i], best = seen[i];
-  for (int i = 0; overflow && i < cell * cell; ++i) {
-    const int32_t id = ids[i / cell * stride + i % cell];
-    int votes = 0;
-    for (int y = 0; y < cell; ++y)
-      for (int x = 0; x < cell; ++x) votes += ids[y * stride + x] == id;
-    if (votes > most || (votes == most && id < best)) most = votes, best = id;
-  }
-  return best;
+// ---- what a stream's clock may say
+
+constexpr int64_t kMostFrames = int64_t{1} << 62;  // seen by one stream
+
+PG_HOST_DEVICE bool counts_frames(int64_t seen) { return seen >= 0 && seen <= kMostFrames; }
+
+// Token ids are kept per pixel in 32 bits: whether a push has room for all that it could emit.
+PG_HOST_DEVICE bool has_ids(int64_t tokens, int64_t frames, int64_t cells) {
+  return tokens >= 0 && tokens < INT32_MAX - frames * cells;
 }
 
 }  // namespace patchgate

@@ -4,57 +4,56 @@
 #include <optional>
 #include <tuple>
 
-#include "gate_call.h"
+#include "gate_checks.h"
 #include "torch.h"
 
 namespace patchgate {
 
+inline void refuse(const std::string& fault) { STD_TORCH_CHECK(fault.empty(), fault); }
+
 inline GateShape gate_shape(const Tensor& planes, const Tensor& source, int64_t cell,
                             int64_t sub_block) {
   check_dense(planes, ScalarType::Byte, 6, "gate: planes");
-  STD_TORCH_CHECK(source.dim() == 3, "gate: source: expected 3 dimensions");
-  GateShape shape{planes.size(0), planes.size(1), planes.size(2), planes.size(3), planes.size(4),
-                  planes.size(5), cell,           sub_block,      source.size(1), source.size(2)};
-  STD_TORCH_CHECK(cell > 0 && cell <= 256 && sub_block > 0 && cell % sub_block == 0, "gate: cell ",
-                  cell, " must be 1..256 pixels and a multiple of sub_block ", sub_block);
-  STD_TORCH_CHECK(shape.h * cell == shape.height && shape.w * cell == shape.width,
-                  "gate: ", shape.height, " x ", shape.width, " pixels are not ", shape.h, " x ",
-                  shape.w, " cells of ", cell, " pixels");
+  check_dims(source, 3, "gate: source");
+  const GateShape shape{
+      planes.size(0), planes.size(1), planes.size(2), planes.size(3), planes.size(4),
+      planes.size(5), cell,           sub_block,      source.size(1), source.size(2)};
+  refuse(fault_of(shape));
   return shape;
 }
 
-inline GateState gate_state(const GateShape& shape, const Tensor& picture, const Tensor& ids,
+// State that shares memory would write over what was checked before.
+inline void check_apart(const std::vector<NamedShape>& shapes, const Tensor* const (&state)[6]) {
+  uintptr_t begin[6], end[6];
+  for (int i = 0; i < 6; ++i) {
+    begin[i] = reinterpret_cast<uintptr_t>(state[i]->const_data_ptr());
+    end[i] = begin[i] + state[i]->numel() * state[i]->element_size();
+    for (int j = 0; j < i; ++j)
+      STD_TORCH_CHECK(begin[i] >= end[j] || begin[j] >= end[i], shapes[i].name,
+                      ": shares memory with ", shapes[j].name);
+  }
+}
+
+inline GateState gate_state(const GateShape& g, const Tensor& picture, const Tensor& ids,
                             const Tensor& source, const Tensor& clock, const Tensor& births,
                             const Tensor& quartiles) {
-  check_dense(picture, ScalarType::Byte, 5, "gate: picture");
-  check_dense(ids, ScalarType::Int, 3, "gate: ids");
-  check_dense(source, ScalarType::Long, 3, "gate: source");
-  check_dense(clock, ScalarType::Long, 2, "gate: clock");
-  check_dense(births, ScalarType::Long, 2, "gate: births");
-  check_dense(quartiles, ScalarType::Int, 2, "gate: quartiles");
-  STD_TORCH_CHECK(picture.numel() == shape.streams * shape.picture() &&
-                      ids.numel() == shape.streams * shape.plane() &&
-                      source.size(0) == shape.streams && clock.numel() == 2 * shape.streams &&
-                      births.size(0) == shape.streams &&
-                      quartiles.numel() == kQuartiles * shape.streams,
-                  "gate: the state does not belong to planes of this shape");
+  check_dims(births, 2, "gate: births");
+  const std::vector<NamedShape> shapes = state_shapes(g, births.size(1));
+  const Tensor* const state[] = {&picture, &ids, &source, &clock, &births, &quartiles};
+  constexpr ScalarType kDtypes[] = {ScalarType::Byte, ScalarType::Int,  ScalarType::Long,
+                                    ScalarType::Long, ScalarType::Long, ScalarType::Int};
+  for (int i = 0; i < 6; ++i) check_shaped(*state[i], kDtypes[i], shapes[i].sizes, shapes[i].name);
+  check_apart(shapes, state);
   return {data<uint8_t>(picture), data<int32_t>(ids),    data<int64_t>(source),
           data<int64_t>(clock),   data<int64_t>(births), data<int32_t>(quartiles)};
 }
 
 // `map` is the op's threshold_map, contiguous.
-inline GateRules gate_rules(const GateShape& shape, const std::optional<Tensor>& map, int64_t limit,
+inline GateRules gate_rules(const GateShape& g, const std::optional<Tensor>& map, int64_t limit,
                             int64_t texture, int64_t search_radius, int64_t on_motion, int64_t cut,
                             double hysteresis, bool adaptive, int64_t precision, int64_t max_age) {
-  STD_TORCH_CHECK(precision == 1 || precision == 2 || precision == 4, "gate: motion_precision ",
-                  precision, " must be 1, 2 or 4");
-  STD_TORCH_CHECK(search_radius >= 0 && search_radius <= kMostSteps / precision,
-                  "gate: search_radius ", search_radius, " must be 0..", kMostSteps / precision);
-  if (map) {
-    check_dense(*map, ScalarType::Double, 2, "gate: threshold_map");
-    STD_TORCH_CHECK(map->numel() == shape.cells(), "gate: threshold_map has ", map->numel(),
-                    " cells, the grid ", shape.cells());
-  }
+  refuse(fault_of_rules(limit, texture, search_radius, on_motion, cut, hysteresis, precision));
+  if (map) check_shaped(*map, ScalarType::Double, {g.h, g.w}, "gate: threshold_map");
   return {static_cast<int32_t>(limit),
           static_cast<int32_t>(texture),
           search_radius,

@@ -7,6 +7,8 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <initializer_list>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,13 +32,78 @@ const T* const_data(const Tensor& tensor) {
   return static_cast<const T*>(tensor.const_data_ptr());
 }
 
-// What would corrupt memory is checked here; what a user can get wrong is checked in Python, in the
-// user's words.
-inline void check_dense(const Tensor& tensor, ScalarType dtype, int64_t dims, const char* name) {
-  STD_TORCH_CHECK(tensor.scalar_type() == dtype, name, ": unexpected dtype");
+// What would corrupt memory, or never end, is checked in every op, whatever its tensors hold and
+// however large they claim to be; what a user can get wrong is checked in Python, in the user's
+// words. Fake kernels refuse the same shapes, dtypes and numbers (python/patchgate/_op_checks.py).
+
+inline const char* name_of(ScalarType dtype) {  // as users know it
+  switch (dtype) {
+    case ScalarType::Byte:
+      return "uint8";
+    case ScalarType::Char:
+      return "int8";
+    case ScalarType::UInt16:
+      return "uint16";
+    case ScalarType::Int:
+      return "int32";
+    case ScalarType::Long:
+      return "int64";
+    case ScalarType::Bool:
+      return "bool";
+    case ScalarType::Half:
+      return "float16";
+    case ScalarType::BFloat16:
+      return "bfloat16";
+    case ScalarType::Float:
+      return "float32";
+    case ScalarType::Double:
+      return "float64";
+    default:
+      return torch::headeronly::toString(dtype);
+  }
+}
+
+inline void check_dtype(const Tensor& tensor, ScalarType dtype, const char* name) {
+  STD_TORCH_CHECK(tensor.scalar_type() == dtype, name, ": expected ", name_of(dtype), ", got ",
+                  name_of(tensor.scalar_type()));
+}
+
+inline void check_dims(const Tensor& tensor, int64_t dims, const char* name) {
   STD_TORCH_CHECK(tensor.dim() == dims, name, ": expected ", dims, " dimensions, got ",
                   tensor.dim());
+}
+
+inline void check_dense(const Tensor& tensor, ScalarType dtype, int64_t dims, const char* name) {
+  check_dtype(tensor, dtype, name);
+  check_dims(tensor, dims, name);
   STD_TORCH_CHECK(tensor.is_contiguous(), name, ": expected a contiguous tensor");
+}
+
+// "[2, 3]"
+template <class Sizes>
+std::string text_of(const Sizes& sizes) {
+  std::string text;
+  for (const int64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "[" + text + "]";
+}
+
+// A dense tensor of just this shape.
+inline void check_shaped(const Tensor& tensor, ScalarType dtype, const std::vector<int64_t>& shape,
+                         const char* name) {
+  check_dense(tensor, dtype, static_cast<int64_t>(shape.size()), name);
+  int64_t axis = 0;
+  for (const int64_t size : shape)
+    STD_TORCH_CHECK(tensor.size(axis++) == size, name, ": expected ", text_of(shape), ", got ",
+                    text_of(tensor.sizes()));
+}
+
+// Their product. A tensor without elements, or with strides of 0, may claim any size.
+inline int64_t product_of(std::initializer_list<int64_t> sizes, const char* what) {
+  int64_t product = 1;
+  for (const int64_t size : sizes)
+    STD_TORCH_CHECK(!__builtin_mul_overflow(product, size, &product), what, ": ", text_of(sizes),
+                    " are too many");
+  return product;
 }
 
 }  // namespace patchgate

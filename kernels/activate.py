@@ -7,11 +7,10 @@ Letters: T frames, M tokens of a frame, E numbers of an attention output.
 import torch
 from torch import Tensor
 
+from patchgate import _token_op_checks
 from patchgate._tensors import arange
 from patchgate.kernels.activate_kernel import admit_kernel, moved_kernel
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_power_of_two
-
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def activate(
@@ -24,12 +23,14 @@ def activate(
 ) -> tuple[Tensor, Tensor]:  # [T, M], [1]
     """As ``patchgate.reference.activate``; nothing waits for the device.
 
+    So what the parents say is not checked: a token whose parent there is not inherits from itself.
+
     Raises:
         TypeError: dtypes that do not fit.
         ValueError: shapes or devices that do not fit.
     """
+    _token_op_checks.activate(out, active, differs, parent, room)
     check_devices("activate", out, active=active, differs=differs, parent=parent)
-    _check(out, active, differs, parent)
     frames, m = active.shape
     out, parent = out.contiguous(), parent.contiguous()
     fired = torch.zeros_like(active, memory_format=torch.contiguous_format)
@@ -75,26 +76,6 @@ def _launches(
         {"BLOCK": 1024},
     )
     return moved, admit
-
-
-def _check(out: Tensor, active: Tensor, differs: Tensor, parent: Tensor) -> None:
-    if out.dtype not in _DTYPES:
-        raise TypeError(f"out: expected float32, float64, bfloat16 or float16, got {out.dtype}")
-    for name, x, dtype in (
-        ("active", active, torch.bool), ("differs", differs, torch.bool),
-        ("parent", parent, torch.int64),
-    ):  # fmt: skip
-        if x.dtype != dtype:
-            raise TypeError(f"{name}: expected {dtype}, got {x.dtype}")
-    if active.dim() != 2:
-        raise ValueError(f"active: expected [T, M], got {list(active.shape)}")
-    frames, m = active.shape
-    for name, x, shape in (
-        ("out", out, (frames * m, out.shape[-1] if out.dim() else 0)),
-        ("differs", differs, (frames,)), ("parent", parent, (frames, m)),
-    ):  # fmt: skip
-        if x.shape != shape:
-            raise ValueError(f"{name}: expected {list(shape)}, got {list(x.shape)}")
 
 
 def variants() -> list[Variant]:

@@ -139,40 +139,19 @@ def generation(tensor: Tensor) -> int:
     return torch.cuda.get_device_capability(tensor.device)[0] if tensor.is_cuda else 9
 
 
-# ---- checks: of shapes only, for what the tensors hold stays on the device
+# ---- checks that only these kernels make
 
 
-def check_heads(tensor: Tensor, name: str, like: Tensor, of: str) -> Tensor:
-    """``[rows, H, d]`` as another tensor has them; copied if d is not adjacent."""
-    if tensor.dim() != 3:
-        raise ValueError(f"{name}: expected [rows, H, d], got {tensor.dim()} dimensions")
-    if tensor.dtype != like.dtype:
-        raise TypeError(f"{name}: expected {like.dtype} as {of} has, got {tensor.dtype}")
-    if tensor.shape[1:] != like.shape[1:]:
-        (heads, width), (h, d) = like.shape[1:], tensor.shape[1:]
-        raise ValueError(f"{name}: expected {heads} heads of {width}, got {h} of {d}")
-    if tensor.shape[2] > WIDEST:
-        raise ValueError(f"{name}: expected at most {WIDEST} features a head, got {like.shape[2]}")
-    return tensor if tensor.stride(2) == 1 or tensor.shape[2] <= 1 else tensor.contiguous()
+def adjacent(name: str, heads: Tensor) -> Tensor:
+    """``[rows, H, d]`` with d adjacent: anything else is copied. Refuses heads too wide."""
+    width = heads.shape[2]
+    if width > WIDEST:
+        raise ValueError(f"{name}: expected at most {WIDEST} features a head, got {width}")
+    return heads if heads.stride(2) == 1 or width <= 1 else heads.contiguous()
 
 
-def check_flat(tensor: Tensor, name: str, dtype: torch.dtype, length: int | None = None) -> None:
-    """A contiguous vector."""
-    if tensor.dtype != dtype:
-        raise TypeError(f"{name}: expected {dtype}, got {tensor.dtype}")
-    if tensor.dim() != 1 or not tensor.is_contiguous():
-        raise ValueError(
-            f"{name}: expected one contiguous dimension, got shape {list(tensor.shape)} with "
-            f"strides {list(tensor.stride())}"
-        )
-    if length is not None and len(tensor) != length:
-        raise ValueError(f"{name}: expected {length} entries, got {len(tensor)}")
-
-
-def check_ends(first: Tensor, first_name: str, second: Tensor, second_name: str) -> int:
-    """Where groups end in two tables; how many groups there are."""
-    check_flat(first, first_name, torch.int32)
-    if not len(first):
-        raise ValueError(f"{first_name}: expected [G + 1], got no entry")
-    check_flat(second, second_name, torch.int32, len(first))
-    return len(first) - 1
+def check_contiguous(**tensors: Tensor | None) -> None:
+    """Raises ValueError for a tensor that has gaps or another order."""
+    for name, tensor in tensors.items():
+        if tensor is not None and not tensor.is_contiguous():
+            raise ValueError(f"{name}: expected a contiguous tensor, got strides {tensor.stride()}")

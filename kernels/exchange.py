@@ -11,6 +11,7 @@ features of a head.
 import torch
 from torch import Tensor
 
+from patchgate import _token_op_checks
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.exchange_kernel import distance_kernel, exchange_kernel
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
@@ -45,23 +46,21 @@ def exchange(
         TypeError: dtypes that do not fit.
         ValueError: shapes or devices that do not fit.
     """
-    check_devices(
-        "exchange", weighted, total=total, shift=shift, reference=reference, token=token, row=row,
-        cu_tokens=cu_tokens, query=query, key=key, value=value, changed=changed, weight=weight,
-        cu_changed=cu_changed,
+    _token_op_checks.exchange(
+        weighted, total, shift, reference, token, row, cu_tokens, query, key, value, changed,
+        weight, cu_changed,
     )  # fmt: skip
-    _check_sums(weighted, total, shift, reference)
-    attention_tiles.check_flat(token, "token", torch.int64)
-    attention_tiles.check_flat(row, "row", torch.int64, len(token))
+    flat = {
+        "total": total, "shift": shift, "reference": reference, "token": token, "row": row,
+        "cu_tokens": cu_tokens, "changed": changed, "weight": weight, "cu_changed": cu_changed,
+    }  # fmt: skip
+    check_devices("exchange", weighted, query=query, key=key, value=value, **flat)
+    attention_tiles.check_contiguous(weighted=weighted, **flat)
     query, key, value = (
-        attention_tiles.check_heads(x, name, weighted, "weighted")
+        attention_tiles.adjacent(name, x)
         for name, x in (("query", query), ("key", key), ("value", value))
     )
-    if len(value) != len(key):
-        raise ValueError(f"value: {len(value)} rows, key has {len(key)}")
-    attention_tiles.check_flat(changed, "changed", torch.int64)
-    attention_tiles.check_flat(weight, "weight", weighted.dtype, len(changed))
-    groups = attention_tiles.check_ends(cu_tokens, "cu_tokens", cu_changed, "cu_changed")
+    groups = len(cu_tokens) - 1
     (_, heads, _), n = weighted.shape, len(token)
     squares, distance = weighted.new_empty((2, heads, n)), weighted.new_empty(n)
     first, second = _launches(
@@ -115,22 +114,6 @@ def _launches(
     }
     second = Launch(distance_kernel, (squares, distance, n, heads), {"BLOCK": _DISTANCES})
     return Launch(exchange_kernel, arguments, options), second
-
-
-def _check_sums(weighted: Tensor, total: Tensor, shift: Tensor, reference: Tensor) -> None:
-    if weighted.dtype not in _BLOCKS:
-        raise TypeError(f"weighted: expected float32 or float64, got {weighted.dtype}")
-    for name, x, shape in (
-        ("weighted", weighted, weighted.shape), ("total", total, weighted.shape[:2]),
-        ("shift", shift, weighted.shape[:2]), ("reference", reference, weighted.shape),
-    ):  # fmt: skip
-        if x.dtype != weighted.dtype:
-            raise TypeError(f"{name}: expected {weighted.dtype} as weighted has, got {x.dtype}")
-        if weighted.dim() != 3 or x.shape != shape:
-            expected = list(shape) if weighted.dim() == 3 else "[M, H, d]"
-            raise ValueError(f"{name}: expected {expected}, got {list(x.shape)}")
-        if not x.is_contiguous():
-            raise ValueError(f"{name}: expected a contiguous tensor, got strides {x.stride()}")
 
 
 def variants() -> list[Variant]:

@@ -8,11 +8,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from patchgate import _token_op_checks
 from patchgate._tensors import arange
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_power_of_two
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
-_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _ELEMENTS = 4096  # of a program of four warps: a thread has four loads of 16 bytes in flight
 _PIECE = 128  # columns of a program: towers' widths are multiples
 _SUMMED = 16  # cells that are added up side by side
@@ -75,11 +75,11 @@ def expand(
     a token's: NaN, or -1 in integers.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit.
+        TypeError: dtypes that do not fit.
+        ValueError: shapes or devices that do not fit.
     """
-    if features.ndim != 2:
-        raise ValueError(f"features: expected [K, D], got {list(features.shape)}")
-    _check_source("expand", source, features)
+    _token_op_checks.expand(features, source)
+    check_devices("expand", features, source=source)
     out = features.new_empty((*source.shape, features.shape[1]))
     launch = _copy_launch(features, source, out)
     launch.run(_programs(source.numel(), launch), features)
@@ -97,13 +97,11 @@ def expand_backward(
     depends on the sources alone, and rounded once. The same bits every time.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit.
+        TypeError: dtypes that do not fit.
+        ValueError: shapes or devices that do not fit.
     """
-    if grad.dtype not in _FLOATS or grad.shape[:-1] != source.shape:
-        raise ValueError(
-            f"grad: expected floats {[*source.shape, 'D']}, got {grad.dtype} {list(grad.shape)}"
-        )
-    _check_source("expand_backward", source, grad)
+    _token_op_checks.expand_backward(grad, source, tokens)
+    check_devices("expand_backward", grad, source=source)
     by_token, order = torch.sort(source.reshape(-1), stable=True)  # [N]
     every = arange(tokens + 1, device=source.device)
     ends = torch.searchsorted(by_token, every)  # [K + 1]
@@ -120,7 +118,7 @@ def variants() -> list[Variant]:
         features, out = meta(2333, 1152, dtype=dtype), meta(32 * 729, 1152, dtype=dtype)
         cells = meta(32 * 729, dtype=torch.int64)
         made.append(Variant(f"copy, {name}", _copy_launch(features, cells, out)))
-        if dtype in _FLOATS:
+        if dtype in _token_op_checks.FLOATS:
             ends = meta(2334, dtype=torch.int64)
             made.append(Variant(f"gradient, {name}", _sum_launch(out, cells, ends, features)))
     return made
@@ -155,9 +153,3 @@ def _programs(items: int, launch: Launch, rows: int | None = None) -> tuple[int,
     width = launch.arguments[0].shape[-1]
     rows = rows or launch.options["ROWS"]
     return triton.cdiv(items, rows), triton.cdiv(width, launch.options["PIECE"])
-
-
-def _check_source(op: str, source: Tensor, like: Tensor) -> None:
-    if source.dtype != torch.int64:
-        raise ValueError(f"source: expected int64, got {source.dtype}")
-    check_devices(op, like, source=source)

@@ -8,6 +8,7 @@ the same bits: ``csrc/gather.h``.
 import torch
 from torch import Tensor
 
+from patchgate import _op_checks
 from patchgate.kernels.gather_kernel import gather_kernel
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_power_of_two
 from patchgate.reference.gather import chroma_step
@@ -39,11 +40,12 @@ def gather(
     are NaN.
 
     Raises:
-        ValueError: shapes, dtypes, devices or numbers that do not fit.
+        TypeError: dtypes that do not fit.
+        ValueError: shapes, devices or numbers that do not fit.
     """
     planes, sides = (y, cb, cr), (patch, merge, temporal_patch)
-    _check_planes(planes, matrix is None, bit_depth)
-    _check_tables(index, taps_x, taps_y, matrix, levels, sides)
+    _op_checks.gather(planes, index, (taps_x, taps_y), matrix, levels, bit_depth, sides)
+    _check_span(planes)
     check_devices("gather", y, cb=cb, cr=cr, index=index, taps_x=taps_x, taps_y=taps_y)
     check_devices("gather", y, matrix=matrix, levels=levels)
     out = levels.new_empty((len(index) * merge * merge, temporal_patch * 3 * patch * patch))
@@ -108,63 +110,11 @@ def _launch(
     return Launch(gather_kernel, arguments, options)
 
 
-# ---- checks
-
-
-def _check_planes(planes: tuple[Tensor, Tensor, Tensor], rgb: bool, bit_depth: int) -> None:
-    y, cb, cr = planes
-    shapes = [list(plane.shape) for plane in planes]
-    if any(len(shape) != 3 or 0 in shape[1:] for shape in shapes):
-        raise ValueError(f"gather: expected planes [T, H, W] with pixels, got {shapes}")
-    if not len(y) == len(cb) == len(cr) or cb.shape != cr.shape:
-        raise ValueError(f"gather: planes of {shapes} do not belong together")
-    fits = [
-        one == two if rgb else chroma_step(one, two) > 0
-        for one, two in zip(shapes[0][1:], shapes[1][1:], strict=True)
-    ]
+def _check_span(planes: tuple[Tensor, Tensor, Tensor]) -> None:
     for plane in planes:  # a sample's place in its frame is int32
         rows, columns = plane.shape[1] - 1, plane.shape[2] - 1
         if rows * plane.stride(1) + columns * plane.stride(2) >= 1 << 31:
             raise ValueError(f"gather: a frame of strides {plane.stride()} spans too much memory")
-    if not all(fits):
-        raise ValueError(f"gather: cb and cr of {shapes[1]} do not belong to y of {shapes[0]}")
-    dtype = torch.uint8 if bit_depth == 8 else torch.uint16
-    if not 8 <= bit_depth <= 16 or any(plane.dtype != dtype for plane in planes):
-        raise ValueError(
-            "gather: expected uint8 planes of 8 bit or uint16 planes of 9 to 16 bit, got "
-            f"{[plane.dtype for plane in planes]} of {bit_depth} bit"
-        )
-
-
-def _check_tables(
-    index: Tensor,
-    taps_x: Tensor,
-    taps_y: Tensor,
-    matrix: Tensor | None,
-    levels: Tensor,
-    sides: tuple[int, int, int],
-) -> None:
-    if index.ndim != 1 or index.dtype != torch.int64:
-        raise ValueError(f"index: expected [capacity] int64, got {_told(index)}")
-    for name, taps in (("taps_x", taps_x), ("taps_y", taps_y)):
-        if taps.ndim != 2 or taps.dtype != torch.int32 or taps.shape[1] < 2 or not len(taps):
-            raise ValueError(f"{name}: expected [out, 1 + taps] int32, got {_told(taps)}")
-    if matrix is not None and (matrix.shape != (6,) or matrix.dtype != torch.int32):
-        raise ValueError(f"matrix: expected [6] int32, got {_told(matrix)}")
-    if levels.shape != (3, 256) or levels.dtype not in _BITS:
-        raise ValueError(
-            f"levels: expected [3, 256] float32, float16 or bfloat16, got {_told(levels)}"
-        )
-    cell = sides[0] * sides[1]
-    if min(sides) < 1 or len(taps_x) % cell or len(taps_y) % cell:
-        raise ValueError(
-            f"gather: {len(taps_y)} x {len(taps_x)} outputs are not whole cells of patch, merge, "
-            f"temporal_patch = {sides}, each at least 1"
-        )
-
-
-def _told(tensor: Tensor) -> str:
-    return f"{list(tensor.shape)} {tensor.dtype}"
 
 
 def variants() -> list[Variant]:

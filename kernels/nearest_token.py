@@ -8,12 +8,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from patchgate import _token_op_checks
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 
 _PIECE = 512  # of a row
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "length"])
 def _nearest(
     features,  # [K, D] float32
     query,  # [Q] int64
@@ -22,6 +23,8 @@ def _nearest(
     end,  # [Q] int64
     nearest,  # [Q] int64
     distance,  # [Q] float32
+    rows,  # K
+    length,  # L
     width,  # D
     PIECE: tl.constexpr,
 ):
@@ -29,9 +32,12 @@ def _nearest(
     own = tl.load(query + q)
     best, least = own * 0 - 1, tl.load(distance + q)  # infinity
     j, stop = tl.load(begin + q), tl.load(end + q)
+    known = (own >= 0) & (own < rows) & (j >= 0) & (stop <= length)
+    stop = tl.where(known, stop, j)
     while j < stop:  # not range, which the interpreter cannot count with loaded numbers
         other = tl.load(candidate + j)
-        if (other >= 0) & (other != own):
+        known = known & (other < rows)
+        if (other >= 0) & (other < rows) & (other != own):
             squares = tl.zeros([PIECE], tl.float32)
             at = 0
             while at < width:
@@ -45,8 +51,8 @@ def _nearest(
             best = tl.where(found < least, other, best)
             least = tl.minimum(found, least)
         j += 1
-    tl.store(nearest + q, best)
-    tl.store(distance + q, least)
+    tl.store(nearest + q, tl.where(known, best, -1))
+    tl.store(distance + q, tl.where(known, least, float("nan")))
 
 
 def nearest_token(
@@ -58,15 +64,14 @@ def nearest_token(
 ) -> tuple[Tensor, Tensor]:  # [Q], [Q]
     """The op ``patchgate::nearest_token``, on the current stream; never synchronises.
 
-    What only a look at the data would tell is not refused: candidates must name rows.
+    What only a look at the data would tell is not refused: a query that names a row or a candidate
+    that there is not has no nearest (-1), at a distance of NaN.
 
     Raises:
-        ValueError: features that are not float32; devices that differ.
+        TypeError: dtypes that do not fit.
+        ValueError: shapes or devices that do not fit.
     """
-    if features.ndim != 2 or features.dtype != torch.float32:
-        raise ValueError(
-            f"features: expected [K, D] float32, got {list(features.shape)} {features.dtype}"
-        )
+    _token_op_checks.nearest_token(features, query, candidate, begin, end)
     check_devices("nearest_token", features, query=query, candidate=candidate, begin=begin, end=end)
     nearest = torch.empty_like(query)
     distance = features.new_full(query.shape, torch.inf)
@@ -76,7 +81,7 @@ def nearest_token(
 
 
 def _launch(rows: list[Tensor], nearest: Tensor, distance: Tensor) -> Launch:
-    arguments = (*rows, nearest, distance, rows[0].shape[1])
+    arguments = (*rows, nearest, distance, len(rows[0]), len(rows[2]), rows[0].shape[1])
     return Launch(_nearest, arguments, {"PIECE": _PIECE, "num_warps": 4})
 
 

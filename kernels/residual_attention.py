@@ -11,11 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from patchgate import _token_op_checks
+from patchgate._token_op_checks import wide
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 from patchgate.kernels.residual_attention_kernel import attend_kernel
-
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 class Tiling(NamedTuple):
@@ -83,11 +83,6 @@ def residual_attention(
     return out, lse
 
 
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """What numbers of this dtype are computed in."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
 def launched(
     query: Tensor,
     key: Tensor,
@@ -134,22 +129,19 @@ def check(
     bias: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Raises for shapes, dtypes and devices that do not fit; query, key, value with d adjacent."""
+    _token_op_checks.residual_attention(query, key, value, cu_queries, key_index, cu_keys, bias)
     check_devices(
         "residual_attention", query, key=key, value=value, cu_queries=cu_queries,
         key_index=key_index, cu_keys=cu_keys, bias=bias,
     )  # fmt: skip
-    if query.dtype not in _DTYPES:
-        raise TypeError(f"query: expected float32, float64, bfloat16 or float16, got {query.dtype}")
-    query = attention_tiles.check_heads(query, "query", query, "query")
-    key = attention_tiles.check_heads(key, "key", query, "query")
-    value = attention_tiles.check_heads(value, "value", query, "query")
-    if len(value) != len(key):
-        raise ValueError(f"value: {len(value)} rows, key has {len(key)}")
-    attention_tiles.check_flat(key_index, "key_index", torch.int64)
-    attention_tiles.check_ends(cu_queries, "cu_queries", cu_keys, "cu_keys")
-    if bias is not None:
-        attention_tiles.check_flat(bias, "bias", torch.float32, len(key_index))
-    return query, key, value
+    attention_tiles.check_contiguous(
+        cu_queries=cu_queries, key_index=key_index, cu_keys=cu_keys, bias=bias
+    )
+    return (
+        attention_tiles.adjacent("query", query),
+        attention_tiles.adjacent("key", key),
+        attention_tiles.adjacent("value", value),
+    )
 
 
 def variants() -> list[Variant]:

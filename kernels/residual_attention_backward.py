@@ -11,9 +11,11 @@ Letters: R queries, A rows of keys, G groups, L keys of all groups, H heads, d f
 import torch
 from torch import Tensor
 
+from patchgate import _token_op_checks
+from patchgate._token_op_checks import wide
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
-from patchgate.kernels.residual_attention import check, wide
+from patchgate.kernels.residual_attention import check
 from patchgate.kernels.residual_attention_backward_kernel import key_kernel, query_kernel
 
 
@@ -38,16 +40,10 @@ def residual_attention_backward(
         TypeError, ValueError: as ``residual_attention``; gradients that are not of its outputs.
     """
     query, key, value = check(query, key, value, cu_queries, key_index, cu_keys, bias)
+    _token_op_checks.residual_attention_backward(grad_out, grad_lse, query, out, lse)
     check_devices("residual_attention_backward", query, grad_out=grad_out, grad_lse=grad_lse)
     check_devices("residual_attention_backward", query, out=out, lse=lse)
-    grad_out = attention_tiles.check_heads(grad_out, "grad_out", query, "query")
-    sums = wide(query.dtype)
-    for name, x in (("lse", lse), ("grad_lse", grad_lse)):
-        if x.shape != query.shape[:2] or x.dtype != sums:
-            raise ValueError(f"{name}: expected {list(query.shape[:2])} {sums}, got "
-                             f"{list(x.shape)} {x.dtype}")  # fmt: skip
-    if not len(out) == len(grad_out) == len(query):
-        raise ValueError(f"grad_out: {len(grad_out)} rows, query has {len(query)}")
+    grad_out, sums = attention_tiles.adjacent("grad_out", grad_out), wide(query.dtype)
     mean = (grad_out.to(sums) * out.to(sums)).sum(-1) - grad_lse  # [R, H]
     (rows, heads, width), groups = query.shape, len(cu_queries) - 1
     added = not torch.are_deterministic_algorithms_enabled()

@@ -8,39 +8,62 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from patchgate import _token_op_checks
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 
 _PIECE = 1024  # of a row: its sums fit the registers of four warps
 
 
 @triton.jit
-def _share(weight, row, total, WEIGHTED: tl.constexpr):
+def _segment(ends, segment, length):
+    """Where a segment begins and ends in the index, whatever the ends say."""
+    begin, end = tl.load(ends + segment), tl.load(ends + segment + 1)
+    return tl.maximum(begin, 0), tl.minimum(end, length)
+
+
+@triton.jit
+def _weight(weight, row, rows):
+    """A row's weight in float64, or 1 of a row that there is not."""
+    return tl.load(weight + row, (row >= 0) & (row < rows), 1.0).to(tl.float64)
+
+
+@triton.jit
+def _share(weight, row, rows, total, WEIGHTED: tl.constexpr):
     """A row's share of its segment, in float64."""
     if WEIGHTED:
-        return tl.load(weight + row).to(tl.float64) / total
+        return _weight(weight, row, rows) / total
     return 1.0 / total
 
 
 @triton.jit
-def _total(weight, index, begin, end, WEIGHTED: tl.constexpr):
+def _total(weight, index, rows, begin, end, WEIGHTED: tl.constexpr):
     """The weight of a segment, added up in its order, in float64."""
     total = (end - begin).to(tl.float64)
     if WEIGHTED:
         total = total * 0.0
         j = begin
         while j < end:  # not range, which the interpreter cannot count with loaded numbers
-            total += tl.load(weight + tl.load(index + j)).to(tl.float64)
+            total += _weight(weight, tl.load(index + j), rows)
             j += 1
     return total
 
 
 @triton.jit
+def _row(features, row, rows, stride, column, inside, WORK: tl.constexpr):
+    """Some columns of a row. One that there is not is NaN, and so is what is made of it."""
+    there = inside & (row >= 0) & (row < rows)
+    return tl.load(features + row * stride + column, there, float("nan")).to(WORK)
+
+
+@triton.jit(do_not_specialize=["rows", "length"])
 def _forward(
     features,  # [A, D]
     weight,  # [A]
     index,  # [L] int64
     ends,  # [G + 1] int32
     out,  # [G, D]
+    rows,  # A
+    length,  # L
     width,  # D
     stride,  # of features' rows
     WEIGHTED: tl.constexpr,
@@ -50,25 +73,23 @@ def _forward(
     segment = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * PIECE + tl.arange(0, PIECE)
     inside = column < width
-    begin, end = tl.load(ends + segment), tl.load(ends + segment + 1)
-    total = _total(weight, index, begin, end, WEIGHTED)
+    begin, end = _segment(ends, segment, length)
+    total = _total(weight, index, rows, begin, end, WEIGHTED)
     mean = tl.zeros([PIECE], WORK)
-    if total > 0:
+    if (begin < end) & (total > 0):
         row = tl.load(index + begin)
-        first = tl.load(features + row * stride + column, inside, 0.0).to(WORK)
+        first = _row(features, row, rows, stride, column, inside, WORK)
         j = begin + 1
         while j < end:
             row = tl.load(index + j)
-            share = _share(weight, row, total, WEIGHTED).to(WORK)
-            mean += share * (
-                tl.load(features + row * stride + column, inside, 0.0).to(WORK) - first
-            )
+            share = _share(weight, row, rows, total, WEIGHTED).to(WORK)
+            mean += share * (_row(features, row, rows, stride, column, inside, WORK) - first)
             j += 1
         mean += first  # rows that are equal have exactly themselves as their mean
     tl.store(out + segment * width + column, mean.to(out.dtype.element_ty), inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "length"])
 def _backward(
     grad,  # [G, D]
     features,  # [A, D]
@@ -78,6 +99,8 @@ def _backward(
     out,  # [G, D]
     grad_features,  # [A, D], zeros of the work dtype
     grad_weight,  # [A], likewise
+    rows,  # A
+    length,  # L
     width,  # D
     stride,  # of features' rows
     WEIGHTED: tl.constexpr,
@@ -87,21 +110,22 @@ def _backward(
     segment = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * PIECE + tl.arange(0, PIECE)
     inside = column < width
-    begin, end = tl.load(ends + segment), tl.load(ends + segment + 1)
-    total = _total(weight, index, begin, end, WEIGHTED)
+    begin, end = _segment(ends, segment, length)
+    total = _total(weight, index, rows, begin, end, WEIGHTED)
     at = segment * width + column
     slope = tl.load(grad + at, inside, 0.0).to(WORK)
     if total > 0:
         j = begin
         while j < end:
             row = tl.load(index + j)
-            share = _share(weight, row, total, WEIGHTED).to(WORK)
+            there = (row >= 0) & (row < rows)
+            share = _share(weight, row, rows, total, WEIGHTED).to(WORK)
             # Atomic, because a row may be in several segments.
-            tl.atomic_add(grad_features + row * width + column, share * slope, inside)
+            tl.atomic_add(grad_features + row * width + column, share * slope, inside & there)
             if WEIGHTED:
-                value = tl.load(features + row * stride + column, inside, 0.0).to(WORK)
-                away = value - tl.load(out + at, inside, 0.0).to(WORK)
-                tl.atomic_add(grad_weight + row, tl.sum(slope * away) / total.to(WORK))
+                value = _row(features, row, rows, stride, column, inside, WORK)
+                away = tl.where(inside, value - tl.load(out + at, inside, 0.0).to(WORK), 0.0)
+                tl.atomic_add(grad_weight + row, tl.sum(slope * away) / total.to(WORK), there)
             j += 1
 
 
@@ -113,8 +137,14 @@ def segment_mean(
 ) -> Tensor:  # [G, D]
     """The op ``patchgate::segment_mean``, on the current stream; never synchronises.
 
-    What only a look at the data would tell is not refused: indices must name rows.
+    What only a look at the data would tell is not refused: a segment that names a row that there is
+    not is NaN.
+
+    Raises:
+        TypeError: dtypes that do not fit.
+        ValueError: shapes or devices that do not fit.
     """
+    _token_op_checks.segment_mean(features, weight, index, cu_segments)
     check_devices("segment_mean", features, weight=weight, index=index, cu_segments=cu_segments)
     features = _adjacent(features)
     out = features.new_empty((len(cu_segments) - 1, features.shape[1]))
@@ -132,8 +162,17 @@ def segment_mean_backward(
 ) -> tuple[Tensor, Tensor]:  # [A, D], [A] or [0]
     """The op ``patchgate::segment_mean_backward``, on the current stream; never synchronises.
 
-    Where a row is in several segments, its gradients are added up in no fixed order.
+    Where a row is in several segments, its gradients are added up in no fixed order. A row that
+    there is not has none.
+
+    Raises:
+        TypeError: dtypes that do not fit.
+        ValueError: shapes or devices that do not fit.
     """
+    _token_op_checks.segment_mean(features, weight, index, cu_segments)
+    _token_op_checks.segment_mean_backward(grad, features, cu_segments, out)
+    check_devices("segment_mean_backward", features, grad=grad, weight=weight, index=index)
+    check_devices("segment_mean_backward", features, cu_segments=cu_segments, out=out)
     features, wide = _adjacent(features), _wide(features)
     sums = (
         features.new_zeros(features.shape, dtype=wide),
@@ -148,7 +187,7 @@ def _forward_launch(
     features: Tensor, weight: Tensor | None, index: Tensor, cu_segments: Tensor, out: Tensor
 ) -> Launch:
     lists = (_flat(weight), index.contiguous(), cu_segments.contiguous())
-    arguments = (features, *lists, out, features.shape[1], features.stride(0))
+    arguments = (features, *lists, out, *_sizes(features, index))
     return Launch(_forward, arguments, _options(features, weight))
 
 
@@ -163,7 +202,7 @@ def _backward_launch(
 ) -> Launch:
     lists = (_flat(weight), index.contiguous(), cu_segments.contiguous())
     inputs = (grad, features, *lists, out.contiguous(), *sums)
-    arguments = (*inputs, features.shape[1], features.stride(0))
+    arguments = (*inputs, *_sizes(features, index))
     return Launch(_backward, arguments, _options(features, weight))
 
 
@@ -194,6 +233,12 @@ def _variants(name: str, dtype: torch.dtype, *, weighted: bool = True) -> list[V
 def _adjacent(features: Tensor) -> Tensor:
     """With the features of a row side by side: anything else is copied."""
     return features if features.stride(1) == 1 else features.contiguous()
+
+
+def _sizes(features: Tensor, index: Tensor) -> tuple[int, int, int, int]:
+    """Of features: rows and width; of the index: entries; of features' rows: how far apart."""
+    rows, width = features.shape
+    return rows, len(index), width, features.stride(0)
 
 
 def _flat(weight: Tensor | None) -> Tensor | None:

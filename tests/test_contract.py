@@ -129,7 +129,7 @@ def test_opcheck() -> None:
     [
         ({"link": torch.tensor([-1, 0, 3])}, "link: expected -1..2, got 3 at 2"),
         ({"bin": torch.tensor([0, 0, 1])}, "bin: expected 0..0, got 1 at 2"),
-        ({"weight": torch.ones(3)}, "weight: unexpected dtype"),
+        ({"weight": torch.ones(3)}, "weight: expected float64, got float32"),
         ({"distance": torch.ones(2)}, "for each of the 3 tokens"),
     ],
 )

@@ -98,6 +98,9 @@ def test_a_gradient_that_does_not_fit_is_an_error() -> None:
         ((grad, source.int(), 7), "source must be int64"),
         ((grad, source[:1], 7), r"grad must be \[..., D\]"),
         ((grad.int(), source, 7), "grad: expected float32"),
+        ((grad, source, -1), "tokens -1 must be at least 0"),
+        ((grad, source, 2**63 - 1), "tokens 9223372036854775807 must be at least 0"),
+        ((torch.ones(3, 2, 4), torch.zeros(2, 3).long(), 7), r"grad must be \[..., D\]"),
     ):
         with pytest.raises(RuntimeError, match=message):
             backward(*arguments)
@@ -108,7 +111,7 @@ def test_a_gradient_that_does_not_fit_is_an_error() -> None:
     [
         (torch.ones(6, 5), torch.tensor([0, 6]), "source 6 of cell 1 is not one of the 6 tokens"),
         (torch.ones(6, 5), torch.tensor([-1, 0]), "source -1 of cell 0 is not one of the 6 tokens"),
-        (torch.ones(0, 5), torch.tensor([0]), "source 0 of cell 0 is not one of the 0 tokens"),
+        (torch.ones(0, 5), torch.tensor([0]), "1 cells, but not one token"),
         (torch.ones(6, 5), torch.tensor([0], dtype=torch.int32), "source must be int64"),
         (torch.ones(6), torch.tensor([0]), r"features must be \[K, D\], got 1 dimensions"),
         (torch.ones(6, 5, 4), torch.tensor([0]), r"features must be \[K, D\], got 3 dimensions"),

@@ -98,11 +98,13 @@ def test_bad_input() -> None:
     features, source = torch.ones(3, 4), torch.tensor([0, 2])
     with pytest.raises(ValueError, match=r"features: expected \[K, D\], got \[3\]"):
         expand(features[:, 0], source)
-    with pytest.raises(ValueError, match=r"source: expected int64, got torch\.int32"):
+    with pytest.raises(TypeError, match=r"source: expected int64, got torch\.int32"):
         expand(features, source.int())
     with pytest.raises(ValueError, match="source is on meta, expected cpu"):
         expand(features, source.to("meta"))
-    with pytest.raises(ValueError, match=r"grad: expected floats \[2, 'D'\]"):
+    with pytest.raises(ValueError, match=r"grad: expected \[2, 'D'\], got \[3, 4\]"):
         expand_backward(features, source, 3)
-    with pytest.raises(ValueError, match=r"grad: expected floats .* got torch.int64"):
+    with pytest.raises(TypeError, match=r"grad: expected float32, .* got torch.int64"):
         expand_backward(features[:2].long(), source, 3)
+    with pytest.raises(ValueError, match="tokens: expected at least 0, got -1"):
+        expand_backward(features[:2], source, -1)

@@ -118,7 +118,9 @@ def test_op_refuses_what_would_read_elsewhere() -> None:
         (7, case[7].double(), "levels: expected float32"),
         (8, 10, "uint8 planes of 8 bit"),
         (9, 3, "whole cells"),
-        (9, 0, "at least 1"),
+        (9, 0, r"must be 1\.\.16384, got 0"),
+        (10, 1 << 62, r"must be 1\.\.16384"),
+        (11, 1 << 62, r"must be 1\.\.16384"),
     ]
     for position, value, message in changes:
         broken = list(case)

@@ -91,7 +91,7 @@ def test_a_non_contiguous_table_is_read_in_its_own_order() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"features": torch.randn(9, 20).double()}, "features: unexpected dtype"),
+        ({"features": torch.randn(9, 20).double()}, "features: expected float32, got float64"),
         ({"candidate": torch.full((30,), 9)}, "is not there"),
         ({"query": torch.full((5,), 9)}, "is not there"),
         ({"end": torch.full((5,), 31)}, "is not there"),

@@ -132,10 +132,10 @@ def test_bad_input_is_refused() -> None:
     case = make_case([2, 3], [4, 5], rows=6)
     out, lse = reference.residual_attention(*case)
     wrong = [
-        ((out[1:], lse, *case, out, lse), "grad_out: 4 rows, query has 5"),
-        ((out.double(), lse, *case, out, lse), "grad_out: expected torch.float32 as query has"),
-        ((out, lse[1:], *case, out, lse), r"grad_lse: expected \[5, 2\] torch.float32, got \[4, 2"),
-        ((out, lse, *case, out, lse.double()), r"lse: expected \[5, 2\] torch.float32, got \[5, 2"),
+        ((out[1:], lse, *case, out, lse), r"grad_out: expected \[5, 2, 16\], got \[4, 2, 16\]"),
+        ((out.double(), lse, *case, out, lse), "grad_out: expected float32, got torch.float64"),
+        ((out, lse[1:], *case, out, lse), r"grad_lse: expected \[5, 2\], got \[4, 2\]"),
+        ((out, lse, *case, out, lse.double()), "lse: expected float32, got torch.float64"),
         ((out, lse, *case[:-1], math.nan, out.to("meta"), lse), "out is on meta, expected cpu"),
     ]
     for arguments, message in wrong:

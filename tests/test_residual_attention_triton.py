@@ -198,18 +198,18 @@ def test_bad_input_is_refused() -> None:
     case = make_case([2, 3], [4, 5], rows=6)
     assert case.bias is not None
     wrong: list[tuple[dict[str, object], str]] = [
-        ({"query": case.query[0]}, r"query: expected \[rows, H, d\], got 2 dimensions"),
+        ({"query": case.query[0]}, r"query: expected \[rows, H, d\], got \[2, 16\]"),
         ({"query": case.query.int()}, "query: expected float32, float64, bfloat16 or float16"),
         ({"key": case.key.double()}, "key: expected torch.float32 as query has, got torch.float64"),
-        ({"key": case.key[:, :1]}, "key: expected 2 heads of 16, got 1 of 16"),
+        ({"key": case.key[:, :1]}, "key: expected 2 heads of 16 features as query has, got"),
         ({"value": case.value[:-1]}, "value: 5 rows, key has 6"),
-        ({"cu_queries": case.cu_queries.long()}, "cu_queries: expected torch.int32, got torch.int"),
+        ({"cu_queries": case.cu_queries.long()}, "cu_queries: expected int32, got torch.int64"),
         ({"cu_queries": case.cu_queries[:0]}, r"cu_queries: expected \[G \+ 1\], got no entry"),
-        ({"cu_keys": ends([4])}, "cu_keys: expected 3 entries, got 2"),
-        ({"key_index": case.key_index.int()}, "key_index: expected torch.int64"),
-        ({"key_index": case.key_index[::2]}, "key_index: expected one contiguous dimension"),
-        ({"bias": case.bias.double()}, "bias: expected torch.float32, got torch.float64"),
-        ({"bias": case.bias[1:]}, "bias: expected 9 entries, got 8"),
+        ({"cu_keys": ends([4])}, r"cu_keys: expected \[3\], got \[2\]"),
+        ({"key_index": case.key_index.int()}, "key_index: expected int64, got torch.int32"),
+        ({"key_index": case.key_index[::2]}, "key_index: expected a contiguous tensor"),
+        ({"bias": case.bias.double()}, "bias: expected float32, got torch.float64"),
+        ({"bias": case.bias[1:]}, r"bias: expected \[9\], got \[8\]"),
         (
             {"key_index": case.key_index.to("meta")},
             "residual_attention: key_index is on meta, expected cpu",

@@ -41,7 +41,7 @@ def test_opcheck() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ((torch.randn(9, 20).double(), None, None, None), "left: unexpected dtype"),
+        ((torch.randn(9, 20).double(), None, None, None), "left: expected float32, got float64"),
         ((None, torch.full((5,), 9), None, None), "names a row that is not there"),
         ((None, None, None, torch.full((5,), -1)), "names a row that is not there"),
         ((None, None, torch.randn(7, 21), None), "tables of one width"),

@@ -154,7 +154,7 @@ def test_one_graph_for_all_sizes(backend: str) -> None:
     [
         ({"features": torch.randn(9)}, r"features: expected \[A, D\], got 1 dim"),
         ({"features": torch.ones(9, 5, dtype=torch.int32)}, "features: expected float32, float64"),
-        ({"weight": torch.ones(9).double()}, "weight: unexpected dtype"),
+        ({"weight": torch.ones(9).double()}, "weight: expected float32, got float64"),
         ({"weight": torch.ones(8)}, "weight: 8 numbers, features has 9 rows"),
         ({"index": torch.arange(7) + 3}, "index: 9 at 6 is not one of the 9 rows"),
         ({"index": torch.arange(6)}, "cu_segments: expected numbers in 0..6, got 0..7"),

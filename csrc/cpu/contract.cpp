@@ -164,12 +164,15 @@ Tensor contract(              // -> [K]
                     tokens, " tokens");
   check_entries(link, -1, tokens, "link");
   check_entries(bin, 0, room.size(0), "bin");
+  check_entries(room, 0, INT64_MAX, "room");
+  STD_TORCH_CHECK(most >= 0, "contract: most ", most, " must be at least 0");
+  const Tensor out = empty_like_device(features, {tokens}, ScalarType::Long);
+  if (tokens == 0) return out;
   Groups groups(const_data<float>(features), const_data<double>(weight), tokens, features.size(1));
   const auto* rooms = const_data<int64_t>(room);
   Limits limits{const_data<int64_t>(bin), {rooms, rooms + room.size(0)}, most, threshold};
   contract_all(groups, const_data<int64_t>(link), const_data<float>(distance),
                const_data<double>(weight), tokens, limits);
-  const Tensor out = empty_like_device(features, {tokens}, ScalarType::Long);
   for (int64_t i = 0; i < tokens; ++i) data<int64_t>(out)[i] = groups.find(i);
   return out;
 }

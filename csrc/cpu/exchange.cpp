@@ -12,6 +12,7 @@ namespace patchgate {
 namespace {
 
 constexpr int64_t kWorkGrain = 1 << 16;  // numbers of numerators and products that repay a thread
+constexpr int64_t kFewTokens = 1 << 16;  // to be remembered, a bit each
 constexpr int64_t kOwn = 8;  // a token's own numbers are read and written: as dear as so many keys
 
 template <class Real>
@@ -74,8 +75,16 @@ void check_whole_index(const Tensor& index, int64_t rows, const char* name, cons
 // Threads would write a token that is named twice at the same time.
 void check_once(const Tensor& token, int64_t tokens) {
   const auto* id = const_data<int64_t>(token);
+  const int64_t n = token.numel();
+  if (tokens > kFewTokens + 64 * n) {  // mostly others: a table of all would be the dearer
+    std::vector<int64_t> sorted(id, id + n);
+    std::sort(sorted.begin(), sorted.end());
+    const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+    STD_TORCH_CHECK(twice == sorted.end(), "token: ", *twice, " occurs twice");
+    return;
+  }
   std::vector<bool> seen(tokens);
-  for (int64_t i = 0; i < token.numel(); ++i) {
+  for (int64_t i = 0; i < n; ++i) {
     STD_TORCH_CHECK(!seen[id[i]], "token: ", id[i], " occurs twice");
     seen[id[i]] = true;
   }

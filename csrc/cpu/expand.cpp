@@ -24,9 +24,10 @@ Tensor expand(const Tensor& features_, const Tensor& source_) {
   std::vector<int64_t> sizes;
   for (int64_t d = 0; d < source.dim(); ++d) sizes.push_back(source.size(d));
   sizes.push_back(features.size(1));
-  const Tensor out = torch::stable::new_empty(features, sizes);
-
   const int64_t tokens = features.size(0), cells = source.numel();
+  STD_TORCH_CHECK(cells == 0 || tokens > 0, "expand: ", cells, " cells, but not one token");
+  const Tensor out = torch::stable::new_empty(features, sizes);
+  if (cells == 0) return out;
   const int64_t row = features.size(1) * static_cast<int64_t>(features.element_size());
   const auto* from = static_cast<const char*>(features.const_data_ptr());
   auto* to = static_cast<char*>(out.mutable_data_ptr());
@@ -90,10 +91,14 @@ Tensor expand_backward(const Tensor& grad_,    // [..., D]
   const Tensor grad = torch::stable::contiguous(grad_);
   const Tensor source = torch::stable::contiguous(source_);
   const int64_t width = grad.dim() > 0 ? grad.size(grad.dim() - 1) : 0;
-  STD_TORCH_CHECK(grad.dim() == source.dim() + 1 && grad.numel() == source.numel() * width,
-                  "expand_backward: grad must be [..., D] and source [...]");
+  bool fits = grad.dim() == source.dim() + 1;
+  for (int64_t d = 0; fits && d < source.dim(); ++d) fits = grad.size(d) == source.size(d);
+  STD_TORCH_CHECK(fits, "expand_backward: grad must be [..., D] and source [...], got ",
+                  text_of(grad.sizes()), " and ", text_of(source.sizes()));
+  STD_TORCH_CHECK(tokens >= 0 && tokens < INT64_MAX, "expand_backward: tokens ", tokens,
+                  " must be at least 0");
+  const Tensor out = torch::stable::new_empty(grad, {tokens, width});  // refuses what is too large
   const CellsOfTokens cells(const_data<int64_t>(source), source.numel(), tokens);
-  const Tensor out = torch::stable::new_empty(grad, {tokens, width});
   const ScalarType dtype = grad.scalar_type();
   if (dtype == ScalarType::Float)
     sum_rows<float>(grad, cells, out);

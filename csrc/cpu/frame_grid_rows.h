@@ -24,6 +24,7 @@ struct TapTable {
   int64_t out;
   int64_t count;
   const int32_t* row(int64_t i) const { return data + i * (1 + count); }
+  Taps taps(int64_t i) const { return {row(i)[0], row(i) + 1, static_cast<int>(count)}; }
 };
 
 // Horizontal taps. What is below `outside` belongs to the vector code, each level in its own
@@ -80,12 +81,11 @@ namespace portable {
 
 inline void horizontal(const uint8_t* even, const uint8_t* odd, const ColumnTaps& taps,
                        uint32_t* pair) {
-  const int count = static_cast<int>(taps.table.count);
   for (int64_t x = 0; x < taps.table.out; ++x) {
-    const int32_t* taps_x = taps.table.row(x);
-    if (taps_x[0] < 0) continue;
-    pair[x] = static_cast<uint32_t>(grid_row_sample(even, taps_x, count, 8)) |
-              static_cast<uint32_t>(grid_row_sample(odd, taps_x, count, 8)) << 16;
+    const Taps column = taps.table.taps(x);
+    if (column.first < 0) continue;
+    pair[x] = static_cast<uint32_t>(grid_row_sample(even, column, 8)) |
+              static_cast<uint32_t>(grid_row_sample(odd, column, 8)) << 16;
   }
 }
 

@@ -81,14 +81,6 @@ void step(Streams& streams, const GateShape& shape, const GateRules& rules) {
   }
 }
 
-// Token ids are stored per pixel in 32 bits: refuse before anything is written.
-void check_ids(const GateShape& shape, const int64_t* clock) {
-  for (int64_t s = 0; s < shape.streams; ++s)
-    STD_TORCH_CHECK(clock[2 * s + 1] + shape.frames * shape.cells() < INT32_MAX, "gate: stream ", s,
-                    " has emitted ", clock[2 * s + 1],
-                    " tokens, and this push could exceed 2^31: reset the stream first");
-}
-
 Streams make_streams(const GateShape& shape, const GateRules& rules, const GateState& all) {
   Streams streams;
   for (int64_t s = 0; s < shape.streams; ++s)
@@ -114,9 +106,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate(
   if (threshold_map) map = torch::stable::contiguous(*threshold_map);
   const GateRules rules = gate_rules(shape, map, limit, texture, search_radius, on_motion, cut,
                                      hysteresis, adaptive, motion_precision, births.size(1));
-  check_ids(shape, state.clock);
-  Streams streams = make_streams(shape, rules, state);
+  refuse(fault_of_clock(shape, state.clock));
   const GateOutputs outputs(planes, shape);
+  if (outputs.kind.numel() == 0) return outputs.tensors();
+  Streams streams = make_streams(shape, rules, state);
   const GateResult all = outputs.result();
 
   for (int64_t t = 0; t < shape.frames; ++t) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "cpu/plurality.h"
 #include "cpu/sad.h"
 #include "cpu/subpixel_search.h"
 

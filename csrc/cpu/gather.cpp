@@ -6,12 +6,17 @@
 namespace patchgate {
 namespace {
 
-QuadTaps quad_taps(const Tensor& table, int64_t in, const char* name) {
+// Far more than any tower has, and little enough that no product of them leaves 63 bits.
+constexpr int64_t kMostCell = int64_t{1} << 14;  // patch, merge, temporal_patch
+constexpr int64_t kMostSamples = INT32_MAX;      // along a side of a plane
+
+TapTable tap_table(const Tensor& table, int64_t in, const char* name) {
   check_dense(table, ScalarType::Int, 2, name);
-  STD_TORCH_CHECK(table.size(1) >= 2, name, ": expected [out, 1 + taps], got no taps");
+  STD_TORCH_CHECK(table.size(0) >= 1 && table.size(1) >= 2, name,
+                  ": expected [out, 1 + taps], got ", text_of(table.sizes()));
   const TapTable taps{const_data<int32_t>(table), table.size(0), table.size(1) - 1};
   STD_TORCH_CHECK(valid_filter(taps, in), name, ": taps outside the plane or too large");
-  return QuadTaps(taps, best_row_level());
+  return taps;
 }
 
 ColourMatrix colour_matrix(const Tensor& tensor) {
@@ -36,6 +41,9 @@ void check_planes(const Tensor& y, const Tensor& cb, const Tensor& cr, bool rgb,
     STD_TORCH_CHECK(plane->scalar_type() == y.scalar_type() && plane->size(0) == y.size(0),
                     "gather: planes of different dtypes or numbers of frames");
     STD_TORCH_CHECK(plane->size(1) > 0 && plane->size(2) > 0, "gather: planes without pixels");
+    STD_TORCH_CHECK(plane->size(1) <= kMostSamples && plane->size(2) <= kMostSamples,
+                    "gather: planes of ", plane->size(1), " x ", plane->size(2),
+                    " samples are too large");
     STD_TORCH_CHECK(plane->size(2) == 1 || plane->stride(2) == 1,
                     "gather: the samples of a row must be adjacent (last stride 1)");
   }
@@ -106,7 +114,7 @@ std::vector<CellRun> checked_runs(const Tensor& index, int64_t tubelets, int64_t
                                   int64_t most) {
   check_dense(index, ScalarType::Long, 1, "index");
   const int64_t* entries = const_data<int64_t>(index);
-  const int64_t cells = tubelets * h * w;
+  const int64_t cells = product_of({tubelets, h, w}, "gather: cells");
   for (int64_t k = 0; k < index.size(0); ++k) {
     STD_TORCH_CHECK(entries[k] < cells, "gather: index ", entries[k], " is not one of ", cells,
                     " cells");
@@ -123,9 +131,13 @@ Tensor gather(Tensor y, Tensor cb, Tensor cr,  // [T, H', W'], [T, H'', W''] x 2
               bool channels_last,
               bool vertical_first) {  // -> [capacity * merge * merge, f * 3 * P * P]
   check_planes(y, cb, cr, !matrix.has_value(), bit_depth);
-  STD_TORCH_CHECK(patch > 0 && merge > 0 && temporal_patch > 0,
-                  "gather: patch, merge and temporal_patch must be at least 1");
+  for (const int64_t side : {patch, merge, temporal_patch})
+    STD_TORCH_CHECK(side >= 1 && side <= kMostCell,
+                    "gather: patch, merge and temporal_patch must be 1..", kMostCell, ", got ",
+                    patch, ", ", merge, ", ", temporal_patch);
   const CellLayout layout{patch, merge, temporal_patch, channels_last};
+  const TapTable across = tap_table(taps_x, y.size(2), "taps_x");
+  const TapTable down = tap_table(taps_y, y.size(1), "taps_y");
   STD_TORCH_CHECK(taps_x.size(0) % layout.cell() == 0 && taps_y.size(0) % layout.cell() == 0,
                   "gather: the tap tables do not make whole cells of ", layout.cell(), " pixels");
   const ScalarType dtype = levels.scalar_type();
@@ -135,9 +147,9 @@ Tensor gather(Tensor y, Tensor cb, Tensor cr,  // [T, H', W'], [T, H'', W''] x 2
   check_dense(levels, dtype, 2, "levels");
   STD_TORCH_CHECK(levels.size(0) == 3 && levels.size(1) == 256, "levels: expected [3, 256]");
 
-  const Filters filters{quad_taps(taps_x, y.size(2), "taps_x"),
-                        quad_taps(taps_y, y.size(1), "taps_y"), vertical_first};
-  const int64_t tubelets = (y.size(0) + temporal_patch - 1) / temporal_patch;
+  const Filters filters{QuadTaps(across, best_row_level()), QuadTaps(down, best_row_level()),
+                        vertical_first};
+  const int64_t tubelets = y.size(0) / temporal_patch + (y.size(0) % temporal_patch != 0);
   const auto runs = checked_runs(index, tubelets, filters.rows.out / layout.cell(),
                                  filters.columns.out / layout.cell(), longest_run(layout));
   ColourMatrix factors{};
@@ -146,7 +158,8 @@ Tensor gather(Tensor y, Tensor cb, Tensor cr,  // [T, H', W'], [T, H'', W''] x 2
   const Job job{
       planes, filters, layout, matrix.has_value() ? &factors : nullptr, static_cast<int>(bit_depth),
       runs};
-  Tensor out = empty_like_device(levels, {index.size(0) * layout.rows(), layout.row_size()}, dtype);
+  const int64_t rows = product_of({index.size(0), layout.rows()}, "gather: rows");
+  Tensor out = empty_like_device(levels, {rows, layout.row_size()}, dtype);
   // The levels are copied, never computed with: only their size matters.
   if (dtype == ScalarType::Float) {
     run<uint32_t>(job, index, levels, out);

@@ -30,8 +30,11 @@ std::tuple<Tensor, Tensor> nearest_token(      // -> [Q], [Q]
   const int64_t queries = query.size(0), rows = features.size(0), width = features.size(1);
   STD_TORCH_CHECK(begin.size(0) == queries && end.size(0) == queries,
                   "begin, end: expected one entry for each of the ", queries, " queries");
+  STD_TORCH_CHECK(queries == 0 || rows > 0, "nearest_token: ", queries,
+                  " queries, but features has no rows");
   const Tensor nearest = empty_like_device(features, {queries}, ScalarType::Long);
   const Tensor distance = empty_like_device(features, {queries}, ScalarType::Float);
+  if (queries == 0) return {nearest, distance};
   const auto* row = const_data<float>(features);
   const auto* own = const_data<int64_t>(query);
   const auto* other = const_data<int64_t>(candidate);

@@ -106,6 +106,7 @@ std::tuple<Tensor, Tensor> attention_at(const Inputs& in, int64_t level) {
   const Tensor out = empty_like_device(in.query, {rows, heads, in.query.size(2)}, dtype);
   const Tensor lse =
       empty_like_device(in.query, {rows, heads}, wide ? ScalarType::Double : ScalarType::Float);
+  if (lse.numel() == 0) return {out, lse};
   if (dtype == ScalarType::Float)
     run<float>(in, out, lse, level);
   else if (wide)

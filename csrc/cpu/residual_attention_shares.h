@@ -30,9 +30,11 @@ class Shares {
     // With few queries, groups mostly share their keys: those of one head then stay in the cache.
     // With many, a row's heads are read one soon after the other.
     heads_outermost_ = queries < keys / 4;
-    before_.resize(heads * ends.groups + 1);
-    for (int64_t i = 0; i < heads * ends.groups; ++i)
-      before_[i + 1] = before_[i] + work(place(i).group);
+    for (int64_t g = 0; g < ends.groups; ++g)
+      if (ends.queries(g) > 0) groups_.push_back(static_cast<int32_t>(g));
+    const int64_t items = heads * std::ssize(groups_);  // no more than there are results
+    before_.resize(items + 1);
+    for (int64_t i = 0; i < items; ++i) before_[i + 1] = before_[i] + work(place(i).group);
   }
 
   int64_t total() const { return before_.back(); }
@@ -57,8 +59,9 @@ class Shares {
   };
 
   Place place(int64_t item) const {
-    if (heads_outermost_) return {item / ends_.groups, item % ends_.groups};
-    return {item % heads_, item / heads_};
+    const int64_t groups = std::ssize(groups_);
+    if (heads_outermost_) return {item / groups, groups_[item % groups]};
+    return {item % heads_, groups_[item / heads_]};
   }
 
   // The query of a group at which so much of its work is done.
@@ -71,14 +74,12 @@ class Shares {
   }
 
   // In scores, with what a query and a key cost by themselves.
-  int64_t work(int64_t g) const {
-    const int64_t queries = ends_.queries(g);
-    return queries == 0 ? 0 : (queries + 4) * (ends_.keys(g) + 4);
-  }
+  int64_t work(int64_t g) const { return (ends_.queries(g) + 4) * (ends_.keys(g) + 4); }
 
   Ends ends_;
   int64_t heads_;
   bool heads_outermost_;
+  std::vector<int32_t> groups_;  // that have queries
   std::vector<int64_t> before_;  // [items + 1]: work before each
 };
 

@@ -28,7 +28,10 @@ Tensor row_distance(            // -> [Q]
   const int64_t pairs = left_row.size(0), width = left.size(1);
   STD_TORCH_CHECK(right.size(1) == width && right_row.size(0) == pairs,
                   "row_distance: expected tables of one width and as many rows of each");
+  STD_TORCH_CHECK(pairs == 0 || (left.size(0) > 0 && right.size(0) > 0), "row_distance: ", pairs,
+                  " pairs of rows, but tables of ", left.size(0), " and ", right.size(0), " rows");
   const Tensor out = empty_like_device(left, {pairs}, ScalarType::Float);
+  if (pairs == 0) return out;
   const auto *a = const_data<float>(left), *b = const_data<float>(right);
   const auto *i = const_data<int64_t>(left_row), *j = const_data<int64_t>(right_row);
   std::atomic<int64_t> stray{-1};  // a pair that names what is not there

@@ -77,6 +77,7 @@ void run(const Tensor& features, const std::optional<Tensor>& weight, const Tens
          const Tensor& cu_segments, const Tensor& out) {
   std::atomic<int64_t> stray{-1};
   const int64_t groups = cu_segments.size(0) - 1, width = features.size(1);
+  if (groups == 0) return;
   const Segments<T> segments{const_data<T>(features),
                              weight.has_value() ? const_data<Wide<T>>(*weight) : nullptr,
                              const_data<int64_t>(index),

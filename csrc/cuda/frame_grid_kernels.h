@@ -3,6 +3,8 @@
 // Each input row is read once, but for the few that two bands of tiles share.
 #pragma once
 
+#include <algorithm>
+
 #include "cuda/bytes.h"
 #include "frame_grid.h"
 
@@ -21,11 +23,25 @@ struct GridPlane {
   const int32_t* taps_x;                   // [W, 1 + count_x]
   const int32_t* taps_y;                   // [H, 1 + count_y]
   int count_x, count_y;
+  int last_x, last_y;  // where the last taps that fit begin; negative: none fit
   Levels levels;
 
-  PG_HOST_DEVICE const int32_t* column(int x) const { return taps_x + int64_t{x} * (1 + count_x); }
-  PG_HOST_DEVICE const int32_t* row(int y) const { return taps_y + int64_t{y} * (1 + count_y); }
+  // The tables are not looked at before: whatever they say, only the plane is read.
+  PG_HOST_DEVICE Taps column(int x) const {
+    return within(taps_x + int64_t{x} * (1 + count_x), count_x, last_x);
+  }
+  PG_HOST_DEVICE Taps row(int y) const {
+    return within(taps_y + int64_t{y} * (1 + count_y), count_y, last_y);
+  }
+  PG_HOST_DEVICE static Taps within(const int32_t* taps, int count, int last) {
+    return {taps[0] < last ? taps[0] : last, taps + 1, count};
+  }
 };
+
+// Of tables [., 1 + count] for planes of so many samples along an axis.
+inline int last_taps(int64_t samples, int64_t count) {
+  return static_cast<int>(std::clamp<int64_t>(samples - count, -1, INT32_MAX));
+}
 
 template <typename Sample>
 struct GridPlan {
@@ -81,7 +97,7 @@ template <typename Sample>
 __device__ __forceinline__ void find_rows(const GridTile<Sample>& tile, GridShared& shared) {
   const int y = tile.y + lane();
   const bool there = lane() < kGridRows && y < tile.plan.height;
-  const int first = there ? tile.plane.row(y)[0] : -1;
+  const int first = there ? tile.plane.row(y).first : -1;
   const auto low = __reduce_min_sync(kAllLanes, static_cast<uint32_t>(first));
   const int high = __reduce_max_sync(kAllLanes, first < 0 ? 0 : first + tile.plane.count_y);
   if (lane() == 0) shared.low = high > 0 ? static_cast<int>(low) : 0, shared.high = high;
@@ -108,9 +124,9 @@ template <int kStep, int kWords>
 __device__ __forceinline__ void weigh_words(const GridTile<uint8_t>& tile, GridShared& shared,
                                             int column) {
   const int count = tile.plane.count_x;
-  const int32_t* taps = tile.plane.column(tile.x + column);
-  const PackedTaps<kWords> packed(taps + 1, count);
-  const uint8_t* first = tile.data + int64_t{taps[0]} * kStep;
+  const Taps taps = tile.plane.column(tile.x + column);
+  const PackedTaps<kWords> packed(taps.weights, count);
+  const uint8_t* first = tile.data + int64_t{taps.first} * kStep;
 #pragma unroll 2
   for (int y = shared.low + threadIdx.x / kGridColumns; y < shared.high; y += kGridSlots) {
     RowReader reader(first + y * tile.plane.row_stride, (count - 1) * kStep + 1);
@@ -132,10 +148,10 @@ template <typename Sample>
 __device__ __forceinline__ void weigh_samples(const GridTile<Sample>& tile, GridShared& shared,
                                               int column) {
   const GridPlane<Sample>& plane = tile.plane;
-  const int32_t* taps = plane.column(tile.x + column);
+  const Taps taps = plane.column(tile.x + column);
   for (int y = shared.low + threadIdx.x / kGridColumns; y < shared.high; y += kGridSlots)
     shared.rows[(y - shared.low) * kGridColumns + column] = static_cast<uint8_t>(grid_row_sample(
-        tile.data + y * plane.row_stride, taps, plane.count_x, tile.plan.bit_depth, plane.step));
+        tile.data + y * plane.row_stride, taps, tile.plan.bit_depth, plane.step));
 }
 
 template <int kStep>
@@ -152,7 +168,7 @@ __device__ __forceinline__ void weigh_bytes(const GridTile<uint8_t>& tile, GridS
 template <typename Sample>
 __device__ __forceinline__ void weigh_across(const GridTile<Sample>& tile, GridShared& shared) {
   const int column = threadIdx.x % kGridColumns, x = tile.x + column;
-  if (x >= tile.plan.width || tile.plane.column(x)[0] < 0) return;  // outside the picture
+  if (x >= tile.plan.width || tile.plane.column(x).first < 0) return;  // outside the picture
   if constexpr (sizeof(Sample) == 1) {
     if (tile.plane.step == 1) return weigh_bytes<1>(tile, shared, column);
     if (tile.plane.step == 2) return weigh_bytes<2>(tile, shared, column);
@@ -167,11 +183,11 @@ __device__ __forceinline__ void weigh_down(const GridTile<Sample>& tile, const G
   const int column = threadIdx.x % (kGridColumns / 4) * 4, x = tile.x + column;
   const int y = tile.y + threadIdx.x / (kGridColumns / 4);
   if (y >= tile.plan.height || x >= tile.plan.width) return;
-  const int32_t* taps = plane.row(y);
+  const Taps taps = plane.row(y);
   int32_t sums[4] = {};
-  for (int k = 0; taps[0] >= 0 && k < plane.count_y; ++k) {
-    const int32_t weight = taps[1 + k];
-    const uint8_t* row = shared.rows + (taps[0] + k - shared.low) * kGridColumns + column;
+  for (int k = 0; taps.first >= 0 && k < plane.count_y; ++k) {
+    const int32_t weight = taps.weights[k];
+    const uint8_t* row = shared.rows + (taps.first + k - shared.low) * kGridColumns + column;
     const uint32_t four = *reinterpret_cast<const uint32_t*>(row);
 #pragma unroll
     for (int i = 0; i < 4; ++i) sums[i] += weight * static_cast<int32_t>(four >> 8 * i & 255);
@@ -179,7 +195,7 @@ __device__ __forceinline__ void weigh_down(const GridTile<Sample>& tile, const G
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     if (x + i >= tile.plan.width) break;
-    const bool inside = taps[0] >= 0 && plane.column(x + i)[0] >= 0;
+    const bool inside = taps.first >= 0 && plane.column(x + i).first >= 0;
     tile.out[int64_t{y} * tile.plan.width + x + i] =
         inside ? apply_levels(round_taps(sums[i]), plane.levels)
                : static_cast<uint8_t>(plane.levels.black);
@@ -194,8 +210,8 @@ __device__ __forceinline__ void weigh_apart(const GridTile<Sample>& tile) {
     const int x = tile.x + i % kGridColumns, y = tile.y + i / kGridColumns;
     if (x >= tile.plan.width || y >= tile.plan.height) continue;
     tile.out[int64_t{y} * tile.plan.width + x] =
-        grid_sample(tile.data, plane.row_stride, plane.column(x), plane.count_x, plane.row(y),
-                    plane.count_y, tile.plan.bit_depth, plane.levels, plane.step);
+        grid_sample(tile.data, plane.row_stride, plane.column(x), plane.row(y), tile.plan.bit_depth,
+                    plane.levels, plane.step);
   }
 }
 

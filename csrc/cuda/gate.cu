@@ -14,14 +14,6 @@ void check_devices(const Tensor& planes, const std::optional<Tensor>& map,
   if (map) check_cuda(*map, planes, "gate: threshold_map");
 }
 
-// The kernels count cells, pixels of a plane and their tasks in 32 bits.
-void check_sizes(const GateShape& shape) {
-  const int64_t cells = shape.streams * shape.cells();
-  STD_TORCH_CHECK(cells <= INT32_MAX / 2 && shape.plane() <= INT32_MAX &&
-                      shape.frames < INT32_MAX && shape.planes_per_cell() <= 256,
-                  "gate: too many cells, pixels, frames or planes for one call on CUDA");
-}
-
 }  // namespace
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate_cuda(
@@ -45,7 +37,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate_cuda(
   if (threshold_map) map = torch::stable::contiguous(*threshold_map);
   const GateRules rules = gate_rules(shape, map, limit, texture, search_radius, on_motion, cut,
                                      hysteresis, adaptive, motion_precision, births.size(1));
-  check_sizes(shape);
   const GateOutputs outputs(planes, shape);
   if (outputs.kind.numel() == 0) return outputs.tensors();
 

@@ -85,28 +85,6 @@ __device__ __forceinline__ Match least_match(uint32_t objective, uint32_t rank) 
   return {static_cast<int32_t>(least), vector_of_rank(rank)};
 }
 
-// gate.h's plurality, by one warp: the ids in rising order, each counted in one pass over the
-// block, until those not yet counted could not win any more.
-__device__ __forceinline__ int32_t warp_plurality(const int32_t* ids, int stride, int cell) {
-  int32_t best = 0, current = -1;
-  int most = 0, left = cell * cell;
-  while (left > most) {
-    int count = 0;
-    uint32_t next = ~0u;
-    for (int i = lane(); i < cell * cell; i += kWarp) {
-      const int32_t id = ids[int64_t{i / cell} * stride + i % cell];
-      count += id == current;
-      if (id > current && static_cast<uint32_t>(id) < next) next = static_cast<uint32_t>(id);
-    }
-    count = __reduce_add_sync(kAllLanes, count);
-    next = __reduce_min_sync(kAllLanes, next);
-    if (count > most) most = count, best = current;
-    left -= count;
-    current = static_cast<int32_t>(next);
-  }
-  return best;
-}
-
 // gate.h's cell_texture over a cell's frames, by one warp.
 __device__ __forceinline__ int32_t warp_texture(const GatePlan& g, int s, int t, int n) {
   int32_t sum = 0;
@@ -128,9 +106,11 @@ __device__ __forceinline__ void clear_stage(const GatePlan& g) {
   const int64_t count = reinterpret_cast<int32_t*>(g.scratch.tokens) - zeros;
   for (int64_t i = first_thread(); i < count; i += all_threads()) zeros[i] = 0;
   for (int s = first_thread(); s < g.streams; s += all_threads()) {
-    const int64_t tokens = g.state.clock[2 * s + 1];
+    const int64_t seen = g.state.clock[2 * s], tokens = g.state.clock[2 * s + 1];
     g.scratch.tokens[s] = tokens;
-    if (tokens + int64_t{g.times} * g.cells >= INT32_MAX)
+    if (!counts_frames(seen) || tokens < 0)
+      fail("gate: a clock of less than 0 frames or tokens is not of a stream that a gate has seen");
+    if (!has_ids(tokens, g.times, g.cells))
       fail("gate: this push could exceed 2^31 token ids: reset the stream first");
   }
 }

@@ -176,7 +176,7 @@ __device__ __forceinline__ void save_stage(const GatePlan& g, int t) {
     if (g.precision == 1)
       copy_cell<kCell>(g, g.picture(s) + g.offset(n, v), g.displaced(s, n), g.cell_planes);
     copy_cell<kCell>(g, g.ids(s) + g.ids_offset(s, t, n, v),
-                     g.scratch.moved_ids + s * g.plane_bytes + g.offset(n), 1);
+                     g.displaced_ids(s, n), 1);
   }
 }
 

@@ -89,6 +89,9 @@ struct GatePlan {
   PG_HOST_DEVICE uint8_t* displaced(int s, int n) const {
     return scratch.moved + s * picture_bytes + offset(n);
   }
+  PG_HOST_DEVICE int32_t* displaced_ids(int s, int n) const {
+    return scratch.moved_ids + s * plane_bytes + offset(n);
+  }
   PG_HOST_DEVICE bool is_candidate(int n, Vector v) const {
     return patchgate::is_candidate(v, radius, top(n), left(n), cell, height, width, precision);
   }

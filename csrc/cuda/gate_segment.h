@@ -75,7 +75,7 @@ __device__ __forceinline__ void update_segment(const GatePlan& g, Segment segmen
       fill_ids<kCell>(g, s, n, static_cast<int32_t>(g.result.source[cell]));
     } else if (kind == kMoved) {
       copy_cell<kCell>(g, g.displaced(s, n), g.picture(s) + at, g.cell_planes);
-      copy_cell<kCell>(g, g.scratch.moved_ids + s * g.plane_bytes + at, g.ids(s) + at, 1);
+      copy_cell<kCell>(g, g.displaced_ids(s, n), g.ids(s) + at, 1);
     }
   }
 }

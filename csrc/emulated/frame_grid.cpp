@@ -23,6 +23,8 @@ GridPlane<Sample> plane(const py::array_t<Sample>& samples,  // [T, H', W'], any
           taps_y.data(),
           static_cast<int>(taps_x.shape(1)) - 1,
           static_cast<int>(taps_y.shape(1)) - 1,
+          last_taps(samples.shape(2), taps_x.shape(1) - 1),
+          last_taps(samples.shape(1), taps_y.shape(1) - 1),
           grid_levels(chroma, full_range)};
 }
 

@@ -1,17 +1,23 @@
 // The gate's CUDA kernels on numpy arrays, with the op's own arguments.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
 #include "cuda/gate_kernels.h"
 #include "emulated/module.h"
+#include "gate_checks.h"
 
 namespace patchgate {
 namespace {
 
 using Results = std::tuple<Array<uint8_t>, Array<int8_t>, Array<int32_t>, Array<int64_t>,
                            Array<bool>, Array<int32_t>>;
+
+void refuse(const std::string& fault) {
+  if (!fault.empty()) throw py::value_error(fault);
+}
 
 template <class T>
 Array<T> result(std::vector<py::ssize_t> shape) {
@@ -24,8 +30,10 @@ Results gate(const Array<uint8_t>& planes,  // [S, T, f, C, H, W]
              Array<uint8_t> picture, Array<int32_t> ids, Array<int64_t> source,
              Array<int64_t> clock, Array<int64_t> births, Array<int32_t> quartiles,
              const std::optional<Array<double>>& threshold_map, int64_t cell, int64_t sub_block,
-             int32_t limit, int32_t texture, int64_t radius, int64_t on_motion, int64_t cut,
+             int64_t limit, int64_t texture, int64_t radius, int64_t on_motion, int64_t cut,
              double hysteresis, bool adaptive, int64_t precision, unsigned blocks, uint32_t seed) {
+  if (planes.ndim() != 6 || source.ndim() != 3 || births.ndim() != 2)
+    throw py::value_error("expected planes [S, T, f, C, H, W], source [S, h, w], births [S, age]");
   const GateShape shape{planes.shape(0),
                         planes.shape(1),
                         planes.shape(2),
@@ -36,8 +44,19 @@ Results gate(const Array<uint8_t>& planes,  // [S, T, f, C, H, W]
                         sub_block,
                         source.shape(1),
                         source.shape(2)};
-  const GateRules rules{limit,
-                        texture,
+  refuse(fault_of(shape));
+  const std::vector<py::array> state{picture, ids, source, clock, births, quartiles};
+  const std::vector<NamedShape> shapes = state_shapes(shape, births.shape(1));
+  for (size_t i = 0; i < state.size(); ++i)
+    if (!std::equal(state[i].shape(), state[i].shape() + state[i].ndim(), shapes[i].sizes.begin(),
+                    shapes[i].sizes.end()))
+      refuse(told(shapes[i].name, ": not of the shape that planes of this shape ask for"));
+  if (threshold_map && (threshold_map->ndim() != 2 || threshold_map->shape(0) != shape.h ||
+                        threshold_map->shape(1) != shape.w))
+    refuse("gate: threshold_map: expected [h, w]");
+  refuse(fault_of_rules(limit, texture, radius, on_motion, cut, hysteresis, precision));
+  const GateRules rules{static_cast<int32_t>(limit),
+                        static_cast<int32_t>(texture),
                         radius,
                         on_motion,
                         cut,

@@ -43,8 +43,7 @@ Array<uint8_t> grid_plane(const Array<Sample>& plane,                           
   for (int64_t y = 0; y < y_table.out; ++y) {
     for (int64_t x = 0; x < x_table.out; ++x) {
       *out.mutable_data(y, x) =
-          grid_sample(plane.data(), in_width, x_table.row(x), static_cast<int>(x_table.count),
-                      y_table.row(y), static_cast<int>(y_table.count), bit_depth, levels);
+          grid_sample(plane.data(), in_width, x_table.taps(x), y_table.taps(y), bit_depth, levels);
     }
   }
   return out;

@@ -7,6 +7,7 @@
 #include <string>
 #include <tuple>
 
+#include "cpu/plurality.h"
 #include "cpu/sad.h"
 #include "cpu/search_window.h"
 #include "host/host.h"

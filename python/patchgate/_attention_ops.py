@@ -11,17 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchgate.reference.activate import activate as _activate
+from patchgate import _token_op_checks as _checks
+from patchgate._token_op_checks import wide as _wide
+from patchgate.reference.activate import activate as _activate_reference
 
 residual_attention = torch.ops.patchgate.residual_attention.default
 residual_attention_backward = torch.ops.patchgate.residual_attention_backward.default
 exchange = torch.ops.patchgate.exchange.default
 activate = torch.ops.patchgate.activate.default
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    """What numbers of this dtype are computed in."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 @torch.library.register_fake("patchgate::residual_attention")
@@ -35,8 +32,14 @@ def _fake(
     bias: Tensor | None,  # [L]
     scale: float,
 ) -> tuple[Tensor, Tensor]:
+    _checks.residual_attention(query, key, value, cu_queries, key_index, cu_keys, bias)
     lse = query.new_empty(query.shape[:2], dtype=_wide(query.dtype))
     return query.new_empty(query.shape), lse
+
+
+@torch.library.register_fake("patchgate::residual_attention_level")
+def _level_fake(*inputs: Any) -> tuple[Tensor, Tensor]:
+    return _fake(*inputs[:-1])
 
 
 @torch.library.register_fake("patchgate::exchange")
@@ -56,7 +59,16 @@ def _exchange_fake(
     cu_changed: Tensor,  # [G + 1]
     scale: float,
 ) -> Tensor:
+    _checks.exchange(
+        weighted, total, shift, reference, token, row, cu_tokens, query, key, value, changed,
+        weight, cu_changed,
+    )  # fmt: skip
     return weighted.new_empty(token.shape)
+
+
+@torch.library.register_fake("patchgate::exchange_level")
+def _exchange_level_fake(*inputs: Any) -> Tensor:
+    return _exchange_fake(*inputs[:-1])
 
 
 @torch.library.register_fake("patchgate::activate")
@@ -68,11 +80,25 @@ def _activate_fake(
     tolerance: float,
     room: int,
 ) -> tuple[Tensor, Tensor]:
+    _checks.activate(out, active, differs, parent, room)
     return active.new_empty(active.shape), parent.new_empty((1,))
 
 
-# A scan over frames of a few torch calls each: on the CPU, its definition is as fast as it gets.
-torch.library.impl("patchgate::activate", "CompositeExplicitAutograd")(_activate)
+@torch.library.impl("patchgate::activate", "CompositeExplicitAutograd")
+def _activate(
+    out: Tensor,  # [T * M, E]
+    active: Tensor,  # [T, M]
+    differs: Tensor,  # [T]
+    parent: Tensor,  # [T, M]
+    tolerance: float,
+    room: int,
+) -> tuple[Tensor, Tensor]:
+    """A scan over frames of a few torch calls each: on the CPU, its definition is as fast as it
+    gets.
+    """
+    _checks.activate(out, active, differs, parent, room)
+    _checks.check_rows("parent", parent[1:], parent.numel(), "out")
+    return _activate_reference(out, active, differs, parent, tolerance, room)
 
 
 @torch.library.register_fake("patchgate::residual_attention_backward")
@@ -90,6 +116,8 @@ def _backward_fake(
     out: Tensor,  # [R, H, d]
     lse: Tensor,  # [R, H]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _checks.residual_attention(query, key, value, cu_queries, key_index, cu_keys, bias)
+    _checks.residual_attention_backward(grad_out, grad_lse, query, out, lse)
     bias_shape = (0,) if bias is None else bias.shape
     return (
         query.new_empty(query.shape),
@@ -118,6 +146,11 @@ def _backward(
 
     Reads the groups' ends on the host: one synchronisation.
     """
+    _checks.residual_attention(query, key, value, cu_queries, key_index, cu_keys, bias)
+    _checks.residual_attention_backward(grad_out, grad_lse, query, out, lse)
+    _checks.check_ends("cu_queries", cu_queries, len(query))
+    _checks.check_ends("cu_keys", cu_keys, len(key_index))
+    _checks.check_rows("key_index", key_index[cu_keys[0] : cu_keys[-1]], len(key), "key")
     wide = _wide(query.dtype)
     grad_query, grad_key, grad_value = (
         x.new_zeros(x.shape, dtype=wide) for x in (query, key, value)

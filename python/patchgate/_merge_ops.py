@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patchgate import _token_op_checks as _checks
 from patchgate._tensors import arange
 
 segment_mean = torch.ops.patchgate.segment_mean.default
@@ -28,6 +29,7 @@ def _segment_mean_fake(
     index: Tensor,  # [L]
     cu_segments: Tensor,  # [G + 1]
 ) -> Tensor:
+    _checks.segment_mean(features, weight, index, cu_segments)
     return features.new_empty((cu_segments.shape[0] - 1, features.shape[1]))
 
 
@@ -40,6 +42,8 @@ def _segment_mean_backward_fake(
     cu_segments: Tensor,  # [G + 1]
     out: Tensor,  # [G, D]
 ) -> tuple[Tensor, Tensor]:
+    _checks.segment_mean(features, weight, index, cu_segments)
+    _checks.segment_mean_backward(grad, features, cu_segments, out)
     of_weight = features.new_empty((0,), dtype=_wide(features))
     if weight is not None:
         of_weight = weight.new_empty(weight.shape)
@@ -54,6 +58,7 @@ def _nearest_token_fake(
     begin: Tensor,  # [Q]
     end: Tensor,  # [Q]
 ) -> tuple[Tensor, Tensor]:
+    _checks.nearest_token(features, query, candidate, begin, end)
     return query.new_empty(query.shape), features.new_empty(query.shape)
 
 
@@ -68,6 +73,7 @@ def _contract_fake(
     most: int,
     threshold: float,
 ) -> Tensor:
+    _checks.contract(features, weight, link, distance, bin, room, most)
     return link.new_empty(link.shape)
 
 
@@ -78,6 +84,7 @@ def _row_distance_fake(
     right: Tensor,  # [B, D]
     right_row: Tensor,  # [Q]
 ) -> Tensor:
+    _checks.row_distance(left, left_row, right, right_row)
     return left.new_empty(left_row.shape)
 
 
@@ -88,11 +95,19 @@ def _row_distance_cuda(
     right: Tensor,  # [B, D]
     right_row: Tensor,  # [Q]
 ) -> Tensor:
-    """Plain torch, some pairs at a time: it reads each row once and needs no kernel of its own."""
-    out = left.new_empty(left_row.shape)
+    """Plain torch, some pairs at a time: it reads each row once and needs no kernel of its own.
+
+    A row that there is not cannot be refused without a look at the data: its distance is NaN.
+    """
+    _checks.row_distance(left, left_row, right, right_row)
+    out = left.new_full(left_row.shape, torch.nan)
+    if not len(left) or not len(right):
+        return out
     pairs = (out.split(_PAIRS), left_row.split(_PAIRS), right_row.split(_PAIRS))
     for part, i, j in zip(*pairs, strict=True):
-        part.copy_(torch.linalg.vector_norm(left[i] - right[j], dim=1))
+        one, two = i.clamp(0, len(left) - 1), j.clamp(0, len(right) - 1)
+        distance = torch.linalg.vector_norm(left[one] - right[two], dim=1)
+        part.copy_(distance.where((one == i) & (two == j), torch.nan))
     return out
 
 
@@ -108,10 +123,14 @@ def _segment_mean_backward(
     """With the shares s = weight / total: d features += s * grad, and what a weight moves is the
     mean towards its row, d weight += grad . (row - mean) / total.
     """
+    _checks.segment_mean(features, weight, index, cu_segments)
+    _checks.segment_mean_backward(grad, features, cu_segments, out)
+    _checks.check_ends("cu_segments", cu_segments, len(index))
     work = _wide(features)
     lengths = cu_segments.diff().long()  # [G]
     segment = arange(len(lengths)).repeat_interleave(lengths)  # [L']
     rows = index[int(cu_segments[0]) : int(cu_segments[-1])]  # [L']
+    _checks.check_rows("index", rows, len(features), "features")
     size = torch.ones_like(rows, dtype=torch.float64) if weight is None else weight[rows].double()
     total = size.new_zeros(len(lengths)).index_add_(0, segment, size)[segment]  # [L']
     some = total > 0
@@ -146,7 +165,7 @@ def _no_second(ctx: Any, *grads: Tensor) -> None:
 
 def _wide(features: Tensor) -> torch.dtype:
     """What numbers like these are computed in."""
-    return torch.float64 if features.dtype == torch.float64 else torch.float32
+    return _checks.wide(features.dtype)
 
 
 torch.library.register_autograd("patchgate::segment_mean", _gradients, setup_context=_setup)

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from patchgate import _op_checks, _token_op_checks
+
 _LIBRARY = Path(__file__).with_name("_C.so")
 if not _LIBRARY.exists():
     raise ImportError(
@@ -37,6 +39,7 @@ def _frame_grid_fake(
     full_range: bool,
     bit_depth: int,
 ) -> Tensor:
+    _op_checks.frame_grid((y, cb, cr), (luma_x, luma_y, chroma_x, chroma_y), bit_depth)
     return y.new_empty((y.shape[0], 3, luma_y.shape[0], luma_x.shape[0]), dtype=torch.uint8)
 
 
@@ -61,6 +64,11 @@ def _gate_fake(
     adaptive: bool,
     motion_precision: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    _op_checks.gate(planes, (picture, ids, source, clock, births, quartiles), threshold_map)
+    _op_checks.gate_rules(
+        planes, source, cell, sub_block, limit, texture, search_radius, on_motion, cut, hysteresis,
+        motion_precision,
+    )  # fmt: skip
     frames = planes.shape[:2]
     cells = (*frames, *source.shape[1:])
     return (
@@ -75,6 +83,7 @@ def _gate_fake(
 
 @torch.library.register_fake("patchgate::compact")
 def _compact_fake(kind: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
+    _op_checks.compact(kind, capacity)
     frames = math.prod(kind.shape[:-2])  # not .numel(): that would pin a symbolic size
     return (
         kind.new_empty((capacity,), dtype=torch.int64),
@@ -100,17 +109,21 @@ def _gather_fake(
     channels_last: bool,
     vertical_first: bool,
 ) -> Tensor:
+    sides = (patch, merge, temporal_patch)
+    _op_checks.gather((y, cb, cr), index, (taps_x, taps_y), matrix, levels, bit_depth, sides)
     rows = index.shape[0] * merge * merge
     return levels.new_empty((rows, temporal_patch * 3 * patch * patch))
 
 
 @torch.library.register_fake("patchgate::expand")
 def _expand_fake(features: Tensor, source: Tensor) -> Tensor:
+    _token_op_checks.expand(features, source)
     return features.new_empty((*source.shape, features.shape[1]))
 
 
 @torch.library.register_fake("patchgate::expand_backward")
 def _expand_backward_fake(grad: Tensor, source: Tensor, tokens: int) -> Tensor:
+    _token_op_checks.expand_backward(grad, source, tokens)
     return grad.new_empty((tokens, grad.shape[-1]))
 
 
