@@ -10,13 +10,11 @@ https://github.com/huggingface/safetensors#format
 Letters: T frames (or tubelets) of a chunk, h w cells, K tokens of a chunk.
 """
 
-import errno
 import json
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -28,6 +26,7 @@ import torch
 from torch import Tensor
 
 from patchgate import token_file
+from patchgate.beside import scratch_beside
 from patchgate.colour import Matrix
 from patchgate.gate import CHANGED, Gate
 from patchgate.pipeline import TokenChunk
@@ -174,45 +173,3 @@ class TokenSpill:
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         return len(text).to_bytes(8, "little") + text
-
-
-@contextmanager
-def scratch_beside(path: Path) -> Iterator[Path]:
-    """A hidden folder on the disk where `path` will be written; always removed.
-
-    A file made there can be moved to `path` in one step, so that nobody ever sees half of it.
-    """
-    target = Path(os.path.realpath(path))  # a link stays one; what it points to is replaced
-    if target.exists() and not target.is_file():
-        raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
-    try:
-        scratch = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise _explained(error, path, _NO_FOLDER | _NO_SPACE) from error
-    with scratch as folder:
-        try:
-            yield Path(folder)
-        except OSError as error:
-            raise _explained(error, path, _NO_SPACE) from error
-
-
-_NO_FOLDER = {
-    errno.ENOENT: "there is no such folder; make it first",
-    errno.ENOTDIR: "a part of this path is a file, not a folder",
-    errno.EACCES: "no permission to write in this folder",
-    errno.EPERM: "no permission to write in this folder",
-    errno.EROFS: "this disk is read-only",
-    errno.ENAMETOOLONG: "this name is too long",
-}
-_NO_SPACE = {
-    errno.ENOSPC: "the disk is full; free some of it, or write to another",
-    errno.EDQUOT: "your disk quota is used up; free some of it, or write to another disk",
-    errno.EFBIG: "the file became larger than this system allows; take a part of the video",
-}
-
-
-def _explained(error: OSError, path: Path, words: dict[int, str]) -> OSError:
-    """The same error, in words of what was to be written and what to do."""
-    if error.errno not in words:
-        return error
-    return OSError(f"{path}: {words[error.errno]}")
