@@ -376,7 +376,7 @@ def test_work_that_hangs_is_ended_without_its_help(tmp_path):
     program = f"""
 import pathlib, signal, time
 from patchgate.cli.signals import Stop
-from patchgate.spill import scratch_beside
+from patchgate.beside import scratch_beside
 Stop.GRACE = 0.1
 with Stop() as stop, scratch_beside(pathlib.Path({str(tmp_path / "t")!r})) as scratch:
     (scratch / "part").touch()

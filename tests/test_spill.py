@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import patchgate
+from patchgate.beside import scratch_beside
 from patchgate.pipeline import TokenChunk, token_chunks
-from patchgate.spill import TokenSpill, scratch_beside
+from patchgate.spill import TokenSpill
 from patchgate.tokenize import empty_chunk, sized_gate
 
 SIZE = (42, 56)

@@ -31,7 +31,7 @@ STATIC, MOVED, CHANGED, MERGED = (int(kind) for kind in Kind)
 OnMotion = Literal["encode", "camera", "reuse"]
 
 _ON_MOTION_CODE = {"encode": 0, "camera": 1, "reuse": 2}  # csrc/gate.h
-_MAX_CELL = 256  # pixels: sums of a cell's column must fit 16 bits
+MAX_CELL = 256  # pixels: sums of a cell's column must fit 16 bits
 _MAX_STEPS = 127  # of a vector: it is told in 8 bits
 _MAX_AGE = 1_000_000  # frames: the state holds one number for each
 
@@ -111,9 +111,9 @@ class GateSettings:
             settle(self, hysteresis=factor)
 
     def _check_cell(self) -> None:
-        if self.cell > _MAX_CELL:
+        if self.cell > MAX_CELL:
             raise ValueError(
-                f"patch * merge: expected at most {_MAX_CELL} pixels, "
+                f"patch * merge: expected at most {MAX_CELL} pixels, "
                 f"got {self.patch} * {self.merge}"
             )
         if self.patch % self.sub_blocks:

@@ -10,15 +10,11 @@ https://github.com/huggingface/safetensors#format
 Letters: T frames (or tubelets) of a chunk, h w cells, K tokens of a chunk.
 """
 
-import errno
 import json
 import math
 import os
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -30,6 +26,7 @@ import torch
 from torch import Tensor
 
 from patchgate import token_file
+from patchgate.beside import scratch_beside
 from patchgate.colour import Matrix
 from patchgate.gate import CHANGED, Gate
 from patchgate.pipeline import TokenChunk
@@ -43,9 +40,6 @@ _DTYPES = {
     torch.uint8: "U8",
 }
 _SLICE = 1 << 20  # elements worked on at once
-_LONGEST = 200  # bytes of an output's name that its scratch folder is named after
-_MOST_LINKS = 40  # that are followed, as Linux does
-_scratch: set[str] = set()  # folders of this process that are in use
 
 
 class TokenSpill:
@@ -179,75 +173,3 @@ class TokenSpill:
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         return len(text).to_bytes(8, "little") + text
-
-
-@contextmanager
-def scratch_beside(path: Path) -> Iterator[Path]:
-    """A hidden folder on the disk where `path` will be written; always removed.
-
-    A file made there can be moved to `path` in one step, so that nobody ever sees half of it.
-    """
-    _refuse_descriptor(path)
-    target = Path(os.path.realpath(path))  # a link stays one; what it points to is replaced
-    if target.exists() and not target.is_file():
-        raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
-    try:
-        os.lstat(target)  # tells a name that is too long
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise _explained(error, path, _NO_FOLDER) from error
-    try:
-        # (A name may have 255 bytes, and this one has nine more.)
-        prefix = f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST])}."
-        scratch = tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent)
-    except OSError as error:
-        raise _explained(error, path, _NO_FOLDER | _NO_SPACE) from error
-    with scratch as folder:
-        _scratch.add(folder)
-        try:
-            yield Path(folder)
-        except OSError as error:
-            raise _explained(error, path, _NO_SPACE) from error
-        finally:
-            _scratch.discard(folder)
-
-
-def remove_scratch() -> None:
-    """All that this process has there, at once: for one that cannot end in order."""
-    for folder in tuple(_scratch):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _refuse_descriptor(path: Path) -> None:
-    """ValueError for /dev/stdout and the like: moving a file there would replace what the shell
-    has opened."""
-    seen = os.fspath(path)
-    for _ in range(_MOST_LINKS):
-        if re.fullmatch(r"/proc/[^/]+/fd/\d+|/dev/fd/\d+", seen):
-            raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
-        if not os.path.islink(seen):
-            return
-        seen = os.path.join(os.path.dirname(seen), os.readlink(seen))
-
-
-_NO_FOLDER = {
-    errno.ENOENT: "there is no such folder; make it first",
-    errno.ENOTDIR: "a part of this path is a file, not a folder",
-    errno.EACCES: "no permission to write in this folder",
-    errno.EPERM: "no permission to write in this folder",
-    errno.EROFS: "this disk is read-only",
-    errno.ENAMETOOLONG: "this name is too long",
-}
-_NO_SPACE = {
-    errno.ENOSPC: "the disk is full; free some of it, or write to another",
-    errno.EDQUOT: "your disk quota is used up; free some of it, or write to another disk",
-    errno.EFBIG: "the file became larger than this system allows; take a part of the video",
-}
-
-
-def _explained(error: OSError, path: Path, words: dict[int, str]) -> OSError:
-    """The same error, in words of what was to be written and what to do."""
-    if error.errno not in words:
-        return error
-    return OSError(f"{path}: {words[error.errno]}")

@@ -190,8 +190,13 @@ class VideoTokens:
     def save(self, path: str | PathLike[str]) -> None:
         """Writes a safetensors file, which ``load`` reads back bit for bit.
 
+        It is written beside its place and moved there when it is whole: an older file stays until
+        then, and may be the one that these tokens were loaded from.
+
         Raises:
             OSError: the file cannot be written there.
+            ValueError: the tokens contradict each other, so that ``load`` would refuse them; the
+                path is something else than a file.
         """
         layout = None if self.layout is None else asdict(self.layout)
         token_file.write(path, self.tensors(), layout)
@@ -200,20 +205,16 @@ class VideoTokens:
     def load(cls, path: str | PathLike[str]) -> Self:
         """Reads what ``save`` (or the command line) wrote.
 
-        The tensors are mapped from the file: write to another one, do not change it in place.
+        The tensors are mapped from the file. ``save`` may replace it; what changes it in place
+        changes these tokens, too.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not a file of video tokens, or one whose tensors do not belong together.
+            ValueError: not a file of video tokens, or one whose fields contradict each other
+                (``token_check`` has the rules; features and pixels are not looked at).
         """
         tensors, layout = token_file.read(path)
-        try:
-            return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # a field that this version does not know, or lacks
-            raise ValueError(f"{path}: incomplete or of another version ({error})") from error
+        return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
 
 
 def spans(frame: Tensor, source: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import typer
 
 from patchgate import picture, survey
+from patchgate.beside import scratch_beside
 from patchgate.cli.report import Meter, bytes_text
 from patchgate.decode import Video, open_video
 from patchgate.decode.source import Source
@@ -20,7 +21,6 @@ from patchgate.pipeline import TokenChunk, spare_threads
 from patchgate.report import overlay, page
 from patchgate.report.comparison import Comparison, compare
 from patchgate.report.planned import Planned
-from patchgate.spill import scratch_beside
 
 PAGE_SUFFIXES = (".html", ".htm")
 SUFFIXES = (*PAGE_SUFFIXES, *picture.SUFFIXES)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
+from patchgate.beside import remove_scratch
 from patchgate.decode import Video
-from patchgate.spill import remove_scratch
 
 INTERRUPTED = 130  # as a shell reports SIGINT
 NOTHING = "nothing was written"

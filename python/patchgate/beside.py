@@ -1,0 +1,108 @@
+"""Files that are written beside their place and moved there in one step: nobody sees half of one,
+and what stood there stays until the new one is whole.
+"""
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LONGEST = 200  # bytes of a name that its hidden folder is called after: names have a limit
+_MOST_LINKS = 40  # that are followed, as Linux does
+_scratch: set[str] = set()  # folders of this process that are in use
+
+
+@contextmanager
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """A hidden folder on the disk where `path` will be written; always removed.
+
+    A file made there can be moved to `path` in one step, so that nobody ever sees half of it.
+    """
+    _refuse_descriptor(path)
+    target = Path(os.path.realpath(path))  # a link stays one; what it points to is replaced
+    if target.exists() and not target.is_file():
+        raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
+    try:
+        os.lstat(target)  # tells a name that is too long
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _explained(error, path, _NO_FOLDER) from error
+    try:
+        # (A name may have 255 bytes, and this one has nine more.)
+        prefix = f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST])}."
+        scratch = tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent)
+    except OSError as error:
+        raise _explained(error, path, _NO_FOLDER | _NO_SPACE) from error
+    with scratch as folder:
+        _scratch.add(folder)
+        try:
+            yield Path(folder)
+        except OSError as error:
+            raise _explained(error, path, _NO_SPACE) from error
+        finally:
+            _scratch.discard(folder)
+
+
+def remove_scratch() -> None:
+    """All that this process has there, at once: for one that cannot end in order."""
+    for folder in tuple(_scratch):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_descriptor(path: Path) -> None:
+    """ValueError for /dev/stdout and the like: moving a file there would replace what the shell
+    has opened."""
+    seen = os.fspath(path)
+    for _ in range(_MOST_LINKS):
+        if re.fullmatch(r"/proc/[^/]+/fd/\d+|/dev/fd/\d+", seen):
+            raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
+        if not os.path.islink(seen):
+            return
+        seen = os.path.join(os.path.dirname(seen), os.readlink(seen))
+
+
+@contextmanager
+def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Where to write the file that takes the place of `path` when the `with` ends.
+
+    It gets the rights that the user gives to new files (the umask), whatever those it is written
+    with. After an error the older file stands as it was.
+
+    Raises:
+        OSError: the folder is not there or not writable, or the disk is full.
+        ValueError: the path is something else than a file.
+    """
+    path = Path(path)
+    with scratch_beside(path) as folder:
+        whole = folder / "whole"
+        yield whole
+        with (folder / "new").open("wb") as new:
+            whole.chmod(os.fstat(new.fileno()).st_mode)
+        os.replace(whole, os.path.realpath(path))
+
+
+_NO_FOLDER = {
+    errno.ENOENT: "there is no such folder; make it first",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EACCES: "no permission to write in this folder",
+    errno.EPERM: "no permission to write in this folder",
+    errno.EROFS: "this disk is read-only",
+    errno.ENAMETOOLONG: "this name is too long",
+}
+_NO_SPACE = {
+    errno.ENOSPC: "the disk is full; free some of it, or write to another",
+    errno.EDQUOT: "your disk quota is used up; free some of it, or write to another disk",
+    errno.EFBIG: "the file became larger than this system allows; write less at once",
+}
+
+
+def _explained(error: OSError, path: Path, words: dict[int, str]) -> OSError:
+    """The same error, in words of what was to be written and what to do."""
+    if error.errno not in words:
+        return error
+    return OSError(f"{path}: {words[error.errno]}")

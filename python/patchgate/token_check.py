@@ -1,0 +1,260 @@
+"""What the fields of ``VideoTokens`` may be, and how they go together: the one place that knows.
+
+In numpy, a few frames at a time where a field is as large as the video has cells: what is read
+twice is still in the cache.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, N = h * w,
+K tokens, D features, n some of the T * N cells.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from patchgate.colour import Matrix
+from patchgate.gate_settings import CHANGED, MAX_CELL, MERGED, MOVED, STATIC
+
+Numbers = NDArray[Any]
+
+FIELDS: dict[str, tuple[tuple[str | int, ...], torch.dtype | None]] = {
+    "features": (("K", "D"), None),
+    "source": (("T", "h", "w"), torch.int64),
+    "frame": (("K",), torch.int64),
+    "cell": (("K", 2), torch.int64),
+    "span": (("K",), torch.int64),
+    "pts_seconds": (("T",), torch.float64),
+    "duration_seconds": (("T",), torch.float64),
+    "cu_seqlens": (("T + 1",), torch.int32),
+    "kind": (("T", "h", "w"), torch.uint8),
+    "motion": (("T", "h", "w", 2), torch.int8),
+}
+OPTIONAL = {"start_picture": torch.uint8}
+
+LAYOUT: dict[str, tuple[Any, ...]] = {  # what the fields of a ``TokenLayout`` may be
+    "cell": tuple(range(1, MAX_CELL + 1)),
+    "planes": (1, 3),
+    "temporal_patch": (1, 2),
+    "matrix": get_args(Matrix),
+    "motion_precision": (1, 2, 4),
+}
+
+_MOST_PIXELS = 2**31 - 1  # of a picture; of cells, where it is not known how large they are
+_MOST_FRAMES = 2**53  # before a slice
+_TOGETHER = 1 << 17  # cells that are looked at together
+
+
+def contradiction(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | None) -> str | None:
+    """What of video tokens cannot be, or does not go with the rest, in words; None if all does.
+
+    Reads every field but the values of the features and of the start picture.
+
+    Args:
+        tensors: the fields by name, those of ``FIELDS`` and perhaps ``OPTIONAL``.
+        layout: a ``TokenLayout``'s fields, if the features are pixels.
+    """
+    wrong = _wrong_fields(tensors) or _wrong_layout(tensors, layout)
+    if wrong:
+        return wrong
+    told = {name: value for name, value in tensors.items() if name != "features"}
+    fields = {name: value.numpy(force=True) for name, value in told.items()}
+    return (
+        _wrong_tokens(fields)
+        or _wrong_times(fields)
+        or _wrong_cells(fields, layout, "start_picture" in tensors)
+    )
+
+
+def _wrong_fields(tensors: Mapping[str, Tensor]) -> str | None:
+    """Names, dtypes and shapes."""
+    missing = [name for name in FIELDS if name not in tensors]
+    unknown = [name for name in tensors if name not in FIELDS and name not in OPTIONAL]
+    if missing or unknown:
+        return f"expected {', '.join(FIELDS)}, got {', '.join(sorted(tensors))}"
+    size: dict[str | int, int] = {2: 2}
+    for name, (letters, dtype) in FIELDS.items():
+        value = tensors[name]
+        shape = f"{name} [{', '.join(map(str, letters))}]"
+        if dtype is not None and value.dtype != dtype:
+            return f"expected {name} of {dtype}, got {value.dtype}"
+        if value.dim() != len(letters):
+            return f"expected {shape}, got {list(value.shape)}"
+        for letter, length in zip(letters, value.shape, strict=True):
+            size.setdefault(letter, length)  # by features and source, which come first
+        size["T + 1"] = size.get("T", 0) + 1
+        wanted = [size[letter] for letter in letters]
+        if list(value.shape) != wanted:
+            return f"expected {shape} = {wanted}, got {list(value.shape)}"
+    if not size["D"] or not size["h"] or not size["w"] or size["h"] * size["w"] > _MOST_PIXELS:
+        return f"expected features and cells, got {size['D']} and {size['h']} x {size['w']}"
+    dtype = tensors["features"].dtype
+    if dtype == torch.bool or dtype.is_complex:
+        return f"expected features that are numbers, got {dtype}"
+    return None
+
+
+def _wrong_layout(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | None) -> str | None:
+    """The layout, the features and the start picture against each other."""
+    picture = tensors.get("start_picture")
+    if layout is None:
+        return None if picture is None else "start_picture has no meaning without a layout"
+    for name, value in layout.items():
+        allowed = LAYOUT[name]
+        if type(value) is not type(allowed[0]) or value not in allowed:
+            listed = ", ".join(map(str, allowed))
+            span = f"{allowed[0]}..{allowed[-1]}" if len(allowed) > 3 else listed
+            return f"layout: expected {name} {span}, got {value!r}"
+    f, c, cell = layout.get("temporal_patch", 1), layout["planes"], layout["cell"]
+    _, h, w = tensors["source"].shape
+    if h * cell * w * cell > _MOST_PIXELS:
+        return f"expected at most 2^31 pixels, got {h} x {w} cells of {cell} x {cell}"
+    features, width = tensors["features"], f * c * cell**2
+    if features.dtype != torch.uint8 or features.shape[1] != width:
+        return (
+            f"expected uint8 features [K, {width}] of {f} * {c} planes of {cell} x {cell} pixels, "
+            f"got {features.dtype} {list(features.shape)}"
+        )
+    expected = [f, c, h * cell, w * cell]
+    if picture is not None and (picture.dtype, list(picture.shape)) != (torch.uint8, expected):
+        return f"expected start_picture uint8 {expected}, got {picture.dtype} {list(picture.shape)}"
+    return None
+
+
+def _wrong_tokens(fields: Mapping[str, Numbers]) -> str | None:
+    """Where the tokens stand, against each other."""
+    ends = fields["cu_seqlens"].astype(np.int64)  # [T + 1]
+    (t, h, w), k = fields["source"].shape, len(fields["frame"])
+    counts, first = np.diff(ends), int(ends[0])
+    if first < 0 or int(ends[-1]) != k or (t and int(counts.min()) < 0):
+        return f"cu_seqlens does not lead up to {k} tokens"
+    frame, (row, column) = fields["frame"], fields["cell"].T
+    if k and not (0 <= row.min() <= row.max() < h and 0 <= column.min() <= column.max() < w):
+        return f"cell: expected cells of {h} x {w}, got others"
+    if bool(((frame[:first] >= 0) | (frame[:first] < -_MOST_FRAMES)).any()):
+        return f"frame: expected negative ones of the first {first} tokens, got others"
+    if not np.array_equal(frame[first:], np.repeat(np.arange(t), counts)):
+        return "frame: expected those that cu_seqlens says"
+    return None
+
+
+def _wrong_times(fields: Mapping[str, Numbers]) -> str | None:
+    pts, duration = fields["pts_seconds"], fields["duration_seconds"]  # [T] each
+    if not np.isfinite(pts).all() or bool((pts[1:] < pts[:-1]).any()):
+        return "pts_seconds: expected finite times that do not fall"
+    if not np.isfinite(duration).all() or bool((duration < 0).any()):
+        return "duration_seconds: expected finite numbers of 0 or more"
+    return None
+
+
+def _wrong_cells(
+    fields: Mapping[str, Numbers], layout: Mapping[str, Any] | None, starts: bool
+) -> str | None:
+    """What the cells show, and what is told of them. ``starts``: there is a start picture."""
+    frames, n = len(fields["source"]), math.prod(fields["source"].shape[1:])
+    ends = fields["cu_seqlens"].astype(np.int64)
+    last = fields["frame"].copy()  # [K]: the last frame that shows each token
+    step = max(1, _TOGETHER // n)
+    for t in range(0, frames, step):
+        part = _Part(fields, ends, t, min(frames, t + step))
+        wrong = part.wrong_kinds() or part.wrong_motion(layout) or part.wrong_sources()
+        if not wrong and layout is not None:
+            wrong = part.wrong_pixels(starts)
+        if wrong:
+            return wrong
+        part.note_last(last)
+    if frames:
+        last[fields["source"][-1].ravel()] = frames - 1
+    last -= fields["frame"]
+    last += 1
+    if not np.array_equal(last, fields["span"]):
+        return "span: expected frames from the token's own to the last that shows it"
+    return None
+
+
+class _Part:
+    """Some frames, begin to end. Places are flat over their cells.
+
+    ``turned`` are those that show another token than in the frame before (of the first frame of
+    all, every one): what the others show was checked there.
+    """
+
+    def __init__(self, fields: Mapping[str, Numbers], ends: Numbers, begin: int, end: int) -> None:
+        source, self.begin, self.ends = fields["source"], begin, ends
+        self.h, self.w = source.shape[1:]
+        self.n = self.h * self.w
+        self.source, self.kind = source[begin:end].ravel(), fields["kind"][begin:end].ravel()
+        self.motion = np.ascontiguousarray(fields["motion"][begin:end]).reshape(-1, 2)
+        if begin:
+            before = source[begin - 1 : end - 1].ravel()
+            self.turned = np.flatnonzero(self.source != before)
+            self.before = before[self.turned]
+        else:  # nothing is shown before the first frame
+            after = np.flatnonzero(self.source[self.n :] != self.source[: -self.n])
+            self.turned = np.concatenate([np.arange(self.n), after + self.n])
+            self.before = self.source[after]
+        self.shown, self.frame = self.source[self.turned], self.turned // self.n + begin
+        own = slice(int(ends[begin]), int(ends[end]))
+        self.own, self.cell = np.arange(own.start, own.stop), fields["cell"][own]
+        self.place = fields["frame"][own] - begin
+        self.place *= self.h
+        self.place += self.cell[:, 0]
+        self.place *= self.w
+        self.place += self.cell[:, 1]
+
+    def wrong_kinds(self) -> str | None:
+        """What was done with the cells, and which tokens came of it."""
+        if self.kind.max() > MERGED:
+            return f"kind: expected 0..{MERGED}, got {self.kind.max()}"
+        if bool((self.place[1:] <= self.place[:-1]).any()):
+            return "cell: expected each once in a frame, in reading order"
+        changed = np.count_nonzero(self.kind == CHANGED)
+        if np.count_nonzero(self.kind[self.place] == CHANGED) != changed:
+            return "kind: expected a token of its own for every changed cell"
+        return None
+
+    def wrong_motion(self, layout: Mapping[str, Any] | None) -> str | None:
+        """Vectors of cells that have not moved, or from outside of the picture."""
+        moving = np.flatnonzero(self.motion.view(np.int16) != 0)  # two numbers as one
+        if not len(moving):
+            return None
+        if bool((self.kind[moving] != MOVED).any()):
+            return "motion: expected 0 of cells that have not moved"
+        if layout is None:
+            return None
+        cell = layout["cell"] * layout.get("motion_precision", 1)  # in steps
+        dy, dx = self.motion[moving].T.astype(np.int64)
+        top, left = moving // self.w % self.h * cell + dy, moving % self.w * cell + dx
+        bottom, right = (self.h - 1) * cell, (self.w - 1) * cell
+        if bool(((top < 0) | (top > bottom) | (left < 0) | (left > right)).any()):
+            return "motion: a vector leads out of the picture"
+        return None
+
+    def wrong_sources(self) -> str | None:
+        """Which tokens the cells show."""
+        if bool(((self.shown < 0) | (self.shown >= self.ends[self.frame + 1])).any()):
+            return "source refers to tokens that its frame and those before have not emitted"
+        if not np.array_equal(self.source[self.place], self.own):
+            return "source: expected every token in its own cell of its own frame"
+        return None
+
+    def wrong_pixels(self, starts: bool) -> str | None:
+        """What rebuilding the video needs beside."""
+        kind, first = self.kind[self.turned], self.frame == 0
+        if np.count_nonzero(self.kind == CHANGED) != len(self.own):
+            return "kind: expected tokens of pixels of changed cells only"
+        if bool(((kind == STATIC) & ~first).any()):
+            return "source: expected cells that stand still to show what they did before"
+        if bool(((kind < CHANGED) & (self.shown >= self.ends[self.frame])).any()):
+            return "source: expected cells that stand still or move to show earlier tokens"
+        if not starts and bool(((kind < CHANGED) & first).any()):
+            return "kind: expected a first frame of changed cells, or a start_picture"
+        return None
+
+    def note_last(self, last: Numbers) -> None:
+        """Of tokens ``[K]``, the last frame that shows them: here they are turned from."""
+        after = self.turned[len(self.turned) - len(self.before) :] // self.n + self.begin
+        last[self.before] = after - 1  # in order of time: the last one stays
