@@ -31,6 +31,15 @@ NOISE = 3 << 20  # bytes: what an allocator keeps by the way
 Push = Callable[[], Any]
 
 
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    """Threads that wait for each other would be counted as work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def resident() -> int:
     """Bytes of this process, with what is free given back first."""
     gc.collect()
@@ -158,13 +167,14 @@ def test_100_000_pushes(name: str) -> None:
 @pytest.mark.parametrize("name", PUSHED)
 def test_some_pushes_leave_nothing(name: str) -> None:
     """The same as far as a second goes: what is forgotten in each push shows already."""
-    push, (_, bytes_each) = PUSHED[name][0](), PUSHED[name]
-    for _ in range(100):
+    push, bytes_each = PUSHED[name][0](), PUSHED[name][1]
+    few = 48 if name == "TowerStream" else 480  # of whole windows, and more scenes than remembered
+    for _ in range(few):
         push()
     before = tensors()
-    for _ in range(300):
+    for _ in range(few):
         push()
-    assert tensors() - before < 4096 + 300 * bytes_each
+    assert tensors() - before < 4096 + before // 8 + few * bytes_each
 
 
 def tensors() -> int:
@@ -173,7 +183,7 @@ def tensors() -> int:
     storages = {
         x.untyped_storage().data_ptr(): x.untyped_storage().nbytes()
         for x in gc.get_objects()
-        if isinstance(x, torch.Tensor)
+        if issubclass(type(x), torch.Tensor)
     }
     return sum(storages.values())
 
