@@ -217,6 +217,14 @@ def test_tokens_of_numpys_numbers_are_saved(tmp_path: Path) -> None:
     assert same(got.slice(np.float32(0.25), Fraction(1, 2)), want.slice(0.25, 0.5))
 
 
+def test_a_size_beside_a_gates_own_may_be_an_array() -> None:
+    video, gate = clips.clip("h264.mp4"), Gate(size=(56, 56))
+    for size in (np.array([56, 56]), np.int64(56), [56, 56], 56):
+        assert patchgate.tokenize(video, gate=gate, size=size, end=0.1).shape.h == 4
+    with pytest.raises(ValueError, match=r"size: the gate has size=\(56, 56\)"):
+        patchgate.tokenize(video, gate=gate, size=np.array([28, 28]), end=0.1)
+
+
 @pytest.mark.parametrize(("wrong", "error"), [
     ({"chunk": True}, TypeError), ({"chunk": np.float64(4)}, TypeError),
     ({"chunk": np.int64(0)}, ValueError), ({"fps": np.nan}, ValueError), ({"fps": "10"}, TypeError),

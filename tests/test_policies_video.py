@@ -1,5 +1,7 @@
 """Policies and videos: what containers and the gate tell, caps on the gate, looking again."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import clips
@@ -14,6 +16,7 @@ from patchgate.policies import (
     CappedGate,
     chronoforge,
     container_frames,
+    frame_statistics,
     mgsampler,
     tokenize_with_statistics,
 )
@@ -102,6 +105,32 @@ def test_numbers_of_frames_that_were_looked_at():
     assert len(frames) == tokens.shape.T == 10
     assert whole.pts[frames.index].equal(frames.pts)
     assert whole.key[frames.index].equal(frames.key)
+
+
+@pytest.mark.parametrize("options", [{"end": 2.0}, {"fps": 5, "start": 0.5}, {"start": 3.0}])
+@pytest.mark.parametrize("frames_of_a_tubelet", [1, 2])
+def test_statistics_alone_are_the_same_and_keep_no_tokens(options, frames_of_a_tubelet):
+    known = gate(temporal_patch=frames_of_a_tubelet)
+    chunks = []
+    alone = frame_statistics(
+        BOOK, known, on_chunk=lambda chunk: chunks.append(weakref.ref(chunk.source)), **options
+    )
+    _, want = tokenize_with_statistics(BOOK, gate=known, **options)
+    for name, value in vars(want).items():
+        got = getattr(alone, name)
+        assert (got is value is None) or (got.dtype == value.dtype and got.equal(value)), name
+    assert len(chunks) >= 1
+    gc.collect()
+    assert not any(chunk() is not None for chunk in chunks)
+
+
+def test_statistics_alone_of_what_is_open_already():
+    with patchgate.open_video(BOOK, end=1.0) as video:
+        frames = frame_statistics(video, size=SIZE)
+    assert frames.keep.equal(frame_statistics(BOOK, size=SIZE, end=1.0).keep)
+    assert frames.key is None
+    with pytest.raises(TypeError, match="gate: expected a patchgate"):
+        frame_statistics(BOOK, gate=14)
 
 
 # --- the cap ------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int
             )
     if settings.size not in (None, own.size):
         raise ValueError(f"gate: the tower needs size={own.size}, got {settings.size}")
-    if size != DEFAULT_SIZE and checked_size("size", size, own.cell) != own.size:
+    if not _is_default(size) and checked_size("size", size, own.cell) != own.size:
         raise ValueError(f"size: the tower takes {own.size}, got {size}")
     return Gate(**{**asdict(settings), "size": own.size})
 
@@ -141,9 +141,13 @@ def sized_gate(gate: Gate | None, size: int | tuple[int, int]) -> Gate:
     own = gate.size
     if own is None:
         return gate.fresh(size=size)
-    if size != DEFAULT_SIZE and checked_size("size", size, gate.settings.cell) != own:
+    if not _is_default(size) and checked_size("size", size, gate.settings.cell) != own:
         raise ValueError(f"size: the gate has size={own}, got size={size} beside it")
     return gate.fresh()
+
+
+def _is_default(size: Any) -> bool:
+    return isinstance(size, tuple) and size == DEFAULT_SIZE  # arrays have no one answer
 
 
 def layout_of(gate: Gate, matrix: Matrix) -> TokenLayout:
