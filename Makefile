@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# The tests as so many processes, of one thread each.
+# Processes of one thread each that share the tests.
 JOBS   ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 # What `make lock` does not renew: the tested torch, and the Triton whose interpreter is known.
 PINNED := torch==2.13.0 triton==3.6.0
@@ -17,11 +17,12 @@ CPP     := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu)
 
 help:
 	@echo "make demo      tokenize a real clip, look at what was kept, print the table"
-	@echo "make test      the tests (make test-all: the slow ones too)"
+	@echo "make test      the tests, two at a time (JOBS=8: eight; make test-all: the slow ones too)"
 	@echo "make bench     the benchmarks; figures land in benchmarks/results/"
 	@echo "make reading   what can still be read from the tokens, against every peer (half an hour)"
 	@echo "make proof     every peer, every claim, side by side: docs/RESULTS.md (hours)"
 	@echo "make lock      constraints.txt anew: the exact versions that all of these install"
+	@echo ".ci/run help   what CI runs: .ci/run, and the tests with the newest and oldest versions"
 	@echo "make lint      ruff, mypy, clang-format (make format: apply them)"
 	@echo "make gpu       the GPU suite, with the system's python3 and torch"
 

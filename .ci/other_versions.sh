@@ -20,8 +20,8 @@ PATH="$venv/bin:$PATH" PATCHGATE_CUDA=0 "$venv/bin/python" -m pip install --quie
   --no-build-isolation -c "$build/constraints.txt" "$build/source[test]"
 
 failed=0
-OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -q -n "${JOBS:-2}" --tb=short \
-  --junit-xml="$build/tests.xml" || failed=$?
+OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -q -n "${JOBS:-2}" \
+  --dist worksteal --tb=short --junit-xml="$build/tests.xml" || failed=$?
 # pytest's 1: tests failed, which the report names; others: it could not run them.
 "$venv/bin/python" .ci/versions.py report "$build/tests.xml" || failed=1
 exit "$failed"
