@@ -15,7 +15,7 @@ from patchgate.encoders.gated_tower import GatedTower
 from patchgate.gate import CHANGED, MOVED, Gate, GateResult
 from patchgate.gate_settings import GateSettings
 from patchgate.pipeline import TokenChunk
-from patchgate.policies.container import container_frames, positions_of
+from patchgate.policies.container import container_frames, of_access, positions_of
 from patchgate.policies.frames import Frames
 from patchgate.tokenize import DEFAULT_SIZE, collected, fitting_gate, layout_of, opened, prepared
 from patchgate.tokens import VideoTokens
@@ -103,7 +103,7 @@ def tokenize_with_statistics(
         tokens = collected(source, watched, features, layout, on_chunk)
     more: dict[str, Tensor | None] = {}
     if not isinstance(video, Video) and not hasattr(video, "read"):
-        known = container_frames(video)
+        known = container_frames(video, **of_access(open_options))
         at = positions_of(known, tokens.pts_seconds)
         more = {"index": known.number[at], "key": known.need("key")[at]}
     return tokens, watched.frames(tokens.pts_seconds, **more)
