@@ -49,8 +49,8 @@ class Described:
         if abs(shape - 1) <= _SQUARE:
             return None
         return (
-            f"its pixels are not square: the picture of {self.width} x {self.height} is meant to be "
-            f"shown {round(self.width * shape)} x {self.height} (Video.sample_aspect_ratio = "
+            f"its pixels are not square: the picture of {self.width} x {self.height} is meant to "
+            f"be shown {round(self.width * shape)} x {self.height} (Video.sample_aspect_ratio = "
             f'{shape}). Its frames are given as they are stored: fit="stretch" does not mind; '
             '"crop" and "pad" take pixels for square'
         )

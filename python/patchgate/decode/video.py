@@ -72,7 +72,7 @@ class Video(Described):
         try:
             self._describe(reader)
             if oblong := self._oblong():
-                self._warn(oblong, depth=5)
+                self._warn(oblong, depth=4)
             self._check_start()
             self._choose(reader, fallback)
         except BaseException:
