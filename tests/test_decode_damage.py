@@ -14,7 +14,8 @@ from test_decode import joined
 
 import patchgate
 from patchgate.decode import DecodeError, DecodeWarning, Problems
-from patchgate.decode.timeline import Clock, timed
+from patchgate.decode.clock import Clock, Mender
+from patchgate.decode.timeline import timed
 
 INTACT = ["faststart.mp4", "late.mkv", "mpeg4.avi", "late.ts", "vp9.webm", "av1.mkv", "hevc.mp4"]
 
@@ -165,7 +166,7 @@ class Stamp:
     ([Stamp(5), Stamp(5)], [5, 15], 1)])  # fmt: skip
 def test_stamps_always_rise(stamps, ticks, repaired):
     problems = Problems()
-    frames = list(timed(stamps, Clock(Fraction(1, 100), 10), problems))
+    frames = list(timed(stamps, Mender(Clock(Fraction(1, 100), 10), problems)))
     assert [frame.ticks for frame in frames] == ticks
     assert [a.ticks + a.span for a in frames[:-1]] == ticks[1:]
     assert problems.repaired_timestamps == repaired

@@ -166,7 +166,7 @@ def test_plans_that_cannot_be_looked_at():
     assert nothing.shape == (0, 8, 8)
     with pytest.raises(FileNotFoundError):
         Looker("no such file.mp4")
-    with pytest.raises(TypeError, match="expected chunk"):
+    with pytest.raises(TypeError, match="expected allow_playlists, chunk"):
         Looker(BOOK, fps=3)
 
 

@@ -22,7 +22,7 @@ from patchgate import _ops, grid
 from patchgate._tensors import arange
 from patchgate.chunks import StageSeconds, TokenChunk, Told, chunk_of
 from patchgate.decode import Colour, Video
-from patchgate.decode.planes import oriented
+from patchgate.decode.orientation import oriented
 from patchgate.decode.surface import Coded, Lane, Loan, Shown
 from patchgate.decode.surface_packer import copy_planes, empty_planes
 from patchgate.features import Features, KeptCells

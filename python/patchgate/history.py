@@ -3,6 +3,7 @@
 Letters: T frames (or tubelets), h w cells.
 """
 
+import math
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from patchgate.pipeline import TokenChunk
 OnChunk = Callable[[TokenChunk], None]
 
 _MOST_CUTS = 4  # key frames shown for being key frames
+_SLACK_SECONDS = 1e-3  # containers round time stamps: a frame is there from so much before its own
 
 
 @dataclass(eq=False)
@@ -55,12 +57,15 @@ class History:
         """How many of the frames are shown at the moments of a sampling at `fps`."""
         if not len(self.pts_seconds):
             return 0
-        length = max(self.end - self.begin, 1e-9)
-        moments = torch.arange(0, length, 1 / fps, dtype=torch.float64, device="cpu") + self.begin
         # A tubelet's frames share its time, as if evenly: their own times are not kept.
         share = arange(self.tubelet).double() / self.tubelet
         shown = (self.pts_seconds[:, None] + self.duration_seconds[:, None] * share).flatten()
-        return len(torch.searchsorted(shown, moments + 1e-3, right=True).unique())
+        # The first moment (begin + k / fps) at which each is there, and the number of all: there
+        # may be more moments than there is memory, as in a video with a pause of a day.
+        first = ((shown - _SLACK_SECONDS - self.begin) * fps).ceil().clamp(min=0)  # [T * tubelet]
+        count = math.ceil(max(self.end - self.begin, 1e-9) * fps)
+        until = torch.cat([first[1:], first.new_tensor([count])]).clamp(max=count)
+        return int((first < until).sum())
 
     def dense_tokens(self, frames: int) -> int:
         """What so many frames cost without a gate, a last half tubelet filled up."""

@@ -165,6 +165,7 @@ def info(video: VideoPath, how: OpenOptions, as_json: Json = False) -> dict[str,
             "width": opened.width,
             "height": opened.height,
             "rotation_degrees": opened.rotation,
+            "sample_aspect_ratio": str(opened.sample_aspect_ratio),
             "frames_per_second": opened.average_fps,
             "frames": opened.num_frames,
             "begin_seconds": opened.begin_stream_seconds,
@@ -185,12 +186,13 @@ def _info_lines(facts: dict[str, Any]) -> dict[str, str]:
 
     build = facts["build"]
     gpus = ", ".join(build["cuda_architectures"]) or "none"
-    turned = facts["rotation_degrees"]
+    turned, shape = facts["rotation_degrees"], facts["sample_aspect_ratio"]
     return {
         "file": f"{facts['container']}, {bytes_text(facts['bytes'] or 0)}, streams: "
         f"{', '.join(facts['streams'])}",
         "picture": f"{facts['width']} x {facts['height']} pixels"
-        + (f" (turned by {turned} degrees)" if turned else ""),
+        + (f" (turned by {turned} degrees)" if turned else "")
+        + ("" if shape == "1" else f", each of them {shape} as wide as high"),
         "codec": f"{facts['codec']}, decoded by {facts['decoder']}",
         "time": f"{known('frames_per_second', '{:.6g}')} frames/s, "
         f"{known('duration_seconds', '{:.3f}')} s from {facts['begin_seconds']:.3f} s, "

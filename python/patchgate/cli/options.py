@@ -5,18 +5,19 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any
 
 import torch
 import typer
 
 from patchgate._check import checked_number
+from patchgate.decode import Limits
 from patchgate.decode.access import DEFAULT_TIMEOUT, Access
 from patchgate.gate import Gate
 
 _GATE, _ENCODER, _VIDEO = "What counts as changed", "The encoder's grid", "Which frames"
-_SOURCE = "Where they come from"
+_SOURCE, _LIMITS = "Where they come from", "What the video may ask for"
 
 
 def _option(panel: str, help: str, *names: str, **more: Any) -> Any:
@@ -105,8 +106,13 @@ class GateOptions:
 
 @dataclass(frozen=True)
 class OpenOptions:
-    """What the video may be, and how long it may keep us waiting."""
+    """What the video may be and may ask for, and how long it may keep us waiting."""
 
+    stream: Annotated[
+        int | None,
+        _option(_SOURCE, "Which of the file's streams, counted from 0.", min=0,
+                show_default="the one that shows the video"),
+    ] = None  # fmt: skip
     format: Annotated[
         str | None,
         _option(_SOURCE, "FFmpeg's name of the file's format, such as h264 or hls.",
@@ -126,14 +132,41 @@ class OpenOptions:
         float,
         _option(_SOURCE, "Seconds that it may say nothing while it is read; 0: for ever.", min=0),
     ] = DEFAULT_TIMEOUT
+    max_pixels: Annotated[
+        int | None, _option(_LIMITS, "Pixels of a picture.", min=1, show_default="67,108,864")
+    ] = None
+    max_frame_bytes: Annotated[
+        int | None,
+        _option(_LIMITS, "Bytes of a picture's planes.", min=1, show_default="512 MiB"),
+    ] = None
+    max_streams: Annotated[
+        int | None, _option(_LIMITS, "Streams of a file.", min=1, show_default="256")
+    ] = None
+    max_duration: Annotated[
+        float | None, _option(_LIMITS, "Length in seconds.", show_default="366 days")
+    ] = None
+    max_gap: Annotated[
+        float | None,
+        _option(_LIMITS, "Seconds from a picture to the next; a time stamp beyond is a bad one.",
+                show_default="2 days"),
+    ] = None  # fmt: skip
+    max_chunk_bytes: Annotated[
+        int | None,
+        _option(_LIMITS, "Bytes of a batch's planes: it has fewer frames than --chunk where these "
+                "would take more.", min=1, show_default="256 MiB"),
+    ] = None  # fmt: skip
 
     def opening(self) -> dict[str, Any]:
         """The options of `open_video` that they are."""
+        asked = {
+            field.name: value
+            for field in fields(Limits)
+            if (value := getattr(self, f"max_{field.name}")) is not None
+        }
         with as_usage_error():
-            return asdict(
-                Access(self.format, self.allow_playlists, self.open_timeout or None,
-                       self.read_timeout or None)
-            )  # fmt: skip
+            access = Access(self.format, self.allow_playlists, self.open_timeout or None,
+                            self.read_timeout or None, self.stream, Limits(**asked))  # fmt: skip
+        return {field.name: getattr(access, field.name) for field in fields(access)}
 
 
 @dataclass(frozen=True)
@@ -166,7 +199,7 @@ class ReadOptions(OpenOptions):
         with as_usage_error():
             for name in ("start", "end"):
                 if (value := getattr(self, name)) is not None:
-                    checked_number(f"--{name}", value, -1e9, 1e9, "seconds")
+                    checked_number(f"--{name}", value, -1e12, 1e12, "seconds")
             if self.fps is not None:
                 checked_number("--fps", self.fps, 1e-6, 1e6, "frames a second")
             if self.start is not None and self.end is not None and self.end <= self.start:

@@ -10,9 +10,10 @@ import torch
 import typer
 
 from patchgate.cli.commands import Json, VideoPath, app, not_the_video
-from patchgate.cli.options import GateOptions, OpenOptions, ReadOptions, as_usage_error, spread
+from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spread
 from patchgate.cli.report import bytes_text, kills_interrupt, reported, result
 from patchgate.decode import open_video
+from patchgate.decode.access import Access
 from patchgate.decode.source import Source
 from patchgate.gate import Gate
 from patchgate.policies import (
@@ -145,7 +146,7 @@ def _grid(name: str, rounding: str, video: str, gate: Gate, options: dict[str, A
 
 def _opening(options: dict[str, Any]) -> dict[str, Any]:
     """Those that say what the video may be, and how long it may take."""
-    return {field.name: options[field.name] for field in fields(OpenOptions)}
+    return {field.name: options[field.name] for field in fields(Access)}
 
 
 def _frames(

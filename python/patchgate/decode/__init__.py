@@ -11,9 +11,10 @@ video.py    Video, run.py one iteration of it; opening.py open_video
 """
 
 from .frames import Colour, DecodeError, DecodeWarning, FrameBatch, Problems
+from .limits import Limits
 from .nvdec import NvdecError, NvdecUnavailable
 from .opening import open_video
 from .video import Video
 
-__all__ = ["Colour", "DecodeError", "DecodeWarning", "FrameBatch", "NvdecError",
+__all__ = ["Colour", "DecodeError", "DecodeWarning", "FrameBatch", "Limits", "NvdecError",
            "NvdecUnavailable", "Problems", "Video", "open_video"]  # fmt: skip

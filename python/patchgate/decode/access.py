@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 
 from .formats import checked_format
+from .limits import DEFAULT_LIMITS, Limits
 
 DEFAULT_TIMEOUT = 10.0  # seconds
 
@@ -24,6 +25,8 @@ class Access:
     allow_playlists: bool = False
     open_timeout: float | None = DEFAULT_TIMEOUT  # seconds; None: for ever
     read_timeout: float | None = DEFAULT_TIMEOUT
+    stream: int | None = None  # of the file's streams, from 0; None: the one that shows the video
+    limits: Limits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "format", checked_format(self.format))
@@ -31,6 +34,9 @@ class Access:
             raise TypeError(
                 f"allow_playlists: expected True or False, got {self.allow_playlists!r}"
             )
+        if not isinstance(self.limits, Limits):
+            raise TypeError(f"limits: expected patchgate.Limits(...), got {self.limits!r}")
+        _check_stream(self.stream)
         for name in ("open_timeout", "read_timeout"):
             seconds = getattr(self, name)
             if seconds is None:
@@ -42,3 +48,12 @@ class Access:
                     f"{name}: expected a positive number of seconds, or None to wait for ever, "
                     f"got {seconds}"
                 )
+
+
+def _check_stream(stream: int | None) -> None:
+    if stream is None:
+        return
+    if isinstance(stream, bool) or not isinstance(stream, Integral):
+        raise TypeError(f"stream: expected the number of a stream or None, got {stream!r}")
+    if stream < 0:
+        raise ValueError(f"stream: expected a number from 0 on, or None, got {stream}")

@@ -15,6 +15,7 @@ from .planes import Frame
 # MP4 and Matroska put lengths where the decoder looks for start codes (ISO 14496-15, 10), and the
 # parameter sets into the file's header.
 _FILTERS = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
+HIDES = ("vp8", "vp9")  # of these some packets show nothing by themselves
 _START_CODE = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
 
 
@@ -135,9 +136,22 @@ def _sequence_obu(data: bytes) -> bytes:
     return b""
 
 
-def is_shown(codec: str, data: bytes) -> bool:
-    """False for a packet that only makes a reference: VP8's golden frames (RFC 6386, 9.1)."""
-    return codec != "vp8" or not data or bool(data[0] >> 4 & 1)
+def is_shown(codec: str, data: Packet[VideoStream] | bytes) -> bool:
+    """False for a packet that only makes a reference: VP8's golden frames (RFC 6386, 9.1), and
+    VP9's frames of which the header says so (6.2) and that are not in one packet with others
+    (annex B)."""
+    if codec not in HIDES:
+        return True
+    view = memoryview(data)
+    if not len(view):
+        return True
+    if codec == "vp8":
+        return bool(view[0] >> 4 & 1)
+    bits = f"{view[0]:08b}"
+    if bits[:2] != "10":
+        return True  # damaged: the decoder will say so
+    at = 5 if bits[2:4] == "11" else 4  # behind the marker and the profile
+    return bits[at] == "1" or bits[at + 2] == "1" or view[-1] & 0xE0 == 0xC0
 
 
 def first_picture(decoder_name: str, data: bytes) -> Frame | None:

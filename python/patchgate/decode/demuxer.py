@@ -48,6 +48,11 @@ class Demuxer:
             self._calls.end(lambda: _let_go(handle))
             raise
 
+    @property
+    def waits(self) -> bool:
+        """Whether a call may wait for somebody: a server, or who writes into a pipe."""
+        return not isinstance(self._calls, Direct)
+
     def is_open(self) -> None:
         """The first frame is there: from here on `read_timeout` counts."""
         self._calls.limit(self.source.access.read_timeout, "read_timeout")
@@ -101,6 +106,7 @@ def _opened(handle: Handle, source: Source) -> InputContainer:
     try:
         # GENPTS (PyAV's default) fills missing time stamps; odd bytes in titles must not stop us.
         return av.open(handle.file, mode="r", format=handle.format, timeout=handle.timeouts,
+                       options=source.access.limits.of_decoder(),
                        container_options=handle.options, metadata_errors="replace")  # fmt: skip
     except TypeError as error:
         raise TypeError(

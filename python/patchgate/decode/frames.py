@@ -47,12 +47,19 @@ class Problems:
 
     `size_changes` and `format_changes` hold (pts_seconds, what the picture became), in the stored
     picture's terms: (width, height) before rotation, and FFmpeg's pixel format name.
-    `repaired_timestamps` counts frames with no or a backward time stamp, whose time was computed.
+    `repaired_timestamps` counts frames with no, a backward or a far too late time stamp, which were
+    put between their neighbours; `clock_jumps` holds (pts_seconds, by how many seconds what follows
+    was moved), where the container's clock was set. `lost_frames` counts the pictures
+    that the decoder was given and did not give back, `lost_seconds` is when the first and the last
+    of them should have been shown.
     """
 
     corrupt_packets: int = 0
     corrupt_frames: int = 0
+    lost_frames: int = 0
+    lost_seconds: tuple[float, float] | None = None
     repaired_timestamps: int = 0
+    clock_jumps: list[tuple[float, float]] = field(default_factory=list)
     truncated: bool = False
     size_changes: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
     format_changes: list[tuple[float, str]] = field(default_factory=list)
@@ -62,19 +69,40 @@ class Problems:
         said = []
         if self.truncated:
             said.append(
-                "the file is truncated: it ends before its own header says, and every "
-                "frame up to there was given"
+                "the file is truncated: it ends before its own header or layout says, and every "
+                "frame up to there was given, the last one perhaps not whole"
             )
         if self.corrupt_packets:
             said.append(f"{self.corrupt_packets} corrupt packet(s) reported or skipped")
         if self.corrupt_frames:
             said.append(f"{self.corrupt_frames} damaged frame(s) kept")
+        if self.lost_frames:
+            when = "" if self.lost_seconds is None else " from {:.3f} to {:.3f} s".format(
+                *self.lost_seconds)  # fmt: skip
+            said.append(
+                f"{self.lost_frames} frame(s){when} are in the file and did not come out of the "
+                "decoder: what they lean on is missing"
+            )
         if self.repaired_timestamps:
             said.append(
-                f"{self.repaired_timestamps} missing or backward time stamp(s), computed "
-                "from the frame before"
+                f"{self.repaired_timestamps} time stamp(s) missing, backward or later than the "
+                "limit of a gap (limits.gap, --max-gap), put between their neighbours"
+            )
+        if self.clock_jumps:
+            (seconds, moved), count = self.clock_jumps[0], len(self.clock_jumps)
+            gap = "" if moved > 0 else "; limits.gap (--max-gap) is the longest gap that is left"
+            said.append(
+                f"the clock was set {count} time(s), first at {seconds:.3f} s: what follows there "
+                f"was moved by {moved:+,.3f} s to go on behind what was before{gap}"
             )
         return said
+
+    def lose(self, seconds: float | None) -> None:
+        """A picture did not come that should have been shown then (None: nobody knows when)."""
+        self.lost_frames += 1
+        if seconds is not None:
+            begin, end = self.lost_seconds or (seconds, seconds)
+            self.lost_seconds = min(begin, seconds), max(end, seconds)
 
 
 class Pictures(Protocol):

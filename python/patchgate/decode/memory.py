@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import av
 
@@ -20,6 +22,21 @@ def check_memory(error: av.FFmpegError, name: str) -> None:
     raise MemoryError(
         f"{name}: not enough memory to decode it; free some, or take a smaller chunk= or threads=1"
     ) from error
+
+
+@contextmanager
+def room_for(frames: int, size: int) -> Iterator[None]:
+    """MemoryError, in words that say what to do, where there is no room for so many frames of so
+    many bytes. Torch calls a lack of memory a RuntimeError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        raise MemoryError(
+            f"not enough memory for {frames:,} frame(s) of {size:,} bytes; free some, or take a "
+            "smaller chunk="
+        ) from error
 
 
 def _is_free(size: int) -> bool:

@@ -10,8 +10,9 @@ from patchgate._check import checked_count, checked_number
 
 from .access import DEFAULT_TIMEOUT, Access
 from .decoder_pool import decoder_pool
+from .feed import Errors
+from .limits import DEFAULT_LIMITS, Limits
 from .nvdec import backend as nvdec_backend
-from .pyav import Errors
 from .source import Source, VideoSource, default_threads
 from .video import Video
 
@@ -21,7 +22,8 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
                chunk: int = 16, threads: int | None = None, errors: Errors = "warn",
                fallback: bool = True, format: str | None = None, allow_playlists: bool = False,
                open_timeout: float | None = DEFAULT_TIMEOUT,
-               read_timeout: float | None = DEFAULT_TIMEOUT) -> Video:  # fmt: skip
+               read_timeout: float | None = DEFAULT_TIMEOUT, stream: int | None = None,
+               limits: Limits = DEFAULT_LIMITS) -> Video:  # fmt: skip
     """Open a video for decoding to native YUV planes.
 
     source: path, URL, bytes, or a binary file object (read from its first byte; the caller keeps
@@ -32,11 +34,15 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
         before `end`. Nothing in between: an empty iteration and a DecodeWarning.
     fps: take the frames shown at start + k / fps, each at most once: never more than there are.
         Time stamps and durations stay the source's.
-    chunk: frames in a FrameBatch; the last, and one before a change of size, may have fewer.
+    chunk: frames in a FrameBatch; the last, and one before a change of size, may have fewer, and
+        all where so many would exceed `limits.chunk_bytes`.
     threads: of PyAV's decoder; None: min(4, CPUs).
     errors: "warn" (damage is skipped, and told in one DecodeWarning at the end), "ignore" (only
         counted, in `Video.problems`) or "raise" (DecodeError). NVDEC does not tell of damaged
         pictures, only of packets that it refuses.
+    stream: the number of the file's stream to decode, counted from 0 among all of its streams;
+        None: the one that shows the video (what moves before stills, colour before gray masks).
+    limits: what the video may ask for (`patchgate.Limits`).
     fallback: where NVDEC cannot decode this codec, format or size: True: PyAV does, its batches
         are copied to the device, and one DecodeWarning says why; False: ValueError.
 
@@ -56,7 +62,8 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
     threads = default_threads() if threads is None else checked_count("threads", threads, 1)
     if errors not in get_args(Errors):
         raise ValueError(f"errors must be one of {get_args(Errors)}, got {errors!r}")
-    opened = Source(source, Access(format, allow_playlists, open_timeout, read_timeout))
+    access = Access(format, allow_playlists, open_timeout, read_timeout, stream, limits)
+    opened = Source(source, access)
     nvdec = None if where.type == "cpu" else decoder_pool(nvdec_backend(where))
     return Video(opened, start=start, end=end, fps=fps, chunk=chunk, threads=threads,
                  errors=errors, device=where if nvdec is None else nvdec.backend.device,

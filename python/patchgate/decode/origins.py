@@ -58,6 +58,7 @@ class Origin(Protocol):
     def open(self, access: Access) -> Handle: ...
     def size(self) -> int | None: ...
     def head(self) -> bytes: ...
+    def at(self, place: int, count: int) -> bytes: ...
 
 
 class Memory:
@@ -80,6 +81,9 @@ class Memory:
 
     def head(self) -> bytes:
         return self._data[:HEAD]
+
+    def at(self, place: int, count: int) -> bytes:
+        return self._data[place : place + count]
 
 
 class Local:
@@ -130,6 +134,15 @@ class Local:
         finally:
             os.close(descriptor)
 
+    def at(self, place: int, count: int) -> bytes:
+        if not self.seekable:
+            return b""
+        descriptor = self._descriptor()
+        try:
+            return os.pread(descriptor, count, place)
+        finally:
+            os.close(descriptor)
+
 
 class Descriptor:
     """`pipe:N`: what another program left open for us."""
@@ -158,6 +171,9 @@ class Descriptor:
 
     def head(self) -> bytes:
         return b"" if self._reader is None else self._reader.head
+
+    def at(self, place: int, count: int) -> bytes:
+        return b""
 
 
 class FileObject:
@@ -203,6 +219,12 @@ class FileObject:
         self._file.seek(0)
         return bytes(self._file.read(HEAD))
 
+    def at(self, place: int, count: int) -> bytes:
+        if not self.seekable:
+            return b""
+        self._file.seek(place)
+        return bytes(self._file.read(count))
+
 
 class Remote:
     """An address."""
@@ -237,6 +259,9 @@ class Remote:
         return None
 
     def head(self) -> bytes:
+        return b""
+
+    def at(self, place: int, count: int) -> bytes:
         return b""
 
 

@@ -15,9 +15,13 @@ from torch import Tensor
 
 from patchgate._tensors import doubles, truths
 
+from .clock import Clock
 from .frames import Colour, DecodeWarning, FrameBatch, Matrix
+from .limits import DEFAULT_LIMITS, Limits
+from .memory import room_for
+from .orientation import orientation_of, oriented
 from .pool import Pool
-from .timeline import Clock, Timed
+from .timeline import Timed
 
 Frame = av.VideoFrame
 Array = NDArray[np.uint8] | NDArray[np.uint16]
@@ -26,7 +30,7 @@ Array = NDArray[np.uint8] | NDArray[np.uint16]
 # 709 for HD). 0 is RGB's own, met only where we convert. FCC is BT.601 to within .02, 240M BT.709.
 _MATRIX: dict[int, Matrix] = {0: "bt601", 1: "bt709", 2: "bt601", 4: "bt601", 5: "bt601",
                               6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}  # fmt: skip
-_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+_FULL_RANGE, _UNTAGGED = 2, 0  # AVCOL_RANGE_JPEG, AVCOL_RANGE_UNSPECIFIED
 _BLOCK = 64  # frames allocated at once: a huge `chunk` must not reserve memory it may never fill
 
 
@@ -105,46 +109,35 @@ def colour_of(frame: Frame) -> Colour:
             stacklevel=2,
         )
     full = how.full_range or int(frame.color_range) == _FULL_RANGE
+    if how.packed_chroma == "gray" and int(frame.color_range) == _UNTAGGED:  # FFmpeg's rule
+        full = True
     return Colour(_MATRIX.get(space, "bt601"), full, how.bits)
 
 
-class Orientation(NamedTuple):
-    """What a display matrix asks for: a transpose, then flips."""
-
-    transpose: bool = False
-    flip_rows: bool = False
-    flip_columns: bool = False
-
-
-def orientation_of(frame: Frame) -> Orientation:
-    """From the frame's display matrix: x' = a x + c y, y' = b x + d y, in 16.16 fixed point."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return Orientation()
-    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
-    if b == c == 0:
-        return Orientation(False, d < 0, a < 0)
-    if a == d == 0:
-        return Orientation(True, b < 0, c < 0)
-    warnings.warn(
-        f"the video asks to be turned by {frame.rotation} degrees; only multiples of 90 "
-        "are applied, so it is left as stored",
-        DecodeWarning,
-        stacklevel=2,
-    )
-    return Orientation()
-
-
 class Packer:
-    """Copies frames of one look into chunk tensors, each plane once."""
+    """Copies frames of one look into chunk tensors, each plane once.
 
-    def __init__(self, frame: Frame, *, chunk: int, clock: Clock, pool: Pool) -> None:
+    Args:
+        chunk: frames of a batch, at most; fewer where they would exceed `limits.chunk_bytes`.
+        name: of the video, for messages.
+
+    Raises:
+        ValueError: a frame exceeds the limits.
+        MemoryError: there is no room for a batch.
+    """
+
+    def __init__(self, frame: Frame, *, chunk: int, clock: Clock, pool: Pool,
+                 limits: Limits = DEFAULT_LIMITS, name: str = "") -> None:  # fmt: skip
         how = layout(frame.format.name)
         assert how is not None
-        self._how, self._clock, self._chunk, self._pool = how, clock, chunk, pool
+        self._how, self._clock, self._pool = how, clock, pool
         self.colour = colour_of(frame)
         self.orientation = orientation_of(frame)
         self._shapes = _plane_shapes(frame, how)
+        samples = sum(height * width for height, width in self._shapes)
+        self._frame_bytes = samples * self.colour.dtype.itemsize
+        limits.check_picture(name, frame.width, frame.height)
+        self._chunk = limits.frames(name, chunk, self._frame_bytes)
         self._reset()
 
     def _reset(self) -> None:
@@ -156,6 +149,11 @@ class Packer:
 
     def __len__(self) -> int:
         return len(self._pts)
+
+    @property
+    def is_full(self) -> bool:
+        """It takes no further frame."""
+        return len(self) >= self._chunk
 
     def add(self, timed: Timed[Frame], frame: Frame) -> None:
         """Copy the native `frame`, with the time of `timed`, behind the frames before it."""
@@ -170,14 +168,16 @@ class Packer:
 
     def _grow(self) -> None:
         frames = min(self._chunk - len(self), _BLOCK)
-        y, cb, cr = (self._pool.empty((frames, *shape), self.colour.dtype)
-                     for shape in self._shapes)  # fmt: skip
+        with room_for(frames, self._frame_bytes):
+            y, cb, cr = (self._pool.empty((frames, *shape), self.colour.dtype)
+                         for shape in self._shapes)  # fmt: skip
         self._blocks.append((y, cb, cr))
         self._views = [plane.numpy() for plane in (y, cb, cr)]
 
     def finish(self) -> FrameBatch:
         """The frames added so far, as a batch of its own memory; the packer is empty again."""
-        y, cb, cr = (self._plane(i) for i in range(3))
+        with room_for(len(self), self._frame_bytes):
+            y, cb, cr = (self._plane(i) for i in range(3))
         batch = FrameBatch(
             planes=(y, cb, cr),
             pts_seconds=doubles(self._pts),
@@ -196,14 +196,6 @@ class Packer:
             # would start its threads beside the decoder's.
             plane = torch.from_numpy(plane.numpy()[: len(self)].copy())
         return oriented(plane, self.orientation)
-
-
-def oriented(plane: Tensor, how: Orientation) -> Tensor:
-    """`[T, H, W]` turned and mirrored as asked; the tensor itself where nothing is."""
-    if how.transpose:
-        plane = plane.transpose(1, 2)
-    flips = [dim for dim, flip in ((1, how.flip_rows), (2, how.flip_columns)) if flip]
-    return (plane.flip(flips) if flips else plane).contiguous()
 
 
 def _plane_shapes(frame: Frame, how: Layout) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ import av
 from .memory import check_memory
 from .playlists import is_text, playlist_kind, refused_playlist
 from .protocols import Address, trusted_certificates
+from .reasons import check_head
 from .source import Source
 
 _ASK_SECONDS = 2.0  # for what a second look at a server may take
@@ -42,6 +43,7 @@ def refusal(source: Source, error: av.FFmpegError) -> Exception:
 
 def _of_file(source: Source, error: av.FFmpegError) -> str:
     head = source.head()
+    check_head(source.name, head, source.access.limits)
     if source.size() == 0 or (not source.seekable and not head):
         return f"{source.name} is empty (0 bytes); it was not written or not fetched to its end"
     if isinstance(error, EOFError):

@@ -1,12 +1,9 @@
-"""Where a video's bytes come from, and which of its streams is the video."""
+"""Where a video's bytes come from."""
 
 from __future__ import annotations
 
 import os
 from typing import IO
-
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from .access import Access
 from .origins import Descriptor, FileObject, Handle, Local, Memory, Origin, Remote
@@ -89,6 +86,10 @@ class Source:
         """In bytes, or None where unknown. Leaves a file object at its end."""
         return self._origin.size()
 
+    def at(self, place: int, count: int) -> bytes:
+        """So many bytes from there on, or fewer; none where one cannot go there."""
+        return self._origin.at(place, count)
+
     def head(self) -> bytes:
         """The first bytes, or none where they cannot be had again."""
         return self._origin.head()
@@ -99,29 +100,6 @@ def _check_path(path: str, name: str) -> None:
         raise ValueError(f"{name} is a directory; give the path of one video file in it")
     if not os.path.exists(path):
         raise FileNotFoundError(f"{name}: no such file (looked from {os.getcwd()}); check the path")
-
-
-def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The main video stream. ValueError where there is none that moves or none we can decode."""
-    kinds = sorted({stream.type for stream in container.streams})
-    pictures = [s for s in container.streams.video if not _is_cover(s)]
-    if not pictures:
-        cover = " and a cover picture" if container.streams.video else ""
-        held = ", ".join(kind for kind in kinds if kind != "video") or "nothing"
-        raise ValueError(f"{name} has no video stream: it holds {held}{cover}; give a video file")
-    best = container.streams.best("video")
-    stream = best if best in pictures else pictures[0]
-    assert isinstance(stream, VideoStream)
-    if stream.codec_context is None:
-        raise ValueError(
-            f"{name}: no decoder for its video codec in this build of FFmpeg; convert "
-            "it, for instance to H.264"
-        )
-    return stream
-
-
-def _is_cover(stream: VideoStream) -> bool:
-    return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
 def usable_cpus() -> int:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from .frames import Colour
-from .planes import Frame, Look, Orientation, colour_of, look_of, native, orientation_of
+from .orientation import Orientation, orientation_of
+from .planes import Frame, Look, colour_of, look_of, native
 
 
 class Lane:

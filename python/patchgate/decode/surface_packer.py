@@ -9,10 +9,12 @@ from torch import Tensor
 
 from patchgate._tensors import doubles, truths
 
+from .clock import Clock
 from .frames import FrameBatch
-from .planes import oriented
+from .limits import DEFAULT_LIMITS, Limits
+from .orientation import oriented
 from .surface import Shown
-from .timeline import Clock, Timed
+from .timeline import Timed
 
 
 class SurfacePacker:
@@ -22,9 +24,12 @@ class SurfacePacker:
     the container asks. Nothing waits: not the host, and the decoder only for the copy.
     """
 
-    def __init__(self, shown: Shown, *, chunk: int, clock: Clock) -> None:
+    def __init__(self, shown: Shown, *, chunk: int, clock: Clock,
+                 limits: Limits = DEFAULT_LIMITS, name: str = "") -> None:  # fmt: skip
         self._coded, self._lane = shown.coded, shown.surface.lane
-        self._chunk, self._clock = chunk, clock
+        samples = sum(plane.numel() for plane in shown.surface.planes())
+        size = samples * self._coded.colour.dtype.itemsize
+        self._chunk, self._clock = limits.frames(name, chunk, size), clock
         self._reset()
 
     def _reset(self) -> None:
@@ -33,6 +38,11 @@ class SurfacePacker:
 
     def __len__(self) -> int:
         return len(self._times)
+
+    @property
+    def is_full(self) -> bool:
+        """It takes no further picture."""
+        return len(self) >= self._chunk
 
     def add(self, timed: Timed[Shown], shown: Shown) -> None:
         """Copy a picture, with its time, behind those before it."""

@@ -8,33 +8,24 @@ stamp is, only the container says.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import NamedTuple
 
 import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from .bitstream import Bitstream, first_picture, is_shown, sequence_headers
+from .bitstream import Bitstream, first_picture, sequence_headers
 from .capabilities import kind_of, why_not
 from .decoder_pool import DecoderPool
+from .feed import Errors
 from .frames import DecodeError
+from .ledger import UNKNOWN, Sent
 from .nvdec import Decoder, Kind, NvdecError
-from .pyav import Errors, PyAVReader
+from .pyav import PyAVReader
 from .surface import Coded, Shown, Surface
 from .timeline import Ahead
 
 _REMEMBERED = 256  # packets whose picture may still come
 _FAILURES = 4  # refused packets in a row, before the rest is given up
-
-
-class _Sent(NamedTuple):
-    """What the container says of a packet."""
-
-    pts: int | None
-    dts: int | None
-    duration: int
-    key: bool
-    discard: bool  # decoded for what leans on it, not shown: before the start of an edit list
 
 
 class SurfaceReader:
@@ -51,7 +42,7 @@ class SurfaceReader:
         self._codec = demuxed.codec()
         self._first = self._coded = Coded.of(demuxed.first)
         self._decoder: Decoder | None = None
-        self._sent: dict[int, _Sent] = {}
+        self._sent: dict[int, tuple[int, Sent]] = {}  # packet numbers of the ledger
         self._serial = 0
         self._entry: int | None = None  # stamp of the key packet where decoding (re)started
         self._headers: bytes | None = None  # of the sequence; None: not seen yet
@@ -65,22 +56,23 @@ class SurfaceReader:
         Each is gone at the next step. DecodeError where the coded picture changes into something
         that this decoder does not take; NvdecError where it takes not one packet.
         """
-        packets, self._entry = self._demuxed.packets(start=start)
+        packets = self._demuxed.packets(start=start)
+        self._entry = self._demuxed.ledger.entry
         self._bitstream = Bitstream(self._codec, self._demuxed.stream)
         self._ahead = Ahead((packet, self._stamp(packet)) for packet in packets)
         try:
             for packet in self._ahead:
-                sent = _Sent(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe,
-                             packet.is_discard)  # fmt: skip
-                known = packet.is_corrupt
+                number, known = packet.pts or 0, packet.is_corrupt
+                sent = self._demuxed.ledger.sent(number)
                 try:
                     parts = self._bitstream.prepared(packet)
                 except av.FFmpegError as error:
                     self._demuxed.damaged(error, known=known)
                     continue
                 for part in parts:
-                    yield from self._decoded(part, sent)
+                    yield from self._decoded(part, number, sent)
             yield from self._flushed()
+            self._demuxed.ledger.close()
             if self._serial and not self._began:
                 raise NvdecError(
                     f"{self._demuxed.source.name}: NVDEC gave no picture for {self._serial} "
@@ -91,12 +83,10 @@ class SurfaceReader:
             self._give_back()
 
     def _stamp(self, packet: Packet[VideoStream]) -> int | None:
-        shown = not packet.is_discard and (
-            self._codec != "vp8" or is_shown(self._codec, bytes(packet))
-        )
-        return packet.pts if shown else None
+        sent = self._demuxed.ledger.sent(packet.pts)
+        return None if sent.hidden else sent.pts
 
-    def _decoded(self, packet: Packet[VideoStream], sent: _Sent) -> Iterator[Shown]:
+    def _decoded(self, packet: Packet[VideoStream], number: int, sent: Sent) -> Iterator[Shown]:
         if sent.key:
             yield from self._reshaped(bytes(packet))
             if self._decoder is None:
@@ -107,7 +97,7 @@ class SurfaceReader:
         elif self._to_key:
             return
         self._serial += 1
-        self._sent[self._serial] = sent
+        self._sent[self._serial] = number, sent
         self._sent.pop(self._serial - _REMEMBERED, None)
         yield from self._shown(lambda decoder: decoder.decode(packet, self._serial))
 
@@ -126,13 +116,15 @@ class SurfaceReader:
         self._failures, self._to_key = 0, False
         self._began |= bool(surfaces)
         for surface in surfaces:
-            sent = self._sent.pop(surface.serial, _Sent(None, None, 0, False, False))
+            number, sent = self._sent.pop(surface.serial, (0, UNKNOWN))
             broken = self._entry is not None and sent.pts is not None and sent.pts < self._entry
-            if sent.discard or broken:
+            if sent.hidden or broken:
                 continue
-            self._demuxed.note(sent.pts, sent.duration)
-            after = self._ahead.after(sent.pts)
-            yield Shown(surface, self._coded, sent.pts, sent.dts, sent.duration, after, sent.key)
+            self._entry = None
+            pts = self._demuxed.ledger.shown(number, key=sent.key)
+            self._demuxed.note(pts, sent.duration)
+            after = self._ahead.after(pts)
+            yield Shown(surface, self._coded, pts, sent.dts, sent.duration, after, sent.key)
 
     def _kind(self) -> Kind:
         return kind_of(self._codec, self._coded, self._headers or b"")
@@ -144,6 +136,7 @@ class SurfaceReader:
         self._decoder, self._to_key = None, True
         self._failures += 1
         self._demuxed.problems.corrupt_packets += 1
+        self._demuxed.ledger.failures += 1
         name = self._demuxed.source.name
         if not self._began or self._failures >= _FAILURES:
             raise NvdecError(

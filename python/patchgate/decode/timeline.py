@@ -1,7 +1,6 @@
 """From decoded pictures to pictures with a true time: stamps, spans, start/end, resampling.
 
-Passive generators over any back end's pictures. Time is kept in integer ticks of the stream's
-clock and turned into seconds once, at the end, so that no error adds up.
+Passive generators over any back end's pictures. What the stamps are, `clock.py` says.
 """
 
 from __future__ import annotations
@@ -11,25 +10,13 @@ from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Generic, Protocol, TypeVar
 
-from .frames import Problems
+from .clock import LOOK_AHEAD, Clock, Later, Mender, Picture, nothing_later
 
 # Matroska, WebM and FLV round time stamps to milliseconds: with fps= the frame due at 41.667 ms may
 # be stamped 42. So a frame counts as on the screen from this much before its stamp (fps= only).
 _SLACK_SECONDS = 1e-3
-
-
-class Picture(Protocol):
-    """What a back end's decoded picture must tell of its time, in ticks."""
-
-    @property
-    def pts(self) -> int | None: ...
-    @property
-    def dts(self) -> int | None: ...
-    @property
-    def duration(self) -> int: ...
 
 
 P = TypeVar("P", bound=Picture)
@@ -46,18 +33,6 @@ Q = TypeVar("Q", bound=PictureAhead)
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Clock:
-    """A stream's tick, and how many ticks a frame takes where nothing else is known."""
-
-    tick: Fraction
-    nominal: int
-
-    def seconds(self, ticks: int) -> float:
-        """Ticks in seconds, correctly rounded: equal to `float(ticks * tick)`."""
-        return ticks * self.tick.numerator / self.tick.denominator
-
-
 @dataclass(slots=True)
 class Timed(Generic[P]):
     """A picture, its time stamp and for how long it is shown, in ticks."""
@@ -67,37 +42,40 @@ class Timed(Generic[P]):
     span: int = 0
 
 
-def timed(pictures: Iterable[P], clock: Clock, problems: Problems) -> Iterator[Timed[P]]:
+def timed(
+    pictures: Iterable[P], mender: Mender, later: Later = nothing_later
+) -> Iterator[Timed[P]]:
     """Pictures with stamps that always rise, and spans that reach to the next picture.
 
     Holds one picture back: a span is the true distance to the next stamp. The last picture's is the
     container's, or else the span before it.
     """
     held: Timed[P] | None = None
-    before = clock.nominal
+    before = mender.clock.nominal
     for picture in pictures:
-        ticks = _stamp(picture, held, clock, problems)
+        ticks = mender.stamp(picture, later)
         if held is not None:
             before = held.span = ticks - held.ticks
             yield held
         held = Timed(picture, ticks)
     if held is not None:
-        held.span = held.picture.duration or before
+        held.span = mender.last_span(held.picture.duration, before)
         yield held
 
 
-def timed_ahead(pictures: Iterable[Q], clock: Clock, problems: Problems) -> Iterator[Timed[Q]]:
+def timed_ahead(
+    pictures: Iterable[Q], mender: Mender, later: Later = nothing_later
+) -> Iterator[Timed[Q]]:
     """The same stamps and spans as `timed`, and no picture is held back."""
-    last: Timed[Q] | None = None
-    span = clock.nominal
+    span = mender.clock.nominal
     for picture in pictures:
-        ticks = _stamp(picture, last, clock, problems)
-        if picture.next_pts is not None and picture.next_pts > ticks:
-            span = picture.next_pts - ticks
+        ticks = mender.stamp(picture, later)
+        follows = picture.next_pts
+        if follows is not None and follows + mender.offset > ticks:
+            span = follows + mender.offset - ticks
         else:
-            span = picture.duration or span
-        last = Timed(picture, ticks, span)
-        yield last
+            span = mender.last_span(picture.duration, span)
+        yield Timed(picture, ticks, span)
 
 
 class Ahead(Generic[Item]):
@@ -108,7 +86,7 @@ class Ahead(Generic[Item]):
     the next one.
     """
 
-    _PACKETS = 17
+    _PACKETS = LOOK_AHEAD
 
     def __init__(self, stamped: Iterable[tuple[Item, int | None]]) -> None:
         """`stamped`: packets, each with when its picture is shown; None: never, or not known."""
@@ -132,19 +110,6 @@ class Ahead(Generic[Item]):
             return None
         del self._stamps[: bisect_right(self._stamps, pts)]
         return self._stamps[0] if self._stamps else None
-
-
-def _stamp(picture: P, last: Timed[P] | None, clock: Clock, problems: Problems) -> int:
-    """The picture's pts; where it is missing or goes backward, the best guess, and a note."""
-    if picture.pts is not None and (last is None or picture.pts > last.ticks):
-        return picture.pts
-    problems.repaired_timestamps += 1
-    guess = picture.dts if picture.pts is None else None
-    if guess is not None and (last is None or guess > last.ticks):
-        return guess
-    if last is None:
-        return 0
-    return last.ticks + (last.picture.duration or clock.nominal)
 
 
 def clipped(

@@ -14,23 +14,26 @@ import torch
 
 from .capabilities import why_not
 from .changes import told_change
+from .clock import Clock
 from .decoder_pool import DecoderPool
-from .frames import Colour, DecodeError, DecodeWarning, FrameBatch, Problems
+from .description import Described
+from .feed import Errors
+from .frames import DecodeError, DecodeWarning, FrameBatch, Problems
 from .openings import Openings, close_at_exit
-from .planes import Frame, Look, Packer, colour_of, look_of, native, orientation_of
+from .planes import Frame, Look, Packer, look_of, native
 from .pool import Pool
-from .pyav import Errors, PyAVReader
+from .pyav import PyAVReader
 from .run import Run
 from .source import Source
 from .surface import Coded, Loan, Shown
 from .surface_packer import SurfacePacker
 from .surface_reader import SurfaceReader
-from .timeline import Clock, P, Timed, clipped, resampled, timed, timed_ahead
+from .timeline import P, Timed, clipped, resampled, timed, timed_ahead
 
 Item = TypeVar("Item")
 
 
-class Video:
+class Video(Described):
     """A video, opened. Iterate it for FrameBatch; made by `open_video`.
 
     Each `iter()` starts afresh, as long as the source can seek. On a file object a new iteration
@@ -43,9 +46,12 @@ class Video:
         container says, or None. average_fps: or None. num_frames: the container's count, or else
         duration x rate, or None: an estimate.
     rotation: degrees counter-clockwise that the stored picture is turned, (-180, 180].
+    sample_aspect_ratio: width over height of a pixel as shown, a Fraction; 1 where nobody says.
     colour: Colour of the first frame.
     container: FFmpeg's title of the file's format. streams: the kinds of its streams, in their
         order. bit_rate: of all of them, in bits a second, or None.
+    reach: how a later frame is reached: "seek"; "read", where the packets before it are read; or
+        "decode", where all before it is decoded, as the container has no time stamps of its own.
     problems: Problems of the latest iteration (of the opening, before the first).
     """
 
@@ -54,6 +60,7 @@ class Video:
                  device: torch.device, nvdec: DecoderPool | None, fallback: bool,
                  ) -> None:  # fmt: skip
         self._source, self._start, self._end, self._fps = source, start, end, fps
+        self._name = source.name
         self.chunk, self.threads, self._errors, self.device = chunk, threads, errors, device
         self._nvdec = nvdec
         self._closed = False
@@ -64,33 +71,16 @@ class Video:
         reader = self._openings.first()
         try:
             self._describe(reader)
+            if oblong := self._oblong():
+                self._warn(oblong, depth=4)
+            self._check_start()
             self._choose(reader, fallback)
         except BaseException:
             self.close()
             raise
         close_at_exit(self)
 
-    def _describe(self, reader: PyAVReader) -> None:
-        first = native(reader.first)
-        self.container, self.streams, self.bit_rate = reader.wrapping()
-        self.problems: Problems = reader.problems
-        self.codec: str = reader.codec()
-        self.colour: Colour = colour_of(first)
-        turned = orientation_of(first)
-        self.rotation: int = 180 if first.rotation == -180 else first.rotation
-        size = (first.height, first.width) if turned.transpose else (first.width, first.height)
-        self.width, self.height = size
-        self._stored = f"{first.format.name}"
-        begin = next(timed([reader.first], reader.clock, Problems())).ticks
-        self.begin_stream_seconds: float = reader.clock.seconds(begin)
-        self.average_fps: float | None = reader.average_fps()
-        end = reader.promised_end()
-        self.duration_seconds: float | None = None
-        if end is not None:
-            self.duration_seconds = end - self.begin_stream_seconds
-        self.num_frames: int | None = reader.header_frames()
-        if self.num_frames is None and self.duration_seconds and self.average_fps:
-            self.num_frames = max(1, round(self.duration_seconds * self.average_fps))
+    def _check_start(self) -> None:
         if self._start is not None and self._start < min(0.0, self.begin_stream_seconds):
             raise ValueError(
                 f"start={self._start} lies before the video; seconds count on the "
@@ -161,14 +151,14 @@ class Video:
         return frames
 
     def _decoded(self, reader: PyAVReader) -> Iterator[Timed[Frame]]:
-        frames = timed(reader.frames(start=self._start), reader.clock, reader.problems)
+        frames = timed(reader.frames(start=self._start), reader.mender(), reader.later)
         return self._selected(frames, reader.clock)
 
     def _on_surfaces(self, reader: PyAVReader) -> Iterator[Timed[Shown]]:
         assert self._nvdec is not None
         surfaces = SurfaceReader(reader, self._nvdec, self._errors)
         with closing(surfaces.pictures(start=self._start)) as pictures:
-            frames = timed_ahead(pictures, reader.clock, reader.problems)
+            frames = timed_ahead(pictures, reader.mender(), reader.later)
             yield from self._selected(frames, reader.clock)
 
     def _lent(self, reader: PyAVReader) -> Iterator[Loan]:
@@ -201,10 +191,11 @@ class Video:
                     if len(packer):
                         yield packer.finish().to(self.device)
                     self._changed(reader.problems, look, now, reader.clock.seconds(frame.ticks))
-                packer = packing(picture, chunk=self.chunk, clock=reader.clock)
+                packer = packing(picture, chunk=self.chunk, clock=reader.clock,
+                                 limits=reader.limits, name=self._source.name)  # fmt: skip
                 look = now
             packer.add(frame, picture)
-            if len(packer) == self.chunk:
+            if packer.is_full:
                 yield packer.finish().to(self.device)
         if packer is not None and len(packer):
             yield packer.finish().to(self.device)
@@ -277,14 +268,6 @@ class Video:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
         self.close()
-
-    def __repr__(self) -> str:
-        fps = f"{self.average_fps:.4g} fps" if self.average_fps else "unknown fps"
-        lasts = f"{self.duration_seconds:.3f} s" if self.duration_seconds else "unknown length"
-        return (
-            f"Video({self._source.name!r}, {self.codec}, {self._stored}, {self.width}x"
-            f"{self.height}, {fps}, {lasts}, {self.colour})"
-        )
 
 
 def _as_native(frame: Frame) -> tuple[Frame, Look]:

@@ -1,58 +1,52 @@
-"""What a container tells of its frames without decoding one: times and key frames."""
+"""What a container tells of its frames, decoding as few as can be: times and key frames."""
 
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from patchgate._tensors import doubles, truths, whole
+from patchgate._tensors import doubles
 from patchgate.decode.access import Access
-from patchgate.decode.demuxer import Demuxer
-from patchgate.decode.source import Source, VideoSource, video_stream
-from patchgate.decode.timeline import Clock
+from patchgate.decode.listing import listing
+from patchgate.decode.pyav import PyAVReader
+from patchgate.decode.source import Source, VideoSource, default_threads
 from patchgate.policies.frames import Frames
 
 
 def container_frames(video: VideoSource, **access: Any) -> Frames:
-    """Every frame's number, time and whether the stream can be entered there: by demuxing alone.
+    """Every frame that is shown: its number, its time and whether the stream can be entered there.
+
+    Packets are read and not decoded, but for stretches where some are missing and others may lean
+    on them. Where the container's time stamps are not what decoding makes of them (there are none,
+    one is bad, the clock begins again) the whole video is decoded.
 
     Args:
         video: what ``open_video`` takes and can be opened again: a path, bytes, a file object that
-            can seek. A pipe can be read for this, and then no more.
-        access: ``format``, ``allow_playlists``, ``open_timeout`` and ``read_timeout``, as
-            ``open_video`` takes them.
+            can seek. A pipe can be read for this, is decoded, and can then be read no more.
+        access: ``format``, ``allow_playlists``, ``stream``, ``limits``, ``open_timeout`` and
+            ``read_timeout``, as ``open_video`` takes them.
 
     Returns:
         Frames whose ``pts`` are bit for bit those of decoding.
 
     Raises:
-        OSError, ValueError: as ``open_video``; a stream without time stamps, or with one twice.
+        OSError, ValueError: as ``open_video``.
     """
     source = Source(video, Access(**access))
-    with Demuxer(source) as demuxer:
-        stream = video_stream(demuxer.container, source.name)
-        demuxer.is_open()
-        tick = stream.time_base
-        ticks: list[int] = []
-        keys: list[bool] = []
-        for packet in demuxer.packets(stream):
-            if not packet.size or packet.is_discard:
-                continue
-            if packet.pts is None or tick is None:
-                raise ValueError(
-                    f"{source.name}: its frames have no time stamps; take those of decoding, "
-                    "Frames(pts=batch.pts_seconds, key=batch.key_frame)"
-                )
-            ticks.append(packet.pts)
-            keys.append(bool(packet.is_keyframe))
-    if not ticks or tick is None:
-        raise ValueError(f"{source.name} holds no frame")
-    order = whole(ticks).argsort(stable=True)
-    clock = Clock(tick, 1)
-    pts = doubles([clock.seconds(ticks[i]) for i in order.tolist()])
-    if bool((pts.diff() <= 0).any()):
-        raise ValueError(f"{source.name}: two frames have the same time stamp")
-    return Frames(pts=pts, key=truths(keys)[order])
+    reader = PyAVReader(source, threads=default_threads(), errors="ignore")
+    try:
+        found = listing(reader)
+    finally:
+        reader.close()
+    pts = [found.clock.seconds(ticks) for ticks in found.ticks.tolist()]
+    return Frames(pts=doubles(pts), key=torch.from_numpy(found.key))
+
+
+def of_access(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of ``open_video``'s options that ``container_frames`` takes."""
+    names = {field.name for field in fields(Access)}
+    return {name: value for name, value in options.items() if name in names}
 
 
 def positions_of(frames: Frames, pts: Tensor) -> Tensor:

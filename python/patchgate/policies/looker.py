@@ -3,18 +3,21 @@
 Letters: T frames (or tubelets), f frames of a tubelet, K tokens.
 """
 
+import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from patchgate._tensors import whole
-from patchgate.decode import open_video
+from patchgate.decode import DecodeError, DecodeWarning, open_video
+from patchgate.decode.access import Access
 from patchgate.decode.source import VideoSource
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.gate import Gate
-from patchgate.policies.container import container_frames
+from patchgate.policies.container import container_frames, of_access
 from patchgate.policies.frames import Frames
 from patchgate.policies.joined import Row, joined
 from patchgate.policies.plan import Plan
@@ -26,6 +29,9 @@ from patchgate.tokens import VideoTokens
 TowerOf = Callable[[float], GatedTower]  # scale -> a tower for frames so much smaller
 
 Unit = tuple[int, ...]  # numbers of the f frames of a tubelet
+
+_OPTIONS = {"chunk", "threads", "errors"} | {field.name for field in fields(Access)}
+_MOST_NAMED = 12  # frames in a message
 
 
 class _Known(NamedTuple):
@@ -44,10 +50,13 @@ class Looker:
             several. None: the cells' own samples, at any scale.
         gate: its settings are used, with a fresh state for the new frames of each look.
         size: ``(H, W)`` of the grid in pixels at scale 1, where neither tower nor gate says.
-        open_options: of ``open_video``: ``chunk``, ``threads``, ``errors``.
+        open_options: of ``open_video``: ``chunk``, ``threads``, ``errors``, ``stream``, ``limits``,
+            ``format``, ``allow_playlists``, ``open_timeout``, ``read_timeout``.
 
-    ``frames`` are the video's, to plan with; ``decoded`` counts the frames that were taken from the
-    decoder so far (see ``WantedFrames``). All that was tokenized is kept.
+    ``frames`` are those that the video shows, to plan with; ``decoded`` counts the frames that were
+    taken from the decoder so far (see ``WantedFrames``). All that was tokenized is kept. A frame
+    that does not come out of the decoder is told in a DecodeWarning, noted in ``missing`` (numbers)
+    and no longer among ``frames``.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: as ``open_video``, ``Gate`` and ``tokenize``.
@@ -61,10 +70,13 @@ class Looker:
         size: int | tuple[int, int] = DEFAULT_SIZE,
         **open_options: Any,
     ) -> None:
-        if strange := set(open_options) - {"chunk", "threads", "errors"}:
-            raise TypeError(f"Looker: expected chunk, threads or errors, got {sorted(strange)}")
-        self.frames: Frames = container_frames(video)
+        if strange := set(open_options) - _OPTIONS:
+            expected = ", ".join(sorted(_OPTIONS))
+            raise TypeError(f"Looker: expected {expected}, got {sorted(strange)}")
+        self.frames: Frames = container_frames(video, **of_access(open_options))
         self.decoded = 0
+        self.missing: list[int] = []
+        self._name = getattr(video, "name", video) if not isinstance(video, bytes) else "the bytes"
         self._video, self._options, self._gate, self._size = video, open_options, gate, size
         self._tower: GatedTower | None = None
         self._tower_of: TowerOf | None = None
@@ -88,28 +100,55 @@ class Looker:
         tokenized with less than the ratio that is asked for now is done again.
 
         Returns:
-            ``VideoTokens`` of T frames in order of time. Tokens of other frames, to which these
-            refer, come first, with a negative ``frame``.
+            ``VideoTokens`` of T frames in order of time: those of the plan that came out of the
+            decoder. Tokens of other frames, to which these refer, come first, with a negative
+            ``frame``.
 
         Raises:
+            DecodeError: a frame did not come out, and ``errors`` is "raise".
             ValueError: several scales (take ``plan.parts()``), clips that end inside a tubelet, a
                 scale that the tower cannot take, frames that the video does not have.
         """
         scale = _one_scale(plan)
         tower, gate = self._gate_at(scale)
         units, ratios = _units(plan, gate.settings.temporal_patch)
-        missing = [
+        new = [
             (unit, ratio)
             for unit, ratio in zip(units, ratios, strict=True)
             if (known := self._known.get((scale, unit))) is None or known.ratio < ratio
         ]
-        if missing:
-            tokens = self._tokenized(missing, tower, gate)
-            for row, (unit, ratio) in enumerate(missing):
-                self._known[scale, unit] = _Known(Row(tokens, row), ratio)
-        if not units:
-            return self._tokenized([], tower, gate)
-        return joined([self._known[scale, unit].row for unit in units])
+        came = [unit for unit in new if not set(unit[0]) & set(self.missing)]
+        while came:
+            tokens, lost = self._tokenized(came, tower, gate)
+            if not lost:
+                for row, (unit, ratio) in enumerate(came):
+                    self._known[scale, unit] = _Known(Row(tokens, row), ratio)
+                break
+            self._lose(lost)  # the others are gated anew: among those that came
+            came = [unit for unit in came if not set(unit[0]) & set(lost)]
+        self._tell(set(plan.index.tolist()) & set(self.missing))
+        rows = [self._known[scale, unit].row for unit in units if (scale, unit) in self._known]
+        return joined(rows) if rows else self._tokenized([], tower, gate)[0]
+
+    def _lose(self, numbers: list[int]) -> None:
+        self.missing = sorted({*self.missing, *numbers})
+        gone = torch.isin(self.frames.number, whole(numbers))
+        self.frames = self.frames.at(~gone)
+
+    def _tell(self, numbers: set[int]) -> None:
+        """Names frames that a plan has and no look can give."""
+        errors = self._options.get("errors", "warn")
+        if not numbers or errors == "ignore":
+            return
+        listed = ", ".join(map(str, sorted(numbers)[:_MOST_NAMED]))
+        more = ", ..." if len(numbers) > _MOST_NAMED else ""
+        said = (
+            f"{self._name}: {len(numbers)} frame(s) of the plan did not come out of the decoder, "
+            f"because what they lean on is damaged: {listed}{more}"
+        )
+        if errors == "raise":
+            raise DecodeError(said)
+        warnings.warn(said, DecodeWarning, stacklevel=3)
 
     def _gate_at(self, scale: float) -> tuple[GatedTower | None, Gate]:
         """The tower for a scale, and a fresh gate for it."""
@@ -131,8 +170,8 @@ class Looker:
 
     def _tokenized(
         self, units: list[tuple[Unit, float]], tower: GatedTower | None, gate: Gate
-    ) -> VideoTokens:
-        """New frames, in one container."""
+    ) -> tuple[VideoTokens, list[int]]:
+        """New frames, in one container, and which of them did not come."""
         numbers = whole([i for unit, _ in units for i in unit])
         source = WantedFrames(self._video, self.frames, numbers.unique(), **self._options)
         with open_video(self._video, **self._options) as opened:
@@ -142,7 +181,7 @@ class Looker:
         layout = layout_of(capped, matrix) if tower is None else None
         tokens = collected(source, capped, features, layout)
         self.decoded += source.decoded
-        return tokens
+        return tokens, source.missing
 
 
 def _one_scale(plan: Plan) -> float:

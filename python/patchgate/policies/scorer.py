@@ -15,7 +15,7 @@ from patchgate.colour import yuv_to_rgb
 from patchgate.decode import FrameBatch
 from patchgate.decode.source import VideoSource
 from patchgate.grid import to_grid
-from patchgate.policies.container import container_frames, positions_of
+from patchgate.policies.container import container_frames, of_access, positions_of
 from patchgate.policies.frames import Frames
 from patchgate.policies.wanted import WantedFrames
 
@@ -57,16 +57,17 @@ class DualEncoder:
             video: that the frames are of, by their times.
             open_options: of ``open_video``.
         """
-        known = container_frames(video)
+        known = container_frames(video, **of_access(open_options))
         numbers = known.number[positions_of(known, frames.pts)]
         source = WantedFrames(video, known, numbers, **{"chunk": self._batch, **open_options})
         parts = [self._of_pictures(rgb_of(batch)) for batch in source]
-        return replace(
-            frames,
-            feat=torch.cat(parts)
-            if parts
-            else torch.empty(len(frames), 1, dtype=torch.float32, device="cpu"),
-        )
+        if source.missing:
+            raise ValueError(
+                f"{len(source.missing)} frame(s) did not come out of the decoder, because what "
+                f"they lean on is damaged: {source.missing[:12]}; leave them out"
+            )
+        none = torch.empty((len(frames), 1), dtype=torch.float32, device="cpu")
+        return replace(frames, feat=torch.cat(parts) if parts else none)
 
     def with_scores(self, frames: Frames, query: str | Tensor) -> Frames:
         """The frames with ``rel`` ``[N]``: cosines of ``feat`` with a query.

@@ -140,7 +140,7 @@ def frame_statistics(
             if on_chunk is not None:
                 on_chunk(chunk)
     pts = doubles(times)
-    return watched.frames(pts, **_in_container(video, pts))
+    return watched.frames(pts, **_in_container(video, pts, open_options))
 
 
 def tokenize_with_statistics(
@@ -169,14 +169,14 @@ def tokenize_with_statistics(
         watched = WatchedGate(**asdict(sized.settings))
         layout = layout_of(watched, source.colour.matrix) if tower is None else None
         tokens = collected(source, watched, features, layout, on_chunk)
-    more = _in_container(video, tokens.pts_seconds)
+    more = _in_container(video, tokens.pts_seconds, open_options)
     return tokens, watched.frames(tokens.pts_seconds, **more)
 
 
-def _in_container(video: Any, pts: Tensor) -> dict[str, Tensor]:
+def _in_container(video: Any, pts: Tensor, options: dict[str, Any]) -> dict[str, Tensor]:
     """``index`` and ``key`` of decoded frames, where the container can be read again."""
     if isinstance(video, Video) or hasattr(video, "read"):
         return {}
-    known = container_frames(video)
+    known = container_frames(video, **of_access(options))
     at = positions_of(known, pts)
     return {"index": known.number[at], "key": known.need("key")[at]}

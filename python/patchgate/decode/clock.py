@@ -1,0 +1,157 @@
+"""A stream's clock, and time stamps on it that always rise.
+
+Time is kept in integer ticks and turned into seconds once, at the end, so that no error adds up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Protocol
+
+from .frames import Problems
+from .limits import DEFAULT_LIMITS, Limits
+
+Stamps = Sequence[int | None]  # as the container has them; None: it has none
+Later = Callable[[int], tuple[Stamps, Stamps]]
+"""Stamps of pictures that are not shown yet: of packets decoded before that of the picture shown
+last, and after it; of these, where nobody has to wait for them, at least so many."""
+
+LOOK_AHEAD = 17  # packets: a codec's picture is shown at most 16 after it is decoded
+_LEAP = 1.0  # seconds to the next picture; more, and much more than before, is looked at twice
+_LEAPS = 16  # times the one before
+_EVIDENCE = 2  # later stamps that say: a clock that jumped goes on from there
+_FOR_EVER = 1 << 62  # ticks
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A stream's tick, and how many ticks a frame takes where nothing else is known."""
+
+    tick: Fraction
+    nominal: int
+
+    def seconds(self, ticks: int) -> float:
+        """Ticks in seconds, correctly rounded: equal to `float(ticks * tick)`."""
+        return ticks * self.tick.numerator / self.tick.denominator
+
+    def ticks(self, seconds: float | None) -> int:
+        """Seconds in whole ticks, rounded down; None: more than any clock tells."""
+        return _FOR_EVER if seconds is None else int(Fraction(seconds) // self.tick)
+
+
+class Picture(Protocol):
+    """What a back end's decoded picture must tell of its time, in ticks."""
+
+    @property
+    def pts(self) -> int | None: ...
+    @property
+    def dts(self) -> int | None: ...
+    @property
+    def duration(self) -> int: ...
+
+
+def nothing_later(packets: int) -> tuple[Stamps, Stamps]:
+    """Nothing is known of pictures that are not shown yet."""
+    return (), ()
+
+
+class Mender:
+    """Gives pictures, in their order of showing, stamps that rise.
+
+    A stamp that is missing, does not rise or lies farther away than `limits.gap` is put between its
+    neighbours, and no other moves. Where all that follow it agree with it and not with those
+    before, the clock was set: they keep their distances and go on behind the picture before.
+    """
+
+    def __init__(
+        self, clock: Clock, problems: Problems, limits: Limits = DEFAULT_LIMITS, name: str = ""
+    ) -> None:
+        self.clock, self._problems, self._limits, self._name = clock, problems, limits, name
+        self._gap, self._longest = clock.ticks(limits.gap), clock.ticks(limits.duration)
+        self._first: int | None = None
+        self._last = self._until = 0
+        self._step = clock.nominal  # of the last picture
+        self._bad: list[int]  # stamps of the last pictures, none of which was good
+        self.offset = 0  # what was added to the container's stamps since the clock was set
+        self._leap = clock.ticks(_LEAP)
+        self._good(clock.nominal)
+
+    def stamp(self, picture: Picture, later: Later = nothing_later) -> int:
+        """When the picture is shown, in ticks: later than all before it."""
+        raw = picture.pts
+        if self._first is None:
+            self._first = ticks = self._begin(picture, later)
+            self._until = ticks + self._longest
+        else:
+            ticks = self._last if raw is None else raw + self.offset
+            leap = ticks - self._last
+            if not 0 < leap <= self._calm:
+                ticks = self._looked_at(picture, later)
+            elif leap != self._usual or self._bad:
+                self._good(leap)
+        self._last, self._step = ticks, picture.duration or self.clock.nominal
+        if ticks > self._until:
+            seconds = self.clock.seconds(ticks - self._first)
+            self._limits.check(self._name, "duration", seconds, f"a length of {seconds:,.0f} s")
+        return ticks
+
+    def last_span(self, said: int, before: int) -> int:
+        """For how long a picture is shown that none is known to follow: as the container says."""
+        return said if 0 < said <= self._gap else before
+
+    def _good(self, leap: int) -> None:
+        self._usual, self._bad = leap, []
+        self._calm = min(self._gap, max(self._leap, _LEAPS * leap))
+
+    def _begin(self, picture: Picture, later: Later) -> int:
+        """The first stamp, unless it does not go with those after it."""
+        raw, nominal = picture.pts, self.clock.nominal
+        known = [stamp for stamp in later(_EVIDENCE)[1] if stamp is not None]
+        if raw is not None:
+            near = max(self._leap, _LEAPS * nominal)  # pictures that lean on some before the video
+            if len(known) < _EVIDENCE or any(-near < k - raw <= self._gap for k in known):
+                return raw
+        self._problems.repaired_timestamps += 1
+        if raw is None and picture.dts is not None:
+            return picture.dts
+        return min(known) - (picture.duration or nominal) if known else 0
+
+    def _looked_at(self, picture: Picture, later: Later) -> int:
+        """The stamp of a picture whose own is odd, by those that follow."""
+        last, reach = self._last, self._last + self._gap
+        before, after = later(LOOK_AHEAD)
+        following = [None if k is None else k + self.offset for k in (*before, *after)]
+        good = [k for k in following if k is not None and last < k <= reach]
+        decoded = [k + self.offset for k in after if k is not None]
+        ticks = None if picture.pts is None else picture.pts + self.offset
+        if ticks is not None and last < ticks <= reach:  # it is only much later than usual
+            if 2 * sum(last < k < ticks for k in decoded) <= len(decoded):
+                self._good(ticks - last)
+                return ticks
+        elif ticks is not None and not good and self._goes_on(ticks, decoded):
+            self._bad, seconds = [], self.clock.seconds
+            moved = last + self._step - ticks
+            self.offset += moved
+            self._problems.clock_jumps.append((seconds(last + self._step), seconds(moved)))
+            return last + self._step
+        self._problems.repaired_timestamps += 1
+        self._bad = [] if ticks is None else [*self._bad[1 - _EVIDENCE :], ticks]
+        bound = min(good, default=_FOR_EVER)
+        if ticks is None and picture.dts is not None and last < picture.dts + self.offset < bound:
+            return picture.dts + self.offset
+        alike = 1 + next((i for i, k in enumerate(following) if k in good), 0)
+        if last + self._step * alike < bound:
+            return last + self._step
+        return last + max(1, (bound - last) // (alike + 1))
+
+    def _goes_on(self, ticks: int, decoded: Sequence[int]) -> bool:
+        """Whether the clock was set, and runs on from these ticks."""
+        after = sum(0 < k - ticks <= self._gap for k in decoded)
+        if after >= _EVIDENCE and 2 * after > len(decoded):
+            return True
+        run = [*self._bad, ticks]
+        rising = all(0 < b - a <= self._gap for a, b in pairwise(run))
+        return len(run) > _EVIDENCE and rising

@@ -1,0 +1,64 @@
+"""What an opened video tells of itself."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from .feed import Reach
+from .frames import Colour, Problems
+from .orientation import orientation_of
+from .planes import colour_of, native
+from .pyav import PyAVReader
+
+_SQUARE = 0.01  # so much wider or narrower, and pixels still count as square
+
+
+class Described:
+    """The attributes of a `Video`, whose docstring says what they are."""
+
+    _name: str
+
+    def _describe(self, reader: PyAVReader) -> None:
+        first = native(reader.first)
+        self.container, self.streams, self.bit_rate = reader.wrapping()
+        self.reach: Reach = reader.reach()
+        self.problems: Problems = reader.problems
+        self.codec: str = reader.codec()
+        self.colour: Colour = colour_of(first)
+        turned = orientation_of(first)
+        self.rotation: int = 180 if first.rotation == -180 else first.rotation
+        size = (first.height, first.width) if turned.transpose else (first.width, first.height)
+        self.width, self.height = size
+        self._stored = first.format.name
+        self.sample_aspect_ratio: Fraction = reader.sample_aspect_ratio()
+        if turned.transpose:
+            self.sample_aspect_ratio = 1 / self.sample_aspect_ratio
+        self.begin_stream_seconds: float = reader.clock.seconds(reader.begin)
+        self.average_fps: float | None = reader.average_fps()
+        end = reader.promised_end()
+        self.duration_seconds: float | None = None
+        if end is not None:
+            self.duration_seconds = end - self.begin_stream_seconds
+        self.num_frames: int | None = reader.header_frames()
+        if self.num_frames is None and self.duration_seconds and self.average_fps:
+            self.num_frames = max(1, round(self.duration_seconds * self.average_fps))
+
+    def _oblong(self) -> str | None:
+        """What to tell where pixels are not square."""
+        shape = self.sample_aspect_ratio
+        if abs(shape - 1) <= _SQUARE:
+            return None
+        return (
+            f"its pixels are not square: the picture of {self.width} x {self.height} is meant to "
+            f"be shown {round(self.width * shape)} x {self.height} (Video.sample_aspect_ratio = "
+            f'{shape}). Its frames are given as they are stored: fit="stretch" does not mind; '
+            '"crop" and "pad" take pixels for square'
+        )
+
+    def __repr__(self) -> str:
+        fps = f"{self.average_fps:.4g} fps" if self.average_fps else "unknown fps"
+        lasts = f"{self.duration_seconds:.3f} s" if self.duration_seconds else "unknown length"
+        return (
+            f"Video({self._name!r}, {self.codec}, {self._stored}, {self.width}x{self.height}, "
+            f"{fps}, {lasts}, {self.colour})"
+        )

@@ -1,0 +1,135 @@
+"""Where decoding may begin, so that it gives what a decoding from the beginning would give there.
+
+A seek is believed in containers whose index lists their packets in order of time (MP4, Matroska).
+Elsewhere a demuxer may give a packet other stamps after a seek, or land behind a clock that began
+anew: there packets are read from the beginning, and decoded from the right key packet on.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+from itertools import chain, islice, pairwise
+from typing import NamedTuple
+
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from .bitstream import is_shown
+from .clock import LOOK_AHEAD, Clock
+from .limits import Limits
+
+Packets = Iterator["Packet[VideoStream]"]
+
+_WINDOW = 2 * LOOK_AHEAD  # packets among which stamps are brought into order
+_HELD = 2**26  # bytes of packets that wait for the decoder; more are decoded instead
+_ENTRIES = 100_000  # of an index that are looked at
+
+
+class Order:
+    """Looks at packets as they are decoded: are their stamps those of a clock that just runs?
+
+    `sound` says that no stamp is missing, there twice, out of order by more than the codec's
+    pictures are, or farther from the next than `limits.gap`; then decoding changes none of them.
+    `headless` counts the packets before the first key packet.
+    """
+
+    def __init__(self, stream: VideoStream, clock: Clock, limits: Limits) -> None:
+        self.sound, self.headless = True, 0
+        self._codec = stream.codec_context.codec.canonical_name
+        self._depth = stream.codec_context.reorder_depth  # pictures decoded before and shown after
+        self._gap = clock.ticks(limits.gap)
+        self._window: list[tuple[int, int]] = []  # stamps and numbers of packets, ascending
+        self._read, self._keyed = 0, False  # packets; was one a key packet?
+        self._top = self._floor = self._below = -(1 << 62)  # so far; before the last key; ordered
+
+    def add(self, packet: Packet[VideoStream]) -> bool:
+        """The next packet; whether all are sound so far."""
+        if packet.is_discard or not is_shown(self._codec, packet):
+            return self.sound
+        pts = packet.pts
+        if pts is None or packet.is_corrupt:
+            self.sound = False
+            return False
+        if packet.is_keyframe:
+            self.sound &= pts > self._top
+            self._floor, self._keyed = self._top, True
+        elif not self._keyed:
+            self.headless += 1
+        elif pts <= self._floor:
+            self.sound = False
+        self._read += 1
+        self._top = max(self._top, pts)
+        insort(self._window, (pts, self._read))
+        earlier = len(self._window) - 1 - self._window.index((pts, self._read))
+        self.sound &= earlier <= self._depth
+        if len(self._window) > _WINDOW:
+            self.sound &= self._read - self._window[-1][1] <= _WINDOW
+            self._pass()
+        return self.sound
+
+    def close(self) -> bool:
+        """No packet comes any more: were all sound?"""
+        while self._window:
+            self._pass()
+        return self.sound
+
+    def _pass(self) -> None:
+        pts, _ = self._window.pop(0)
+        first = self._below < -(1 << 61)
+        self.sound &= first or 0 < pts - self._below <= self._gap
+        self._below = pts
+
+
+class Entry(NamedTuple):
+    """A key packet where decoding may begin."""
+
+    pts: int
+    packets: Packets  # from that packet on
+
+
+def entered(packets: Packets, order: Order, start: int, back: int = 0) -> Entry | None:
+    """The last key packet at or before `start - back` ticks; None where stamps are not sound.
+
+    Args:
+        packets: from a key packet before it, or from the beginning.
+    """
+    held: list[Packet[VideoStream]] = []
+    entry: int | None = None
+    size = 0
+    for packet in packets:
+        if not order.add(packet) or packet.pts is None:
+            return None
+        if packet.is_keyframe and (entry is None or packet.pts <= start - back):
+            held, entry, size = [], packet.pts, 0
+        elif entry is None:
+            continue
+        held.append(packet)
+        size += packet.size
+        if packet.pts > start or size > _HELD:
+            break
+    if entry is None or entry > start:
+        return None
+    return Entry(entry, chain(held, packets))
+
+
+def seeks(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether a seek may be believed in such a container."""
+    if "mp4" in container.format.name:  # its table has every packet, but where it is in fragments
+        return 0 < stream.frames <= len(stream.index_entries)
+    return "matroska" in container.format.name
+
+
+def indexed(container: InputContainer, stream: VideoStream, clock: Clock, limits: Limits) -> bool:
+    """Whether the index, as far as a seek has made it known, tells of one clock that just runs."""
+    if "matroska" not in container.format.name:
+        return True
+    entries = stream.index_entries
+    step = max(1, len(entries) // _ENTRIES)
+    known = [(entry.timestamp, entry.pos) for entry in islice(entries, 0, None, step)]
+    gap = clock.ticks(limits.gap)
+    return bool(known) and all(
+        0 < time - before <= gap and at > earlier
+        for (before, earlier), (time, at) in pairwise(known)
+    )

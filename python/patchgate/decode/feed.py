@@ -1,0 +1,266 @@
+"""One stream's packets: read on, gone back to, by number, and what the container says of it."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Literal
+
+import av
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from .clock import Clock, Mender, Stamps
+from .demuxer import Demuxer, hold_on
+from .entry import Order, entered, indexed, seeks
+from .frames import DecodeError, Problems
+from .ledger import Ledger, makes_up_stamps
+from .memory import check_memory
+from .promises import promised_end
+from .reasons import encrypted, is_encrypted, is_too_large, too_large
+from .source import Source
+from .streams import video_stream
+from .waiting import Halt, Stopped
+
+Packets = Iterator["Packet[VideoStream]"]
+Errors = Literal["warn", "ignore", "raise"]
+Reach = Literal["seek", "read", "decode"]
+
+_DEMUX_FAILURES = 8  # in a row, before the rest of a file is given up
+_GENPTS = 1  # AVFMT_FLAG_GENPTS
+_BACK = (0.0, 2.0, 8.0, 32.0, 128.0)  # seconds: from some key packets not all can be decoded
+
+
+class Feed:
+    """The packets of a source's video stream, for a decoder.
+
+    Attributes: `container`, `stream`, `clock`; `ledger`, of the packets read since the beginning or
+    the last seek; `problems`; `begin` (the first picture's tick) and
+    `untimed`, which who decodes sets.
+
+    Raises:
+        ValueError: no video is there, or one that exceeds the limits.
+    """
+
+    begin = 0
+    untimed = False  # the container has no time stamps of its own
+
+    def __init__(
+        self, source: Source, halt: Halt | None = None, *, threads: int, errors: Errors
+    ) -> None:
+        self.source, self._threads, self._errors = source, threads, errors
+        self.limits = source.access.limits
+        self.halt = halt or Halt()  # raised: the file ends here
+        self.problems = Problems()
+        self._process = os.getpid()
+        self._open()
+
+    def _open(self) -> None:
+        self._demuxer = Demuxer(self.source, self.halt)
+        self.container = self._demuxer.container
+        try:
+            self._check_streams()
+            self.stream = video_stream(self.container, self.source.name, self.source.access.stream)
+            self._check_picture()
+        except BaseException:
+            self._demuxer.close()
+            raise
+        self.clock = _clock(self.stream)
+        self._forget()
+        if not makes_up_stamps(self.codec()):
+            self.container.flags &= ~_GENPTS
+        self.stream.codec_context.thread_count = self._threads
+        self.stream.thread_type = "AUTO"  # frame threads where the codec has them, else slices
+
+    def _check_streams(self) -> None:
+        count = len(self.container.streams)
+        self.limits.check(self.source.name, "streams", count, f"a file of {count:,} streams")
+
+    def _check_picture(self) -> None:
+        """The size that the header has. What decoding finds, FFmpeg holds against the limit."""
+        context = self.stream.codec_context
+        self.limits.check_picture(self.source.name, context.width, context.height)
+        context.options = {**context.options, **self.limits.of_decoder()}
+
+    def _forget(self) -> None:
+        """Count anew (in the same object: Video shows it): what was read so far is read again."""
+        vars(self.problems).update(vars(Problems()))
+        self.ledger = Ledger(self.codec(), self.problems, self.clock)
+        self._ahead: deque[Packet[VideoStream]] = deque()  # read, and not given to the decoder yet
+        self._raw: Packets = iter(())  # where they come from
+        self._last: Packet[VideoStream] | None = None
+
+    def close(self) -> None:
+        """Free the decoder and its threads. Again is fine; the user's file object stays open."""
+        if hasattr(self, "stream"):
+            context = self.stream.codec_context
+            if self._process != os.getpid():
+                hold_on(self.stream, context)
+            elif context is not None:
+                # PyAV frees a decoder without letting go of Python's lock, for which the decoder's
+                # threads may be waiting to write a log: here they come to rest, and it is let go.
+                context.flush_buffers()
+            del self.stream
+        self._demuxer.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "container"):
+            self.close()
+
+    def mender(self, problems: Problems | None = None) -> Mender:
+        """For the stamps of one iteration."""
+        return Mender(self.clock, problems or self.problems, self.limits, self.source.name)
+
+    def later(self, packets: int) -> tuple[Stamps, Stamps]:
+        """What `Mender` asks for. Only files are read ahead: what is live must not wait."""
+        while not self._demuxer.waits and len(self._ahead) < packets:
+            packet = next(self._raw, None)
+            if packet is None:
+                break
+            self._ahead.append(self.ledger.enter(packet))
+        return self.ledger.later()
+
+    def _counted(self, packets: Packets) -> Packets:
+        for packet in packets:
+            self.problems.corrupt_packets += packet.is_corrupt
+            yield packet
+
+    def entries(self, start: float) -> Iterator[Packets]:
+        """Packets from key packets at or before `start` seconds, ever earlier ones; `ledger.entry`
+        is the stamp of each. None where only a decode from the beginning tells what is shown."""
+        wanted = self.clock.ticks(start)
+        for back in _BACK:
+            reached = self._reached(wanted - self.clock.ticks(back))
+            order = Order(self.stream, self.clock, self.limits)
+            found = entered(reached, order, wanted, self.clock.ticks(back))
+            if found is None:
+                return
+            self.ledger.entry = found.pts
+            yield self._entered(found.packets)
+            if found.pts <= self.begin:
+                return
+
+    def _reached(self, wanted: int) -> Packets:
+        """The packets from a key packet before the one wanted, or from the beginning."""
+        if seeks(self.container, self.stream) and self._sought(wanted):
+            self._forget()
+            key = next(self.read(), None)
+            if key is not None and indexed(self.container, self.stream, self.clock, self.limits):
+                stamps = [ticks for ticks in (key.pts, key.dts) if ticks is not None]
+                if stamps and self._sought(min(stamps) - 1):
+                    return self.read()
+        self.reopen()
+        return self.read()
+
+    def _sought(self, ticks: int) -> bool:
+        """Moves to a key packet at or before `ticks`; False where the container cannot."""
+        try:
+            self._demuxer.seek(ticks, self.stream)
+        except av.FFmpegError as error:
+            check_memory(error, self.source.name)
+            return False
+        return True
+
+    def reopen(self) -> None:
+        """From the beginning, with a new decoder."""
+        self._demuxer.close()
+        self._open()
+        self._demuxer.is_open()
+
+    def numbered(self) -> Packets:
+        """The stream's packets, by number, from where the demuxer stands."""
+        return self._entered(self.read())
+
+    def _entered(self, packets: Packets) -> Packets:
+        self._raw = packets
+        while True:
+            if self._ahead:
+                yield self._ahead.popleft()
+                continue
+            packet = next(self._raw, None)
+            if packet is None:
+                return
+            yield self.ledger.enter(packet)
+
+    def read(self) -> Packets:
+        """Packets as the demuxer has them. Past a damaged stretch it is asked to go on."""
+        failures = 0
+        while failures < _DEMUX_FAILURES:
+            try:
+                for packet in self._demuxer.packets(self.stream):
+                    if self.halt.asked:
+                        return
+                    if packet.size:  # the demuxer's own flush packets, and frames dropped in AVI
+                        failures = 0
+                        self._last = packet
+                        if packet.is_keyframe and is_encrypted(packet):
+                            raise ValueError(encrypted(self.source.name))
+                        yield packet
+                return
+            except Stopped:
+                self.halt.asked = True
+                return
+            except IndexError:  # PyAV, at the end of a damaged TS that announced one more stream
+                return
+            except av.FFmpegError as error:
+                failures += 1
+                self.damaged(error)
+        self.problems.truncated = True
+
+    def _end(self) -> int | None:
+        """Of the last packet, in bytes of the file."""
+        last = self._last
+        return None if last is None or last.pos is None else last.pos + last.size
+
+    def damaged(self, error: av.FFmpegError, *, known: bool = False) -> None:
+        """Counts a packet that nothing can be made of. DecodeError where that is asked for;
+        MemoryError where it is not the packet's fault."""
+        check_memory(error, self.source.name)
+        if is_too_large(error, self.stream, self.limits):
+            raise too_large(self.source, self.limits) from error
+        self.problems.corrupt_packets += not known
+        if self._errors == "raise":
+            raise DecodeError(
+                f'{self.source.name} is damaged: {error.strerror}; errors="warn" skips the damage'
+            ) from error
+
+    def promised_end(self) -> float | None:
+        """When the video stream ends, on the clock of its stamps, if the header says so."""
+        return promised_end(self.container, self.stream, self.clock, self.limits)
+
+    def wrapping(self) -> tuple[str, tuple[str, ...], int | None]:
+        """The format's title, the kinds of all streams, and their bits a second or None."""
+        container = self.container
+        kinds = tuple(stream.type for stream in container.streams)
+        return container.format.long_name, kinds, container.bit_rate or None
+
+    def reach(self) -> Reach:
+        """How a later frame is reached."""
+        if self.untimed or not self.source.seekable:
+            return "decode"
+        return "seek" if seeks(self.container, self.stream) else "read"
+
+    def codec(self) -> str:
+        """FFmpeg's name of the codec, not of its decoder."""
+        return self.stream.codec_context.codec.canonical_name
+
+    def average_fps(self) -> float | None:
+        """Frames a second, as the container says or FFmpeg guessed; None where unknown."""
+        rate = self.stream.average_rate or self.stream.guessed_rate
+        return float(rate) if rate else None
+
+    def sample_aspect_ratio(self) -> Fraction:
+        """Width over height of a stored pixel; 1 where nothing says it."""
+        return self.stream.sample_aspect_ratio or Fraction(1)
+
+    def header_frames(self) -> int | None:
+        """The number of frames, where the container says it."""
+        return self.stream.frames or None
+
+
+def _clock(stream: VideoStream) -> Clock:
+    tick = stream.time_base or Fraction(1, 90_000)
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    return Clock(tick, max(1, round(1 / (rate * tick))))

@@ -1,0 +1,152 @@
+"""Which pictures a video shows and when, decoding as little as can be.
+
+A container lists packets. Some are never shown, and of some nothing can be decoded, because what
+they lean on is missing. Where stamps are sound, only stretches where packets are missing are
+decoded; elsewhere everything is.
+
+Letters: N packets that are to be shown, or pictures.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from itertools import dropwhile
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from .bitstream import is_shown
+from .clock import LOOK_AHEAD, Clock
+from .entry import Order
+from .pyav import PyAVReader
+from .timeline import timed
+
+_HOLE = 1.5  # times a packet's duration; where the next comes later, one is missing
+_SOME = 16  # one packet in so many: where more have holes behind them, frames come at any time
+_NEVER = -(1 << 63)  # for a time that the container does not tell
+
+
+class Listing(NamedTuple):
+    """The pictures in the order of showing."""
+
+    ticks: NDArray[np.int64]  # [N]
+    key: NDArray[np.bool_]  # [N]: the stream can be entered there
+    clock: Clock
+
+
+class _Packets(NamedTuple):
+    """Packets that are to be shown, as they are decoded."""
+
+    number: NDArray[np.int64]  # [N] among all of the stream, from 0
+    pts: NDArray[np.int64]  # [N]
+    dts: NDArray[np.int64]  # [N]
+    duration: NDArray[np.int64]  # [N]
+    key: NDArray[np.bool_]  # [N]
+
+
+def listing(reader: PyAVReader) -> Listing:
+    """The pictures that decoding `reader`'s video from the beginning gives. It is used up."""
+    packets = _sound(reader) if reader.source.seekable else None
+    if packets is None:
+        frames = reader.all_frames() if reader.source.seekable else reader.frames()
+        pictures = timed(frames, reader.mender(), reader.later)
+        ticks, key = array("q"), array("b")
+        for picture in pictures:
+            ticks.append(picture.ticks)
+            key.append(picture.picture.key_frame)
+        return Listing(np.array(ticks, np.int64), np.array(key, bool), reader.clock)
+    kept = ~_lost(reader, packets)
+    pts, key_frame = packets.pts[kept], packets.key[kept]
+    order = pts.argsort()
+    return Listing(pts[order], key_frame[order], reader.clock)
+
+
+def _sound(reader: PyAVReader) -> _Packets | None:
+    """The packets that are to be shown; None where their stamps are not those of decoding."""
+    reader.reopen()
+    order = Order(reader.stream, reader.clock, reader.limits)
+    columns = [array("q") for _ in _Packets._fields]
+    codec = reader.codec()
+    for at, packet in enumerate(reader.read()):
+        if not order.add(packet):
+            return None
+        if packet.is_discard or not is_shown(codec, packet):
+            continue
+        decoded = _NEVER if packet.dts is None else packet.dts
+        said = (at, packet.pts, decoded, packet.duration or 0, packet.is_keyframe)
+        for column, value in zip(columns, said, strict=True):
+            column.append(value or 0)
+    if not order.close() or reader.problems.corrupt_packets or reader.problems.truncated:
+        return None
+    number, pts, dts, duration, key = (np.array(column, np.int64) for column in columns)
+    return _Packets(number, pts, dts, duration, key.astype(bool))
+
+
+def _lost(reader: PyAVReader, packets: _Packets) -> NDArray[np.bool_]:
+    """The packets that no picture comes of, ``[N]``."""
+    lost = np.zeros(len(packets.number), bool)
+    stretches = _suspects(packets)
+    if not stretches:
+        return lost
+    reader.reopen()
+    numbered = enumerate(reader.read())
+    for begin, end in stretches:
+        numbers = packets.number[begin:end]
+        first = int(numbers[0])
+        came = _came(reader, dropwhile(lambda pair: pair[0] < first, numbered), int(numbers[-1]))  # noqa: B023
+        lost[begin:end] = ~np.isin(numbers, came)
+    return lost
+
+
+def _suspects(packets: _Packets) -> list[tuple[int, int]]:
+    """Stretches, from a key packet to one behind it, where something that others lean on may be
+    missing: before the first key packet, and around holes."""
+    count, keys = len(packets.number), packets.key.nonzero()[0]  # [keys]
+    found = []
+    if not len(keys) or keys[0]:
+        found.append((0, int(keys[0]) if len(keys) else count))
+    for hole in _holes(packets).tolist():
+        before, after = np.searchsorted(keys, [hole, hole + 1]).tolist()
+        begin = int(keys[before - 1]) if before else 0
+        end = int(keys[after]) if after < len(keys) else count
+        if found and begin <= found[-1][1] + LOOK_AHEAD:  # so far the decoder reads beyond the one
+            begin = found.pop()[0]
+        found.append((begin, end))
+    return found
+
+
+def _holes(packets: _Packets) -> NDArray[np.int64]:
+    """Packets before which one is missing, by number in ``[N]``."""
+    if len(packets.dts) < 3 or packets.key.all() or bool((packets.dts == _NEVER).any()):
+        return np.empty(0, np.int64)
+    gaps = np.diff(packets.dts)  # [N - 1]
+    usual = np.where(packets.duration[:-1] > 0, packets.duration[:-1], np.median(gaps))
+    holes = (gaps > _HOLE * usual).nonzero()[0] + 1
+    return holes if len(holes) * _SOME <= len(gaps) else holes[:0]
+
+
+def _came(
+    reader: PyAVReader, numbered: Iterator[tuple[int, Packet[VideoStream]]], last: int
+) -> list[int]:
+    """The packets up to the last whose pictures come out, where decoding begins here."""
+    came: list[int] = []
+    for number, packet in numbered:
+        packet.pts = number
+        came += _numbers(reader, packet)
+        if number >= last + LOOK_AHEAD:
+            break
+    came += _numbers(reader, None)
+    reader.stream.codec_context.flush_buffers()
+    return came
+
+
+def _numbers(reader: PyAVReader, packet: Packet[VideoStream] | None) -> list[int]:
+    try:
+        return [frame.pts for frame in reader.stream.decode(packet) if frame.pts is not None]
+    except av.FFmpegError:
+        return []

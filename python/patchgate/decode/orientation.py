@@ -1,0 +1,81 @@
+"""How a picture is to be turned, by what lies beside its samples."""
+
+from __future__ import annotations
+
+import warnings
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from av.filter import Graph
+from av.sidedata.sidedata import Type
+from torch import Tensor
+
+from .frames import DecodeWarning
+
+_KINDS = 64  # FFmpeg has about half as many today
+
+
+class Orientation(NamedTuple):
+    """What a display matrix asks for: a transpose, then flips."""
+
+    transpose: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """From the frame's display matrix: x' = a x + c y, y' = b x + d y, in 16.16 fixed point."""
+    data = display_matrix(frame)
+    if data is None:
+        return Orientation()
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    if b == c == 0:
+        return Orientation(False, d < 0, a < 0)
+    if a == d == 0:
+        return Orientation(True, b < 0, c < 0)
+    warnings.warn(
+        f"the video asks to be turned by {frame.rotation} degrees; only multiples of 90 "
+        "are applied, so it is left as stored",
+        DecodeWarning,
+        stacklevel=2,
+    )
+    return Orientation()
+
+
+def oriented(plane: Tensor, how: Orientation) -> Tensor:
+    """`[T, H, W]` turned and mirrored as asked; the tensor itself where nothing is."""
+    if how.transpose:
+        plane = plane.transpose(1, 2)
+    flips = [dim for dim, flip in ((1, how.flip_rows), (2, how.flip_columns)) if flip]
+    return (plane.flip(flips) if flips else plane).contiguous()
+
+
+def display_matrix(frame: av.VideoFrame) -> bytes | None:
+    """How the frame is to be turned: 9 numbers of 32 bits; None where it is not.
+
+    PyAV gives nothing of what lies beside a frame as soon as it does not know one kind of it (EXIF,
+    a second view, LCEVC, and what FFmpeg will think of); such are taken away first.
+    """
+    try:
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        data = _known(frame).side_data.get("DISPLAYMATRIX")
+    return None if data is None else bytes(data)
+
+
+def _known(frame: av.VideoFrame) -> av.VideoFrame:
+    """The same picture with such side data alone as PyAV knows."""
+    known = {kind.value for kind in Type}
+    graph = Graph()
+    last = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format,
+                            time_base=frame.time_base or Fraction(1, 25))  # fmt: skip
+    for kind in set(range(_KINDS)) - known:
+        remove = graph.add("sidedata", f"mode=delete:type={kind}")
+        last.link_to(remove)
+        last = remove
+    last.link_to(graph.add("buffersink"))
+    graph.configure()
+    graph.push(frame)
+    return graph.pull()  # type: ignore[return-value]

@@ -1,0 +1,72 @@
+"""Which of a file's streams is the video."""
+
+from __future__ import annotations
+
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+
+def video_stream(container: InputContainer, name: str, number: int | None = None) -> VideoStream:
+    """The stream that shows the video: what moves comes before stills, colour before gray masks.
+
+    Args:
+        name: of the source, for messages.
+        number: of the stream that is wanted, among all of the file; None: chosen as above, and
+            among equals as FFmpeg does.
+
+    Raises:
+        ValueError: there is none, or none that can be decoded.
+    """
+    stream = _chosen(container, name) if number is None else _wanted(container, name, number)
+    if stream.codec_context is None:
+        raise ValueError(
+            f"{name}: no decoder for its video codec in this build of FFmpeg; convert "
+            "it, for instance to H.264"
+        )
+    return stream
+
+
+def _wanted(container: InputContainer, name: str, number: int) -> VideoStream:
+    streams = container.streams
+    if number < len(streams) and isinstance(found := streams[number], VideoStream):
+        return found
+    has = "there is none" if number >= len(streams) else f"that is {streams[number].type}"
+    videos = ", ".join(_said(stream) for stream in streams.video) or "none"
+    raise ValueError(f"{name}: expected the number of a video stream, got stream={number}: {has}; "
+                     f"its video streams are {videos}")  # fmt: skip
+
+
+def _chosen(container: InputContainer, name: str) -> VideoStream:
+    videos = [stream for stream in container.streams.video if not _is_cover(stream)]
+    if not videos:
+        kinds = sorted({stream.type for stream in container.streams} - {"video"})
+        cover = " and a cover picture" if container.streams.video else ""
+        held = ", ".join(kinds) or "nothing"
+        raise ValueError(f"{name} has no video stream: it holds {held}{cover}; give a video file")
+    most = max(map(_rank, videos))
+    equals = [stream for stream in videos if _rank(stream) == most]
+    best = container.streams.best("video")
+    return next((stream for stream in equals if stream is best), equals[0])
+
+
+def _rank(stream: VideoStream) -> tuple[bool, bool, bool, bool]:
+    """Can be decoded; moves; stands for itself; has colour."""
+    disposition = stream.disposition
+    kind = type(disposition)
+    if stream.codec_context is None:
+        return False, False, False, False
+    still = stream.frames == 1 or bool(disposition & kind.still_image)
+    pixels = stream.codec_context.pix_fmt or ""
+    return True, not still, not disposition & kind.dependent, not pixels.startswith("gray")
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    kind = type(stream.disposition)
+    return bool(stream.disposition & (kind.attached_pic | kind.timed_thumbnails))
+
+
+def _said(stream: VideoStream) -> str:
+    context = stream.codec_context
+    if context is None:
+        return f"{stream.index} (no decoder)"
+    return f"{stream.index} ({context.name} {context.width}x{context.height})"
