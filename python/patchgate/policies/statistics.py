@@ -20,7 +20,7 @@ from patchgate.features import PixelFeatures
 from patchgate.gate import CHANGED, MOVED, Gate, GateResult
 from patchgate.gate_settings import GateSettings
 from patchgate.pipeline import TokenChunk, token_chunks
-from patchgate.policies.container import container_frames, positions_of
+from patchgate.policies.container import container_frames, of_access, positions_of
 from patchgate.policies.frames import Frames
 from patchgate.tokenize import (
     DEFAULT_SIZE,
