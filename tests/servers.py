@@ -35,6 +35,7 @@ class Web(NamedTuple):
 
     base: str  # http://127.0.0.1:port
     asked: list[str]  # paths, in the order of the requests
+    mute: threading.Event  # set: no request is answered any more
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -43,9 +44,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     ranges: bool
     stall: int | None
     stopped: threading.Event
+    mute: threading.Event
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
+        if self.mute.is_set():
+            self.stopped.wait(60)
         if found := re.match(r"/to/(.+)", self.path):
             self._answer(302, b"", Location=found[1])
         elif found := re.match(r"/status/(\d+)", self.path):
@@ -90,10 +94,10 @@ def web(files: dict[str, bytes], *, secure: bool = False, ranges: bool = True,
     ranges: knows byte ranges. stall: bytes after which an answer stops without an end.
     """
     asked: list[str] = []
-    stopped = threading.Event()
+    stopped, mute = threading.Event(), threading.Event()
     handler = type("Handler", (_Handler,), {
         "files": files, "asked": asked, "ranges": ranges, "stall": stall, "stopped": stopped,
-        "protocol_version": version,
+        "mute": mute, "protocol_version": version,
     })  # fmt: skip
     server = http.server.ThreadingHTTPServer((host, 0), handler)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who leaves early
@@ -102,7 +106,7 @@ def web(files: dict[str, bytes], *, secure: bool = False, ranges: bool = True,
         server.socket = _context().wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield Web(f"{'https' if secure else 'http'}://{host}:{server.server_port}", asked)
+        yield Web(f"{'https' if secure else 'http'}://{host}:{server.server_port}", asked, mute)
     finally:
         stopped.set()
         server.shutdown()

@@ -246,13 +246,12 @@ class Remote:
             )
         elif self.address.is_web and (access.allow_playlists or named in PLAYLISTS):
             formats = (*MEDIA, *_WEB_PLAYLISTS)
-        options = options_of(self.address, access.read_timeout)
+        limits = (access.open_timeout, access.read_timeout)
+        longest = None if None in limits else max(float(limit or 0) for limit in limits)
+        options = options_of(self.address, longest)
         options["format_whitelist"] = ",".join(formats)
         # Later than ours, which name the option: FFmpeg's end what we have left by then.
-        opening, reading = (
-            None if limit is None else float(limit) + 1
-            for limit in (access.open_timeout, access.read_timeout)
-        )
+        opening, reading = (None if limit is None else float(limit) + 1 for limit in limits)
         return Handle(self.address.url, options, named, waits=True, timeouts=(opening, reading))
 
     def size(self) -> None:

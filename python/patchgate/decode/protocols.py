@@ -92,8 +92,8 @@ def _local(rest: str) -> str:
     return path if os.path.lexists(path) else unquote(path)
 
 
-def options_of(address: Address, read_timeout: float | None) -> dict[str, str]:
-    """FFmpeg's options beneath an address."""
+def options_of(address: Address, longest: float | None) -> dict[str, str]:
+    """FFmpeg's options beneath an address; `longest`: seconds that we wait for it at most."""
     options = {"protocol_whitelist": address.protocols}
     if address.is_web:
         # Else FFmpeg asks the server to close, and then reads on from where it is closed already:
@@ -101,9 +101,9 @@ def options_of(address: Address, read_timeout: float | None) -> dict[str, str]:
         options["multiple_requests"] = "1"
     if address.scheme in ("rtsp", "rtsps"):
         options["rtsp_flags"] = "prefer_tcp"  # loses nothing; UDP where the server wants that
-    if read_timeout is not None and address.scheme in ("http", "https", "tcp"):
-        # In microseconds; ends what we have left already.
-        options["rw_timeout"] = str(round((read_timeout + 1) * 1e6))
+    if longest is not None and address.scheme in ("http", "https", "tcp"):
+        # In microseconds; later than ours: it ends what we have left by then.
+        options["rw_timeout"] = str(round((longest + 1) * 1e6))
     if address.scheme in ("http", "https", "rtsps"):  # http: it may lead to https
         options["tls_verify"] = "1"
         if bundle := trusted_certificates():

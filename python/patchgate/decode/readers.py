@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import socket
 import stat
 import time
 from typing import IO, Any
@@ -185,8 +186,12 @@ def is_on_disk(mode: int) -> bool:
 
 
 def own_descriptor(file: Any) -> int | None:
-    """Of a file that Python itself opened; None of all others."""
-    raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
-    if type(raw) is not io.FileIO or raw.closed:
+    """Of a file or socket that Python itself opened, whose bytes are all behind its descriptor (not
+    in TLS); None of all others."""
+    raw: Any = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
+    plain_socket = (
+        type(raw) is socket.SocketIO and type(getattr(raw, "_sock", None)) is socket.socket
+    )
+    if not (type(raw) is io.FileIO or plain_socket) or raw.closed:
         return None
-    return raw.fileno()
+    return int(raw.fileno())
