@@ -13,19 +13,18 @@ from torch import Tensor, nn
 from patchgate.encoders import structure
 from patchgate.encoders.tower import Tower
 
-_LAYER_PARTS = (
+LAYER_CALLS = (
     "norm1",
     "attention.q_proj",
     "attention.k_proj",
     "attention.v_proj",
     "attention.o_proj",
-    "attention.head_dim",
-    "attention.scaling",
     "layer_scale1",
     "norm2",
     "mlp",
     "layer_scale2",
 )
+_LAYER_PARTS = (*LAYER_CALLS, "attention.head_dim", "attention.scaling")
 _LAYER = ("norm1", "attention", "layer_scale1", "drop_path", "norm2", "mlp", "layer_scale2")
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -48,16 +47,11 @@ class Dino(Tower):
             structure.check_parts(model, (*_LAYER_PARTS, f"attention.{self.dropout}"), layer)
             structure.check_children(model, layer, _LAYER)
             structure.check_children(model, f"{layer}.attention", _ATTENTION)
-        structure.check_patches(self.convolution, self.patch)
+        structure.check_patches(self.projection, self.patch)
         if not self.cells:
             raise ValueError(
                 f"tower: image_size={self.size[0]} holds no whole patch of {self.patch} pixels"
             )
-
-    @property
-    def convolution(self) -> Any:
-        """That cuts a picture into patches."""
-        raise NotImplementedError
 
     @property
     def patch(self) -> int:
@@ -78,11 +72,6 @@ class Dino(Tower):
         tower = copy.copy(self)
         tower._size = height, width
         return tower
-
-    @property
-    def weight(self) -> Tensor:
-        weight: Tensor = self.convolution.weight
-        return weight
 
     @property
     def depth(self) -> int:
@@ -130,8 +119,13 @@ class Dinov2(Dino):
     """DINOv2: learned positions, brought to the picture's size as the tower itself does it."""
 
     names = ("Dinov2Model", "Dinov2WithRegistersModel")
+    called = (
+        "embeddings.patch_embeddings",
+        *(f"encoder.layer.*.{part}" for part in LAYER_CALLS),
+        "layernorm",
+    )
     parts = (
-        "embeddings.patch_embeddings.projection.weight",
+        "embeddings.patch_embeddings.projection",
         "embeddings.position_embeddings",
         "embeddings.interpolate_pos_encoding",
         "embeddings.cls_token",
@@ -149,11 +143,15 @@ class Dinov2(Dino):
             raise ValueError(f"tower: expected {self.cells + 1} position embeddings, got {trained}")
 
     @property
-    def convolution(self) -> Any:
+    def projection(self) -> Any:
         return self.model.embeddings.patch_embeddings.projection
 
+    @property
+    def patch_embedding(self) -> Any:
+        return self.model.embeddings.patch_embeddings
+
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
-        return structure.embedded(self.convolution, rows) + self._positions()[1 + cell]
+        return self.embedded(rows) + self._positions()[1 + cell]
 
     def prefix_tokens(self) -> Tensor:
         embeddings = self.model.embeddings
