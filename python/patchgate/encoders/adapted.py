@@ -71,14 +71,18 @@ class Adapted:
         """
         if not self.called:
             return True
-        if self.weight.is_meta or calls.check_passed_by(self.model, self.called, self._home):
+        try:
+            placed = calls.check_passed_by(self.model, self.called, self._home)
+        except TypeError:
+            self.check_dtype()  # what shards or offloads weights leaves hooks: that is said first
+            raise
+        if placed or self.weight.is_meta:
             self.check_dtype()
         outer = self.patch_embedding
         if self.one_by_one or calls.is_plain(outer, self._home):
             return True
         seen = tuple((id(m), *m._forward_hooks, *m._forward_pre_hooks) for m in outer.modules())
-        # In training, dropout would differ and norms would gather what they are shown here.
-        if seen != self._seen and not outer.training:
+        if seen != self._seen and projection.is_settled(outer):
             projection.check_alone(outer, self.weight)
             self._seen = seen
         return True

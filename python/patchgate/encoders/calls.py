@@ -16,6 +16,7 @@ from torch import nn
 _LIBRARIES = ("torch.nn.modules.", "transformers.models.", "transformers.modeling_", "timm.")
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _RECORDER = "transformers.utils.output_capturing"  # its hooks read hidden states, in dense calls
+_LISTED = 8  # paths in a message
 _Tree = dict[str, Any]
 _CALLED: _Tree = {}  # stands in a tree for a module that is called
 
@@ -81,7 +82,8 @@ def check_passed_by(model: nn.Module, called: tuple[str, ...], home: str) -> boo
     for each in _passed_by(model, _tree(called), ""):
         if (found := addition(each.module, home)) is not None:
             name = each.path or type(model).__name__
-            instead = ", ".join(_paths(each.called)) or "other modules"
+            paths = _paths(each.called) or ["other modules"]
+            instead = ", ".join(paths[:_LISTED]) + ", ..." * (len(paths) > _LISTED)
             raise TypeError(
                 f"tower: its {name} {found}, which would be left out of the result: packed tokens "
                 f"do not pass through it, but through {instead}. Put it there, or on the gated "

@@ -21,17 +21,28 @@ def base(projection: Any) -> Any:
     Raises:
         TypeError: there is none, or its weight holds no floats (it is quantised).
     """
-    found = projection
-    if not isinstance(projection, _KINDS):
-        within = [m for m in projection.modules() if isinstance(m, _KINDS)]
-        # An adapter's own layers are smaller than the one that it adapts.
-        found = max(within, key=lambda m: m.weight.numel(), default=None)
+    found = projection if isinstance(projection, _KINDS) else _within(projection)
     if found is None or not found.weight.is_floating_point():
         holds = "no convolution" if found is None else f"weights of {found.weight.dtype}"
         raise TypeError(
             f"tower: its patch embedding is a {type(projection).__name__} with {holds}, expected a "
             "convolution with weights of floats; leave it out of what is quantised or replaced"
         )
+    return found
+
+
+def _within(wrapper: nn.Module) -> Any:
+    """The one whose weight the wrapper shows as its own; of others, the largest: an adapter's own
+    layers are smaller than the one that it adapts.
+    """
+    shown: Any = getattr(wrapper, "weight", None)
+    found = None
+    for module in wrapper.modules():
+        if isinstance(module, _KINDS):
+            if module.weight is shown:
+                return module
+            if found is None or module.weight.numel() > found.weight.numel():
+                found = module
     return found
 
 
@@ -62,6 +73,16 @@ def called(outer: nn.Module, pictures: Tensor, width: int, patches: int = 1) -> 
     if out.dim() == 2 or (out.dim() == 3 and out.shape[2] == width):  # tokens already
         return out.reshape(count, width)
     return out.flatten(2).transpose(1, 2).reshape(count, width)
+
+
+def is_settled(outer: nn.Module) -> bool:
+    """Whether two calls of it give the same, and leave it as it was."""
+    for module in outer.modules():
+        drops = getattr(module, "p", 0) != 0
+        gathers = getattr(module, "running_mean", None) is not None  # batch norms
+        if module.training and (drops or gathers):
+            return False
+    return True
 
 
 def check_alone(outer: nn.Module, weight: Tensor) -> None:

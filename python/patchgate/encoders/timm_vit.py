@@ -163,7 +163,7 @@ class TimmVit(Tower):
         d = len(self.weight)
         if not hasattr(pool, "kv"):  # "prr": every token looks at every other, with no weights
             return frames * (head + 4.0 * n * n * d)
-        linear = structure.linear_flops(pool) + (n - 1) * 2.0 * pool.kv.weight.numel()
+        linear = structure.linear_flops(pool) + (n - 1) * structure.linear_flops(pool.kv)
         return frames * (head + linear + 4.0 * n * d)
 
     def output(
