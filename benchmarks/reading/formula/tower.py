@@ -40,9 +40,8 @@ class FormulaTower(Tower):
     size = LARGEST  # until it is opened for a picture
 
     @property
-    def weight(self) -> Tensor:
-        weight: Tensor = self.model.patch_embed.proj.weight
-        return weight
+    def projection(self) -> Any:
+        return self.model.patch_embed.proj
 
     @property
     def depth(self) -> int:
@@ -70,7 +69,7 @@ class FormulaTower(Tower):
         return features.flatten(2)[place, :, cell]
 
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
-        return structure.embedded(self.model.patch_embed.proj, rows) + self._positions()[1 + cell]
+        return self.embedded(rows) + self._positions()[1 + cell]
 
     def prefix_tokens(self) -> Tensor:
         return self.model.cls_token[0] + self._positions()[:1]

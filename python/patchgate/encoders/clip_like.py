@@ -5,7 +5,7 @@ Letters: K kept patches, R packed rows, H heads, d features of a head, D feature
 P patch side.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,26 +14,33 @@ from patchgate.encoders.tower import Tower
 
 _PARTS = (
     "config.patch_size",
-    "embeddings.patch_embedding.weight",
+    "embeddings.patch_embedding",
     "embeddings.position_embedding.weight",
     "encoder.layers",
 )
-_LAYER_PARTS = (
+_LAYER_CALLS = (
     "layer_norm1",
     "self_attn.q_proj",
     "self_attn.k_proj",
     "self_attn.v_proj",
     "self_attn.out_proj",
-    "self_attn.head_dim",
-    "self_attn.scale",
     "layer_norm2",
     "mlp",
 )
+_LAYER_PARTS = (*_LAYER_CALLS, "self_attn.head_dim", "self_attn.scale")
 
 
 class ClipLike(Tower):
     """What CLIP's and SigLIP's towers share."""
 
+    called = (
+        "embeddings.patch_embedding",
+        "embeddings.position_embedding",
+        "pre_layrnorm",
+        *(f"encoder.layers.*.{part}" for part in _LAYER_CALLS),
+        "post_layernorm",
+        "head",
+    )
     parts: ClassVar[tuple[str, ...]]  # attributes that the family's own code uses
 
     def __init__(self, model: nn.Module) -> None:
@@ -53,9 +60,8 @@ class ClipLike(Tower):
         return side, side
 
     @property
-    def weight(self) -> Tensor:
-        weight: Tensor = self.model.embeddings.patch_embedding.weight
-        return weight
+    def projection(self) -> Any:
+        return self.model.embeddings.patch_embedding
 
     @property
     def depth(self) -> int:
@@ -66,9 +72,8 @@ class ClipLike(Tower):
         return patches
 
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
-        embeddings = self.model.embeddings
-        patches = structure.embedded(embeddings.patch_embedding, rows)
-        return self.enter(patches + embeddings.position_embedding(cell + self.prefix))
+        positions = self.model.embeddings.position_embedding
+        return self.enter(self.embedded(rows) + positions(cell + self.prefix))
 
     def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         block = self.model.encoder.layers[layer]
@@ -89,8 +94,7 @@ class ClipLike(Tower):
         return x + block.mlp(block.layer_norm2(x))
 
     def layer_flops(self, layer: int) -> float:
-        d, wide = self.model.config.hidden_size, self.model.config.intermediate_size
-        return 8.0 * d * d + 4.0 * d * wide  # q, k, v, out: 2 D D each; fc1, fc2: 2 D I each
+        return structure.linear_flops(self.model.encoder.layers[layer])
 
     def check_mode(self) -> None:
         for layer in self.model.encoder.layers:
@@ -100,7 +104,7 @@ class ClipLike(Tower):
     def _check_patches(self) -> None:
         """That its embeddings are those of a convolution, one position for each patch."""
         structure.check_parts(self.model, ("config.image_size",))
-        structure.check_patches(self.model.embeddings.patch_embedding, self.patch)
+        structure.check_patches(self.projection, self.patch)
         if not self.cells:
             raise ValueError(
                 f"tower: image_size={self.size[0]} holds no whole patch of {self.patch} pixels"

@@ -42,6 +42,12 @@ _NESTED = AttentionParts(
     ("output.dropout",),
 )
 
+# Modules of a layer that are called, in any version.
+LAYER_CALLS = (
+    *_LAYER_PARTS,
+    *(f"attention.{part}" for parts in (AttentionParts(), _NESTED) for part in parts[:4]),
+)
+
 
 class Dino(Tower):
     """What DINOv2 and DINOv3 share: CLS and registers, scaled residuals, pictures of any size."""
@@ -60,7 +66,7 @@ class Dino(Tower):
         self._attention = self._attention_parts()
         for i in range(self.depth):
             self._check_layer(f"{self.layers}.{i}")
-        structure.check_patches(self.convolution, self.patch)
+        structure.check_patches(self.projection, self.patch)
         if not self.cells:
             raise ValueError(
                 f"tower: image_size={self.size[0]} holds no whole patch of {self.patch} pixels"
@@ -84,11 +90,6 @@ class Dino(Tower):
         structure.check_parts(self.model, numbers, attention)
 
     @property
-    def convolution(self) -> Any:
-        """That cuts a picture into patches."""
-        raise NotImplementedError
-
-    @property
     def patch(self) -> int:
         return structure.side_of(self.model.config.patch_size, "patch_size")
 
@@ -107,11 +108,6 @@ class Dino(Tower):
         tower = copy.copy(self)
         tower._size = height, width
         return tower
-
-    @property
-    def weight(self) -> Tensor:
-        weight: Tensor = self.convolution.weight
-        return weight
 
     @property
     def depth(self) -> int:
@@ -164,8 +160,13 @@ class Dinov2(Dino):
     """DINOv2: learned positions, brought to the picture's size as the tower itself does it."""
 
     names = ("Dinov2Model", "Dinov2WithRegistersModel")
+    called = (
+        "embeddings.patch_embeddings",
+        *(f"encoder.layer.*.{part}" for part in LAYER_CALLS),
+        "layernorm",
+    )
     parts = (
-        "embeddings.patch_embeddings.projection.weight",
+        "embeddings.patch_embeddings.projection",
         "embeddings.position_embeddings",
         "embeddings.interpolate_pos_encoding",
         "embeddings.cls_token",
@@ -184,11 +185,15 @@ class Dinov2(Dino):
             raise ValueError(f"tower: expected {self.cells + 1} position embeddings, got {trained}")
 
     @property
-    def convolution(self) -> Any:
+    def projection(self) -> Any:
         return self.model.embeddings.patch_embeddings.projection
 
+    @property
+    def patch_embedding(self) -> Any:
+        return self.model.embeddings.patch_embeddings
+
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
-        return structure.embedded(self.convolution, rows) + self._positions()[1 + cell]
+        return self.embedded(rows) + self._positions()[1 + cell]
 
     def prefix_tokens(self) -> Tensor:
         embeddings = self.model.embeddings

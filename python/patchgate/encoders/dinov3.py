@@ -10,15 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from patchgate.encoders import structure
-from patchgate.encoders.dinov2 import AttentionParts, Dino
+from patchgate.encoders.dinov2 import LAYER_CALLS, AttentionParts, Dino
 
 
 class Dinov3(Dino):
     """DINOv3: patches are told apart by rotated queries and keys, prefix tokens are not turned."""
 
     names = ("DINOv3ViTModel",)
+    called = (
+        "embeddings.patch_embeddings",
+        *(f"model.layer.*.{part}" for part in LAYER_CALLS),
+        "norm",
+    )
     parts = (
-        "embeddings.patch_embeddings.weight",
+        "embeddings.patch_embeddings",
         "embeddings.cls_token",
         "embeddings.register_tokens",
         "rope_embeddings.inv_freq",
@@ -32,11 +37,11 @@ class Dinov3(Dino):
         self.prefix = 1 + self.model.embeddings.register_tokens.shape[1]
 
     @property
-    def convolution(self) -> Any:
+    def projection(self) -> Any:
         return self.model.embeddings.patch_embeddings
 
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
-        return structure.embedded(self.convolution, rows)
+        return self.embedded(rows)
 
     def prefix_tokens(self) -> Tensor:
         embeddings = self.model.embeddings

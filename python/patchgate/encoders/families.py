@@ -58,6 +58,7 @@ def tower_of(model: Any) -> Tower:
     known = ", ".join(family.names[0] for family in FAMILIES)
     raise TypeError(
         f"tower: {type(model).__name__} is not supported; supported are {known} of transformers "
-        "and timm (of a whole model, give its vision tower). To add one, derive from "
+        "and timm (of a whole model, or of a wrapper as PEFT, DDP or torch.compile make it, give "
+        "the vision tower within). To add one, derive from "
         "patchgate.encoders.tower.Tower and append it to FAMILIES"
     )

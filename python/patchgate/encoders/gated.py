@@ -103,6 +103,7 @@ def gated(
         raise ValueError("tower: it is gated already; its own tower is .tower")
     family = tower_of(tower)
     family.check_dtype()
+    family.check_calls()
     spec = pixel_spec(family, processor, mean, std)
     family = family.fitted(spec)
     if feature_layer is not None:

@@ -63,6 +63,8 @@ def gated_clips(
     for family in SPACE_TIME:
         if any(name in family.names for name in classes):
             built = family(tower)
+            built.check_dtype()
+            built.check_calls()
             gate = _gate_settings(built, settings)
             return GatedClips(built, *_normalisation(processor, mean, std), gate)
     known = ", ".join(name for family in SPACE_TIME for name in family.names)

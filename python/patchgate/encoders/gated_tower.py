@@ -39,7 +39,9 @@ class GatedTower(StandIn):
     under the same names; what it lacks itself (``config``, ``dtype``, ...) is the tower's.
 
     For inference, or training without dropout: gradients flow to the weights and the kept pixels.
-    Hooks on the tower, its encoder and layers do not run: packed tokens pass through their parts.
+    Packed tokens pass through the leaves of the tower's layers, so that adapters and hooks on those
+    (projections, norms, MLPs, the patch embedding) are in the result; on the tower itself, its
+    layers and their attention they would be left out, and are refused.
     """
 
     gate_settings: GateSettings
@@ -184,6 +186,7 @@ class GatedTower(StandIn):
         """The tower for ``encode``, its arguments, checked and sorted, and the way back to their
         order.
         """
+        self._family.check_calls()
         family, side = self._family, self._family.patch * self._family.merge
         if isinstance(source, Tensor) and source.dim() == 3:
             family = family.sized(source.shape[1] * side, source.shape[2] * side)
@@ -231,6 +234,7 @@ class GatedTower(StandIn):
         """The tower for these frames, the pixels that it covers ``[T * f, 3, H, W]``, and the
         length of each clip in T. Raises for what a packed tower cannot serve.
         """
+        self._family.check_calls()
         family, pixel_values = self._family.opened(pixel_values, options)
         clip_lengths = options.pop("clip_lengths", None)
         inputs.check_options(options.pop("interpolate_pos_encoding", False), options)

@@ -21,8 +21,9 @@ from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.resize import Keep, SizeRule
 from patchgate.encoders.tower import Tower
 
-_PARTS = ("patch_embed.proj.weight", "rotary_pos_emb.inv_freq", "blocks", "merger")
-_BLOCK_PARTS = ("norm1", "attn.qkv", "attn.proj", "attn.num_heads", "attn.scaling", "norm2", "mlp")
+_PARTS = ("patch_embed.proj", "rotary_pos_emb.inv_freq", "blocks", "merger")
+_BLOCK_CALLS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp")
+_BLOCK_PARTS = (*_BLOCK_CALLS, "attn.num_heads", "attn.scaling")
 
 
 class QwenVision(Tower):
@@ -30,6 +31,14 @@ class QwenVision(Tower):
 
     prefix = 0
     shows_last = True
+    called = (
+        "patch_embed",
+        "pos_embed",
+        *(f"blocks.*.{part}" for part in _BLOCK_CALLS),
+        "merger",
+        "deepstack_merger_list.*",
+    )
+    one_by_one = True
     parts: ClassVar[tuple[str, ...]] = ()  # attributes that the family's own code uses
     _turn: tuple[Tensor, Tensor]  # cosine and sine at each position, [N * m * m, d] each
 
@@ -89,9 +98,12 @@ class QwenVision(Tower):
         return None
 
     @property
-    def weight(self) -> Tensor:
-        weight: Tensor = self.model.patch_embed.proj.weight
-        return weight
+    def projection(self) -> Any:
+        return self.model.patch_embed.proj
+
+    @property
+    def patch_embedding(self) -> Any:
+        return self.model.patch_embed
 
     @property
     def depth(self) -> int:
@@ -113,7 +125,7 @@ class QwenVision(Tower):
     # The path of a token; ``cell`` is its position among the frame's N * m * m.
 
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
-        return structure.embedded(self.model.patch_embed.proj, rows)
+        return self.embedded(rows)
 
     def prefix_tokens(self) -> Tensor:
         return self.weight.new_empty((0, self.weight.shape[0]))

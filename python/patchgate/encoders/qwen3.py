@@ -20,7 +20,12 @@ class Qwen3Vision(QwenVision):
     """
 
     names = ("Qwen3VLVisionModel",)
-    parts = ("pos_embed.weight", "deepstack_visual_indexes", "deepstack_merger_list")
+    parts = (
+        "pos_embed",
+        "config.num_position_embeddings",
+        "deepstack_visual_indexes",
+        "deepstack_merger_list",
+    )
     _near: tuple[Tensor, Tensor]  # learned positions and their weights, [N * m * m, 4] each
 
     def __init__(self, model: nn.Module) -> None:
@@ -67,7 +72,7 @@ class Qwen3Vision(QwenVision):
         """Where the square of learned positions is read for each patch, bilinearly, corner on
         corner. In float32, as the tower has it whatever its dtype.
         """
-        side = int(self.model.pos_embed.num_embeddings**0.5)
+        side = int(self.model.config.num_position_embeddings**0.5)
         places = self.grid.places(self.weight.device)  # [N * m * m, 2]
         steps = places[-1].clamp(min=1)  # the last patch is the far corner
         at = places.float() * (side - 1) / steps  # [N * m * m, 2] in learned positions

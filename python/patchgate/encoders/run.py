@@ -262,7 +262,9 @@ class Run:
         if name == "features":
             first = self.memory.frames * units.shape[1]
             tables["born"] = kept.joined("born", units.flatten().nonzero() + first)
-            if (entry := self.tower.pool_entry(rows)) is not None:
+            entry = self.tower.pool_entry(rows)
+            # Rows that were remembered without an entry (the head was wrapped then) have none.
+            if entry is not None and (not kept.count or "pool" in kept.tables):
                 tables["pool"] = kept.joined("pool", entry)
         place = self._units.rows(units, kept.row, kept.count)
         self._outputs[name] = _Layer(tables, place, None)

@@ -7,7 +7,7 @@ d features of a head, D = H * d features.
 import torch
 from torch import Tensor, nn
 
-from patchgate.encoders import structure
+from patchgate.encoders import calls, structure
 from patchgate.encoders.clip_like import ClipLike
 
 _HEAD_PARTS = (
@@ -38,11 +38,12 @@ class Siglip(ClipLike):
         return self.model.post_layernorm(rows)
 
     # The pooling head has one query for all frames. Its key projection is moved to the query and
-    # its value projection behind the sum: per token that leaves H scores, per frame one sum.
+    # its value projection behind the sum: per token that leaves H scores, per frame one sum. A
+    # head that is wrapped (by an adapter, say) is called instead, on all tokens of each frame.
 
     def pool_entry(self, features: Tensor) -> Tensor | None:
         """The query's score of each token in each head, ``[R, H]``."""
-        if not self.model.use_head:
+        if not self.model.use_head or not self._pools_plainly():
             return None
         attention, probe = self.model.head.attention, self.model.head.probe
         heads, width = attention.num_heads, attention.head_dim
@@ -56,9 +57,11 @@ class Siglip(ClipLike):
         return nn.functional.linear(features, weight, bias)
 
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
-        if entry is None:
+        if not self.model.use_head:
             return None
         head = self.model.head
+        if entry is None:  # one frame at a time, as below
+            return torch.cat([head(dense[t : t + 1]) for t in frames])
         weights = entry.softmax(1).transpose(1, 2)  # [F, H, N]
         # One frame at a time: a batch would copy the dense states of all of them.
         mixed = torch.stack([w @ dense[t] for w, t in zip(weights, frames, strict=True)])
@@ -75,6 +78,13 @@ class Siglip(ClipLike):
         d, wide = self.model.config.hidden_size, self.model.config.intermediate_size
         heads, n = self.model.head.attention.num_heads, self.cells
         after = 2 * d * d + 4 * d * wide  # out_proj, mlp
-        if dense:
+        if dense or not self._pools_plainly():
             return frames * (2 * d * d + 4 * n * d * d + 4 * n * d + after)
         return 2 * tokens * d * heads + frames * (2 * heads * n * d + 2 * d * d + after)
+
+    @torch.compiler.assume_constant_result
+    def _pools_plainly(self) -> bool:
+        """Whether the head's projections are its own weights and nothing else."""
+        attention = self.model.head.attention
+        parts = (self.model.head, attention, attention.out_proj)
+        return all(calls.addition(part, self._home) is None for part in parts)

@@ -31,6 +31,7 @@ class Siglip2(Siglip):
 
     names = ("Siglip2VisionModel", "Siglip2VisionTransformer")
     channels_last = True
+    one_by_one = True
 
     def __init__(self, model: nn.Module) -> None:
         self._shape: tuple[int, int] | None = None
@@ -77,7 +78,7 @@ class Siglip2(Siglip):
     # The path of a token.
 
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
-        patches = self.model.embeddings.patch_embedding(rows.to(self.weight.dtype))
+        patches = self.projection(rows.to(self.weight.dtype))
         return patches + self._positions()[cell]
 
     def prefix_tokens(self) -> Tensor:
@@ -101,9 +102,8 @@ class Siglip2(Siglip):
         return super().finish(layer, x, attended[..., :width])
 
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
-        if entry is None:
-            return None
-        return super().pool(dense[:, self.prefix :], entry[:, self.prefix :], frames)
+        scores = None if entry is None else entry[:, self.prefix :]
+        return super().pool(dense[:, self.prefix :], scores, frames)
 
     # What it looks like from outside.
 
@@ -186,10 +186,10 @@ class Siglip2(Siglip):
     def _check_patches(self) -> None:
         structure.check_parts(self.model, _PARTS)
         expected = 3 * self.patch**2
-        if self.weight.shape[1] != expected:
+        if self.weight.dim() != 2 or self.weight.shape[1] != expected:
             raise ValueError(
                 f"tower: expected a patch embedding of 3 channels and {self.patch} pixels a side, "
-                f"{expected} numbers, got {self.weight.shape[1]}"
+                f"{expected} numbers, got a weight of {list(self.weight.shape)}"
             )
 
 

@@ -14,30 +14,26 @@ from torch import Tensor, nn
 
 from patchgate import _ops
 from patchgate.encoders import structure
+from patchgate.encoders.adapted import Adapted
 from patchgate.encoders.patch_grid import PatchGrid
 from patchgate.encoders.pixels import gate_planes
 from patchgate.encoders.processor import Triple
+from patchgate.encoders.projection import base
 from patchgate.encoders.stand_in import StandIn
 from patchgate.encoders.work import Work
 from patchgate.gate import Gate
 from patchgate.gate_settings import GateSettings
 
 
-class SpaceTimeTower(ABC):
+class SpaceTimeTower(Adapted, ABC):
     """A family of such towers, seen through its own submodules."""
 
-    names: ClassVar[tuple[str, ...]]  # class names in transformers
     parts: ClassVar[tuple[str, ...]]  # attributes that the family's own code uses
 
     def __init__(self, model: nn.Module) -> None:
-        self.model: Any = model
+        self.model = model
         structure.check_parts(model, self.parts)
         self.check_patches()
-
-    @property
-    @abstractmethod
-    def projection(self) -> Any:
-        """The 3-D convolution that cuts patches, ``[D, C, f, P, P]``."""
 
     @property
     @abstractmethod
@@ -59,12 +55,12 @@ class SpaceTimeTower(ABC):
     @property
     def patch(self) -> int:
         """P."""
-        return int(self.projection.weight.shape[3])
+        return int(self.weight.shape[3])
 
     @property
     def temporal_patch(self) -> int:
         """f."""
-        return int(self.projection.weight.shape[2])
+        return int(self.weight.shape[2])
 
     def grid(self, height: int, width: int) -> PatchGrid:
         """Of frames of this size."""
@@ -75,7 +71,7 @@ class SpaceTimeTower(ABC):
 
     def check_patches(self) -> None:
         """Raises a ``ValueError`` if the convolution does not cut RGB into patches side by side."""
-        shape, stride = list(self.projection.weight.shape), tuple(self.projection.stride)
+        shape, stride = list(self.weight.shape), tuple(base(self.projection).stride)
         if shape[1] != 3 or shape[3] != shape[4] or stride != tuple(shape[2:]):
             raise ValueError(
                 f"tower: expected square patches of RGB side by side, got a weight of {shape} and "
@@ -125,6 +121,7 @@ class GatedClips(StandIn):
         unknown = sorted(name for name, value in options.items() if value not in (None, False))
         if unknown:
             raise TypeError(f"a gated space-time tower does not take {', '.join(unknown)}")
+        self._family.check_calls()
         given = pixel_values if pixel_values_videos is None else pixel_values_videos
         shown, works = zip(*(self._encode(clip) for clip in self._checked(given)), strict=True)
         output = BaseModelOutput(last_hidden_state=torch.stack(shown))
@@ -155,7 +152,7 @@ class GatedClips(StandIn):
             raise ValueError(
                 f"pixel values: expected whole tubelets of {f} frames, got {clips.shape[1]} frames"
             )
-        weight = self._family.projection.weight
+        weight = self._family.weight
         if clips.device != weight.device:
             raise ValueError(
                 f"pixel values: the tower is on {weight.device}, got a tensor on {clips.device}"
@@ -166,7 +163,7 @@ class GatedClips(StandIn):
 
 def _work(family: SpaceTimeTower, shape: torch.Size, index: Tensor, grid: PatchGrid) -> Work:
     """Of a clip of ``[T, h * w]`` cells, of which some were kept."""
-    patch, d = 2.0 * family.projection.weight.numel(), family.projection.weight.shape[0]
+    patch, d = 2.0 * family.weight.numel(), family.weight.shape[0]
     layers = [structure.linear_flops(layer) for layer in family.layers]
 
     def flops(tokens: int) -> float:

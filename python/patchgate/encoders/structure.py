@@ -1,13 +1,12 @@
-"""That a model is built as its family knows it: said at once, in the words of what differs.
-
-Letters: K patches, C channels, P patch side, D features.
-"""
+"""That a model is built as its family knows it: said at once, in the words of what differs."""
 
 from collections.abc import Collection, Iterable
 from numbers import Integral
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
+
+from patchgate.encoders.projection import base
 
 
 def part(model: nn.Module, path: str) -> Any:
@@ -24,6 +23,7 @@ def part(model: nn.Module, path: str) -> Any:
                 f"tower: a {type(model).__name__} without {path} is not what gated() knows; its "
                 "family needs it"
             )
+        found = getattr(found, "_orig_mod", found)  # of a compiled module
     return found
 
 
@@ -36,7 +36,7 @@ def check_parts(model: nn.Module, paths: Iterable[str], root: str = "") -> None:
 def check_children(model: nn.Module, path: str, known: Collection[str]) -> None:
     """Raises a ``TypeError`` if the module at a path has a child that would be passed over."""
     for name, _ in part(model, path).named_children():
-        if name not in known:
+        if name not in known and name != "parametrizations":
             raise TypeError(
                 f"tower: a {type(model).__name__} with {path}.{name} is not what gated() knows: "
                 f"of {path} it computes {', '.join(sorted(known))}"
@@ -65,33 +65,28 @@ def side_of(value: Any, name: str) -> int:
     return int(sides.pop())
 
 
-def check_patches(convolution: Any, patch: int) -> None:
+def check_patches(projection: Any, patch: int) -> None:
     """Raises a ``ValueError`` if a convolution does not cut RGB into patches side by side."""
+    convolution = base(projection)
     shape, stride = list(convolution.weight.shape), convolution.stride
+    dilated = any(step != 1 for step in convolution.dilation)
     if shape[1:] != [3, patch, patch]:
         raise ValueError(
             f"tower: expected a patch embedding of 3 channels and {patch} pixels a side, got a "
             f"weight of {shape}"
         )
-    if tuple(stride) != (patch, patch) or convolution.padding not in ("valid", (0, 0), 0):
+    padded = convolution.padding not in ("valid", (0, 0), 0)
+    if tuple(stride) != (patch, patch) or padded or dilated:
         raise ValueError(
             "tower: expected patches that neither overlap nor are padded, got "
-            f"stride={stride}, padding={convolution.padding}"
+            f"stride={stride}, padding={convolution.padding}, dilation={convolution.dilation}"
         )
-
-
-def embedded(convolution: Any, rows: Tensor) -> Tensor:
-    """What such a convolution makes of patches ``[K, C * P * P]``: ``[K, D]``.
-
-    Kernel and stride are one patch: a linear layer on its pixels.
-    """
-    weight = convolution.weight
-    return nn.functional.linear(rows.to(weight.dtype), weight.flatten(1), convolution.bias)
 
 
 def linear_flops(block: nn.Module) -> float:
     """Operations of a block's linear layers, per token; a multiply and an add are two."""
-    return sum(2.0 * m.weight.numel() for m in block.modules() if isinstance(m, nn.Linear))
+    layers = (m for m in block.modules() if isinstance(m, nn.Linear))
+    return sum(2.0 * m.in_features * m.out_features for m in layers)  # quantised ones are packed
 
 
 def check_off(module: nn.Module, name: str, share: float) -> None:

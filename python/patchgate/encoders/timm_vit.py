@@ -14,7 +14,7 @@ from patchgate.encoders import structure
 from patchgate.encoders.tower import Tower
 
 _PARTS = (
-    "patch_embed.proj.weight",
+    "patch_embed.proj",
     "patch_embed.norm",
     "patch_embed.img_size",
     "num_prefix_tokens",
@@ -24,19 +24,19 @@ _PARTS = (
     "forward_head",
     "_pos_embed",
 )
-_BLOCK_PARTS = (
+_BLOCK_CALLS = (
     "norm1",
     "attn.qkv",
     "attn.q_norm",
     "attn.k_norm",
     "attn.proj",
-    "attn.num_heads",
-    "attn.scale",
+    "ls1",
     "norm2",
     "mlp",
-    "ls1",
     "ls2",
 )
+_BLOCK_PARTS = (*_BLOCK_CALLS, "attn.num_heads", "attn.scale")
+_HEAD_CALLS = ("attn_pool", "fc_norm", "head_drop", "head", "head_dist")  # by forward_head
 _BLOCK = ("norm1", "attn", "ls1", "drop_path1", "norm2", "mlp", "ls2", "drop_path2")
 _ATTENTION = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "gate", "proj", "proj_drop")
 
@@ -51,6 +51,14 @@ class TimmVit(Tower):
     """
 
     names = ("VisionTransformer",)
+    called = (
+        "patch_embed.proj",
+        "patch_embed.norm",
+        "norm_pre",
+        *(f"blocks.*.{part}" for part in (*_BLOCK_CALLS, "attn.norm", "attn.gate")),
+        "norm",
+        *_HEAD_CALLS,
+    )
     dense = ("forward_features", "forward_intermediates", "get_intermediate_layers")
 
     def __init__(self, model: nn.Module) -> None:
@@ -65,7 +73,7 @@ class TimmVit(Tower):
             structure.check_children(model, f"blocks.{i}", _BLOCK)
             structure.check_children(model, f"blocks.{i}.attn", _ATTENTION)
         structure.check_children(model, "patch_embed", ("proj", "norm"))
-        structure.check_patches(self.model.patch_embed.proj, self.patch)
+        structure.check_patches(self.projection, self.patch)
         if getattr(self.model.patch_embed, "dynamic_img_pad", False):
             raise ValueError(
                 "tower: with dynamic_img_pad=True its patches reach beyond the picture; make it "
@@ -96,17 +104,15 @@ class TimmVit(Tower):
         return tower
 
     @property
-    def weight(self) -> Tensor:
-        weight: Tensor = self.model.patch_embed.proj.weight
-        return weight
+    def projection(self) -> Any:
+        return self.model.patch_embed.proj
 
     @property
     def depth(self) -> int:
         return len(self.model.blocks)
 
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
-        embedding = self.model.patch_embed
-        patches = embedding.norm(structure.embedded(embedding.proj, rows))
+        patches = self.model.patch_embed.norm(self.embedded(rows))
         return self.model.norm_pre(patches + self._origin()[self.prefix + cell])
 
     def prefix_tokens(self) -> Tensor:
@@ -157,7 +163,7 @@ class TimmVit(Tower):
         d = len(self.weight)
         if not hasattr(pool, "kv"):  # "prr": every token looks at every other, with no weights
             return frames * (head + 4.0 * n * n * d)
-        linear = structure.linear_flops(pool) + (n - 1) * 2.0 * pool.kv.weight.numel()
+        linear = structure.linear_flops(pool) + (n - 1) * structure.linear_flops(pool.kv)
         return frames * (head + linear + 4.0 * n * d)
 
     def output(

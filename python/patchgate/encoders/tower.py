@@ -9,27 +9,28 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from patchgate.encoders.adapted import Adapted
 from patchgate.encoders.pixels import patch_rows
 from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.resize import SizeRule, Stretch
 
 
-class Tower(ABC):
+class Tower(Adapted, ABC):
     """A family of vision transformers, seen through its own submodules.
 
     Modules are looked up in every call, so that weights that were moved, cast or replaced (by
     adapters, say) are those in use. A new family derives from this and is added to
-    ``families.FAMILIES``.
+    ``families.FAMILIES``. It names the modules that it calls (``called``), embeds patches by
+    ``embedded``, and says by ``projection`` what embeds them.
     """
 
-    names: ClassVar[tuple[str, ...]]  # class names in transformers
     dense: ClassVar[tuple[str, ...]] = ()  # methods of the model that compute every cell
     channels_last: ClassVar[bool] = False  # rows are (P, P, C), not (C, P, P)
     prefix: int  # CLS and registers: tokens of a frame before its patches
     shows_last: bool = False  # ``output`` needs what leaves the last layer, beside the features
 
     def __init__(self, model: nn.Module) -> None:
-        self.model: Any = model
+        self.model = model
 
     # Sizes.
 
@@ -56,11 +57,6 @@ class Tower(ABC):
         Raises:
             ValueError: the tower has none of its own, and was not ``opened`` for one.
         """
-
-    @property
-    @abstractmethod
-    def weight(self) -> Tensor:
-        """The weight that pixels meet first: its dtype and device are those of the tower."""
 
     @property
     @abstractmethod
@@ -245,10 +241,3 @@ class Tower(ABC):
     @abstractmethod
     def check_mode(self) -> None:
         """Raises where training would need what packing leaves out."""
-
-    def check_dtype(self) -> None:
-        """Raises if the weights are not of one dtype on one device."""
-        kinds = {(p.dtype, p.device) for p in self.model.parameters() if p.is_floating_point()}
-        if len(kinds) > 1:
-            listed = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
-            raise ValueError(f"tower: expected weights of one dtype on one device, got {listed}")

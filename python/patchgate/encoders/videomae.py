@@ -6,15 +6,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from patchgate.encoders.spacetime import SpaceTimeTower
-from patchgate.encoders.structure import embedded
 
 
 class VideoMae(SpaceTimeTower):
     """VideoMAE: fixed positions, one for each patch of a clip of fixed length."""
 
     names = ("VideoMAEModel",)
+    called = ("embeddings.patch_embeddings.projection", "encoder.layer.*", "layernorm")
     parts = (
-        "embeddings.patch_embeddings.projection.weight",
+        "embeddings.patch_embeddings.projection",
         "embeddings.position_embeddings",
         "encoder.layer",
     )
@@ -34,7 +34,7 @@ class VideoMae(SpaceTimeTower):
             raise ValueError(f"pixel values: the tower takes clips of {expected}, got {shape}")
 
     def encode(self, rows: Tensor, index: Tensor) -> Tensor:
-        x = embedded(self.projection, rows)
+        x = self.embedded(rows)
         positions = self.model.embeddings.position_embeddings[0].to(x)  # [T * h * w, D]
         x = (x + positions[index])[None]
         for layer in self.model.encoder.layer:

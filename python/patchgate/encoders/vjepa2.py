@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from patchgate.encoders.spacetime import SpaceTimeTower
-from patchgate.encoders.structure import embedded
 
 
 class VJepa2(SpaceTimeTower):
@@ -16,11 +15,16 @@ class VJepa2(SpaceTimeTower):
     """
 
     names = ("VJEPA2Encoder",)
-    parts = ("embeddings.patch_embeddings.proj.weight", "layer", "layernorm")
+    called = ("embeddings.patch_embeddings", "layer.*", "layernorm")
+    parts = ("embeddings.patch_embeddings.proj", "layer", "layernorm")
 
     @property
     def projection(self) -> Any:
         return self.model.embeddings.patch_embeddings.proj
+
+    @property
+    def patch_embedding(self) -> Any:
+        return self.model.embeddings.patch_embeddings
 
     @property
     def layers(self) -> Iterable[nn.Module]:
@@ -35,7 +39,7 @@ class VJepa2(SpaceTimeTower):
             )
 
     def encode(self, rows: Tensor, index: Tensor) -> Tensor:
-        x = embedded(self.projection, rows)[None]
+        x = self.embedded(rows)[None]
         for layer in self.model.layer:
             x = layer(x, position_mask=index[None])[0]
         return self.model.layernorm(x)[0]

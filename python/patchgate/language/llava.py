@@ -2,7 +2,7 @@
 pooled cells, D features of the tower, E of the language model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from patchgate import _ops
 from patchgate._check import check_transformers, checked_choice
 from patchgate._tensors import arange
+from patchgate.language.images import llava_images
 from patchgate.language.prompt import (
     Layout,
     Positions,
     Prompt,
+    check_model,
     check_width,
     shown_mask,
     split_prompt,
@@ -32,6 +34,7 @@ def llava_onevision_inputs(
     *,
     layout: Layout = "packed",
     positions: Positions = "dense",
+    images: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """For a ``LlavaOnevisionForConditionalGeneration``.
 
@@ -50,24 +53,31 @@ def llava_onevision_inputs(
             model itself has it.
         positions: ``"dense"``: each token stands where it would in the dense layout. ``"compact"``:
             one after the other.
+        images: in the prompt, as the model's image processor returns them (``pixel_values``,
+            ``image_sizes`` and perhaps ``batch_num_images``), in the order of their placeholders:
+            one for each image, or one for each of its tokens, as the model's own processor writes
+            them. Their features are handed over with those of the videos; the model takes no
+            ``pixel_values`` beside these.
 
     Returns:
         ``input_ids`` ``attention_mask`` ``position_ids`` ``[1, L']``, and ``mm_encoder_outputs``.
 
     Raises:
         ImportError: a model of a transformers that is too old.
-        TypeError, ValueError: a prompt, videos or features that do not fit the model.
+        TypeError, ValueError: a prompt, videos, images or features that do not fit the model; the
+            placeholder of an image without ``images``.
     """
     check_transformers("model", model)
     from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
 
     layout = checked_choice("layout", layout, ("packed", "dense"))
     positions = checked_choice("positions", positions, ("dense", "compact"))
-    pad = model.config.video_token_id
-    texts, videos = split_prompt(input_ids, videos, pad)
-    prompt, outputs = Prompt(), []
+    check_model(model)
+    pad, pictures = model.config.video_token_id, llava_images(model, images)
+    texts, videos = split_prompt(input_ids, videos, pad, pictures)
+    prompt, outputs = Prompt(pictures), []
     for text, video in zip(texts, videos, strict=False):
-        prompt.text(text)
+        prompt.passage(text)
         mask, features = _pooled(model.model, video, layout)  # [T, n], [K, E]
         place = mask.flatten().nonzero().flatten()
         if positions == "compact":
@@ -76,7 +86,7 @@ def llava_onevision_inputs(
         prompt.run(Run(place.expand(3, -1), extent), pad)
         prompt.text([pad])  # the end of the video is a token of the model's own
         outputs += [features, model.model.image_newline[None].to(features)]
-    prompt.text(texts[-1])
+    prompt.passage(texts[-1])
     encoded = BaseModelOutputWithPooling(pooler_output=torch.cat(outputs)[None])
     return prompt.inputs(model, encoded, axes=1)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from patchgate._check import checked_choice
 from patchgate._tensors import arange, as_given, whole
 from patchgate.gate_settings import MERGED
+from patchgate.language.images import Images
 from patchgate.positions import Place, Run, token_places
 from patchgate.tokens import VideoTokens
 
@@ -30,9 +31,11 @@ class Shown(NamedTuple):
 
 
 class Prompt:
-    """Text and runs of a video, one after the other."""
+    """Text, images and runs of a video, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._left = list(images.runs)  # those that are still to come
         self._ids: list[Tensor] = []
         self._places: list[Tensor] = []  # [3, .] each
         self._next = 0
@@ -44,8 +47,17 @@ class Prompt:
         self._places.append((arange(len(ids)) + self._next).expand(3, -1))
         self.skip(len(ids))
 
+    def passage(self, ids: Tensor) -> None:
+        """Text between videos, in which every placeholder of an image stands for all its tokens."""
+        begin = 0
+        for i in (ids == self._images.pad).nonzero().flatten().tolist() if self._left else ():
+            self.text(ids[begin:i])
+            self.run(self._left.pop(0), int(ids[i]))
+            begin = i + 1
+        self.text(ids[begin:])
+
     def run(self, run: Run, pad: int) -> None:
-        """Cells of a video, for each of which ``pad`` holds a place."""
+        """Cells of a video or an image, for each of which ``pad`` holds a place."""
         self._ids.append(whole([pad]).expand(run.place.shape[1]))
         self._places.append(run.place.cpu() + self._next)
         self.skip(run.extent)
@@ -61,27 +73,33 @@ class Prompt:
             encoded: the tower's output, for ``mm_encoder_outputs``.
             axes: of a position: 3 (time, down, across) or 1.
 
-        Raises:
-            ValueError: the model does not take the tower's output.
         """
-        if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
-            raise ValueError(
-                f"model: in this version of transformers a {type(model).__name__} takes no "
-                "mm_encoder_outputs: it would pass over the video with no error; update it"
-            )
+        outputs = {"video": encoded}
+        if self._images.encoded is not None:
+            outputs["image"] = self._images.encoded
         ids, places = torch.cat(self._ids)[None], torch.cat(self._places, 1)  # [1, L], [3, L]
         return {
             "input_ids": ids.to(model.device),
             "attention_mask": torch.ones_like(ids).to(model.device),
             "position_ids": (places[:, None] if axes == 3 else places[:1]).to(model.device),
-            "mm_encoder_outputs": {"video": encoded},
+            "mm_encoder_outputs": outputs,
         }
+
+
+def check_model(model: Any) -> None:
+    """Raises a ``ValueError`` if a model does not take the tower's output."""
+    if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
+        raise ValueError(
+            f"model: in this version of transformers a {type(model).__name__} takes no "
+            "mm_encoder_outputs: it would pass over the video with no error; update it"
+        )
 
 
 def split_prompt(
     input_ids: Tensor,
     videos: VideoTokens | Iterable[VideoTokens],
     pad: int,
+    images: Images,
     marks: tuple[int, int] | None = None,
 ) -> tuple[list[Tensor], list[VideoTokens]]:
     """The text before, between and after the videos.
@@ -89,10 +107,12 @@ def split_prompt(
     Args:
         input_ids: ``[L]`` or ``[1, L]``.
         pad: the placeholder of a video.
+        images: of the prompt; in the text each is left with one placeholder.
         marks: what may stand around a placeholder; it is cut off with it.
 
     Raises:
-        TypeError, ValueError: another number of placeholders than of videos; tokens of pixels.
+        TypeError, ValueError: another number of placeholders than of videos or images; tokens of
+            pixels.
     """
     videos = [videos] if isinstance(videos, VideoTokens) else list(videos)
     for video in videos:
@@ -109,6 +129,7 @@ def split_prompt(
     ids = input_ids[0] if input_ids.dim() == 2 and len(input_ids) == 1 else input_ids
     if ids.dim() != 1:
         raise ValueError(f"input_ids: expected [L] or [1, L], got {list(input_ids.shape)}")
+    ids = images.one_each(ids)
     at = (ids == pad).nonzero().flatten().tolist()
     if len(at) != len(videos):
         raise ValueError(

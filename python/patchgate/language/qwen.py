@@ -1,15 +1,17 @@
 """Qwen's vision-language models. Letters: L ids of a prompt, L' of the one with videos."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from patchgate._check import check_transformers, checked_choice, checked_count
+from patchgate.language.images import qwen_images
 from patchgate.language.prompt import (
     Layout,
     Positions,
     Prompt,
+    check_model,
     check_width,
     shown_cells,
     split_prompt,
@@ -28,6 +30,7 @@ def qwen3_vl_inputs(
     positions: Positions = "dense",
     place: Place = "first",
     decimals: int = 1,
+    images: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """For a ``Qwen3VLForConditionalGeneration``.
 
@@ -35,7 +38,8 @@ def qwen3_vl_inputs(
     begins, a placeholder for each token, and the mark where it ends.
 
     Args:
-        model: its configuration and device are read; it is not called.
+        model: its configuration and device are read; of its modules, only images go through the
+            vision tower (a gated one's own, dense: an image has no frame before it).
         input_ids: ``[L]`` or ``[1, L]`` integers, one prompt: the chat template through the
             tokenizer, with the one placeholder of each video (alone, or between those marks).
         videos: in the order of their placeholders, with the features of ``model``'s gated tower.
@@ -48,27 +52,35 @@ def qwen3_vl_inputs(
             their ``"mean"``.
         decimals: of a second. The model was trained with 1, which tells apart ten tubelets a
             second.
+        images: in the prompt, as the model's image processor returns them (``pixel_values`` and
+            ``image_grid_thw``), in the order of their placeholders: one for each image, or one for
+            each of its tokens, as the model's own processor writes them. Their features are handed
+            over with those of the videos; the model takes no ``pixel_values`` beside these.
 
     Returns:
         ``input_ids`` and ``attention_mask`` ``[1, L']``, ``position_ids`` ``[3, 1, L']``, and
-        ``mm_encoder_outputs``.
+        ``mm_encoder_outputs``. Videos and images stand where the model's ``get_rope_index`` places
+        them.
 
     Raises:
         ImportError: a model of a transformers that is too old.
-        TypeError, ValueError: a prompt, videos or features that do not fit the model.
+        TypeError, ValueError: a prompt, videos, images or features that do not fit the model; the
+            placeholder of an image without ``images``.
     """
     check_transformers("model", model)
     from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
     positions = checked_choice("positions", positions, ("dense", "compact"))
     decimals = checked_count("decimals", decimals, 0, 6)
+    check_model(model)
     config, vision = model.config, model.config.vision_config
     begin, end = config.vision_start_token_id, config.vision_end_token_id
     layers = len(vision.deepstack_visual_indexes)
-    texts, videos = split_prompt(input_ids, videos, config.video_token_id, (begin, end))
-    prompt, outputs, taps = Prompt(), [], []
+    pictures = qwen_images(model, images)
+    texts, videos = split_prompt(input_ids, videos, config.video_token_id, pictures, (begin, end))
+    prompt, outputs, taps = Prompt(pictures), [], []
     for text, video in zip(texts, videos, strict=False):
-        prompt.text(text)
+        prompt.passage(text)
         shown = shown_cells(video, layout, place)
         check_width(shown.features, (1 + layers) * vision.out_hidden_size)
         output, deepstack = split_deepstack(shown.features, layers)
@@ -87,7 +99,7 @@ def qwen3_vl_inputs(
                 prompt.text([end])
             elif positions == "dense":
                 prompt.skip(len(words) + 2 + run.extent)
-    prompt.text(texts[-1])
+    prompt.passage(texts[-1])
     # One tensor for each video, as transformers has it whatever its annotations say.
     parts: dict[str, Any] = {
         "pooler_output": tuple(outputs),
@@ -103,32 +115,36 @@ def qwen25_vl_inputs(
     *,
     layout: Layout = "packed",
     place: Place = "first",
+    images: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """For a ``Qwen2_5_VLForConditionalGeneration``: every token at its time on the video's clock.
 
     Args:
-        model, input_ids, videos, layout, place: as for ``qwen3_vl_inputs``.
+        model, input_ids, videos, layout, place, images: as for ``qwen3_vl_inputs``.
 
     Returns:
         As ``qwen3_vl_inputs``.
 
     Raises:
         ImportError: a model of a transformers that is too old.
-        TypeError, ValueError: a prompt, videos or features that do not fit the model.
+        TypeError, ValueError: a prompt, videos, images or features that do not fit the model; the
+            placeholder of an image without ``images``.
     """
     check_transformers("model", model)
     from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
 
+    check_model(model)
     config, vision = model.config, model.config.vision_config
-    texts, videos = split_prompt(input_ids, videos, config.video_token_id)
-    prompt, outputs = Prompt(), []
+    pictures = qwen_images(model, images)
+    texts, videos = split_prompt(input_ids, videos, config.video_token_id, pictures)
+    prompt, outputs = Prompt(pictures), []
     for text, video in zip(texts, videos, strict=False):
-        prompt.text(text)
+        prompt.passage(text)
         shown = shown_cells(video, layout, place)
         check_width(shown.features, vision.out_hidden_size)
         outputs.append(shown.features)
         run = qwen25_run(video, shown.frame, shown.cell, vision.tokens_per_second)
         prompt.run(run, config.video_token_id)
-    prompt.text(texts[-1])
+    prompt.passage(texts[-1])
     parts: dict[str, Any] = {"pooler_output": tuple(outputs)}  # one for each video
     return prompt.inputs(model, BaseModelOutputWithPooling(**parts))

@@ -1,0 +1,98 @@
+"""A model whose modules may be wrapped: by adapters, hooks, other libraries.
+
+Letters: K patches, C channels, f frames of a patch (in 3-D), P patch side, D features.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from patchgate.encoders import calls, projection
+from patchgate.encoders.weights import check_weights
+
+
+class Adapted:
+    """What every family knows of the modules that it calls, and of those that it passes by."""
+
+    model: Any
+    names: ClassVar[tuple[str, ...]]  # class names in transformers or timm
+    # Paths of the modules that the family calls (``*``: the number of a layer). All others are
+    # passed by, and must not be changed. Empty: nothing is known, and nothing checked.
+    called: ClassVar[tuple[str, ...]] = ()
+    # Whether the dense tower itself embeds patches one by one.
+    one_by_one: ClassVar[bool] = False
+    _seen: tuple[Any, ...] = ()  # the patch embedding that was looked at last
+
+    @property
+    def projection(self) -> Any:
+        """The convolution or linear layer that cuts patches, or what wraps it."""
+        raise NotImplementedError
+
+    @property
+    def patch_embedding(self) -> Any:
+        """The outermost module that makes tokens of patches, and that one patch can be given to."""
+        return self.projection
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight that pixels meet first: its dtype and device are those of the tower."""
+        weight: Tensor = projection.base(self.projection).weight
+        return weight
+
+    def embedded(self, rows: Tensor) -> Tensor:
+        """The patch embedding of patches ``[K, C * f * P * P]``: ``[K, D]``."""
+        if self.embeds_plainly() or not len(rows):
+            return projection.linear(self.projection, rows)
+        weight = self.weight
+        pictures = rows.to(weight.dtype).unflatten(1, weight.shape[1:])
+        return projection.called(self.patch_embedding, pictures, len(weight))
+
+    # Both look at modules, not at tensors: torch.compile does so once, while it traces.
+
+    @torch.compiler.assume_constant_result
+    def embeds_plainly(self) -> bool:
+        """Whether the patch embedding is a convolution and nothing else."""
+        return calls.is_plain(self.patch_embedding, self._home)
+
+    @torch.compiler.assume_constant_result
+    def check_calls(self) -> bool:
+        """That nothing wraps a module that is passed by, nor adds to a patch what is beside it.
+
+        Synchronises only after the patch embedding was wrapped or hooked otherwise.
+
+        Returns:
+            True.
+
+        Raises:
+            TypeError: a hook, an adapter or another forward that would be left out.
+            ValueError: a patch embedding that looks beyond the patch; weights that are offloaded,
+                sharded or on several devices.
+        """
+        if not self.called:
+            return True
+        try:
+            placed = calls.check_passed_by(self.model, self.called, self._home)
+        except TypeError:
+            self.check_dtype()  # what shards or offloads weights leaves hooks: that is said first
+            raise
+        if placed or self.weight.is_meta:
+            self.check_dtype()
+        outer = self.patch_embedding
+        if self.one_by_one or calls.is_plain(outer, self._home):
+            return True
+        seen = tuple((id(m), *m._forward_hooks, *m._forward_pre_hooks) for m in outer.modules())
+        if seen != self._seen and projection.is_settled(outer):
+            projection.check_alone(outer, self.weight)
+            self._seen = seen
+        return True
+
+    def check_dtype(self) -> None:
+        """Raises if the weights are not whole, of one dtype and on one device."""
+        check_weights(self.model, self._home)
+
+    @property
+    def _home(self) -> str:
+        """The Python module of the class that the family knows."""
+        kinds = (kind for kind in type(self.model).__mro__ if kind.__name__ in self.names)
+        return next((kind.__module__ for kind in kinds), "")

@@ -1,0 +1,135 @@
+"""What a call of a module does beside the code of its class: hooks, adapters, other forwards.
+
+A gated tower calls the leaves of its model (projections, norms, MLPs) on packed tokens, and passes
+by the modules that hold them (embeddings, layers, attention). So an adapter around a leaf is in the
+result, and one around a module that is passed by would not be: that is refused.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+from torch import nn
+
+# Where the code lives that families were written against. A copy of it in another package, as
+# models with code of their own have it, is told by the package of the tower's class.
+_LIBRARIES = ("torch.nn.modules.", "transformers.models.", "transformers.modeling_", "timm.")
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_RECORDER = "transformers.utils.output_capturing"  # its hooks read hidden states, in dense calls
+_LISTED = 8  # paths in a message
+_Tree = dict[str, Any]
+_CALLED: _Tree = {}  # stands in a tree for a module that is called
+
+
+class _PassedBy(NamedTuple):
+    path: str
+    module: nn.Module
+    called: _Tree  # below it
+
+
+def addition(module: nn.Module, home: str = "") -> str | None:
+    """What a call of the module does beside the code of its class, in words; None: nothing.
+
+    Args:
+        home: the Python module of the tower's class, whose code is known, too.
+    """
+    own = vars(module)
+    for name in _HOOKS:
+        if own[name] and not all(map(_only_records, own[name].values())):
+            return f"has a hook ({name[1:-1].replace('_', ' ')})"
+    if "forward" in own and not is_placed(module):
+        mover = own.get("_hf_hook")
+        by = "" if mover is None else f", set by accelerate ({type(mover).__name__})"
+        return f"has a forward of its own{by}"
+    if not is_known(module, home):
+        return f"is a {type(module).__name__} of {_code(module)}"
+    return None
+
+
+def is_known(module: nn.Module, home: str) -> bool:
+    """Whether its class computes what a module of torch, of the libraries or of ``home`` does."""
+    code = _code(module)
+    return code.startswith(_LIBRARIES) or code == home
+
+
+def is_plain(module: nn.Module, home: str) -> bool:
+    """Whether a call of the module is the code of its class, and so are those of its children."""
+    return all(addition(each, home) is None for each in module.modules())
+
+
+def is_placed(module: nn.Module) -> bool:
+    """Whether accelerate replaced its forward only to bring inputs to where its weights are: what a
+    ``device_map`` does to all modules whose weights stay loaded.
+    """
+    hook: Any = vars(module).get("_hf_hook")
+    return type(hook).__name__ == "AlignDevicesHook" and not hook.offload
+
+
+def check_passed_by(model: nn.Module, called: tuple[str, ...], home: str) -> bool:
+    """That calls of modules that are passed by would do nothing but what their class does.
+
+    Args:
+        called: paths of the modules that are called instead; ``*`` is any number of a layer.
+        home: see ``addition``.
+
+    Returns:
+        Whether accelerate placed some of them: weights may be on several devices, or offloaded.
+
+    Raises:
+        TypeError: one would do more.
+    """
+    placed = False
+    for each in _passed_by(model, _tree(called), ""):
+        if (found := addition(each.module, home)) is not None:
+            name = each.path or type(model).__name__
+            paths = _paths(each.called) or ["other modules"]
+            instead = ", ".join(paths[:_LISTED]) + ", ..." * (len(paths) > _LISTED)
+            raise TypeError(
+                f"tower: its {name} {found}, which would be left out of the result: packed tokens "
+                f"do not pass through it, but through {instead}. Put it there, or on the gated "
+                "tower, or remove it"
+            )
+        placed = placed or is_placed(each.module)
+    return placed
+
+
+def _only_records(hook: Callable[..., Any]) -> bool:
+    return getattr(hook, "__module__", None) == _RECORDER
+
+
+def _code(module: nn.Module) -> str:
+    """The Python module that its class's forward was written in."""
+    return getattr(type(module).forward, "__module__", "")
+
+
+@cache
+def _tree(called: tuple[str, ...]) -> _Tree:
+    """Of paths, the names below each name."""
+    tree: _Tree = {}
+    for path in called:
+        *above, last = path.split(".")
+        at = tree
+        for name in above:
+            at = at.setdefault(name, {})
+        at[last] = _CALLED
+    return tree
+
+
+def _passed_by(module: nn.Module, called: _Tree, path: str) -> Iterator[_PassedBy]:
+    """The module and all below it, but for those that are called."""
+    below = vars(module)["_modules"]
+    if "_orig_mod" in below:  # compiled: the same code
+        module, below = below["_orig_mod"], vars(below["_orig_mod"])["_modules"]
+    yield _PassedBy(path, module, called)
+    for name, child in below.items():
+        names: _Tree = called[name] if name in called else called.get("*", {})
+        # Parametrizations are called wherever a weight is read.
+        if child is not None and names is not _CALLED and name != "parametrizations":
+            yield from _passed_by(child, names, f"{path}.{name}" if path else name)
+
+
+def _paths(called: _Tree) -> list[str]:
+    paths = []
+    for name, below in called.items():
+        paths += [name] if below is _CALLED else [f"{name}.{path}" for path in _paths(below)]
+    return paths

@@ -1,0 +1,112 @@
+"""The projection that cuts pictures into patches, applied to patches that are cut already.
+
+Kernel and stride are one patch, so it is a linear layer on the patch's pixels. Where an adapter or
+a hook changes what a call does, it is called, with every patch as a picture of its own.
+
+Letters: K patches, C channels, f frames of a patch (in 3-D), P patch side, D features.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_KINDS = (nn.Conv2d, nn.Conv3d, nn.Linear)
+_SIDE = 2  # patches a side of the picture that is embedded as a whole and in parts
+
+
+def base(projection: Any) -> Any:
+    """The convolution or linear layer itself, within what wraps it (an adapter).
+
+    Raises:
+        TypeError: there is none, or its weight holds no floats (it is quantised).
+    """
+    found = projection if isinstance(projection, _KINDS) else _within(projection)
+    if found is None or not found.weight.is_floating_point():
+        holds = "no convolution" if found is None else f"weights of {found.weight.dtype}"
+        raise TypeError(
+            f"tower: its patch embedding is a {type(projection).__name__} with {holds}, expected a "
+            "convolution with weights of floats; leave it out of what is quantised or replaced"
+        )
+    return found
+
+
+def _within(wrapper: nn.Module) -> Any:
+    """The one whose weight the wrapper shows as its own; of others, the largest: an adapter's own
+    layers are smaller than the one that it adapts.
+    """
+    shown: Any = getattr(wrapper, "weight", None)
+    found = None
+    for module in wrapper.modules():
+        if isinstance(module, _KINDS):
+            if module.weight is shown:
+                return module
+            if found is None or module.weight.numel() > found.weight.numel():
+                found = module
+    return found
+
+
+def linear(projection: Any, rows: Tensor) -> Tensor:
+    """Patches ``[K, C * f * P * P]`` through a projection that nothing wraps, ``[K, D]``."""
+    convolution = base(projection)
+    weight = convolution.weight
+    return nn.functional.linear(rows.to(weight.dtype), weight.flatten(1), convolution.bias)
+
+
+def called(outer: nn.Module, pictures: Tensor, width: int, patches: int = 1) -> Tensor:
+    """What a call makes of pictures ``[K, C, (f,) H, W]`` of so many patches each.
+
+    Returns:
+        ``[K * patches, D]``.
+
+    Raises:
+        ValueError: it does not give one row of this width for each patch.
+    """
+    out = outer(pictures)
+    count = len(pictures) * patches
+    if not isinstance(out, Tensor) or out.numel() != count * width:
+        came = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ValueError(
+            f"tower: its patch embedding ({type(outer).__name__}) makes {came} of {count} patches, "
+            f"expected {count} rows of {width} numbers; what wraps it must take patches one by one"
+        )
+    if out.dim() == 2 or (out.dim() == 3 and out.shape[2] == width):  # tokens already
+        return out.reshape(count, width)
+    return out.flatten(2).transpose(1, 2).reshape(count, width)
+
+
+def is_settled(outer: nn.Module) -> bool:
+    """Whether two calls of it give the same, and leave it as it was."""
+    for module in outer.modules():
+        drops = getattr(module, "p", 0) != 0
+        gathers = getattr(module, "running_mean", None) is not None  # batch norms
+        if module.training and (drops or gathers):
+            return False
+    return True
+
+
+def check_alone(outer: nn.Module, weight: Tensor) -> None:
+    """That a call makes the same of a patch alone as of one in a picture. Synchronises.
+
+    Args:
+        weight: ``[D, C, (f,) P, P]``, of the convolution within.
+
+    Raises:
+        ValueError: it does not: it looks beyond the patch.
+    """
+    count, (*front, height, width) = _SIDE**2, weight.shape[1:]
+    place = torch.arange(count * weight[0].numel(), device=weight.device)
+    patches = (place * 0.7).sin().to(weight.dtype).view(count, *front, height, width)
+    picture = patches.unflatten(0, (_SIDE, _SIDE)).movedim((0, 1), (-4, -2))
+    picture = picture.reshape(1, *front, _SIDE * height, _SIDE * width)
+    with torch.no_grad():
+        apart = called(outer, patches, len(weight))
+        whole = called(outer, picture, len(weight), count)
+    # Half the digits: a convolution may round more than its dtype does, as TF32.
+    allowed = 4 * torch.finfo(weight.dtype).eps ** 0.5
+    if not bool((apart - whole).norm() <= allowed * whole.norm()):
+        raise ValueError(
+            f"tower: its patch embedding ({type(outer).__name__}) makes something else of a patch "
+            "alone than of the same patch in a picture, so that kept patches cannot be embedded "
+            "without the others; gate the tower without what wraps it"
+        )
