@@ -50,7 +50,7 @@ def test_around_any_module_it_is_in_the_result_or_refused(name, way):
         try:
             ours = output(sparse, x)
         except (TypeError, ValueError) as error:
-            assert str(error).startswith("tower: "), path
+            assert str(error).startswith("tower: "), path  # noqa: PT017
             with pytest.raises(type(error)):  # and so is a tower that had it before
                 gated(model)
             refused.append(path)
@@ -154,5 +154,5 @@ def test_every_way_into_a_gated_tower_refuses(name):
         lambda: gated(model, capacity=32),
         lambda: gated(model, feature_layer=-2),
     ):
-        with pytest.raises(TypeError, match="its encoder.layers.0 has a hook"):
+        with pytest.raises(TypeError, match=r"its encoder\.layers\.0 has a hook"):
             call()

@@ -267,6 +267,6 @@ def test_a_copy_of_the_code_in_another_package_is_the_tower():
 @pytest.mark.parametrize("wrapper", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
 def test_of_a_wrapped_tower_the_one_within_is_asked_for(wrapper):
     with pytest.raises(
-        TypeError, match="PEFT, DDP or torch.compile make it, give the vision tower"
+        TypeError, match=r"PEFT, DDP or torch\.compile make it, give the vision tower"
     ):
         gated(wrapper(tower("siglip")))

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from patchgate._tensors import arange
+
 _KINDS = (nn.Conv2d, nn.Conv3d, nn.Linear)
 _SIDE = 2  # patches a side of the picture that is embedded as a whole and in parts
 
@@ -95,7 +97,7 @@ def check_alone(outer: nn.Module, weight: Tensor) -> None:
         ValueError: it does not: it looks beyond the patch.
     """
     count, (*front, height, width) = _SIDE**2, weight.shape[1:]
-    place = torch.arange(count * weight[0].numel(), device=weight.device)
+    place = arange(count * weight[0].numel(), device=weight.device)
     patches = (place * 0.7).sin().to(weight.dtype).view(count, *front, height, width)
     picture = patches.unflatten(0, (_SIDE, _SIDE)).movedim((0, 1), (-4, -2))
     picture = picture.reshape(1, *front, _SIDE * height, _SIDE * width)

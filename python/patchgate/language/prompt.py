@@ -50,7 +50,7 @@ class Prompt:
     def passage(self, ids: Tensor) -> None:
         """Text between videos, in which every placeholder of an image stands for all its tokens."""
         begin = 0
-        for i in (ids == self._images.pad).nonzero().flatten().tolist() if self._left else ():
+        for i in ids.eq(self._images.pad).nonzero().flatten().tolist() if self._left else ():
             self.text(ids[begin:i])
             self.run(self._left.pop(0), int(ids[i]))
             begin = i + 1
