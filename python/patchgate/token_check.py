@@ -89,8 +89,8 @@ def _wrong_fields(tensors: Mapping[str, Tensor]) -> str | None:
         wanted = [size[letter] for letter in letters]
         if list(value.shape) != wanted:
             return f"expected {shape} = {wanted}, got {list(value.shape)}"
-    if not size["D"] or not size["h"] or not size["w"] or size["h"] * size["w"] > _MOST_PIXELS:
-        return f"expected features and cells, got {size['D']} and {size['h']} x {size['w']}"
+    if not 0 < size["h"] * size["w"] <= _MOST_PIXELS:
+        return f"expected 1 to 2^31 cells, got {size['h']} x {size['w']}"
     dtype = tensors["features"].dtype
     if dtype == torch.bool or dtype.is_complex:
         return f"expected features that are numbers, got {dtype}"

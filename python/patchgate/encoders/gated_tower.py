@@ -178,7 +178,9 @@ class GatedTower(StandIn):
         family, kept, order = self._given(rows, cell, cu_seqlens, source, 0)
         if not len(kept.patches):
             return family.weight.new_empty((0, family.width))
-        return self._encode(family, kept, [], dense=False).kept[order]
+        frames = self._encode(family, kept, [], dense=False)
+        self.last_work = frames.work
+        return frames.kept[order]
 
     def _given(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None, emitted: int
@@ -270,9 +272,7 @@ class GatedTower(StandIn):
 
     def _encode(self, family: Tower, kept: Kept, hidden: list[int], dense: bool = True) -> Frames:
         memory = Memory.empty(kept.mask.device, family.depth)
-        frames = encode_frames(family, self.fidelity, memory, kept, hidden, dense=dense)
-        self.last_work = frames.work
-        return frames
+        return encode_frames(family, self.fidelity, memory, kept, hidden, dense=dense)
 
 
 def packed(family: Tower, frames: Tensor, result: GateResult) -> Kept:

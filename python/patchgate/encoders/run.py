@@ -43,6 +43,15 @@ class _Layer(NamedTuple):
         return LayerMemory.of(self.tables, row, self.sums)
 
 
+def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
+    """Whether states of tokens that are not active are asked for where a layer begins."""
+    out = layer == tower.depth or layer - 1 in tower.tapped
+    parts = out and tower.tokens_per_cell > 1  # of a cell may be active, others not
+    # A cell that some layer left with part of its tokens active stays so in all that follow.
+    below = any(fidelity.watches(earlier) for earlier in range(layer))
+    return (layer < tower.depth and fidelity.watches(layer)) or (parts and below)
+
+
 @dataclass
 class Run:
     """A run goes once: ``encode``, then ``remembered`` for the run after it."""
@@ -78,7 +87,7 @@ class Run:
         made: Tensor | None = None  # [A, H, d]: attention outputs that x was made with
         for layer in range(self.tower.depth + 1):
             known: dict[str, Tensor] = {} if made is None else {"made": made}
-            if layer in hidden or self._needs_earlier(layer):
+            if layer in hidden or needs_earlier(self.tower, self.fidelity, layer):
                 known["x"] = x
             shown = self._join(layer, active, known)
             if layer in hidden:
@@ -163,14 +172,6 @@ class Run:
         for name, new in known.items():
             known[name] = kept.joined(name, new)
         return self._slots.rows(active, kept.row, kept.count)
-
-    def _needs_earlier(self, layer: int) -> bool:
-        """Whether states of tokens that are not active are asked for where a layer begins."""
-        out = layer == self.tower.depth or layer - 1 in self.tower.tapped
-        parts = out and self.tower.tokens_per_cell > 1  # of a cell may be active, others not
-        # A cell that some layer left with part of its tokens active stays so in all that follow.
-        below = any(self.fidelity.watches(earlier) for earlier in range(layer))
-        return (layer < self.tower.depth and self.fidelity.watches(layer)) or (parts and below)
 
     def _through(
         self, layer: int, x: Tensor, active: Tensor, shown: Tensor, known: dict[str, Tensor]

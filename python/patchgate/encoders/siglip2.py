@@ -68,6 +68,13 @@ class Siglip2(Siglip):
         tower._shape = height // self.patch, width // self.patch
         return tower
 
+    def remade(self, height: int, width: int, prefix: int) -> Self:
+        if prefix not in (0, 1):
+            raise ValueError(f"expected 0 or 1 prefix tokens, got {prefix}")
+        tower = self.sized(height, width)
+        tower.prefix = prefix  # of frames with padding
+        return tower
+
     def fitted(self, spec: PixelSpec) -> Self:
         return self  # whatever their size
 

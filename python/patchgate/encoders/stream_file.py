@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from os import PathLike
 from typing import Any, NamedTuple
@@ -12,21 +13,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from patchgate.beside import written_beside
 from patchgate.encoders.fidelity import Fidelity
-from patchgate.encoders.memory import LayerMemory, MadeWith, Memory, Sums
+from patchgate.encoders.memory import LayerMemory, Memory, Sums, made_with
 from patchgate.encoders.processor import PixelSpec
+from patchgate.encoders.stream_check import contradiction
 from patchgate.encoders.tower import Tower
+from patchgate.gate import Gate
 from patchgate.gate_settings import GateSettings
 
 _FORMAT = "patchgate.TowerStream/2"
 _SAMPLE = 64  # values of each parameter that tell one tower from another
-
-
-class Saved(NamedTuple):
-    """What a file holds."""
-
-    gate: dict[str, Tensor]
-    memory: Memory | None  # None: nothing was pushed yet
+_COUNTS = ("emitted", "frames", "prefix", "cells", "layers")
 
 
 def describe(
@@ -44,51 +42,137 @@ def describe(
     }
 
 
-def write(path: str | PathLike[str], saved: Saved, told: dict[str, str]) -> None:
-    """Raises OSError where the file cannot be written."""
-    tensors = {f"gate.{name}": tensor for name, tensor in saved.gate.items()}
-    if saved.memory is not None:
-        tensors |= dict(_flat(saved.memory))
-        counts = {name: getattr(saved.memory, name) for name in ("emitted", "frames")}
-        assert saved.memory.made_with is not None
-        own = {name: getattr(saved.memory.made_with, name) for name in ("prefix", "cells")}
-        layers = len(saved.memory.layers)
-        told = {**told, "counts": json.dumps({**counts, **own, "layers": layers})}
+def write(
+    path: str | PathLike[str], gate: dict[str, Tensor], memory: Memory | None, told: dict[str, str]
+) -> None:
+    """Writes them beside the path, and moves them there when they are whole.
+
+    Args:
+        gate: the state of the stream's gate.
+        memory: None: nothing was pushed yet.
+
+    Raises:
+        OSError: the file cannot be written; an older one stands as it was.
+        ValueError: the path is something else than a file.
+    """
+    tensors = {f"gate.{name}": tensor for name, tensor in gate.items()}
+    if memory is not None:
+        tensors |= dict(_flat(memory))
+        own = memory.made_with
+        assert own is not None
+        counts = (memory.emitted, memory.frames, own.prefix, own.cells, len(memory.layers))
+        told = {**told, "counts": json.dumps(dict(zip(_COUNTS, counts, strict=True)))}
     # Rows may be shared between tables, which the format does not have.
-    copies = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-    try:
-        save_file(copies, path, told)
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"{path}: the state could not be written there ({error})") from error
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with written_beside(path) as whole:
+        try:
+            save_file(copies, whole, {**told, "digest": _digest(copies)})
+        except (OSError, SafetensorError) as error:
+            raise OSError(f"{path}: the state could not be written there ({error})") from error
 
 
-def read(path: str | PathLike[str], told: dict[str, str], device: torch.device) -> Saved:
+def restored(
+    path: str | PathLike[str], told: dict[str, str], gate: Gate, family: Tower, fidelity: Fidelity
+) -> Memory | None:
     """What ``write`` wrote, if it belongs to what is told.
+
+    Args:
+        gate: a fresh one of the stream's settings, which remembers what is read.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no such state, or one of another tower, gate or fidelity.
+        ValueError: no such state, one of another tower, gate or fidelity, or a damaged one.
     """
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            found = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from error
+    tensors, found = _read(path)
     for name, expected in told.items():
         if not _same(found.get(name), expected):
             raise ValueError(
                 f"{path}: its {name} is {found.get(name)}, that of this stream {expected}"
             )
-    gate = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("gate.")}
-    if "counts" not in found:
-        return Saved(gate, None)
     try:
-        return Saved(gate, _memory(tensors, json.loads(found["counts"])))
-    except KeyError as error:
-        raise ValueError(f"{path}: damaged: {error} is missing") from error
+        memory = _checked(tensors, found, gate, family, fidelity)
+        # Last: what is wrong says more than that something is.
+        if "digest" in found and found["digest"] != _digest(tensors):
+            raise ValueError("its numbers are not those that were written")
+    except (ValueError, KeyError, RecursionError) as error:
+        told_of = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path}: damaged: {told_of}") from error
+    return memory
+
+
+def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from error
+
+
+def _checked(
+    tensors: dict[str, Tensor],
+    found: dict[str, str],
+    gate: Gate,
+    family: Tower,
+    fidelity: Fidelity,
+) -> Memory | None:
+    """Raises a ``ValueError`` or a ``KeyError`` (of a tensor that is missing)."""
+    on = family.weight.device
+    there = {name: tensor.to(on) for name, tensor in tensors.items()}
+    own = {name[5:]: there.pop(name) for name in list(there) if name.startswith("gate.")}
+    gate.load_state_dict(own)
+    if "counts" not in found:
+        if there or own:
+            raise ValueError("it has tensors, but no counts")
+        return None
+    counts = _Counts.of(found["counts"])
+    tower = _tower(family, counts, own)
+    memory = _memory(there, counts, tower)
+    unknown = there.keys() - dict(_flat(memory)).keys()
+    if unknown:
+        raise ValueError(f"it has tensors that mean nothing: {', '.join(sorted(unknown))}")
+    if wrong := contradiction(memory, own, tower, fidelity):
+        raise ValueError(wrong)
+    return memory
+
+
+class _Counts(NamedTuple):
+    """Numbers beside the tensors."""
+
+    emitted: int
+    frames: int
+    prefix: int
+    cells: int
+    layers: int
+
+    @classmethod
+    def of(cls, text: str) -> "_Counts":
+        counts = json.loads(text)
+        if not isinstance(counts, dict) or set(counts) != set(_COUNTS):
+            raise ValueError(f"expected counts of {', '.join(_COUNTS)}, got {text[:80]}")
+        if any(type(count) is not int or not 0 <= count < 2**53 for count in counts.values()):
+            raise ValueError(f"expected counts of 0 to 2^53, got {text[:80]}")
+        return cls(**counts)
+
+
+def _tower(family: Tower, counts: _Counts, gate: Mapping[str, Tensor]) -> Tower:
+    """The tower for pictures of the size that was saved."""
+    size = family.grid_size
+    if gate:
+        height, width = gate["picture"].shape[-2:]
+        size = height, width
+    elif size is None:  # rows of cells: where they lie plays no part in what is checked
+        side = family.patch * family.merge
+        size = side, side * counts.cells
+    tower = family.remade(*size, counts.prefix)
+    if (tower.cells, tower.depth + 1) != (counts.cells, counts.layers):
+        raise ValueError(
+            f"expected {tower.cells} cells and {tower.depth + 1} layers, got {counts.cells} and "
+            f"{counts.layers}"
+        )
+    return tower
 
 
 def _same(found: str | None, expected: str) -> bool:
@@ -115,20 +199,18 @@ def _flat(memory: Memory) -> Iterator[tuple[str, Tensor]]:
             yield f"{name}.sums.{field}", tensor
 
 
-def _memory(tensors: dict[str, Tensor], counts: dict[str, int]) -> Memory:
-    layers = tuple(_layer(tensors, f"layer.{i}.") for i in range(counts["layers"]))
+def _memory(tensors: dict[str, Tensor], counts: _Counts, tower: Tower) -> Memory:
     outputs = {name.split(".")[1] for name in tensors if name.startswith("output.")}
-    features = tensors["output.features.table.rows"]
     return Memory(
         ids=tensors["ids"],
-        layers=layers,
+        layers=tuple(_layer(tensors, f"layer.{i}.") for i in range(counts.layers)),
         outputs={name: _layer(tensors, f"output.{name}.") for name in outputs},
-        emitted=counts["emitted"],
-        frames=counts["frames"],
+        emitted=counts.emitted,
+        frames=counts.frames,
         source=tensors.get("source"),
         patches=tensors.get("patches"),
         pooled=tensors.get("pooled"),
-        made_with=MadeWith(features.dtype, features.device, counts["prefix"], counts["cells"]),
+        made_with=made_with(tower),  # whose dtypes are in what is told
     )
 
 
@@ -136,6 +218,8 @@ def _layer(tensors: dict[str, Tensor], prefix: str) -> LayerMemory:
     own = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
     tables = {name[6:]: rows for name, rows in own.items() if name.startswith("table.")}
     sums: Any = {name[5:]: tensor for name, tensor in own.items() if name.startswith("sums.")}
+    if sums and sums.keys() != set(Sums._fields):
+        raise ValueError(f"expected sums of {', '.join(Sums._fields)}, got {sorted(sums)}")
     return LayerMemory(own["row"], tables, Sums(**sums) if sums else None)
 
 
@@ -148,3 +232,14 @@ def _fingerprint(tower: nn.Module) -> str:
         digest.update(f"{name} {list(parameter.shape)} {parameter.dtype}".encode())
         digest.update(sample.numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """Of all numbers: a disk may give others back."""
+    sum_ = 0
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sum_ = zlib.crc32(f"{name} {list(tensor.shape)} {tensor.dtype}".encode(), sum_)
+        numbers: Any = tensor.contiguous().view(-1).view(torch.uint8).numpy()
+        sum_ = zlib.crc32(numbers, sum_)
+    return f"crc32 {sum_:08x}"

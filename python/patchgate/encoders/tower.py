@@ -95,6 +95,17 @@ class Tower(Adapted, ABC):
         """The tower for pictures of another size; itself if it takes its own only."""
         return self
 
+    def remade(self, height: int, width: int, prefix: int) -> "Tower":
+        """The tower that a stream had for pictures of a size.
+
+        Raises:
+            ValueError: it never is one with so many prefix tokens.
+        """
+        tower = self.sized(height, width)
+        if tower.prefix != prefix:
+            raise ValueError(f"expected {tower.prefix} prefix tokens, got {prefix}")
+        return tower
+
     @property
     def size_rule(self) -> SizeRule:
         """What its processor does to a picture, as far as the tower knows."""
