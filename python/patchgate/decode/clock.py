@@ -5,7 +5,7 @@ Time is kept in integer ticks and turned into seconds once, at the end, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -15,13 +15,9 @@ from .frames import Problems
 from .limits import DEFAULT_LIMITS, Limits
 
 Stamps = Sequence[int | None]  # as the container has them; None: it has none
-Later = Callable[[int], tuple[Stamps, Stamps]]
-"""Stamps of pictures that are not shown yet: of packets decoded before that of the picture shown
-last, and after it; of these, where nobody has to wait for them, at least so many."""
 
 LOOK_AHEAD = 17  # packets: a codec's picture is shown at most 16 after it is decoded
-_LEAP = 1.0  # seconds to the next picture; more, and much more than before, is looked at twice
-_LEAPS = 16  # times the one before
+_NEAR, _NEAR_PICTURES = 1.0, 16  # seconds and pictures, whichever is longer
 _EVIDENCE = 2  # later stamps that say: a clock that jumped goes on from there
 _FOR_EVER = 1 << 62  # ticks
 
@@ -53,9 +49,35 @@ class Picture(Protocol):
     def duration(self) -> int: ...
 
 
-def nothing_later(packets: int) -> tuple[Stamps, Stamps]:
-    """Nothing is known of pictures that are not shown yet."""
-    return (), ()
+class Following(Protocol):
+    """What is known of the pictures after the one shown last."""
+
+    def undercuts(self, stamp: int) -> bool:
+        """Whether one of the next few has this stamp or an earlier one. Must be quick."""
+        ...
+
+    def later(self, packets: int) -> tuple[Stamps, Stamps]:
+        """Stamps of packets decoded before that of the picture shown last, and not shown yet, and
+        after it; of these, where nobody has to wait for them, of so many packets."""
+        ...
+
+
+class NothingFollows:
+    """Where nothing is known."""
+
+    def undercuts(self, stamp: int) -> bool:
+        return False
+
+    def later(self, packets: int) -> tuple[Stamps, Stamps]:
+        return (), ()
+
+
+NOTHING_FOLLOWS = NothingFollows()
+
+
+def near(clock: Clock) -> int:
+    """Ticks within which stamps may be out of order, and beyond which one is far away."""
+    return max(clock.ticks(_NEAR), _NEAR_PICTURES * clock.nominal)
 
 
 class Mender:
@@ -71,27 +93,27 @@ class Mender:
     ) -> None:
         self.clock, self._problems, self._limits, self._name = clock, problems, limits, name
         self._gap, self._longest = clock.ticks(limits.gap), clock.ticks(limits.duration)
+        self.near = near(clock)
         self._first: int | None = None
         self._last = self._until = 0
         self._step = clock.nominal  # of the last picture
-        self._bad: list[int]  # stamps of the last pictures, none of which was good
         self.offset = 0  # what was added to the container's stamps since the clock was set
-        self._leap = clock.ticks(_LEAP)
-        self._good(clock.nominal)
+        self._bad: list[int] = []  # stamps of the last pictures, none of which was good
 
-    def stamp(self, picture: Picture, later: Later = nothing_later) -> int:
+    def stamp(self, picture: Picture, following: Following = NOTHING_FOLLOWS) -> int:
         """When the picture is shown, in ticks: later than all before it."""
         raw = picture.pts
         if self._first is None:
-            self._first = ticks = self._begin(picture, later)
+            self._first = ticks = self._begin(picture, following)
             self._until = ticks + self._longest
+        elif raw is None:
+            ticks = self._looked_at(picture, following)
         else:
-            ticks = self._last if raw is None else raw + self.offset
-            leap = ticks - self._last
-            if not 0 < leap <= self._calm:
-                ticks = self._looked_at(picture, later)
-            elif leap != self._usual or self._bad:
-                self._good(leap)
+            ticks = raw + self.offset
+            if not 0 < ticks - self._last <= self._gap or following.undercuts(raw):
+                ticks = self._looked_at(picture, following)
+            elif self._bad:
+                self._bad = []
         self._last, self._step = ticks, picture.duration or self.clock.nominal
         if ticks > self._until:
             seconds = self.clock.seconds(ticks - self._first)
@@ -102,50 +124,54 @@ class Mender:
         """For how long a picture is shown that none is known to follow: as the container says."""
         return said if 0 < said <= self._gap else before
 
-    def _good(self, leap: int) -> None:
-        self._usual, self._bad = leap, []
-        self._calm = min(self._gap, max(self._leap, _LEAPS * leap))
-
-    def _begin(self, picture: Picture, later: Later) -> int:
+    def _begin(self, picture: Picture, following: Following) -> int:
         """The first stamp, unless it does not go with those after it."""
         raw, nominal = picture.pts, self.clock.nominal
-        known = [stamp for stamp in later(_EVIDENCE)[1] if stamp is not None]
-        if raw is not None:
-            near = max(self._leap, _LEAPS * nominal)  # pictures that lean on some before the video
-            if len(known) < _EVIDENCE or any(-near < k - raw <= self._gap for k in known):
-                return raw
+        known = [stamp for stamp in following.later(_EVIDENCE)[1] if stamp is not None]
+        fits = [k for k in known if raw is not None and -self.near < k - raw <= self._gap]
+        if raw is not None and (fits or len(known) < _EVIDENCE):
+            return raw
         self._problems.repaired_timestamps += 1
         if raw is None and picture.dts is not None:
             return picture.dts
         return min(known) - (picture.duration or nominal) if known else 0
 
-    def _looked_at(self, picture: Picture, later: Later) -> int:
+    def _looked_at(self, picture: Picture, following: Following) -> int:
         """The stamp of a picture whose own is odd, by those that follow."""
         last, reach = self._last, self._last + self._gap
-        before, after = later(LOOK_AHEAD)
-        following = [None if k is None else k + self.offset for k in (*before, *after)]
-        good = [k for k in following if k is not None and last < k <= reach]
+        before, after = following.later(LOOK_AHEAD)
         decoded = [k + self.offset for k in after if k is not None]
         ticks = None if picture.pts is None else picture.pts + self.offset
-        if ticks is not None and last < ticks <= reach:  # it is only much later than usual
-            if 2 * sum(last < k < ticks for k in decoded) <= len(decoded):
-                self._good(ticks - last)
+        if ticks is not None and last < ticks <= reach:
+            # If it is good, those that follow with less are bad; if not, it is, and of some with
+            # the same stamp all but one are. In doubt it is good, unless it is far away.
+            equal = any(k + self.offset == ticks for k in (*before, *after) if k is not None)
+            doubt = not equal and ticks - last <= self.near
+            if sum(last < k < ticks for k in decoded) <= doubt:
+                self._bad = []
                 return ticks
-        elif ticks is not None and not good and self._goes_on(ticks, decoded):
-            self._bad, seconds = [], self.clock.seconds
-            moved = last + self._step - ticks
-            self.offset += moved
-            self._problems.clock_jumps.append((seconds(last + self._step), seconds(moved)))
-            return last + self._step
+        coming = [None if k is None else k + self.offset for k in (*before, *after)]
+        good = [k for k in coming if k is not None and last < k <= reach]
+        elsewhere = ticks is not None and not last < ticks <= reach and not good
+        if ticks is not None and elsewhere and self._goes_on(ticks, decoded):
+            return self._carried_on(ticks)
         self._problems.repaired_timestamps += 1
         self._bad = [] if ticks is None else [*self._bad[1 - _EVIDENCE :], ticks]
         bound = min(good, default=_FOR_EVER)
         if ticks is None and picture.dts is not None and last < picture.dts + self.offset < bound:
             return picture.dts + self.offset
-        alike = 1 + next((i for i, k in enumerate(following) if k in good), 0)
+        alike = 1 + next((i for i, k in enumerate(coming) if k in good), 0)
         if last + self._step * alike < bound:
             return last + self._step
         return last + max(1, (bound - last) // (alike + 1))
+
+    def _carried_on(self, ticks: int) -> int:
+        """Behind the picture before, from where the clock was set to `ticks`."""
+        now, seconds = self._last + self._step, self.clock.seconds
+        self.offset += now - ticks
+        self._bad = []
+        self._problems.clock_jumps.append((seconds(now), seconds(now - ticks)))
+        return now
 
     def _goes_on(self, ticks: int, decoded: Sequence[int]) -> bool:
         """Whether the clock was set, and runs on from these ticks."""

@@ -17,7 +17,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from .bitstream import is_shown
-from .clock import LOOK_AHEAD, Clock
+from .clock import LOOK_AHEAD, Clock, near
 from .limits import Limits
 
 Packets = Iterator["Packet[VideoStream]"]
@@ -39,10 +39,12 @@ class Order:
         self.sound, self.headless = True, 0
         self._codec = stream.codec_context.codec.canonical_name
         self._depth = stream.codec_context.reorder_depth  # pictures decoded before and shown after
-        self._gap = clock.ticks(limits.gap)
+        self._gap, self._near = clock.ticks(limits.gap), near(clock)
         self._window: list[tuple[int, int]] = []  # stamps and numbers of packets, ascending
         self._read, self._keyed = 0, False  # packets; was one a key packet?
-        self._top = self._floor = self._below = -(1 << 62)  # so far; before the last key; ordered
+        self._passed = 0  # the latest packet that has left the window
+        self._top = self._floor = -(1 << 62)  # the latest stamp so far, and before the last key
+        self._below = 0  # the last stamp that has left the window
 
     def add(self, packet: Packet[VideoStream]) -> bool:
         """The next packet; whether all are sound so far."""
@@ -76,10 +78,13 @@ class Order:
         return self.sound
 
     def _pass(self) -> None:
-        pts, _ = self._window.pop(0)
-        first = self._below < -(1 << 61)
-        self.sound &= first or 0 < pts - self._below <= self._gap
-        self._below = pts
+        pts, number = self._window.pop(0)
+        leap = pts - self._below
+        if self._passed:
+            self.sound &= 0 < leap <= self._gap
+        if self._passed and leap > self._near:  # a pause: all behind it is decoded behind it
+            self.sound &= min([number, *(n for _, n in self._window)]) > self._passed
+        self._below, self._passed = pts, max(self._passed, number)
 
 
 class Entry(NamedTuple):

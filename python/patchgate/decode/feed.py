@@ -16,7 +16,7 @@ from .clock import Clock, Mender, Stamps
 from .demuxer import Demuxer, hold_on
 from .entry import Order, entered, indexed, seeks
 from .frames import DecodeError, Problems
-from .ledger import Ledger, makes_up_stamps
+from .ledger import NEXT_FEW, Ledger, makes_up_stamps
 from .memory import check_memory
 from .promises import promised_end
 from .reasons import encrypted, is_encrypted, is_too_large, too_large
@@ -113,14 +113,26 @@ class Feed:
         """For the stamps of one iteration."""
         return Mender(self.clock, problems or self.problems, self.limits, self.source.name)
 
+    def undercuts(self, stamp: int) -> bool:
+        """As `Following` has it, of files: what is live must not wait for packets to come."""
+        if self._demuxer.waits:
+            return False
+        while self.ledger.waiting < NEXT_FEW and self._read_ahead():
+            pass
+        return self.ledger.undercuts(stamp)
+
     def later(self, packets: int) -> tuple[Stamps, Stamps]:
-        """What `Mender` asks for. Only files are read ahead: what is live must not wait."""
-        while not self._demuxer.waits and len(self._ahead) < packets:
-            packet = next(self._raw, None)
-            if packet is None:
-                break
-            self._ahead.append(self.ledger.enter(packet))
+        """As `Following` has it; only files are read for it."""
+        while not self._demuxer.waits and self.ledger.lead < packets and self._read_ahead():
+            pass
         return self.ledger.later()
+
+    def _read_ahead(self) -> bool:
+        packet = next(self._raw, None)
+        if packet is None:
+            return False
+        self._ahead.append(self.ledger.enter(packet))
+        return True
 
     def _counted(self, packets: Packets) -> Packets:
         for packet in packets:

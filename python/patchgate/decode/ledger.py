@@ -7,6 +7,7 @@ what a picture's stamp is, only the container says.
 from __future__ import annotations
 
 from collections import deque
+from itertools import dropwhile, islice
 from typing import Any, NamedTuple
 
 from av.packet import Packet
@@ -16,6 +17,7 @@ from .bitstream import HIDES, is_shown
 from .clock import LOOK_AHEAD, Clock
 from .frames import Problems
 
+NEXT_FEW = 6  # packets that are looked at for every picture
 _HORIZON = 64  # packets after which a picture that has not come will not come
 # FFmpeg cannot tell in which order these are shown. Where the container says only when a packet is
 # decoded (AVI), the stamps that PyAV asks it to make up are wrong.
@@ -62,7 +64,8 @@ class Ledger:
         self.entry: int | None = None
         self.read = 0  # packets so far
         self.failures = 0  # packets that the decoder refused, so that they are told of already
-        self._now = 0  # the packet of the picture shown last
+        self._now = 0  # the packet of the picture shown last, and what it says
+        self._latest: tuple[Any, ...] | None = None
         self._waiting: dict[int, tuple[Any, ...]] = {}  # of `Sent`, which takes longer to make
         self._fields: deque[int] = deque(maxlen=_HORIZON)  # interlaced pictures
         self._decoded_at: deque[int] | None = None  # stamps to give out, where there are no others
@@ -96,7 +99,7 @@ class Ledger:
         """
         if number is None or (sent := self._waiting.pop(number, None)) is None:
             return None
-        self._now = number
+        self._now, self._latest = number, sent
         if interlaced:
             self._fields.append(number)
         if not number % _HORIZON:
@@ -108,18 +111,43 @@ class Ledger:
             self._give_up(number)
         return self._decoded_at.popleft() if self._decoded_at else None
 
+    @property
+    def waiting(self) -> int:
+        """Packets whose pictures have not come."""
+        return len(self._waiting)
+
+    @property
+    def lead(self) -> int:
+        """Packets read after that of the picture shown last."""
+        return self.read - self._now
+
+    def undercuts(self, stamp: int) -> bool:
+        """Whether one of the next few pictures has this stamp or an earlier one."""
+        for sent in islice(self._waiting.values(), NEXT_FEW):
+            if sent[0] is not None and sent[0] <= stamp and not sent[4]:
+                return True
+        return False
+
     def later(self) -> tuple[list[int | None], list[int | None]]:
         """Stamps of the packets whose pictures have not come, as the container has them: of packets
-        before that of the picture shown last, as far back as a codec may reorder, and after it."""
+        before that of the picture shown last and after it, as far as a codec may reorder.
+
+        Without the pictures that are shown before a key picture and decoded after it: they may
+        lean on what is missing, and then do not come.
+        """
         if self._decoded_at is not None:
             return [], list(self._decoded_at)
-        before: list[int | None] = []
-        after: list[int | None] = []
-        for number in self._waiting:
-            sent = self.sent(number)
-            if not sent.hidden and number > self._now - LOOK_AHEAD:
-                (after if number > self._now else before).append(sent.pts)
-        return before, after
+        near = [(number, self.sent(number)) for number in self._waiting
+                if abs(number - self._now) <= LOOK_AHEAD]  # fmt: skip
+        before = [sent.pts for number, sent in near if number < self._now and not sent.hidden]
+        after = [sent for number, sent in near if number > self._now and not sent.hidden]
+        shown = UNKNOWN if self._latest is None else Sent._make(self._latest)
+        if shown.key and shown.pts is not None:
+            key = shown.pts
+            after = list(
+                dropwhile(lambda s: not s.key and s.pts is not None and s.pts < key, after)
+            )
+        return before, [sent.pts for sent in after]
 
     def close(self) -> None:
         """No picture comes any more."""

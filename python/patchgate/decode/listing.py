@@ -54,7 +54,7 @@ def listing(reader: PyAVReader) -> Listing:
     packets = _sound(reader) if reader.source.seekable else None
     if packets is None:
         frames = reader.all_frames() if reader.source.seekable else reader.frames()
-        pictures = timed(frames, reader.mender(), reader.later)
+        pictures = timed(frames, reader.mender(), reader)
         ticks, key = array("q"), array("b")
         for picture in pictures:
             ticks.append(picture.ticks)

@@ -36,7 +36,7 @@ class PyAVReader(Feed):
         try:
             self.first = self._probe()
             self._demuxer.is_open()
-            self.begin = self.mender(Problems()).stamp(self.first, self.later)
+            self.begin = self.mender(Problems()).stamp(self.first, self)
         except BaseException:
             self.close()
             raise

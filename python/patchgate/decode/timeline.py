@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from .clock import LOOK_AHEAD, Clock, Later, Mender, Picture, nothing_later
+from .clock import LOOK_AHEAD, NOTHING_FOLLOWS, Clock, Following, Mender, Picture
 
 # Matroska, WebM and FLV round time stamps to milliseconds: with fps= the frame due at 41.667 ms may
 # be stamped 42. So a frame counts as on the screen from this much before its stamp (fps= only).
@@ -43,7 +43,7 @@ class Timed(Generic[P]):
 
 
 def timed(
-    pictures: Iterable[P], mender: Mender, later: Later = nothing_later
+    pictures: Iterable[P], mender: Mender, following: Following = NOTHING_FOLLOWS
 ) -> Iterator[Timed[P]]:
     """Pictures with stamps that always rise, and spans that reach to the next picture.
 
@@ -53,7 +53,7 @@ def timed(
     held: Timed[P] | None = None
     before = mender.clock.nominal
     for picture in pictures:
-        ticks = mender.stamp(picture, later)
+        ticks = mender.stamp(picture, following)
         if held is not None:
             before = held.span = ticks - held.ticks
             yield held
@@ -64,12 +64,12 @@ def timed(
 
 
 def timed_ahead(
-    pictures: Iterable[Q], mender: Mender, later: Later = nothing_later
+    pictures: Iterable[Q], mender: Mender, following: Following = NOTHING_FOLLOWS
 ) -> Iterator[Timed[Q]]:
     """The same stamps and spans as `timed`, and no picture is held back."""
     span = mender.clock.nominal
     for picture in pictures:
-        ticks = mender.stamp(picture, later)
+        ticks = mender.stamp(picture, following)
         follows = picture.next_pts
         if follows is not None and follows + mender.offset > ticks:
             span = follows + mender.offset - ticks

@@ -151,14 +151,14 @@ class Video(Described):
         return frames
 
     def _decoded(self, reader: PyAVReader) -> Iterator[Timed[Frame]]:
-        frames = timed(reader.frames(start=self._start), reader.mender(), reader.later)
+        frames = timed(reader.frames(start=self._start), reader.mender(), reader)
         return self._selected(frames, reader.clock)
 
     def _on_surfaces(self, reader: PyAVReader) -> Iterator[Timed[Shown]]:
         assert self._nvdec is not None
         surfaces = SurfaceReader(reader, self._nvdec, self._errors)
         with closing(surfaces.pictures(start=self._start)) as pictures:
-            frames = timed_ahead(pictures, reader.mender(), reader.later)
+            frames = timed_ahead(pictures, reader.mender(), reader)
             yield from self._selected(frames, reader.clock)
 
     def _lent(self, reader: PyAVReader) -> Iterator[Loan]:
