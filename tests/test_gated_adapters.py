@@ -49,10 +49,11 @@ def test_around_any_module_it_is_in_the_result_or_refused(name, way):
             continue
         try:
             ours = output(sparse, x)
-        except (TypeError, ValueError) as error:
-            assert str(error).startswith("tower: "), path
-            with pytest.raises(type(error)):  # and so is a tower that had it before
-                gated(model)
+        except (TypeError, ValueError):
+            with pytest.raises((TypeError, ValueError), match=r"^tower: "):
+                output(sparse, x)
+            with pytest.raises((TypeError, ValueError), match=r"^tower: "):
+                gated(model)  # and so is a tower that had it before
             refused.append(path)
         else:
             assert not cases.differ(ours, dense), path
@@ -154,5 +155,5 @@ def test_every_way_into_a_gated_tower_refuses(name):
         lambda: gated(model, capacity=32),
         lambda: gated(model, feature_layer=-2),
     ):
-        with pytest.raises(TypeError, match="its encoder.layers.0 has a hook"):
+        with pytest.raises(TypeError, match=r"its encoder\.layers\.0 has a hook"):
             call()
