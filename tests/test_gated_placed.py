@@ -264,9 +264,24 @@ def test_a_copy_of_the_code_in_another_package_is_the_tower():
         del sys.modules[copied.__name__]
 
 
+def test_a_tower_within_one_of_its_name():
+    """As some versions of transformers have it."""
+    inner, x = tower("siglip"), inputs("siglip")
+
+    def forward(self, pixel_values, **options):
+        return self.vision_model(pixel_values, **options)
+
+    model = type("SiglipVisionModel", (nn.Module,), {"forward": forward})()
+    model.vision_model, model.config = inner, inner.config
+    sparse = gated(model.eval())
+    assert not cases.differ(output(sparse, x), output(inner, x))
+    cases.hook(model, "")
+    for call in (lambda: gated(model), lambda: output(sparse, x)):
+        with pytest.raises(TypeError, match="its SiglipVisionModel has a hook"):
+            call()
+
+
 @pytest.mark.parametrize("wrapper", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
 def test_of_a_wrapped_tower_the_one_within_is_asked_for(wrapper):
-    with pytest.raises(
-        TypeError, match=r"PEFT, DDP or torch\.compile make it, give the vision tower"
-    ):
+    with pytest.raises(TypeError, match=r"PEFT, DDP or torch\.compile make it, give"):
         gated(wrapper(tower("siglip")))

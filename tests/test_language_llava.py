@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from adapter_cases import Lora
 from language_cases import PAD, llava
 from qwen_cases import GRID
 from token_cases import kept_mask, video_tokens
@@ -95,6 +96,20 @@ def test_the_model_takes_a_gated_tower(context):
     model.model.vision_tower = patchgate.gated(tower, mean=0.5, std=0.5, context=context)
     torch.testing.assert_close(model(**inputs).logits, logits, **EXACT)
     assert torch.equal(model.generate(**inputs, **options), words)
+
+
+def test_an_adapter_on_the_projector_is_in_the_result():
+    model, frames = llava(), frames_of()
+    tokens = tokens_of(model, frames, torch.ones(T, SIDE, SIDE, dtype=torch.bool))
+    plain = llava_onevision_inputs(model, PROMPT, tokens)["mm_encoder_outputs"]["video"]
+    projector = model.model.multi_modal_projector
+    projector.linear_1 = Lora(projector.linear_1)
+    ours = llava_onevision_inputs(model, PROMPT, tokens)
+    assert not torch.allclose(
+        ours["mm_encoder_outputs"]["video"].pooler_output, plain.pooler_output
+    )
+    stock = {"input_ids": ours["input_ids"], "pixel_values_videos": frames[None]}
+    torch.testing.assert_close(model(**ours).logits, model(**stock).logits, **EXACT)
 
 
 def test_it_pools_sources_and_packs_what_is_new():

@@ -16,6 +16,7 @@ class Adapted:
     """What every family knows of the modules that it calls, and of those that it passes by."""
 
     model: Any
+    outer: Any = None  # a model that does nothing but call this one, as ``vision_model``
     names: ClassVar[tuple[str, ...]]  # class names in transformers or timm
     # Paths of the modules that the family calls (``*``: the number of a layer). All others are
     # passed by, and must not be changed. Empty: nothing is known, and nothing checked.
@@ -72,6 +73,9 @@ class Adapted:
         if not self.called:
             return True
         try:
+            if self.outer is not None:
+                home = calls.home_of(self.outer, self.names)
+                calls.check_passed_by(self.outer, ("vision_model",), home)
             placed = calls.check_passed_by(self.model, self.called, self._home)
         except TypeError:
             self.check_dtype()  # what shards or offloads weights leaves hooks: that is said first
@@ -93,6 +97,4 @@ class Adapted:
 
     @property
     def _home(self) -> str:
-        """The Python module of the class that the family knows."""
-        kinds = (kind for kind in type(self.model).__mro__ if kind.__name__ in self.names)
-        return next((kind.__module__ for kind in kinds), "")
+        return calls.home_of(self.model, self.names)

@@ -17,14 +17,21 @@ _LIBRARIES = ("torch.nn.modules.", "transformers.models.", "transformers.modelin
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _RECORDER = "transformers.utils.output_capturing"  # its hooks read hidden states, in dense calls
 _LISTED = 8  # paths in a message
-_Tree = dict[str, Any]
-_CALLED: _Tree = {}  # stands in a tree for a module that is called
+_Tree = dict[str, Any]  # what is called below each name; None: the module itself
+_NOTHING: _Tree = {}
+_known: dict[tuple[type, str], Any] = {}  # forwards of classes that were looked at
 
 
 class _PassedBy(NamedTuple):
     path: str
     module: nn.Module
     called: _Tree  # below it
+
+
+def home_of(model: nn.Module, names: tuple[str, ...]) -> str:
+    """The Python module of the class that a family knows by one of its names."""
+    kinds = (kind for kind in type(model).__mro__ if kind.__name__ in names)
+    return next((kind.__module__ for kind in kinds), "")
 
 
 def addition(module: nn.Module, home: str = "") -> str | None:
@@ -78,8 +85,10 @@ def check_passed_by(model: nn.Module, called: tuple[str, ...], home: str) -> boo
     Raises:
         TypeError: one would do more.
     """
-    placed = False
-    for each in _passed_by(model, _tree(called), ""):
+    placed, tree = False, _tree(called)
+    if _are_bare(model, tree, home):
+        return placed
+    for each in _passed_by(model, tree, ""):
         if (found := addition(each.module, home)) is not None:
             name = each.path or type(model).__name__
             paths = _paths(each.called) or ["other modules"]
@@ -111,8 +120,31 @@ def _tree(called: tuple[str, ...]) -> _Tree:
         at = tree
         for name in above:
             at = at.setdefault(name, {})
-        at[last] = _CALLED
+        at[last] = None
     return tree
+
+
+def _are_bare(module: nn.Module, called: _Tree, home: str) -> bool:
+    """Whether the module and all below it that is not called are as their classes were written:
+    what ``_passed_by`` and ``addition`` find out, fast, for it is asked in every call.
+    """
+    own, kind = vars(module), type(module)
+    if own["_forward_hooks"] or own["_forward_pre_hooks"]:
+        return False
+    if own["_backward_hooks"] or own["_backward_pre_hooks"]:
+        return False
+    if "forward" in own or _known.get((kind, home)) is not kind.forward:
+        if "forward" in own or not is_known(module, home):
+            return False
+        _known[kind, home] = kind.forward
+    every = called.get("*", _NOTHING)
+    for name, child in own["_modules"].items():
+        below = called.get(name, every)
+        if below is None or child is None or name == "parametrizations":
+            continue
+        if name == "_orig_mod" or not _are_bare(child, below, home):
+            return False
+    return True
 
 
 def _passed_by(module: nn.Module, called: _Tree, path: str) -> Iterator[_PassedBy]:
@@ -122,14 +154,14 @@ def _passed_by(module: nn.Module, called: _Tree, path: str) -> Iterator[_PassedB
         module, below = below["_orig_mod"], vars(below["_orig_mod"])["_modules"]
     yield _PassedBy(path, module, called)
     for name, child in below.items():
-        names: _Tree = called[name] if name in called else called.get("*", {})
+        names = called.get(name, called.get("*", _NOTHING))
         # Parametrizations are called wherever a weight is read.
-        if child is not None and names is not _CALLED and name != "parametrizations":
+        if child is not None and names is not None and name != "parametrizations":
             yield from _passed_by(child, names, f"{path}.{name}" if path else name)
 
 
 def _paths(called: _Tree) -> list[str]:
     paths = []
     for name, below in called.items():
-        paths += [name] if below is _CALLED else [f"{name}.{path}" for path in _paths(below)]
+        paths += [name] if below is None else [f"{name}.{path}" for path in _paths(below)]
     return paths

@@ -51,7 +51,11 @@ def tower_of(model: Any) -> Tower:
     for family in FAMILIES:
         if any(name in family.names for name in classes):
             inner = getattr(model, "vision_model", None)  # other versions of transformers nest it
-            return family(model if inner is None or hasattr(model, "encoder") else inner)
+            if inner is None or hasattr(model, "encoder"):
+                return family(model)
+            found = family(inner)
+            found.outer = model
+            return found
     for name, why in _REFUSED.items():
         if name in classes:
             raise TypeError(f"tower: {name} is not supported: {why}")

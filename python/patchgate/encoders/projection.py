@@ -25,10 +25,10 @@ def base(projection: Any) -> Any:
     """
     found = projection if isinstance(projection, _KINDS) else _within(projection)
     if found is None or not found.weight.is_floating_point():
-        holds = "no convolution" if found is None else f"weights of {found.weight.dtype}"
+        holds = "no weights" if found is None else f"weights of {found.weight.dtype}"
         raise TypeError(
             f"tower: its patch embedding is a {type(projection).__name__} with {holds}, expected a "
-            "convolution with weights of floats; leave it out of what is quantised or replaced"
+            "convolution (or linear layer) of floats; leave it out of what is quantised or replaced"
         )
     return found
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from patchgate import _ops
 from patchgate._check import check_transformers, checked_choice
 from patchgate._tensors import arange
+from patchgate.encoders.projection import base
 from patchgate.language.images import llava_images
 from patchgate.language.prompt import (
     Layout,
@@ -99,14 +100,14 @@ def _pooled(model: Any, video: VideoTokens, layout: Layout) -> tuple[Tensor, Ten
             f"videos: the model's tower has frames of {side} x {side} cells, got "
             f"{video.shape.h} x {video.shape.w}"
         )
-    check_width(video.features, model.multi_modal_projector.linear_1.in_features)
+    first = base(model.multi_modal_projector.linear_1)
+    check_width(video.features, first.in_features)
     half = -(-side // 2)
     shown = shown_mask(video) if layout == "packed" else torch.ones_like(video.kind)
     # Pooling a mask as the features are pooled says which cells a pooled one is made of.
     mask = nn.functional.interpolate(shown[None].double(), (half, half), mode="bilinear")[0] > 0
     mask = mask.flatten(1)  # [T, n]
-    weight = model.multi_modal_projector.linear_1.weight
-    projected = model.multi_modal_projector(video.features.to(weight))  # [K, E]
+    projected = model.multi_modal_projector(video.features.to(first.weight))  # [K, E]
     parts = []
     for source, wanted in zip(video.source.split(_FRAMES), mask.split(_FRAMES), strict=True):
         if bool(wanted.any()):

@@ -50,7 +50,7 @@ class Prompt:
     def passage(self, ids: Tensor) -> None:
         """Text between videos, in which every placeholder of an image stands for all its tokens."""
         begin, pad = 0, self._images.pad
-        places = ids.eq(pad).nonzero().flatten().tolist() if self._left and pad is not None else []
+        places = [] if pad is None else ids.eq(pad).nonzero().flatten().tolist()
         for i in places:
             self.text(ids[begin:i])
             self.run(self._left.pop(0), int(ids[i]))
