@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from patchgate._tensors import arange
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.memory import LayerMemory, Memory, Sums
 from patchgate.encoders.run import needs_earlier
@@ -45,7 +46,7 @@ class Shapes:
         """Runs a black cell through the tower."""
         each, full = tower.tokens_per_cell, fidelity.context == "full"
         patch = 3 * tower.temporal_patch * tower.patch**2
-        cell = torch.arange(each, device=tower.weight.device)
+        cell = arange(each, device=tower.weight.device)
         x = tower.embed(tower.weight.new_zeros((each, patch)), cell)  # [m^2, D]
         layers, made = [], None
         taps: dict[str, Tensor] = {}
