@@ -258,5 +258,5 @@ def inspect(
 def not_the_video(video: str, *outputs: Path | None) -> None:
     """For every file that a command writes, before it writes any."""
     for output in outputs:
-        if output and output.exists() and os.path.exists(video) and output.samefile(video):
+        if output and os.path.exists(output) and os.path.exists(video) and output.samefile(video):
             raise ValueError(f"{output}: this is the video itself; give another name to write to")

@@ -189,9 +189,7 @@ def own_descriptor(file: Any) -> int | None:
     """Of a file or socket that Python itself opened, whose bytes are all behind its descriptor (not
     in TLS); None of all others."""
     raw: Any = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
-    plain_socket = (
-        type(raw) is socket.SocketIO and type(getattr(raw, "_sock", None)) is socket.socket
-    )
-    if not (type(raw) is io.FileIO or plain_socket) or raw.closed:
+    below = getattr(raw, "_sock", None) if type(raw) is socket.SocketIO else raw
+    if type(below) not in (io.FileIO, socket.socket) or raw.closed:
         return None
     return int(raw.fileno())
