@@ -144,9 +144,8 @@ class Ledger:
         shown = UNKNOWN if self._latest is None else Sent._make(self._latest)
         if shown.key and shown.pts is not None:
             key = shown.pts
-            after = list(
-                dropwhile(lambda s: not s.key and s.pts is not None and s.pts < key, after)
-            )
+            led = list(dropwhile(lambda s: not s.key and (s.pts or key) < key, after))
+            after = led or after  # were all before it, it would be the one out of place
         return before, [sent.pts for sent in after]
 
     def close(self) -> None:

@@ -119,10 +119,10 @@ class PyAVReader(Feed):
 
     def _frames_from(self, start: float) -> Iterator[Frame]:
         for packets in self.entries(start):
-            frames, entry = self._decode_all(packets), self.ledger.entry
-            first = next(_from(frames, entry), None)
+            frames = _from(self._decode_all(packets), self.ledger.entry)
+            first = next(frames, None)
             if first is not None and self._seconds(first.pts) <= start:
-                return chain([first], _from(frames, entry))
+                return chain([first], frames)
         self.reopen()
         return self._decode_all(self.numbered())
 
