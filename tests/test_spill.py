@@ -81,20 +81,23 @@ def test_an_old_token_that_is_used_again_gets_its_span(tmp_path):
     gate = sized_gate(patchgate.Gate(patch=2, sub_blocks=1), (2, 4))
     like = empty_chunk(gate)
 
-    def chunk(new, source, frame):
-        kind = torch.tensor([[[2 if s in new else 0 for s in source]]], dtype=torch.uint8)
+    def chunk(new, source, frame, kind):
         return TokenChunk(
             features=torch.zeros((len(new), like.features.shape[1]), dtype=torch.uint8),
             frame=torch.full((len(new),), frame),
-            cell=torch.zeros((len(new), 2), dtype=torch.int64),
+            cell=torch.tensor([[0, source.index(s)] for s in new]).view(-1, 2),
             pts_seconds=torch.tensor([frame / 10], dtype=torch.float64),
             duration_seconds=torch.tensor([0.1], dtype=torch.float64),
             source=torch.tensor([[source]]),
-            kind=kind,
+            kind=torch.tensor([[kind]], dtype=torch.uint8),
             motion=torch.zeros((1, 1, 2, 2), dtype=torch.int8),
         )
 
-    chunks = [chunk([0, 1], [0, 1], 0), chunk([2], [2, 1], 1), chunk([], [0, 1], 2)]
+    chunks = [
+        chunk([0, 1], [0, 1], 0, [2, 2]),
+        chunk([2], [2, 1], 1, [2, 0]),
+        chunk([], [0, 1], 2, [1, 0]),
+    ]
     with TokenSpill(tmp_path / "t", gate, "bt601") as spill:
         for each in chunks:
             spill.add(each)

@@ -5,6 +5,7 @@ D features, p cell side.
 """
 
 import contextlib
+import warnings
 from collections.abc import Generator, Iterator
 from typing import NamedTuple, Protocol
 
@@ -20,6 +21,7 @@ from patchgate.decode import FrameBatch, Video
 from patchgate.decode.source import usable_cpus
 from patchgate.features import Features, KeptCells, PixelFeatures
 from patchgate.gate import Gate
+from patchgate.gate_memory import TokenIdsUsedUp
 from patchgate.prefetch import prefetch
 from patchgate.tubelets import whole_tubelets
 
@@ -45,6 +47,9 @@ def token_chunks(
         gate: fresh, and with a size.
         stages: collects where the time goes.
         features: of the kept cells; None: their pixels.
+
+    Raises:
+        TokenIdsUsedUp: the video has more tokens than there are numbers for; see ``until_used_up``.
     """
     stages = stages or StageSeconds()
     if features is None:
@@ -54,21 +59,46 @@ def token_chunks(
         yield from surface_chunks(video, gate, stages, features)
         return
     frames_seen = 0
+    first = 0  # the gate's number of the video's first token, whose own is 0
     for look in _looks(video, gate, features, stages):
         with stages.time("gate"), spare_threads(video.threads):
             result = gate.push(look.planes)
             index, cu_seqlens, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
-            assert gate.picture_ids is not None
-            kept = KeptCells(index, cu_seqlens, result.source, gate.picture_ids.flatten().long())
+            if not frames_seen and len(result.kind):
+                first = int(result.source[0, 0, 0])
+            source, ids = result.source, gate.picture_ids
+            assert ids is not None
+            source, names = (x - first if first else x for x in (source, ids.flatten().long()))
+            kept = KeptCells(index, cu_seqlens, source, names)
         with stages.time("gather"), spare_threads(video.threads):
             rows = features.rows(look.planes, look.batch, index)
         with spare_threads(video.threads):
             tokens = features.of(rows, kept, stages.time)
-        said = (index, result.source, result.kind, result.motion)
+        said = (index, source, result.kind, result.motion)
         told = Told(*(tensor.cpu() for tensor in said))
         yield chunk_of(tokens, told, look.pts_seconds, look.duration_seconds, frames_seen)
         frames_seen += len(look.pts_seconds)
+
+
+def until_used_up(chunks: Iterator[TokenChunk]) -> Generator[TokenChunk, None, None]:
+    """The chunks of ``token_chunks``, as long as there are numbers for their tokens; a warning says
+    where that ended. What came so far stands.
+    """
+    until = None
+    try:
+        for chunk in chunks:
+            yield chunk
+            if len(chunk.kind):
+                until = float(chunk.pts_seconds[-1] + chunk.duration_seconds[-1])
+    except TokenIdsUsedUp:
+        if until is None:
+            raise
+        warnings.warn(
+            f"the video has more tokens than there are numbers for: these end at {until:g} s; "
+            f"tokenize the rest on its own, with start={until:g}",
+            stacklevel=2,
+        )
 
 
 class _Look(NamedTuple):

@@ -26,9 +26,11 @@ import torch
 from torch import Tensor
 
 from patchgate import token_file
+from patchgate._calls import Calls, Undo
 from patchgate.beside import scratch_beside
 from patchgate.colour import Matrix
 from patchgate.gate import CHANGED, Gate
+from patchgate.gate_memory import MOST_TOKENS
 from patchgate.pipeline import TokenChunk
 from patchgate.tokenize import empty_chunk, layout_of
 
@@ -40,6 +42,10 @@ _DTYPES = {
     torch.uint8: "U8",
 }
 _SLICE = 1 << 20  # elements worked on at once
+
+
+def _nothing() -> None:
+    """Nothing to undo."""
 
 
 class TokenSpill:
@@ -57,9 +63,13 @@ class TokenSpill:
         frames, tokens: how many were added so far.
         scratch: the hidden folder, gone when the `with` ends.
 
+    A call that fails in any way leaves the tokens as they were before it: a full disk may be
+    cleared, and the chunk added again. One thread at a time.
+
     Raises:
         OSError: the folder is not there or not writable, or the disk is full.
         ValueError: the path is something else than a file.
+        RuntimeError: another thread is in a call.
     """
 
     def __init__(self, path: str | PathLike[str], gate: Gate, matrix: Matrix) -> None:
@@ -68,12 +78,16 @@ class TokenSpill:
             token_file.metadata(asdict(layout_of(gate, matrix))),
         )
         self._empty = empty_chunk(gate)._asdict()
+        self._calls = Calls("TokenSpill")
+        self._undo_last: Undo = _nothing
         self.frames = self.tokens = 0
         names = (*self._empty, "last", "cu_seqlens")
         with ExitStack() as stack:
             self.scratch = stack.enter_context(scratch_beside(self._path))
             self._parts = {
-                name: stack.enter_context((self.scratch / name).open("wb")) for name in names
+                # Nothing is held back: a full disk shows in the call that fills it.
+                name: stack.enter_context((self.scratch / name).open("wb", buffering=0))
+                for name in names
             }
             self._on_exit = stack.pop_all()
         self._put("cu_seqlens", torch.zeros(1, dtype=torch.int32, device="cpu"))
@@ -90,25 +104,63 @@ class TokenSpill:
         self._on_exit.__exit__(kind, error, trace)
 
     def add(self, chunk: TokenChunk) -> None:
-        """The next frames. After an error the file cannot be finished."""
+        """The next frames.
+
+        Raises:
+            OSError: the disk is full.
+            ValueError: a cell whose source is no token so far; more tokens than 2^31 - 2.
+        """
+        self._calls.run(self._mark, lambda: self._add(chunk))
+
+    def _mark(self) -> Undo:
+        sizes = {name: part.tell() for name, part in self._parts.items()}
+        frames, tokens = self.frames, self.tokens
+        self._undo_last = _nothing
+
+        def back() -> None:
+            self._undo_last()
+            for name, part in self._parts.items():
+                part.truncate(sizes[name])
+                part.seek(sizes[name])
+            self.frames, self.tokens = frames, tokens
+
+        return back
+
+    def _add(self, chunk: TokenChunk) -> None:
+        tokens, source = self.tokens + len(chunk.frame), chunk.source
+        if tokens > MOST_TOKENS:
+            raise ValueError(f"chunk: expected at most {MOST_TOKENS} tokens in all, got {tokens}")
+        if source.numel() and not 0 <= int(source.min()) <= int(source.max()) < tokens:
+            raise ValueError(
+                f"chunk.source: expected some of the {tokens} tokens so far, got "
+                f"{int(source.min())}..{int(source.max())}"
+            )
         for name, values in chunk._asdict().items():
             self._put(name, values)
         self._put("last", chunk.frame)
         ends = (chunk.kind == CHANGED).flatten(1).sum(1).cumsum(0) + self.tokens  # [T]
         self._put("cu_seqlens", ends.int())
-        self.tokens += len(chunk.frame)
-        self._note_last_uses(chunk.source)
+        self._note_last_uses(source, tokens)
+        self.tokens = tokens
         self.frames += len(chunk.kind)
 
     def _put(self, name: str, values: Tensor) -> None:
-        self._parts[name].write(values.contiguous().numpy().data)
+        left = memoryview(values.contiguous().numpy().data).cast("B") if values.numel() else b""
+        while left:
+            left = left[self._parts[name].write(left) :]
 
-    def _note_last_uses(self, source: Tensor) -> None:
+    def _note_last_uses(self, source: Tensor, tokens: int) -> None:
         """Any token may be used again, however old, so the list of last uses stays on the disk."""
-        self._parts["last"].flush()
-        if not self.tokens:
+        if not tokens:
             return
         last = np.memmap(self.scratch / "last", np.int64, "r+")  # [K of all frames so far]
+        every = source.flatten().numpy()
+        before = last[every]
+
+        def back() -> None:
+            last[every] = before
+
+        self._undo_last = back
         for t, sources in enumerate(source.flatten(1).numpy(), self.frames):
             last[sources] = t
 
@@ -118,9 +170,13 @@ class TokenSpill:
         Args:
             check: called every few megabytes, and last right before that step; what it raises
                 leaves no file.
+
+        Raises:
+            OSError: the disk is full; with more room, it may be called again.
         """
-        for part in self._parts.values():
-            part.close()
+        return self._calls.run(lambda: _nothing, lambda: self._finish(check))
+
+    def _finish(self, check: Callable[[], None]) -> int:
         self._write_spans(check)
         whole = self.scratch / "whole"
         with whole.open("wb") as out:

@@ -13,7 +13,7 @@ from patchgate.decode import Video, open_video
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.features import Features, PixelFeatures, TowerFeatures
 from patchgate.gate import Gate
-from patchgate.pipeline import FrameSource, TokenChunk, token_chunks
+from patchgate.pipeline import FrameSource, TokenChunk, token_chunks, until_used_up
 from patchgate.tokens import TokenLayout, VideoTokens, cu_seqlens, spans
 
 DEFAULT_SIZE = (378, 378)
@@ -49,7 +49,8 @@ def tokenize(
     Returns:
         ``VideoTokens`` on the CPU (features: where the tower is, or without one the video).
         Memory: the tokens, 11 bytes per cell and frame, and a few chunks of frames, whatever the
-        video's length; on a GPU see ``surface_chunks``.
+        video's length; on a GPU see ``surface_chunks``. A video of more than 2^31 - 2 tokens ends
+        there, with a warning that says where to go on.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: from ``open_video`` and ``Gate``; a tower that is
@@ -86,7 +87,7 @@ def collected(
 ) -> VideoTokens:
     """The pipeline to its end, in one container."""
     chunks = []
-    for chunk in token_chunks(source, gate, features=features):
+    for chunk in until_used_up(token_chunks(source, gate, features=features)):
         chunks.append(chunk)
         if on_chunk is not None:
             on_chunk(chunk)

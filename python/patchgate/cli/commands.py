@@ -17,7 +17,7 @@ from patchgate.cli.usage import Commands
 from patchgate.decode import open_video
 from patchgate.gate import Gate
 from patchgate.history import counted
-from patchgate.pipeline import StageSeconds, token_chunks
+from patchgate.pipeline import StageSeconds, token_chunks, until_used_up
 from patchgate.spill import TokenSpill
 
 app = typer.Typer(
@@ -101,7 +101,7 @@ def _tokenize(
             Meter(video, "tokenize", options["start"], options["end"], tubelet) as meter,
             closing(token_chunks(video, gate, stages)) as chunks,
         ):
-            for chunk in chunks:
+            for chunk in until_used_up(chunks):
                 stop.check()
                 with stages.time("write"):
                     out.add(chunk)
