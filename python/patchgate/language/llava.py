@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from patchgate import _ops
-from patchgate._check import check_transformers, checked_choice
+from patchgate._check import LANGUAGE_MODELS, check_transformers, checked_choice
 from patchgate.language.prompt import (
     Layout,
     Positions,
@@ -54,10 +54,10 @@ def llava_onevision_inputs(
         ``input_ids`` ``attention_mask`` ``position_ids`` ``[1, L']``, and ``mm_encoder_outputs``.
 
     Raises:
-        ImportError: a model of a transformers that is too old.
+        ImportError: a model of a transformers before 5.18: it takes no ready tokens.
         TypeError, ValueError: a prompt, videos or features that do not fit the model.
     """
-    check_transformers("model", model)
+    check_transformers("model", model, LANGUAGE_MODELS)
     from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
 
     checked_choice("layout", layout, ("packed", "dense"))

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from patchgate._check import check_transformers, checked_choice, checked_count
+from patchgate._check import LANGUAGE_MODELS, check_transformers, checked_choice, checked_count
 from patchgate.language.prompt import (
     Layout,
     Positions,
@@ -54,10 +54,10 @@ def qwen3_vl_inputs(
         ``mm_encoder_outputs``.
 
     Raises:
-        ImportError: a model of a transformers that is too old.
+        ImportError: a model of a transformers before 5.18: it takes no ready tokens.
         TypeError, ValueError: a prompt, videos or features that do not fit the model.
     """
-    check_transformers("model", model)
+    check_transformers("model", model, LANGUAGE_MODELS)
     from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
     checked_choice("positions", positions, ("dense", "compact"))
@@ -113,10 +113,10 @@ def qwen25_vl_inputs(
         As ``qwen3_vl_inputs``.
 
     Raises:
-        ImportError: a model of a transformers that is too old.
+        ImportError: a model of a transformers before 5.18: it takes no ready tokens.
         TypeError, ValueError: a prompt, videos or features that do not fit the model.
     """
-    check_transformers("model", model)
+    check_transformers("model", model, LANGUAGE_MODELS)
     from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
 
     config, vision = model.config, model.config.vision_config
