@@ -4,11 +4,13 @@ import pytest
 import torch
 from language_cases import BEGIN, END, PAD, Letters, qwen, qwen3_prompt
 from qwen_cases import FAMILIES, GRID, M, encode, grid_thw, own_call, patches
+from since import language_models
 from token_cases import kept_mask, video_tokens
 
 import patchgate
 from patchgate.language import qwen3_vl_inputs, qwen25_vl_inputs
 
+pytestmark = language_models
 EXACT = {"rtol": 0, "atol": 1e-10}
 N, T = GRID[0] * GRID[1], 4
 BEFORE, AFTER = torch.tensor([5, 6, 7]), torch.tensor([8, 9])

@@ -5,12 +5,14 @@ import torch
 from adapter_cases import Lora
 from language_cases import PAD, llava
 from qwen_cases import GRID
+from since import language_models
 from token_cases import kept_mask, video_tokens
 
 import patchgate
 from patchgate.encoders.pixels import gate_planes, patch_rows
 from patchgate.language import llava_onevision_inputs
 
+pytestmark = language_models
 EXACT = {"rtol": 0, "atol": 1e-10}
 T, FPS = 4, 3.0
 BEFORE, AFTER = torch.tensor([5, 6, 7]), torch.tensor([8, 9])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from language_cases import PAD, Letters, qwen
 from merge_cases import random_tokens
+from since import language_models
 from token_cases import kept_mask, video_tokens
 
 from patchgate import VideoTokens, merge
@@ -67,6 +68,7 @@ def inputs_of(name: str, model, video: VideoTokens, place: str):
     return qwen25_vl_inputs(model, prompt, video, place=place)
 
 
+@language_models
 @places
 @pytest.mark.parametrize("name", ["qwen3", "qwen25"])
 @pytest.mark.parametrize("budget", [40, 9])
@@ -93,6 +95,7 @@ def test_the_prompt_holds_the_budget(name: str, place: str, budget: int) -> None
             assert bool(model(**inputs).logits.isfinite().all())
 
 
+@language_models
 @places
 def test_a_slice_of_merged_tokens_in_which_nothing_happens_holds_them_once(place: str) -> None:
     model, _ = qwen_tokens("qwen25")
@@ -104,6 +107,7 @@ def test_a_slice_of_merged_tokens_in_which_nothing_happens_holds_them_once(place
     assert int((inputs["input_ids"] == PAD).sum()) == len(still) == 3
 
 
+@language_models
 def test_the_dense_layout_gives_every_cell_back() -> None:
     model, tokens = qwen_tokens("qwen25")
     merged = merge(tokens, budget=30)

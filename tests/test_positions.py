@@ -4,6 +4,7 @@ import pytest
 import torch
 from language_cases import BEGIN, END, PAD, qwen, qwen3_prompt
 from qwen_cases import GRID, M, grid_thw, vision_utils
+from since import language_models
 from token_cases import kept_mask, video_tokens
 
 from patchgate.encoders.onevision import check_patch_positions, patch_positions
@@ -28,6 +29,7 @@ def rope_index(model, ids, t, **more):
     return model.model.get_rope_index(ids, (ids == PAD).int() * 2, video_grid_thw=thw, **more)[0]
 
 
+@language_models
 @pytest.mark.parametrize("fps", [0.5, 1, 2, 3, 6, 7.5, 12, 14.985, 15, 24, 30, 60])
 def test_qwen25_counts_time_as_get_rope_index(fps):
     """``fps`` tubelets a second, and the offset of a video that does not begin at 0."""

@@ -114,7 +114,9 @@ def test_reads_a_processor() -> None:
     assert spec.size == ShortestEdge(224)
     assert spec.crop == (224, 224)
     assert spec.cells(1080, 1920) == (16, 16)
-    spec = PixelSpec.from_processor(Qwen2VLImageProcessorPil())
+    # Its size is said: before transformers 5.18 processors changed each other's.
+    size = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}
+    spec = PixelSpec.from_processor(Qwen2VLImageProcessorPil(size=size))
     assert (spec.patch, spec.merge, spec.temporal_patch, spec.channels_last) == (14, 2, 2, False)
     assert spec.cells(1080, 1920) == (26, 47)
     assert PixelSpec.from_processor(SiglipImageProcessorPil(do_resize=False), 16).size == Keep()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from language_cases import BEGIN, END, PAD, Letters, qwen
 from qwen_cases import M, P, tower
+from since import language_models
 from test_tokens import FRAMES, SECOND, SIZE, path
 
 import patchgate
@@ -65,6 +66,7 @@ def test_chunks_do_not_matter(name, fidelity):
         torch.testing.assert_close(whole.features, parts.features, atol=1e-9, rtol=1e-9)
 
 
+@language_models
 def test_a_video_file_to_words():
     model = qwen("qwen3", torch.float32)
     tokens = patchgate.tokenize(path(), gated(model.model.visual))

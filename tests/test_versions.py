@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import clips
 import pytest
@@ -31,46 +32,58 @@ def videomae() -> torch.nn.Module:
 
 
 @pytest.fixture
-def too_old(monkeypatch):
-    """As if versions of the far future were needed."""
-    monkeypatch.setattr(_check, "TRANSFORMERS", "99.5")
-    here = re.escape(transformers.__version__)
-    return pytest.raises(ImportError, match=rf"transformers 99\.5 or later, got one of {here}; pip "
-                         r"install --upgrade 'transformers>=99\.5'")  # fmt: skip
+def version(monkeypatch):
+    """Makes it seem that transformers is of another version."""
+
+    def set_to(text):
+        modules = {"transformers": SimpleNamespace(__version__=text)}
+        monkeypatch.setattr(_check, "sys", SimpleNamespace(modules=modules))
+
+    return set_to
+
+
+def refusal(oldest, found):
+    words = f"transformers {oldest} or later, got one of {found}; pip install --upgrade 'trans"
+    return pytest.raises(ImportError, match=re.escape(f"{words}formers>={oldest}'"))
 
 
 @pytest.mark.parametrize("make", [siglip, videomae])
-def test_a_tower_of_a_transformers_that_is_too_old_is_refused(too_old, make):
+@pytest.mark.parametrize("found", ["5.16.1", "5.9.1.dev0", "4.57.6"])
+def test_a_tower_of_a_transformers_that_is_too_old_is_refused(version, make, found):
     model = make()
-    with too_old as refusal:
+    version(found)
+    with refusal("5.17", found) as told:
         patchgate.gated(model, mean=0.5, std=0.5, context="kept")
-    assert str(refusal.value).startswith(f"tower: expected a {type(model).__name__} of")
+    assert str(told.value).startswith(f"tower: expected a {type(model).__name__} of")
 
 
 @pytest.mark.parametrize("inputs", [llava_onevision_inputs, qwen3_vl_inputs, qwen25_vl_inputs])
-def test_so_is_a_language_model(too_old, inputs):
+def test_so_is_a_language_model(version, inputs):
+    """Whose towers may be new enough: it would pass over the tokens."""
     letters = [None] if inputs is qwen3_vl_inputs else []
-    with too_old:
+    version("5.17.0")
+    with refusal("5.18", "5.17.0"):
         inputs(siglip(), torch.zeros(1, dtype=torch.int64), [], *letters)
 
 
-def test_so_is_the_tower_of_bench(too_old, monkeypatch):
+def test_so_is_the_tower_of_bench(version, monkeypatch):
     monkeypatch.setitem(bench._TOWERS, "siglip-base", SIZES)
+    version("4.57.6")
     words = ["bench", str(clips.clip("h264.mp4")), "--tower", "siglip-base", "--frames", "2"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 2
     said = " ".join(done.output.replace("│", " ").split())
-    assert "--tower: expected a SiglipVisionModel of transformers 99.5 or later" in said
+    assert "--tower: expected a SiglipVisionModel of transformers 5.17 or later" in said
 
 
-@pytest.mark.parametrize("needed", ["5.9", "5.17", "4.99", transformers.__version__])
-def test_those_that_are_new_enough_are_taken(monkeypatch, needed):
-    monkeypatch.setattr(_check, "TRANSFORMERS", needed)
+@pytest.mark.parametrize("found", ["5.17.0", "5.17.0.dev0", "5.30", "6.0.0rc1", "10.1"])
+def test_those_that_are_new_enough_are_taken(version, found):
+    version(found)
     patchgate.gated(siglip(), mean=0.5, std=0.5)
 
 
-def test_a_tower_of_another_library_needs_no_transformers(monkeypatch):
-    monkeypatch.setattr(_check, "TRANSFORMERS", "99.5")
+def test_a_tower_of_another_library_needs_no_transformers(version):
+    version("4.0")
     with pytest.raises(TypeError, match="Linear is not supported"):
         patchgate.gated(torch.nn.Linear(1, 1), mean=0.5, std=0.5)
 

@@ -25,4 +25,5 @@ def font(name: str, pixels: int) -> ImageFont.FreeTypeFont:
     file = FONTS[name]
     if file is None:
         return ImageFont.load_default(pixels)
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file, pixels)
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file
+    return ImageFont.truetype(str(path), pixels)  # a str: Pillow before 11 takes no Path

@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
-TRANSFORMERS = "5.17"  # the oldest that is known, as in pyproject.toml
+# The oldest of which towers are known, as in pyproject.toml, and that whose language models take
+# what a tower put out.
+TRANSFORMERS = "5.17"
+LANGUAGE_MODELS = "5.18"
 
 
 def checked_number(name: str, value: Any, low: float, high: float, unit: str) -> float:
@@ -84,23 +87,23 @@ def settle(settings: Any, **values: Any) -> None:
         object.__setattr__(settings, name, value)
 
 
-def check_transformers(name: str, model: Any) -> None:
-    """That a model does not come from a transformers whose towers are built otherwise.
+def check_transformers(name: str, model: Any, oldest: str) -> None:
+    """That a model does not come from a transformers in which it is built otherwise.
 
     Raises:
-        ImportError: it does.
+        ImportError: it comes from one before ``oldest``.
     """
     modules = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     if "transformers" not in modules:
         return
     version = sys.modules["transformers"].__version__
-    if _release(version) < _release(TRANSFORMERS):
+    if release(version) < release(oldest):
         raise ImportError(
-            f"{name}: expected a {type(model).__name__} of transformers {TRANSFORMERS} or later, "
-            f"got one of {version}; pip install --upgrade 'transformers>={TRANSFORMERS}'"
+            f"{name}: expected a {type(model).__name__} of transformers {oldest} or later, "
+            f"got one of {version}; pip install --upgrade 'transformers>={oldest}'"
         )
 
 
-def _release(version: str) -> list[int]:
+def release(version: str) -> list[int]:
     """``[5, 17]`` of ``"5.17.0.dev0"``."""
     return [int(number) for number in re.findall(r"\d+", version)[:2]]

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from patchgate._check import check_transformers
+from patchgate._check import TRANSFORMERS, check_transformers
 from patchgate._tensors import doubles
 from patchgate.cli.bench_ways import EVERY_CELL, Way, ways_of
 from patchgate.cli.commands import Json, VideoPath, app
@@ -88,7 +88,7 @@ def _model(name: str, gate: GateOptions) -> Any:
     config = SiglipVisionConfig(**_TOWERS[name], vision_use_head=False)
     model = SiglipVisionModel(config).eval().requires_grad_(False)
     try:
-        check_transformers("--tower", model)
+        check_transformers("--tower", model, TRANSFORMERS)
     except ImportError as error:
         raise ValueError(str(error)) from error
     return model

@@ -111,7 +111,7 @@ class Meter:
         self.frames = self.tokens = self.cells = 0  # frames, or tubelets
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._bar.start()  # nothing where it is disabled
         return self
 
     def __exit__(
@@ -120,6 +120,8 @@ class Meter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._bar.disable:
+            return  # older versions of rich would end the line that it never began
         with contextlib.suppress(OSError):  # a terminal that went away costs no tokens
             self._bar.stop()
 

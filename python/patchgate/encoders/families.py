@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from patchgate._check import check_transformers
+from patchgate._check import TRANSFORMERS, check_transformers
 from patchgate.encoders.clip import Clip
 from patchgate.encoders.dinov2 import Dinov2
 from patchgate.encoders.dinov3 import Dinov3
@@ -46,7 +46,7 @@ def tower_of(model: Any) -> Tower:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"tower: expected a torch module, got {type(model).__name__}")
-    check_transformers("tower", model)
+    check_transformers("tower", model, TRANSFORMERS)
     classes = [base.__name__ for base in type(model).__mro__]
     for family in FAMILIES:
         if any(name in family.names for name in classes):

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from patchgate._check import check_transformers
+from patchgate._check import TRANSFORMERS, check_transformers
 from patchgate.encoders.processor import PixelSpec, Triple
 from patchgate.encoders.resize import Keep
 from patchgate.encoders.spacetime import GatedClips, SpaceTimeTower
@@ -52,7 +52,7 @@ def gated_clips(
 
     Source: ``"kept"`` is the context of RLT (arXiv 2411.05222); the gate is in docs/gate.md.
     """
-    check_transformers("tower", tower)
+    check_transformers("tower", tower, TRANSFORMERS)
     if context != "kept":
         raise ValueError(
             "context: this tower attends over space and time, so that a cell of one frame changes "

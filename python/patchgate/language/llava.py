@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from patchgate import _ops
-from patchgate._check import check_transformers, checked_choice
+from patchgate._check import LANGUAGE_MODELS, check_transformers, checked_choice
 from patchgate._tensors import arange
 from patchgate.encoders.projection import base
 from patchgate.language.images import llava_images
@@ -64,11 +64,11 @@ def llava_onevision_inputs(
         ``input_ids`` ``attention_mask`` ``position_ids`` ``[1, L']``, and ``mm_encoder_outputs``.
 
     Raises:
-        ImportError: a model of a transformers that is too old.
+        ImportError: a model of a transformers before 5.18: it takes no ready tokens.
         TypeError, ValueError: a prompt, videos, images or features that do not fit the model; the
             placeholder of an image without ``images``.
     """
-    check_transformers("model", model)
+    check_transformers("model", model, LANGUAGE_MODELS)
     from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
 
     layout = checked_choice("layout", layout, ("packed", "dense"))

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from patchgate._check import check_transformers, checked_choice, checked_count
+from patchgate._check import LANGUAGE_MODELS, check_transformers, checked_choice, checked_count
 from patchgate.language.images import qwen_images
 from patchgate.language.prompt import (
     Layout,
@@ -63,11 +63,11 @@ def qwen3_vl_inputs(
         them.
 
     Raises:
-        ImportError: a model of a transformers that is too old.
+        ImportError: a model of a transformers before 5.18: it takes no ready tokens.
         TypeError, ValueError: a prompt, videos, images or features that do not fit the model; the
             placeholder of an image without ``images``.
     """
-    check_transformers("model", model)
+    check_transformers("model", model, LANGUAGE_MODELS)
     from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
     positions = checked_choice("positions", positions, ("dense", "compact"))
@@ -126,11 +126,11 @@ def qwen25_vl_inputs(
         As ``qwen3_vl_inputs``.
 
     Raises:
-        ImportError: a model of a transformers that is too old.
+        ImportError: a model of a transformers before 5.18: it takes no ready tokens.
         TypeError, ValueError: a prompt, videos, images or features that do not fit the model; the
             placeholder of an image without ``images``.
     """
-    check_transformers("model", model)
+    check_transformers("model", model, LANGUAGE_MODELS)
     from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
 
     check_model(model)
