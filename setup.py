@@ -3,6 +3,7 @@
 ``_C`` holds the torch ops (stable ABI: one file for every torch >= 2.11 and every Python);
 ``_host`` holds what is not a tensor op (pybind11: tied to one Python).
 PATCHGATE_CUDA=1 demands the CUDA kernels, =0 leaves them out; else they are built where nvcc is.
+PATCHGATE_SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer, for make sanitize.
 """
 
 import importlib.util
@@ -25,9 +26,12 @@ class CMakeBuild(build_ext):
         torch_root = Path(importlib.util.find_spec("torch").origin).parent
         package = Path(self.get_ext_fullpath("patchgate._C")).parent.resolve()
         cuda = os.environ.get("PATCHGATE_CUDA", "AUTO")
-        build = ROOT / "build" / f"cmake-cuda-{cuda.lower()}"
+        sanitize = os.environ.get("PATCHGATE_SANITIZE", "0")
+        kind = "sanitize" if sanitize == "1" else f"cuda-{cuda.lower()}"
+        build = ROOT / "build" / f"cmake-{kind}"
         configure = [
             "cmake", "-S", str(ROOT), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release",
+            f"-DPATCHGATE_SANITIZE={sanitize}",
             f"-DTORCH_ROOT={torch_root}", f"-DPACKAGE_DIR={package}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DPATCHGATE_VERSION={self.distribution.get_version()}",

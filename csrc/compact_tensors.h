@@ -18,7 +18,7 @@ struct CompactTensors {
     STD_TORCH_CHECK(kind.scalar_type() == ScalarType::Byte, "compact: kind must be uint8");
     STD_TORCH_CHECK(capacity >= 0 && capacity <= INT32_MAX, "compact: capacity ", capacity,
                     " must be 0..2^31-1");
-    kind = torch::stable::contiguous(kinds);
+    kind = dense(kinds);
     cells = product_of({kind.size(kind.dim() - 2), kind.size(kind.dim() - 1)}, "compact: cells");
     for (int64_t d = 0; d + 2 < kind.dim(); ++d)
       frames = product_of({frames, kind.size(d)}, "compact: frames");

@@ -39,8 +39,7 @@ struct FrameGridTensors {
     STD_TORCH_CHECK(
         luma_x.size(0) == chroma_x.size(0) && luma_y.size(0) == chroma_y.size(0),
         "frame_grid: the tap tables of luma and chroma are for outputs of different sizes");
-    out = torch::stable::new_empty(y, {y.size(0), 3, luma_y.size(0), luma_x.size(0)},
-                                   ScalarType::Byte);
+    out = empty_like_device(y, {y.size(0), 3, luma_y.size(0), luma_x.size(0)}, ScalarType::Byte);
   }
 
   static constexpr const char* kNames[] = {"y", "cb", "cr"};

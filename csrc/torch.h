@@ -7,7 +7,9 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <exception>
 #include <initializer_list>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,11 +18,6 @@ namespace patchgate {
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
-
-inline Tensor empty_like_device(const Tensor& like, const std::vector<int64_t>& sizes,
-                                ScalarType dtype) {
-  return torch::stable::new_empty(like, sizes, dtype);
-}
 
 template <class T>
 T* data(const Tensor& tensor) {
@@ -85,6 +82,27 @@ std::string text_of(const Sizes& sizes) {
   std::string text;
   for (const int64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
   return "[" + text + "]";
+}
+
+// Memory on the device of another tensor. What torch says where there is none does not come through
+// its stable ABI.
+inline Tensor empty_like_device(const Tensor& like, const std::vector<int64_t>& sizes,
+                                ScalarType dtype) {
+  try {
+    return torch::stable::new_empty(like, sizes, dtype);
+  } catch (const std::exception&) {
+    throw std::runtime_error("out of memory: no room for a " + std::string(name_of(dtype)) +
+                             " tensor of " + text_of(sizes));
+  }
+}
+
+inline Tensor dense(const Tensor& tensor) {
+  try {
+    return torch::stable::contiguous(tensor);
+  } catch (const std::exception&) {
+    throw std::runtime_error("out of memory: no room for a copy of a tensor of " +
+                             text_of(tensor.sizes()));
+  }
 }
 
 // A dense tensor of just this shape.

@@ -107,3 +107,25 @@ def test_bad_input_is_refused() -> None:
     for change, message in wrong:
         with pytest.raises((TypeError, ValueError), match=message):
             triton_activate(*case._replace(**change))
+
+
+def test_the_op_refuses_on_the_cpu_what_the_kernel_refuses_and_parents_that_are_none() -> None:
+    case = make_case(3, 4)
+    for value in (-1, 12, 2**62, -(2**63)):
+        parent = case.parent.clone()
+        parent[2, 1] = value
+        with pytest.raises(ValueError, match=f"parent: {value} is not one of the 12 rows of out"):
+            op(*case._replace(parent=parent))
+    for change, message in (
+        ({"room": -1}, "room: expected at least 0, got -1"),
+        ({"parent": case.parent[:, 1:]}, r"parent: expected \[3, 4\], got \[3, 3\]"),
+        ({"active": case.active.int()}, "active: expected bool, got torch.int32"),
+        ({"out": case.out[None]}, r"out: expected \[T \* M, E\], got \[1, 12, 8\]"),
+    ):
+        for run in (op, triton_activate):
+            with pytest.raises((TypeError, ValueError), match=message):
+                run(*case._replace(**change))
+    unread = case.parent.clone()
+    unread[0] = -1  # all of the first frame is active: it inherits from nobody
+    for a, b in zip(op(*case._replace(parent=unread)), op(*case), strict=True):
+        assert torch.equal(a, b)

@@ -131,6 +131,8 @@ def test_opcheck() -> None:
         ({"bin": torch.tensor([0, 0, 1])}, "bin: expected 0..0, got 1 at 2"),
         ({"weight": torch.ones(3)}, "weight: expected float64, got float32"),
         ({"distance": torch.ones(2)}, "for each of the 3 tokens"),
+        ({"room": torch.tensor([-1])}, r"room: expected 0\.\..*, got -1 at 0"),
+        ({"most": -1}, "most -1 must be at least 0"),
     ],
 )
 def test_bad_input_is_refused(change: dict[str, Tensor], message: str) -> None:

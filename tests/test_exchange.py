@@ -244,3 +244,12 @@ def test_bad_input_is_refused_and_changes_nothing() -> None:
         op_at(*case, 7)
     assert torch.equal(case.weighted, before.weighted)
     assert torch.equal(case.total, before.total)
+
+
+def test_a_token_that_occurs_twice_among_very_many_is_refused() -> None:
+    tokens = 200_000
+    case = make_case([3], [2], 1, 4, spare=tokens)
+    token = torch.tensor([tokens, 7, tokens - 1])
+    assert op(*case._replace(token=token)).shape == (3,)
+    with pytest.raises(RuntimeError, match="token: 7 occurs twice"):
+        op(*case._replace(token=torch.tensor([7, tokens, 7])))

@@ -65,3 +65,32 @@ def test_it_equals_the_cpu_on_larger_sizes(luma: tuple[int, int], size: tuple[in
     case = arguments(make_batch(luma, margin=3), size)
     assert_equals_cpu(case)
     assert_equals_cpu(interleaved(case), like=case)
+
+
+@pytest.mark.parametrize("room", [-1, 0])
+@pytest.mark.parametrize("value", [-(2**31), -2, 29, 40, 2**31 - 1])
+@pytest.mark.parametrize("table", [3, 4, 5, 6])
+def test_whatever_the_tables_say_only_the_planes_are_read(
+    table: int, value: int, room: int
+) -> None:
+    """Negative taps are outside the picture, others are moved into the plane: the op on the CPU,
+    which can look first, refuses all of these.
+    """
+    case = arguments(make_batch((30, 30), step=(1, 1)), (14, 14))
+    broken = [arg.clone() if isinstance(arg, Tensor) else arg for arg in case]
+    broken[table][3, 0] = value
+    with pytest.raises(RuntimeError, match="taps outside the plane"):
+        op(*broken)
+    moved = [arg.clone() if isinstance(arg, Tensor) else arg for arg in case]
+    last = 30 - (case[table].shape[1] - 1)
+    moved[table][3, 0] = -1 if value < 0 else min(value, last)
+    for make in (tuple, interleaved):
+        assert_equals_cpu(make(broken), room, like=tuple(moved))
+
+
+def test_tables_of_more_taps_than_there_are_samples_read_nothing() -> None:
+    case = list(arguments(make_batch((30, 30), step=(1, 1)), (14, 14)))
+    none = [arg.clone() if isinstance(arg, Tensor) else arg for arg in case]
+    case[3] = torch.cat([case[3], torch.zeros(14, 40, dtype=torch.int32)], 1)
+    none[3][:, 0] = -1
+    assert_equals_cpu(tuple(case), like=tuple(none))

@@ -46,6 +46,44 @@ def test_the_triton_kernel_equals_the_reference(width: int) -> None:
     assert interpreted(*nobody)[1].tolist() == [torch.inf] * 9
 
 
+def test_the_triton_kernel_reads_nothing_that_is_not_there() -> None:
+    choice = make_choice(20, 33, 9, 40)
+    choice.begin[:], choice.end[:] = 0, 40
+    expected = interpreted(*choice)
+    for name, place, value in (
+        ("query", 2, 20), ("query", 2, -1), ("query", 2, 2**62), ("begin", 2, -1),
+        ("begin", 2, -(2**62)), ("end", 2, 41), ("end", 2, 2**62),
+    ):  # fmt: skip
+        broken = choice._replace(**{name: getattr(choice, name).clone()})
+        getattr(broken, name)[place] = value
+        nearest, distance = interpreted(*broken)
+        assert nearest[place] == -1
+        assert distance[place].isnan()
+        others = torch.arange(9) != place
+        assert torch.equal(nearest[others], expected[0][others])
+        assert torch.equal(distance[others], expected[1][others])
+    for value in (20, 2**62):
+        stray = choice._replace(candidate=choice.candidate.clone())
+        stray.candidate[7] = value
+        nearest, distance = interpreted(*stray)
+        assert nearest.tolist() == [-1] * 9
+        assert distance.isnan().all()
+
+
+def test_the_triton_kernel_refuses_what_does_not_fit() -> None:
+    choice = make_choice(20, 33, 9, 40)
+    for change, message in (
+        ({"features": choice.features.double()}, "features: expected float32, got torch.float64"),
+        ({"features": choice.features[0]}, r"features: expected \[K, D\], got \[33\]"),
+        ({"query": choice.query.int()}, "query: expected int64, got torch.int32"),
+        ({"begin": choice.begin[1:]}, r"begin: expected \[9\], got \[8\]"),
+        ({"end": choice.end[None]}, r"end: expected \[9\], got \[1, 9\]"),
+        ({"candidate": choice.candidate.to("meta")}, "candidate is on meta, expected cpu"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            interpreted(*choice._replace(**change))
+
+
 @given(st.integers(0, 1000), st.sampled_from([3, 500]))
 def test_of_equals_the_first_is_taken(seed: int, width: int) -> None:
     torch.manual_seed(seed)

@@ -1,6 +1,7 @@
 """residual_attention: kept queries over keys that an index names, checked against plain torch."""
 
 import math
+import resource
 
 import pytest
 import torch
@@ -229,3 +230,18 @@ def test_an_index_past_the_groups_is_not_read() -> None:
     longer = case._replace(key_index=torch.cat([case.key_index, torch.tensor([99, -1])]), bias=None)
     for a, b in zip(op(*longer), op(*case._replace(bias=None)), strict=True):
         assert torch.equal(a, b)
+
+
+def test_groups_without_queries_take_no_memory_for_each_head() -> None:
+    """A million of them in a thousand heads: a number for each would take 8 GB."""
+    groups, heads = 1_000_000, 1000
+    cu_queries = torch.zeros(groups + 1, dtype=torch.int32)
+    cu_queries[groups // 2 :] = 1
+    cu_keys = torch.zeros(groups + 1, dtype=torch.int32)
+    query, rows = torch.randn(1, heads, 1), torch.randn(2, heads, 1)
+    index = torch.zeros(0, dtype=torch.int64)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    out, lse = op(query, rows, rows, cu_queries, index, cu_keys, None, 1.0)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KB
+    assert not out.any()
+    assert (lse == -torch.inf).all()

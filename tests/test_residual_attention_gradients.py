@@ -10,6 +10,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from patchgate import reference
 
+backward = torch.ops.patchgate.residual_attention_backward
+
 
 def gradient_case() -> Case:
     """Repeated keys, a group without queries, one without keys, rows of no group."""
@@ -83,3 +85,27 @@ def test_one_graph_for_all_sizes(backend: str, trained: bool) -> None:
             torch.testing.assert_close(mine, torch.autograd.grad(expected.sum(), case[:3]))
         compilations.append(graphs.frame_count)
     assert compilations == compilations[:1] * 3
+
+
+def test_gradients_of_what_the_op_refuses_are_refused() -> None:
+    case = make_case([2, 3], [4, 5], rows=6)
+    out, lse = op(*case)
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"key_index": torch.tensor([-1] + [0] * 8)}, "key_index: -1 is not one of the 6 rows"),
+        ({"key_index": torch.full((9,), 6)}, "key_index: 6 is not one of the 6 rows of key"),
+        ({"cu_queries": torch.tensor([0, 2, 6]).int()}, r"cu_queries: .* in 0\.\.5"),
+        ({"cu_queries": torch.tensor([-1, 2, 5]).int()}, r"cu_queries: .* in 0\.\.5"),
+        ({"cu_keys": torch.tensor([0, 9, 4]).int()}, "cu_keys: expected ascending numbers"),
+        ({"cu_keys": torch.tensor([0, 9]).int()}, r"cu_keys: expected \[3\], got \[2\]"),
+        ({"value": case.value[1:]}, "value: 5 rows, key has 6"),
+    ]
+    for change, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            backward(out, lse, *case._replace(**change), out, lse)
+    for inputs, message in (
+        ((out[1:], lse, *case, out, lse), r"grad_out: expected \[5, 2, 16\], got \[4, 2, 16\]"),
+        ((out, lse.double(), *case, out, lse), "grad_lse: expected float32, got torch.float64"),
+        ((out, lse, *case, out[..., 1:], lse), r"out: expected \[5, 2, 16\], got \[5, 2, 15\]"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            backward(*inputs)

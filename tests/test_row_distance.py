@@ -8,6 +8,7 @@ from merge_cases import pairs
 from torch import Tensor
 
 from patchgate import reference
+from patchgate._merge_ops import row_distance_by_torch
 
 op = torch.ops.patchgate.row_distance
 
@@ -52,3 +53,17 @@ def test_bad_input_is_refused(change: tuple[Tensor | None, ...], message: str) -
     case = pairs(9, 7, 20, 5)
     with pytest.raises(RuntimeError, match=message):
         op(*(old if new is None else new for old, new in zip(case, change, strict=True)))
+
+
+def test_on_a_gpu_a_row_that_is_not_there_is_at_a_distance_of_nan() -> None:
+    """Plain torch, so that the CPU can run it: a look at the rows would have to wait for them."""
+    left, i, right, j = pairs(9, 7, 20, 5)
+    expected = row_distance_by_torch(left, i, right, j)
+    torch.testing.assert_close(expected, op(left, i, right, j))
+    i[0], i[1], j[2], j[4] = -1, 9, 2**62, -(2**63)
+    got = row_distance_by_torch(left, i, right, j)
+    assert got.isnan().tolist() == [True, True, True, False, True]
+    assert got[3] == expected[3]
+    assert row_distance_by_torch(left[:0], i, right, j).isnan().all()
+    with pytest.raises(ValueError, match="right: expected rows of 20 features"):
+        row_distance_by_torch(left, i, right[:, 1:], j)

@@ -3,6 +3,7 @@ in Triton's interpreter.
 """
 
 import importlib
+import itertools
 from typing import Any
 
 import pytest
@@ -166,3 +167,78 @@ def test_bad_input_is_refused(change: dict[str, Tensor], message: str) -> None:
     case = make_case([3, 4])
     with pytest.raises(RuntimeError, match=message):
         op(*case._replace(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"index": torch.tensor([0, 1, 2, -1, 3, 4, 5])}, "index: -1 is not one of the 9 rows"),
+        ({"index": torch.arange(7) + 3}, "index: 9 is not one of the 9 rows"),
+        ({"cu_segments": torch.tensor([0, 3, 8]).int()}, r"cu_segments: .* in 0\.\.7"),
+        ({"cu_segments": torch.tensor([0, 8, 7]).int()}, "cu_segments: expected ascending"),
+        ({"cu_segments": torch.tensor([-1, 3, 7]).int()}, "cu_segments: expected ascending"),
+        ({"weight": torch.ones(8)}, r"weight: expected \[9\], got \[8\]"),
+    ],
+)
+def test_gradients_of_what_the_op_refuses_are_refused(
+    change: dict[str, Tensor], message: str
+) -> None:
+    case = make_case([3, 4])
+    out = op(*case)
+    with pytest.raises(ValueError, match=message):
+        backward(out, *case._replace(**change), out)
+
+
+def test_gradients_of_another_shape_are_refused() -> None:
+    case = make_case([3, 4])
+    out = op(*case)
+    for run in (backward, interpreted().segment_mean_backward):
+        for grad, mean, message in (
+            (out[1:], out, "grad: expected"), (out, out[:, 1:], "out: expected"),
+            (out.double(), out, "grad: expected float32"),
+        ):  # fmt: skip
+            with pytest.raises((TypeError, ValueError), match=message):
+                run(grad, *case, mean)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("value", [-1, 9, 2**62, -(2**63)])
+def test_the_triton_kernels_reach_no_row_that_is_not_there(value: int, weighted: bool) -> None:
+    kernels, case = interpreted(), make_case([3, 2, 4], weighted=weighted)
+    expected, index = kernels.segment_mean(*case), case.index.clone()
+    for place in (3, 4):  # the first of its segment, and another
+        broken = case._replace(index=index.clone())
+        broken.index[place] = value
+        got = kernels.segment_mean(*broken)
+        assert got[1].isnan().all()
+        assert torch.equal(got[::2], expected[::2])
+        of_features, _ = kernels.segment_mean_backward(torch.ones_like(got), *broken, got)
+        kept = case._replace(index=index.clone())
+        kept.index[place] = kept.index[7 - place]
+        assert of_features.isfinite().all()
+        assert of_features.sum() < 3 * 5 - 0.1  # what the stray row would have had is gone
+
+
+@pytest.mark.parametrize("bad", [[-5, 3, 5, 9], [0, 3, 5, 2**31 - 1], [0, 9, 2, 9], [9, 9, 0, 0]])
+def test_the_triton_kernels_reach_no_entry_that_is_not_there(bad: list[int]) -> None:
+    kernels, case = interpreted(), make_case([3, 2, 4])
+    ends = torch.tensor(bad, dtype=torch.int32)
+    within = [case.index[max(0, a) : min(9, b)] for a, b in itertools.pairwise(bad)]
+    got = kernels.segment_mean(*case._replace(cu_segments=ends))
+    cut = torch.tensor([0, *(len(part) for part in within)]).cumsum(0).int()
+    expected = kernels.segment_mean(*case._replace(index=torch.cat(within), cu_segments=cut))
+    assert torch.equal(got, expected)
+
+
+def test_the_triton_kernels_refuse_what_does_not_fit() -> None:
+    run, case = interpreted().segment_mean, make_case([3, 4])
+    for change, message in (
+        ({"features": torch.randn(9)}, r"features: expected \[A, D\], got \[9\]"),
+        ({"features": case.features.int()}, "features: expected float32, float64, .* torch.int32"),
+        ({"weight": torch.ones(8)}, r"weight: expected \[9\], got \[8\]"),
+        ({"index": case.index.int()}, "index: expected int64, got torch.int32"),
+        ({"cu_segments": case.cu_segments[:0]}, r"cu_segments: expected \[G \+ 1\], got no entry"),
+        ({"cu_segments": case.cu_segments.long()}, "cu_segments: expected int32, got torch.int64"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            run(*case._replace(**change))

@@ -54,7 +54,7 @@ inline Tensor heads_of(const Tensor& tensor, const char* name, const Tensor& lik
   STD_TORCH_CHECK(tensor.size(1) == like.size(1) && tensor.size(2) == like.size(2), name,
                   ": expected ", like.size(1), " heads of ", like.size(2), ", got ", tensor.size(1),
                   " of ", tensor.size(2));
-  return tensor.stride(2) == 1 || tensor.size(2) <= 1 ? tensor : torch::stable::contiguous(tensor);
+  return tensor.stride(2) == 1 || tensor.size(2) <= 1 ? tensor : dense(tensor);
 }
 
 }  // namespace patchgate

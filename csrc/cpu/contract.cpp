@@ -149,7 +149,7 @@ Tensor contract(              // -> [K]
     const Tensor& bin,        // [K]
     const Tensor& room,       // [B]
     int64_t most, double threshold) {
-  const Tensor features = torch::stable::contiguous(features_);
+  const Tensor features = dense(features_);
   check_dense(features, ScalarType::Float, 2, "features");
   check_dense(weight, ScalarType::Double, 1, "weight");
   check_dense(link, ScalarType::Long, 1, "link");

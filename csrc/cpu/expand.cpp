@@ -19,14 +19,14 @@ Tensor expand(const Tensor& features_, const Tensor& source_) {
   STD_TORCH_CHECK(features_.dim() == 2, "expand: features must be [K, D], got ", features_.dim(),
                   " dimensions");
   STD_TORCH_CHECK(source_.scalar_type() == ScalarType::Long, "expand: source must be int64");
-  const Tensor features = torch::stable::contiguous(features_);
-  const Tensor source = torch::stable::contiguous(source_);
+  const Tensor features = dense(features_);
+  const Tensor source = dense(source_);
   std::vector<int64_t> sizes;
   for (int64_t d = 0; d < source.dim(); ++d) sizes.push_back(source.size(d));
   sizes.push_back(features.size(1));
   const int64_t tokens = features.size(0), cells = source.numel();
   STD_TORCH_CHECK(cells == 0 || tokens > 0, "expand: ", cells, " cells, but not one token");
-  const Tensor out = torch::stable::new_empty(features, sizes);
+  const Tensor out = empty_like_device(features, sizes, features.scalar_type());
   if (cells == 0) return out;
   const int64_t row = features.size(1) * static_cast<int64_t>(features.element_size());
   const auto* from = static_cast<const char*>(features.const_data_ptr());
@@ -38,7 +38,7 @@ Tensor expand(const Tensor& features_, const Tensor& source_) {
     for (int64_t i = begin; i < end; ++i) {
       if (id[i] < 0 || id[i] >= tokens)
         stray = i;
-      else
+      else if (row > 0)
         std::memcpy(to + i * row, from + id[i] * row, row);
     }
   });
@@ -53,11 +53,7 @@ struct CellsOfTokens {
 
   CellsOfTokens(const int64_t* source, int64_t cells, int64_t tokens)
       : ends(tokens + 1), order(cells) {
-    for (int64_t i = 0; i < cells; ++i) {
-      STD_TORCH_CHECK(source[i] >= 0 && source[i] < tokens, "expand_backward: source ", source[i],
-                      " of cell ", i, " is not one of the ", tokens, " tokens");
-      ++ends[source[i] + 1];
-    }
+    for (int64_t i = 0; i < cells; ++i) ++ends[source[i] + 1];
     std::partial_sum(ends.begin(), ends.end(), ends.begin());
     std::vector<int64_t> next(ends.begin(), ends.end() - 1);
     for (int64_t i = 0; i < cells; ++i) order[next[source[i]]++] = i;
@@ -88,28 +84,34 @@ Tensor expand_backward(const Tensor& grad_,    // [..., D]
                        int64_t tokens) {       // -> [tokens, D]
   STD_TORCH_CHECK(source_.scalar_type() == ScalarType::Long,
                   "expand_backward: source must be int64");
-  const Tensor grad = torch::stable::contiguous(grad_);
-  const Tensor source = torch::stable::contiguous(source_);
+  const Tensor grad = dense(grad_);
+  const Tensor source = dense(source_);
   const int64_t width = grad.dim() > 0 ? grad.size(grad.dim() - 1) : 0;
   bool fits = grad.dim() == source.dim() + 1;
   for (int64_t d = 0; fits && d < source.dim(); ++d) fits = grad.size(d) == source.size(d);
   STD_TORCH_CHECK(fits, "expand_backward: grad must be [..., D] and source [...], got ",
                   text_of(grad.sizes()), " and ", text_of(source.sizes()));
+  const ScalarType dtype = grad.scalar_type();
+  STD_TORCH_CHECK(dtype == ScalarType::Float || dtype == ScalarType::Double ||
+                      dtype == ScalarType::BFloat16 || dtype == ScalarType::Half,
+                  "grad: expected float32, float64, bfloat16 or float16");
   STD_TORCH_CHECK(tokens >= 0 && tokens < INT64_MAX, "expand_backward: tokens ", tokens,
                   " must be at least 0");
-  const Tensor out = torch::stable::new_empty(grad, {tokens, width});  // refuses what is too large
-  const CellsOfTokens cells(const_data<int64_t>(source), source.numel(), tokens);
-  const ScalarType dtype = grad.scalar_type();
+  const auto* id = const_data<int64_t>(source);
+  for (int64_t i = 0; i < source.numel(); ++i)
+    STD_TORCH_CHECK(id[i] >= 0 && id[i] < tokens, "expand_backward: source ", id[i], " of cell ", i,
+                    " is not one of the ", tokens, " tokens");
+  const Tensor out = empty_like_device(grad, {tokens, width}, dtype);  // refuses what is too large
+  if (out.numel() == 0) return out;
+  const CellsOfTokens cells(id, source.numel(), tokens);
   if (dtype == ScalarType::Float)
     sum_rows<float>(grad, cells, out);
   else if (dtype == ScalarType::Double)
     sum_rows<double>(grad, cells, out);
   else if (dtype == ScalarType::BFloat16)
     sum_rows<c10::BFloat16>(grad, cells, out);
-  else if (dtype == ScalarType::Half)
-    sum_rows<c10::Half>(grad, cells, out);
   else
-    STD_TORCH_CHECK(false, "grad: expected float32, float64, bfloat16 or float16");
+    sum_rows<c10::Half>(grad, cells, out);
   return out;
 }
 

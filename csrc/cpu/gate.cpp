@@ -99,11 +99,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate(
     const std::optional<Tensor>& threshold_map, int64_t cell, int64_t sub_block, int64_t limit,
     int64_t texture, int64_t search_radius, int64_t on_motion, int64_t cut, double hysteresis,
     bool adaptive, int64_t motion_precision) {
-  const Tensor planes = torch::stable::contiguous(planes_);
+  const Tensor planes = dense(planes_);
   const GateShape shape = gate_shape(planes, source, cell, sub_block);
   const GateState state = gate_state(shape, picture, ids, source, clock, births, quartiles);
   std::optional<Tensor> map;
-  if (threshold_map) map = torch::stable::contiguous(*threshold_map);
+  if (threshold_map) map = dense(*threshold_map);
   const GateRules rules = gate_rules(shape, map, limit, texture, search_radius, on_motion, cut,
                                      hysteresis, adaptive, motion_precision, births.size(1));
   refuse(fault_of_clock(shape, state.clock));

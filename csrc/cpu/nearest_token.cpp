@@ -21,7 +21,7 @@ std::tuple<Tensor, Tensor> nearest_token(      // -> [Q], [Q]
     const Tensor& query,                       // [Q]
     const Tensor& candidate,                   // [L]
     const Tensor& begin, const Tensor& end) {  // [Q], [Q]
-  const Tensor features = torch::stable::contiguous(features_);
+  const Tensor features = dense(features_);
   check_dense(features, ScalarType::Float, 2, "features");
   check_dense(query, ScalarType::Long, 1, "query");
   check_dense(candidate, ScalarType::Long, 1, "candidate");

@@ -19,8 +19,8 @@ Tensor row_distance(            // -> [Q]
     const Tensor& left_row,     // [Q]
     const Tensor& right_,       // [B, D]
     const Tensor& right_row) {  // [Q]
-  const Tensor left = torch::stable::contiguous(left_);
-  const Tensor right = torch::stable::contiguous(right_);
+  const Tensor left = dense(left_);
+  const Tensor right = dense(right_);
   check_dense(left, ScalarType::Float, 2, "left");
   check_dense(right, ScalarType::Float, 2, "right");
   check_dense(left_row, ScalarType::Long, 1, "left_row");

@@ -119,7 +119,7 @@ Tensor segment_mean(                      // -> [G, D]
   STD_TORCH_CHECK(features_.dim() == 2, "features: expected [A, D], got ", features_.dim(),
                   " dimensions");
   check_segments(index, cu_segments);
-  const Tensor features = torch::stable::contiguous(features_);
+  const Tensor features = dense(features_);
   const ScalarType dtype = features.scalar_type();
   if (weight.has_value()) {
     check_dense(*weight, dtype == ScalarType::Double ? dtype : ScalarType::Float, 1, "weight");

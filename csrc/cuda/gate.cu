@@ -30,11 +30,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate_cuda(
                  {&births, "gate: births"},
                  {&quartiles, "gate: quartiles"}});
   const torch::stable::accelerator::DeviceGuard guard(planes_.get_device());
-  const Tensor planes = torch::stable::contiguous(planes_);
+  const Tensor planes = dense(planes_);
   const GateShape shape = gate_shape(planes, source, cell, sub_block);
   const GateState state = gate_state(shape, picture, ids, source, clock, births, quartiles);
   std::optional<Tensor> map;
-  if (threshold_map) map = torch::stable::contiguous(*threshold_map);
+  if (threshold_map) map = dense(*threshold_map);
   const GateRules rules = gate_rules(shape, map, limit, texture, search_radius, on_motion, cut,
                                      hysteresis, adaptive, motion_precision, births.size(1));
   const GateOutputs outputs(planes, shape);

@@ -88,8 +88,7 @@ def _row_distance_fake(
     return left.new_empty(left_row.shape)
 
 
-@torch.library.impl("patchgate::row_distance", "CUDA")
-def _row_distance_cuda(
+def row_distance_by_torch(
     left: Tensor,  # [A, D]
     left_row: Tensor,  # [Q]
     right: Tensor,  # [B, D]
@@ -109,6 +108,9 @@ def _row_distance_cuda(
         distance = torch.linalg.vector_norm(left[one] - right[two], dim=1)
         part.copy_(distance.where((one == i) & (two == j), torch.nan))
     return out
+
+
+torch.library.impl("patchgate::row_distance", "CUDA")(row_distance_by_torch)
 
 
 @torch.library.impl("patchgate::segment_mean_backward", "CPU")

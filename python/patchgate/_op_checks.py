@@ -29,8 +29,15 @@ def check(fits: Any, message: str, *parts: Any) -> None:
     torch._check_value(fits, lambda: message.format(*parts))
 
 
+def check_tensor(name: str, tensor: Tensor | None) -> None:
+    """Raises TypeError for None, which torch lets through to an op of Python."""
+    if tensor is None:
+        raise TypeError(f"{name}: expected a tensor, got None")
+
+
 def check_dtype(name: str, tensor: Tensor, *dtypes: torch.dtype) -> None:
-    """Raises TypeError for any other dtype."""
+    """Raises TypeError for any other dtype, or for no tensor at all."""
+    check_tensor(name, tensor)
     if tensor.dtype not in dtypes:
         *most, last = (str(dtype).removeprefix("torch.") for dtype in dtypes)
         expected = f"{', '.join(most)} or {last}" if most else last
@@ -39,6 +46,7 @@ def check_dtype(name: str, tensor: Tensor, *dtypes: torch.dtype) -> None:
 
 def check_dims(name: str, tensor: Tensor, expected: str) -> None:
     """Raises ValueError for another number of dimensions than those of ``"[T, H, W]"``."""
+    check_tensor(name, tensor)
     fits = tensor.dim() == expected.count(",") + 1
     check(fits, "{}: expected {}, got {}", name, expected, list(tensor.shape))
 

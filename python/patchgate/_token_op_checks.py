@@ -34,6 +34,7 @@ def expand_backward(grad: Tensor, source: Tensor, tokens: int) -> None:
     for one, two in zip(grad.shape, source.shape, strict=False):
         check(one == two, "grad: expected {}, got {}", *shapes)
     check(tokens >= 0, "tokens: expected at least 0, got {}", tokens)
+    check(tokens < (1 << 63) - 1, "tokens: expected less than 2^63 - 1, got {}", tokens)
 
 
 def residual_attention(

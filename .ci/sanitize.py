@@ -1,0 +1,86 @@
+"""`make sanitize`: the CPU's ops and the emulated CUDA kernels under ASan and UBSan.
+
+Builds the package with both sanitizers into build/sanitize (nothing is installed), makes hostile
+calls of every op, and runs the tests of the ops. The first thing that either sanitizer finds ends
+the process that did it: the report is in what is printed. No network.
+"""
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = ROOT / "build" / "sanitize" / "lib"
+NEEDED = ("torch", "numpy", "pybind11", "pytest", "hypothesis")
+ALL_SECONDS = 19 * 60
+# By what they cost: most of the time goes into definitions in plain torch, which are not sanitized.
+TESTS = (
+    "compact", "compact_cuda_emulated", "contract", "cuda_emulated", "exchange", "expand",
+    "frame_grid", "frame_grid_cuda_emulated", "gate_host", "gate_ops", "gate_subpixel",
+    "gate_subpixel_cuda_emulated", "gate_cuda_emulated", "gather", "hostile", "nearest_token",
+    "residual_attention", "row_distance", "segment_mean",
+)  # fmt: skip
+CALLS = 20_000
+
+
+def environment() -> dict[str, str]:
+    """What an instrumented library needs in a Python that is not instrumented."""
+    asan = subprocess.run(
+        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if not Path(asan).is_absolute():
+        sys.exit("FAILED: gcc has no libasan here")
+    return os.environ | {
+        "LD_PRELOAD": asan,
+        # Python and torch leak by design. A request that is too large is refused as malloc does.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=2048"
+        ":detect_stack_use_after_return=0:abort_on_error=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+        "PYTHONPATH": str(LIBRARY),
+        "OMP_NUM_THREADS": "2",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def run(name: str, command: list[str], until: float, env: dict[str, str]) -> None:
+    """One step; ends everything if it fails or takes too long."""
+    print(f"\n== {name}", flush=True)
+    begin = time.monotonic()
+    limit = max(1.0, until - begin)
+    try:
+        code = subprocess.run(command, cwd=ROOT, env=env, timeout=limit).returncode
+    except subprocess.TimeoutExpired:
+        sys.exit(f"FAILED: {name} took more than {limit:.0f} s")
+    print(f"== {name}: {'passed' if code == 0 else 'FAILED'}, {time.monotonic() - begin:.0f} s")
+    if code != 0:
+        sys.exit(f"FAILED: {name} (exit status {code})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="ASan and UBSan over all ops.")
+    parser.add_argument("--calls", type=int, default=CALLS, help="hostile calls")
+    parser.add_argument("--no-tests", action="store_true", help="hostile calls only")
+    given = parser.parse_args()
+    if absent := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        sys.exit(f"FAILED: python packages are missing here: {', '.join(absent)}")
+    python, until = sys.executable, time.monotonic() + ALL_SECONDS
+    build = [python, "setup.py", "-q", "build", "--build-lib", str(LIBRARY)]
+    run("build", build, until, os.environ | {"PATCHGATE_CUDA": "0", "PATCHGATE_SANITIZE": "1"})
+    instrumented = environment()
+    check = "import patchgate._ops as o; print(o.__file__)"
+    run("it loads", [python, "-c", check], until, instrumented)
+    hostile = [python, "tests/hostile", "--calls", str(given.calls)]
+    run("hostile calls", hostile, until, instrumented)
+    if not given.no_tests:
+        tests = [f"tests/test_{name}.py" for name in TESTS]
+        pytest = [python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        run("tests of the ops", pytest, until, instrumented)
+    print("PASSED: neither ASan nor UBSan found anything")
+
+
+if __name__ == "__main__":
+    main()
