@@ -52,7 +52,8 @@ def test_limits_out_of_range(field, value):
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("pixels", 1.5), ("pixels", True), ("streams", "9"), ("gap", "a day"), ("duration", [1])])  # fmt: skip
+    ("pixels", 1.5), ("pixels", True), ("streams", "9"), ("gap", "a day"), ("duration", [1]),
+])  # fmt: skip
 def test_limits_of_another_kind(field, value):
     with pytest.raises(TypeError, match=rf"Limits\.{field}: expected a"):
         Limits(**{field: value})
