@@ -13,7 +13,7 @@ SOURCES := setup.py CMakeLists.txt pyproject.toml $(wildcard csrc/*.* csrc/*/*.*
 MICRO   := $(patsubst %,benchmarks/%.py,frame_grid gate gather)
 CPP     := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu)
 
-.PHONY: help setup lock demo test test-all bench reading proof lint format gpu clean
+.PHONY: help setup lock demo test test-all bench reading proof fuzz sanitize lint format gpu clean
 
 help:
 	@echo "make demo      tokenize a real clip, look at what was kept, print the table"
@@ -21,6 +21,8 @@ help:
 	@echo "make bench     the benchmarks; figures land in benchmarks/results/"
 	@echo "make reading   what can still be read from the tokens, against every peer (half an hour)"
 	@echo "make proof     every peer, every claim, side by side: docs/RESULTS.md (hours)"
+	@echo "make fuzz      damaged files and odd command lines, SECONDS=600 long"
+	@echo "make sanitize  the CPU's ops under ASan and UBSan, with hostile arguments"
 	@echo "make lock      constraints.txt anew: the exact versions that all of these install"
 	@echo ".ci/run help   what CI runs: .ci/run, and the tests with the newest and oldest versions"
 	@echo "make lint      ruff, mypy, clang-format (make format: apply them)"
@@ -90,6 +92,15 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP)
+
+# Damaged files and odd command lines, SECONDS= long; each is a number, and the same every time.
+SECONDS ?= 600
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz --seconds $(SECONDS)
+
+# The CPU's ops under ASan and UBSan: hostile arguments, and their tests.
+sanitize: setup
+	$(BIN)/python .ci/sanitize.py
 
 # No installs, no network: builds into build/gpu against the torch that is there.
 gpu:
