@@ -22,9 +22,13 @@ def is_encrypted(packet: Packet[Stream] | Packet[VideoStream]) -> bool:
 
 
 def is_too_large(error: av.FFmpegError, stream: VideoStream, limits: Limits) -> bool:
-    """Whether the decoder refused a picture for its size: then it has forgotten it."""
-    refused = error.errno == errno.EINVAL and stream.codec_context.width == 0
-    return refused and limits.pixels is not None
+    """Whether the decoder refused a picture for its size: then it has forgotten that, or tells it
+    although it shows no such picture."""
+    context = stream.codec_context
+    if limits.pixels is None:
+        return False
+    forgotten = error.errno == errno.EINVAL and context.width == 0
+    return forgotten or context.width * context.height > limits.pixels
 
 
 def too_large(source: Source, limits: Limits) -> ValueError:
