@@ -62,7 +62,9 @@ def write(path: Path, *, codec: str = "libx264", size: tuple[int, int] = (64, 48
     # bitexact: Matroska's random identifiers would make each run damage another byte.
     wishes = {"fflags": "+bitexact", **(muxer_options or {})}
     with av.open(str(path), "w", format=muxer, container_options=wishes) as out:
-        stream = out.add_stream(codec, rate=RATE, options=dict(SMALL) if options is None else options)
+        stream = out.add_stream(
+            codec, rate=RATE, options=dict(SMALL) if options is None else options
+        )
         stream.width, stream.height = size
         stream.pix_fmt = pixels
         stream.time_base = stream.codec_context.time_base = tick

@@ -15,6 +15,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 import patchgate
+from patchgate import gate_input
+from patchgate.encoders import adapted
 
 SENT = {torch.tensor, torch.as_tensor, torch.from_numpy, Tensor.new_tensor}  # numbers of the host
 INDEXED = {Tensor.__getitem__, Tensor.__setitem__}  # by lists: numbers of the host, too
@@ -47,7 +49,12 @@ class OnTheDevice(TorchFunctionMode):
     ids=str,
 )
 @torch.no_grad()
-def test_the_host_is_left_alone(name: str, settings: dict[str, Any]) -> None:
+def test_the_host_is_left_alone(
+    name: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A user's tower or pixels on the meta device are a mistake, and refused: here they are not.
+    monkeypatch.setattr(adapted, "check_weights", lambda *ignored: None)
+    monkeypatch.setattr(gate_input, "_DEVICES", ("meta",))
     model: nn.Module = tower(name) if name in FAMILIES else CASES[name]().model
     model = model.to("meta")
     fixed = patchgate.gated(model, mean=MEAN, std=STD, capacity=6 * N, **settings)

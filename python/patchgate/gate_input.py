@@ -13,6 +13,8 @@ from patchgate._check import checked_count
 from patchgate._tensors import as_given
 from patchgate.gate_settings import GateSettings
 
+_DEVICES = ("cpu", "cuda")
+
 
 def checked_planes(planes: Any, settings: GateSettings, seen: Tensor | None) -> Tensor:
     """The planes as ``[S, T, C, H, W]`` with the C that is compared.
@@ -45,7 +47,7 @@ def checked_planes(planes: Any, settings: GateSettings, seen: Tensor | None) -> 
         frames = frames[:, :, :1]
     if seen is not None:
         _check_same(frames, seen)
-    if frames.device.type not in ("cpu", "cuda"):
+    if frames.device.type not in _DEVICES:
         raise TypeError(f"planes: expected pixels on the CPU or a GPU, got {frames.device}")
     return frames
 

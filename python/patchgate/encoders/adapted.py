@@ -24,6 +24,7 @@ class Adapted:
     # Whether the dense tower itself embeds patches one by one.
     one_by_one: ClassVar[bool] = False
     _seen: tuple[Any, ...] = ()  # the patch embedding that was looked at last
+    _plain: bool | None = None  # it is a convolution and nothing else; None: nobody looked yet
 
     @property
     def projection(self) -> Any:
@@ -43,18 +44,16 @@ class Adapted:
 
     def embedded(self, rows: Tensor) -> Tensor:
         """The patch embedding of patches ``[K, C * f * P * P]``: ``[K, D]``."""
-        if self.embeds_plainly() or not len(rows):
+        plain = (
+            calls.is_plain(self.patch_embedding, self._home) if self._plain is None else self._plain
+        )
+        if plain or not len(rows):
             return projection.linear(self.projection, rows)
         weight = self.weight
         pictures = rows.to(weight.dtype).unflatten(1, weight.shape[1:])
         return projection.called(self.patch_embedding, pictures, len(weight))
 
-    # Both look at modules, not at tensors: torch.compile does so once, while it traces.
-
-    @torch.compiler.assume_constant_result
-    def embeds_plainly(self) -> bool:
-        """Whether the patch embedding is a convolution and nothing else."""
-        return calls.is_plain(self.patch_embedding, self._home)
+    # This looks at modules, not at tensors: torch.compile does so once, while it traces.
 
     @torch.compiler.assume_constant_result
     def check_calls(self) -> bool:
@@ -70,6 +69,7 @@ class Adapted:
             ValueError: a patch embedding that looks beyond the patch; weights that are offloaded,
                 sharded or on several devices.
         """
+        self._plain = calls.is_plain(self.patch_embedding, self._home)
         if not self.called:
             return True
         try:
@@ -83,7 +83,7 @@ class Adapted:
         if placed or self.weight.is_meta:
             self.check_dtype()
         outer = self.patch_embedding
-        if self.one_by_one or calls.is_plain(outer, self._home):
+        if self.one_by_one or self._plain:
             return True
         seen = tuple((id(m), *m._forward_hooks, *m._forward_pre_hooks) for m in outer.modules())
         if seen != self._seen and projection.is_settled(outer):
