@@ -67,7 +67,7 @@ def test_bad_input_changes_nothing():
         (TypeError, "one made by gated", (model, CLIPS)),
         (ValueError, "only context", (gated(model, context="kept"), CLIPS)),
         (ValueError, "at least one", (sparse, [])),
-        (ValueError, "share in", (sparse, CLIPS, None, 0)),
+        (ValueError, "a share above 0", (sparse, CLIPS, None, 0)),
         (TypeError, "tensor of answers", (sparse, CLIPS, lambda output: 3)),
         (TypeError, "got a stream", (sparse.stream(), CLIPS)),
         (ValueError, "tolerances: expected", (sparse, CLIPS, None, 0.9, [-1])),

@@ -207,7 +207,10 @@ def test_bad_input_is_refused() -> None:
         ({"cu_queries": case.cu_queries[:0]}, r"cu_queries: expected \[G \+ 1\], got no entry"),
         ({"cu_keys": ends([4])}, r"cu_keys: expected \[3\], got \[2\]"),
         ({"key_index": case.key_index.int()}, "key_index: expected int64, got torch.int32"),
-        ({"key_index": case.key_index[::2]}, "key_index: expected a contiguous tensor"),
+        (
+            {"key_index": case.key_index[::2], "bias": None},
+            "key_index: expected a contiguous tensor",
+        ),
         ({"bias": case.bias.double()}, "bias: expected float32, got torch.float64"),
         ({"bias": case.bias[1:]}, r"bias: expected \[9\], got \[8\]"),
         (

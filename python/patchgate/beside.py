@@ -24,14 +24,14 @@ def scratch_beside(path: Path) -> Iterator[Path]:
     """
     _refuse_descriptor(path)
     target = Path(os.path.realpath(path))  # a link stays one; what it points to is replaced
-    if target.exists() and not target.is_file():
-        raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
     try:
         os.lstat(target)  # tells a name that is too long
     except FileNotFoundError:
         pass
     except OSError as error:
         raise _explained(error, path, _NO_FOLDER) from error
+    if target.exists() and not target.is_file():
+        raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
     try:
         # (A name may have 255 bytes, and this one has nine more.)
         prefix = f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST])}."

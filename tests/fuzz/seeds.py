@@ -1,6 +1,7 @@
 """Whole files to begin with: small videos in many containers, token files and state files."""
 
 import warnings
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +29,8 @@ _VIDEOS = (
     ("libvpx-vp9", "vp9.webm", {"options": {"deadline": "realtime"}}),
     ("libsvtav1", "av1.mkv", {"options": {"preset": "12"}}),
     ("mpeg4", "mpeg4.avi", {"options": {}}),
-    ("mpeg2video", "mpeg2.mpg", {"options": {}}),
-    ("mpeg1video", "mpeg1.mpg", {"options": {}}),
+    ("mpeg2video", "mpeg2.mpg", {"options": {}, "tick": Fraction(1, 25)}),
+    ("mpeg1video", "mpeg1.mpg", {"options": {}, "tick": Fraction(1, 25)}),
     ("mjpeg", "mjpeg.avi", {"pixels": "yuvj420p", "options": {}}),
     ("ffv1", "ffv1.mkv", {"options": {}}),
     ("ffv1", "ffv1.nut", {"options": {}}),

@@ -33,7 +33,7 @@ class Demuxer:
         TimeoutError: an option of `Access` is over.
     """
 
-    def __init__(self, source: Source, halt: Halt | None = None) -> None:
+    def __init__(self, source: Source, halt: Halt | None = None, *, again: bool = False) -> None:
         self.source, self._process, self._closed = source, os.getpid(), False
         self._handle = handle = source.handle()
         self._calls: Direct | Waiting = Direct()
@@ -42,7 +42,10 @@ class Demuxer:
                 reader = handle.reader
                 wake = (lambda: None) if reader is None else reader.leave
                 self._calls = Waiting(source.name, wake, halt or Halt())
-            self._calls.limit(source.access.open_timeout, "open_timeout", together=True)
+            if again:
+                self.is_open()
+            else:
+                self._calls.limit(source.access.open_timeout, "open_timeout", together=True)
             self.container: InputContainer = self._call(lambda: _opened(handle, source))
         except BaseException:
             self._calls.end(lambda: _let_go(handle))

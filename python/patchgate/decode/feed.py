@@ -57,8 +57,8 @@ class Feed:
         self._process = os.getpid()
         self._open()
 
-    def _open(self) -> None:
-        self._demuxer = Demuxer(self.source, self.halt)
+    def _open(self, *, again: bool = False) -> None:
+        self._demuxer = Demuxer(self.source, self.halt, again=again)
         self.container = self._demuxer.container
         try:
             self._check_streams()
@@ -178,8 +178,7 @@ class Feed:
     def reopen(self) -> None:
         """From the beginning, with a new decoder."""
         self._demuxer.close()
-        self._open()
-        self._demuxer.is_open()
+        self._open(again=True)
 
     def numbered(self) -> Packets:
         """The stream's packets, by number, from where the demuxer stands."""
