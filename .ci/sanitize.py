@@ -29,13 +29,17 @@ CALLS = 20_000
 
 def environment() -> dict[str, str]:
     """What an instrumented library needs in a Python that is not instrumented."""
-    asan = subprocess.run(
-        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    if not Path(asan).is_absolute():
+    # libstdc++ with it: else ASan does not find what throws exceptions, and ends at the first.
+    libraries = [
+        subprocess.run(
+            ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
+    if not all(Path(library).is_absolute() for library in libraries):
         sys.exit("FAILED: gcc has no libasan here")
     return os.environ | {
-        "LD_PRELOAD": asan,
+        "LD_PRELOAD": " ".join(libraries),
         # Python and torch leak by design. A request that is too large is refused as malloc does.
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=2048"
         ":detect_stack_use_after_return=0:abort_on_error=0",

@@ -1,9 +1,9 @@
 // What a call of the gate may ask for, the same on the CPU, on CUDA and emulated: each check gives
 // what is wrong, in words, or nothing. Knows no torch.
 //
-// What the state's tensors hold is not checked but for the clock: ids, sources, births and quartiles
-// are only copied and compared. On CUDA the clock is looked at by the kernel (gate_cell.h), for the
-// host does not wait for the device.
+// What the state's tensors hold is not checked but for the clock: ids, sources, births and
+// quartiles are only copied and compared. On CUDA the clock is looked at by the kernel
+// (gate_cell.h), for the host does not wait for the device.
 #pragma once
 
 #include <cmath>
@@ -15,8 +15,8 @@
 
 namespace patchgate {
 
-constexpr int64_t kMostSide = int64_t{1} << 28;   // of a picture: quarters of a pixel fit 32 bits
-constexpr int64_t kMostPlanes = 256;              // of a cell, all its frames
+constexpr int64_t kMostSide = int64_t{1} << 28;    // of a picture: quarters of a pixel fit 32 bits
+constexpr int64_t kMostPlanes = 256;               // of a cell, all its frames
 constexpr int64_t kMostPixels = int64_t{1} << 22;  // of a cell, all its frames: sums fit 32 bits
 constexpr int64_t kMostLimit = (int64_t{1} << 30) - 1;  // twice as much fits 32 bits
 

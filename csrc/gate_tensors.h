@@ -15,9 +15,9 @@ inline GateShape gate_shape(const Tensor& planes, const Tensor& source, int64_t 
                             int64_t sub_block) {
   check_dense(planes, ScalarType::Byte, 6, "gate: planes");
   check_dims(source, 3, "gate: source");
-  const GateShape shape{
-      planes.size(0), planes.size(1), planes.size(2), planes.size(3), planes.size(4),
-      planes.size(5), cell,           sub_block,      source.size(1), source.size(2)};
+  const GateShape shape{planes.size(0), planes.size(1), planes.size(2), planes.size(3),
+                        planes.size(4), planes.size(5), cell,           sub_block,
+                        source.size(1), source.size(2)};
   refuse(fault_of(shape));
   return shape;
 }

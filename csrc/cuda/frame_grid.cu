@@ -37,7 +37,8 @@ void launch(GridPlan<Sample> plan, const Tensor& out, int bit_depth) {
   check_launch("frame_grid");
 }
 
-// Looking into the tables would mean waiting for the device: taps outside a plane are moved into it.
+// Looking into the tables would mean waiting for the device: taps outside a plane are moved into
+// it.
 Tensor frame_grid(Tensor y, Tensor cb, Tensor cr,        // [T, H', W'], [T, H'', W''] x 2
                   Tensor luma_x, Tensor luma_y,          // [W, 1 + taps], [H, 1 + taps]
                   Tensor chroma_x, Tensor chroma_y,      // [W, 1 + taps], [H, 1 + taps]

@@ -150,8 +150,8 @@ __device__ __forceinline__ void weigh_samples(const GridTile<Sample>& tile, Grid
   const GridPlane<Sample>& plane = tile.plane;
   const Taps taps = plane.column(tile.x + column);
   for (int y = shared.low + threadIdx.x / kGridColumns; y < shared.high; y += kGridSlots)
-    shared.rows[(y - shared.low) * kGridColumns + column] = static_cast<uint8_t>(grid_row_sample(
-        tile.data + y * plane.row_stride, taps, tile.plan.bit_depth, plane.step));
+    shared.rows[(y - shared.low) * kGridColumns + column] = static_cast<uint8_t>(
+        grid_row_sample(tile.data + y * plane.row_stride, taps, tile.plan.bit_depth, plane.step));
 }
 
 template <int kStep>

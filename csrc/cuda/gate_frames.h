@@ -175,8 +175,7 @@ __device__ __forceinline__ void save_stage(const GatePlan& g, int t) {
     const Vector v{g.result.motion[2 * at], g.result.motion[2 * at + 1]};
     if (g.precision == 1)
       copy_cell<kCell>(g, g.picture(s) + g.offset(n, v), g.displaced(s, n), g.cell_planes);
-    copy_cell<kCell>(g, g.ids(s) + g.ids_offset(s, t, n, v),
-                     g.displaced_ids(s, n), 1);
+    copy_cell<kCell>(g, g.ids(s) + g.ids_offset(s, t, n, v), g.displaced_ids(s, n), 1);
   }
 }
 

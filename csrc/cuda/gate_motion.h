@@ -17,8 +17,8 @@ __device__ __forceinline__ Vector dominant_motion(const GatePlan& g, int s, int 
 __device__ __forceinline__ void set_moved(const GatePlan& g, int entry, int t, Vector v,
                                           int32_t cost) {
   const int s = entry / g.cells, n = entry % g.cells;
-  const int32_t source = warp_plurality(g.ids(s) + g.ids_offset(s, t, n, v), g.width, g.cell,
-                                        g.displaced_ids(s, n));
+  const int32_t source =
+      warp_plurality(g.ids(s) + g.ids_offset(s, t, n, v), g.width, g.cell, g.displaced_ids(s, n));
   if (lane() > 0) return;
   const int64_t at = g.at(s, t) + n;
   g.scratch.decided[entry] = kMoved;
