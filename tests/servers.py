@@ -1,32 +1,55 @@
 """Servers on the loopback: HTTP(S), RTSP(S), and such as say nothing or stop saying anything.
 
-Each is a context manager that gives its address. `certificates/` holds an authority and a server's
-certificate for localhost and 127.0.0.1, made for these tests alone with
-
-    openssl req -x509 -newkey rsa:2048 -nodes -days 36500 -subj "/CN=patchgate tests" ...
+Each is a context manager that gives its address. Certificates for localhost and 127.0.0.1 are made
+by the ``openssl`` program, once a session.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import http.server
 import re
+import shutil
 import socket
 import ssl
 import struct
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-CERTIFICATES = Path(__file__).parent / "certificates"
-AUTHORITY = CERTIFICATES / "authority.pem"
+
+@functools.cache
+def certificates() -> Path:
+    """A folder of a new authority, ``authority.pem``, and of a server that it vouches for."""
+    folder = Path(tempfile.mkdtemp(prefix="patchgate-certificates-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
+    for words in (
+        ["req", "-x509", *new, "-keyout", "authority.key", "-out", "authority.pem", "-days", "2",
+         "-subj", "/CN=patchgate tests"],
+        ["req", *new, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"],
+        ["x509", "-req", "-in", "server.csr", "-CA", "authority.pem", "-CAkey", "authority.key",
+         "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "server.pem"],
+    ):  # fmt: skip
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def authority() -> Path:
+    """The certificate by which the servers' own can be verified."""
+    return certificates() / "authority.pem"
 
 
 def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATES / "server.pem")
+    context.load_cert_chain(certificates() / "server.pem", certificates() / "server.key")
     return context
 
 

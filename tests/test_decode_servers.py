@@ -24,7 +24,7 @@ LATE_INDEX = "h264.mp4"  # its index lies behind the frames: FFmpeg has to go ba
 
 @pytest.fixture
 def trusted(monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(servers.AUTHORITY))
+    monkeypatch.setenv("SSL_CERT_FILE", str(servers.authority()))
 
 
 def same(video, want, frames=None):
