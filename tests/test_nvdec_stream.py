@@ -80,7 +80,7 @@ def test_a_change_into_what_nvdec_lacks_is_an_error_that_says_so(
 def test_a_truncated_file_is_told_and_gives_what_it_has(nvdec: FakeBackend, tmp_path: Path) -> None:
     whole = torch.cat([b.planes[0] for b in patchgate.open_video(clips.clip("faststart.mp4"))])
     path = clips.truncated(clips.clip("faststart.mp4"), tmp_path / "cut.mp4")
-    with pytest.warns(DecodeWarning, match="truncated.*corrupt packet"):
+    with pytest.warns(DecodeWarning, match="truncated"):
         got = torch.cat([batch.planes[0] for batch in on_gpu(path)])
     assert len(got) > 25
     assert torch.equal(got[:25], whole[:25])
