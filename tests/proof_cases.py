@@ -1,10 +1,5 @@
 """Rows and answers that are small enough to be counted by hand."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from proof import rates
 from proof.rates import Answered
 from reading.methods import Dense

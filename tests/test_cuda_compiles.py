@@ -1,13 +1,8 @@
 """The compile report of the CUDA kernels: how it reads nvcc, and that nothing spills."""
 
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from compiled import cuda
 
 TOLD = """

@@ -1,7 +1,5 @@
 """The gather's Triton kernel gives the reference's bits; here in the interpreter."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,6 @@ from hypothesis import given, settings
 from patchgate import reference
 
 pytest.importorskip("triton")
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from gpu.tune import overridden
 
 from patchgate.kernels.gather import gather

@@ -6,19 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import harness
 import pytest
+import table
 import torch
+from gpu import OPS, Case, all_cases, measure
+from gpu.floors import H200, Work, floor
+from gpu.gather import COLOUR_OPERATIONS, counted, make_inputs, sectors
 from hypothesis import given
 from hypothesis import strategies as st
 
 from patchgate.encoders.processor import PixelSpec
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-import harness
-import table
-from gpu import OPS, Case, all_cases, measure
-from gpu.floors import H200, Work, floor
-from gpu.gather import COLOUR_OPERATIONS, counted, make_inputs, sectors
 
 TWICE = Case("op", "twice", Work(4300), (torch.ones(3),), lambda x: x * 2)
 

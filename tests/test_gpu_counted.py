@@ -1,12 +1,6 @@
 """Counted floors of the CUDA ops, against sums done by hand."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from gpu import counted
 
 

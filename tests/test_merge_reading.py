@@ -1,18 +1,12 @@
 """The methods of benchmarks/merge_reading.py: as many tokens as asked, with and without a gate."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from gate_videos import pan, still
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from merge_reading import GATED, OURS, SHARES, Thinned
 from reading.methods import CELL, Seen
 from reading.rivals import Encoded
+from torch import Tensor
 
 GRID, FRAMES, WIDTH = (4, 6), 10, 8
 SIZE = (GRID[0] * CELL, GRID[1] * CELL)

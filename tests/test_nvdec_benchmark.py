@@ -1,18 +1,14 @@
 """The GPU benchmark's parts, as far as a CPU can run them: same frames, same rows, right counts."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from fake_nvdec import FakeBackend
-from test_nvdec import EXAMPLES
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from gpu import films, nvdec_questions, traces
 from gpu import nvdec as benchmark
+from test_nvdec import EXAMPLES
 
 import patchgate
 

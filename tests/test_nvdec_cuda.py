@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +18,6 @@ import patchgate
 from patchgate import Gate
 from patchgate.decode import FrameBatch, NvdecUnavailable, Video
 from patchgate.decode.nvdec import backend
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 pytestmark = pytest.mark.needs_cuda
 SIZE = (320, 240)  # HEVC and VP9 start at about 144 x 144

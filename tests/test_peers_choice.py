@@ -1,18 +1,13 @@
 """What a choice of benchmarks/peers says of dropped cells, and the registry; by hand."""
 
 import math
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from peers import CHOOSERS, Choice, at_budget, chance, uniform
 from peers.choice import held
+from torch import Tensor
 
 KEEP = torch.tensor([[1, 0, 0], [0, 0, 0], [1, 1, 0]], dtype=torch.bool)  # [T, N]
 

@@ -1,17 +1,12 @@
 """Peers that look at features, against values worked out by hand."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from peers import dtd, evs, frame_fusion, tome, vidcom2
 from peers.tome import Merging
+from torch import Tensor
 
 
 def directions(degrees: list[list[float]]) -> Tensor:

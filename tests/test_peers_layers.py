@@ -1,19 +1,14 @@
 """Peers that work inside a tower: equal to the dense one where nothing is left out; by hand."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from transformers import SiglipVisionConfig, SiglipVisionModel
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from peers import ENCODERS, eventful, layers, stc, tome_layers
 from peers.eventful import TokenGate
+from torch import Tensor
+from transformers import SiglipVisionConfig, SiglipVisionModel
 
 import patchgate
 

@@ -1,17 +1,12 @@
 """Peers that look at pixels, against values worked out by hand."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from peers import dtd, grt, patch_stream, rlt
 from peers.pixels import patches
+from torch import Tensor
 
 P = 2  # patches of 2 x 2 pixels and 3 channels: 12 samples
 

@@ -1,15 +1,9 @@
 """What benchmarks/policies.py compares: plans of whole frames, and the gate on as many as fit."""
 
-import sys
-from pathlib import Path
-
+import policies as bench
 import pytest
 import torch
 from gate_videos import texture
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
-import policies as bench
 from reading.methods import CELL, Seen, ours
 
 from patchgate.gate import CHANGED

@@ -1,15 +1,10 @@
 """benchmarks/proof: frames in memory, and the ways from them to features."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
+import harness
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
-import harness
 from peers import rlt
 from proof import frames, scaling, ways
 from proof.ours import Live, merged, ours

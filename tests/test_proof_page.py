@@ -1,11 +1,8 @@
 """benchmarks/proof: what is read as tables, and the page that is written of all."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import harness
 from peers import CHOOSERS

@@ -1,13 +1,7 @@
 """benchmarks/proof/rates.py: budgets that are met, and accuracy by frames a second."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from peers import CHOOSERS
 from proof import rates
 from proof_cases import RISING, answered

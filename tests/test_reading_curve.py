@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +10,6 @@ from typing import Any
 import pytest
 import torch
 from gate_videos import texture
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from reading import page, plot, score, tables, trial, viewers
 from reading.looks import Look
 from reading.methods import CELL, Dense, Seen, Trace, Uniform, ours
@@ -22,6 +17,7 @@ from reading.questions import Question
 from reading.score import Cost, Row, interval, total, tuned
 from reading.truth import SMALL
 from reading.viewers import OnPictures
+from torch import Tensor
 
 import patchgate
 from patchgate.colour import yuv_to_rgb

@@ -7,18 +7,11 @@ import math
 import re
 import sys
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from reading.formula import curve, page, scenes, weights
 from reading.formula.decoder import BEGIN, END, FormulaDecoder
 from reading.formula.encoder import FormulaEncoder
@@ -26,6 +19,9 @@ from reading.formula.latex import plain
 from reading.formula.reader import FormulaReader, pixel_values
 from reading.formula.stem import StandardisedConv2d, Stem, same
 from reading.formula.tower import gated, whole_work
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 H, W = 32, 96
 

@@ -1,22 +1,17 @@
 """Methods of benchmarks/reading and its peers: what they keep, and the picture it amounts to."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import clips
 import pytest
 import torch
 from gate_videos import fade, noisy, pan, still, with_object
-from rebuild import worst_sub_blocks
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from peers import adjacent, pixels, rlt, top_k, uniform
 from reading import methods
 from reading.known import Known
 from reading.methods import CELL, Adjacent, Dense, Method, Seen, TopK, Trace, Uniform, ours
+from rebuild import worst_sub_blocks
+from torch import Tensor
 
 import patchgate
 from patchgate.colour import yuv_to_rgb

@@ -1,8 +1,6 @@
 """PP-OCR and the shape reader on pictures drawn here, and what survives of a screen recording."""
 
-import sys
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from reading import real
 from reading.clips import encode
 from reading.fonts import FONTS, font

@@ -3,17 +3,12 @@
 Letters: T frames, n the frames of one item.
 """
 
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from reading.looks import ABSENT, THERE, UNCLEAR, Look, fair, presence, probes, said, settled
 from reading.questions import MOST, PLACES, STRINGS, Question, ask
 from reading.scenes.record import hide

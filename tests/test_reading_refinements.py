@@ -1,18 +1,10 @@
 """Refinements of the gate in benchmarks/reading: the guarantee, and what each of them is for."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from gate_videos import still, texture
-from rebuild import POISON, worst_sub_blocks
-from refinement_videos import VIDEOS, H, T, W, dimming, panning, returning
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from reading.known import Known
 from reading.methods import (
     CELL,
@@ -22,6 +14,9 @@ from reading.methods import (
 )
 from reading.predictions import ONE, Weighted
 from reading.refined import PREDICTED, REFINEMENTS, SETTINGS, Rebuilt, Refined
+from rebuild import POISON, worst_sub_blocks
+from refinement_videos import VIDEOS, H, T, W, dimming, panning, returning
+from torch import Tensor
 
 from patchgate import Gate
 from patchgate.colour import yuv_to_rgb

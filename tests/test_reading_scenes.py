@@ -1,14 +1,10 @@
 """benchmarks/reading/scenes: what a clip says of itself is what its footage shows."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
 from reading import clips
 from reading.fonts import FONTS, font
 from reading.scenes import GROUPS, SCENES, record, typeset

@@ -1,15 +1,11 @@
 """The vision transformer that reads: its weights, its labels, and that it reads by context."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 pytest.importorskip("transformers")
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from reading.clips import Footage, footage
 from reading.fonts import font
