@@ -31,7 +31,7 @@ const T* const_data(const Tensor& tensor) {
 
 // What would corrupt memory, or never end, is checked in every op, whatever its tensors hold and
 // however large they claim to be; what a user can get wrong is checked in Python, in the user's
-// words. Fake kernels refuse the same shapes, dtypes and numbers (python/patchgate/_op_checks.py).
+// words. Fake kernels refuse the same shapes, dtypes and numbers (python/patchgate/_check/ops.py).
 
 inline const char* name_of(ScalarType dtype) {  // as users know it
   switch (dtype) {

@@ -7,7 +7,7 @@ Letters: T frames, M tokens of a frame, E numbers of an attention output.
 import torch
 from torch import Tensor
 
-from patchgate import _token_op_checks
+from patchgate._check import token_ops as _token_op_checks
 from patchgate._tensors import arange
 from patchgate.kernels.activate_kernel import admit_kernel, moved_kernel
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_power_of_two

@@ -11,7 +11,7 @@ features of a head.
 import torch
 from torch import Tensor
 
-from patchgate import _token_op_checks
+from patchgate._check import token_ops as _token_op_checks
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.exchange_kernel import distance_kernel, exchange_kernel
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta

@@ -8,7 +8,7 @@ the same bits: ``csrc/gather.h``.
 import torch
 from torch import Tensor
 
-from patchgate import _op_checks
+from patchgate._check import ops as _op_checks
 from patchgate.kernels.gather_kernel import gather_kernel
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_power_of_two
 from patchgate.reference.gather import chroma_step

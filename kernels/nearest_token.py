@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from patchgate import _token_op_checks
+from patchgate._check import token_ops as _token_op_checks
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 
 _PIECE = 512  # of a row

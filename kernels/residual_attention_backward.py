@@ -11,8 +11,8 @@ Letters: R queries, A rows of keys, G groups, L keys of all groups, H heads, d f
 import torch
 from torch import Tensor
 
-from patchgate import _token_op_checks
-from patchgate._token_op_checks import wide
+from patchgate._check import token_ops as _token_op_checks
+from patchgate._check.token_ops import wide
 from patchgate.kernels import attention_tiles
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 from patchgate.kernels.residual_attention import check

@@ -110,7 +110,7 @@ def test_frames_far_apart_are_reached_by_seeking(tmp_path):
     planes = {}
     with patchgate.open_video(path) as video:
         for batch in video:
-            grid = patchgate.gate.grid.to_grid(batch, (42, 56))
+            grid = patchgate.grid.to_grid(batch, (42, 56))
             planes |= zip(batch.pts_seconds.tolist(), grid, strict=True)
     assert tokens.reconstruct()[0].equal(planes[float(plan.pts[0])])
 

@@ -139,7 +139,7 @@ def test_statistics_alone_of_what_is_open_already():
 def planes_of(count=24):
     with patchgate.open_video(BOOK) as video:
         batches = list(video)[: count // 16 + 1]
-    return torch.cat([patchgate.gate.grid.to_grid(b, SIZE) for b in batches])[:count]
+    return torch.cat([patchgate.grid.to_grid(b, SIZE) for b in batches])[:count]
 
 
 def test_a_gate_with_no_cap_is_the_gate():

@@ -8,7 +8,7 @@ from merge_cases import pairs
 from torch import Tensor
 
 from patchgate import reference
-from patchgate._merge_ops import row_distance_by_torch
+from patchgate._ops.merge import row_distance_by_torch
 
 op = torch.ops.patchgate.row_distance
 

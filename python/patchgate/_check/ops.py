@@ -2,7 +2,7 @@
 
 Only what shapes, dtypes and numbers tell. What tensors hold is checked where it can be read without
 waiting: by the CPU's kernels, in C++. Those check all of this, too: tests hold both to the same
-verdicts. The ops from frames to patch rows are here, the others in ``_token_op_checks``.
+verdicts. The ops from frames to patch rows are here, the others in ``_check.token_ops``.
 
 Letters: S streams, T frames, f frames of a tubelet, C planes, H W pixels, h w cells.
 """

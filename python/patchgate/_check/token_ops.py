@@ -1,4 +1,4 @@
-"""What the ops on tokens are given: ``_op_checks`` says for whom, and what is not looked at.
+"""What the ops on tokens are given: ``_check.ops`` says for whom, and what is not looked at.
 
 ``check_ends`` and ``check_rows`` do look, for ops of plain torch on the CPU.
 
@@ -9,7 +9,7 @@ features of a head, M tokens of a frame, n of them, c exchanged keys, Q pairs, B
 import torch
 from torch import Tensor
 
-from patchgate._op_checks import check, check_dims, check_dtype, check_shape
+from patchgate._check.ops import check, check_dims, check_dtype, check_shape
 
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 

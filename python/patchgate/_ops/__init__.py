@@ -1,20 +1,27 @@
 """Loads the native library and completes its ops: fake kernels, autograd.
 
 The schemas are in ``csrc/ops.cpp``; everything that registers something in Python is here.
+
+attention.py        fake kernels and gradients of residual attention, exchange, activate
+gather_gradient.py  the gradient of gather
+merge.py            fake kernels and gradients of the ops of merging
+triton.py           the ops whose GPU kernels are written in Triton: kernels/, by name
 """
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from patchgate import _op_checks, _token_op_checks
+from patchgate._check import ops as _op_checks
+from patchgate._check import token_ops as _token_op_checks
 
-_LIBRARY = Path(__file__).with_name("_C.so")
+_LIBRARY = Path(__file__).parent.with_name("_C.so")
 if not _LIBRARY.exists():
     raise ImportError(
-        f"patchgate's native library is missing ({_LIBRARY.name} beside {Path(__file__).parent}). "
+        f"patchgate's native library is missing ({_LIBRARY.name} in {_LIBRARY.parent}). "
         "Build it: pip install --no-build-isolation -e ."
     )
 torch.ops.load_library(_LIBRARY)
@@ -106,8 +113,7 @@ def _gather_fake(
     patch: int,
     merge: int,
     temporal_patch: int,
-    channels_last: bool,
-    vertical_first: bool,
+    *rest: Any,
 ) -> Tensor:
     sides = (patch, merge, temporal_patch)
     _op_checks.gather((y, cb, cr), index, (taps_x, taps_y), matrix, levels, bit_depth, sides)
@@ -153,12 +159,12 @@ torch.library.register_autograd(
 )
 
 # They complete ops of the library loaded above.
-from patchgate import _attention_ops, _gather_ops, _merge_ops, _triton_ops  # noqa: E402, F401
+from patchgate._ops import attention, gather_gradient, merge, triton  # noqa: E402, F401
 
-residual_attention = _attention_ops.residual_attention
-exchange = _attention_ops.exchange
-activate = _attention_ops.activate
-segment_mean = _merge_ops.segment_mean
-nearest_token = _merge_ops.nearest_token
-contract = _merge_ops.contract
-row_distance = _merge_ops.row_distance
+residual_attention = attention.residual_attention
+exchange = attention.exchange
+activate = attention.activate
+segment_mean = merge.segment_mean
+nearest_token = merge.nearest_token
+contract = merge.contract
+row_distance = merge.row_distance

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchgate import _token_op_checks as _checks
-from patchgate._token_op_checks import wide as _wide
+from patchgate._check import token_ops as _checks
+from patchgate._check.token_ops import wide as _wide
 from patchgate.reference.activate import activate as _activate_reference
 
 residual_attention = torch.ops.patchgate.residual_attention.default

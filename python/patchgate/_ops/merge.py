@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchgate import _token_op_checks as _checks
+from patchgate._check import token_ops as _checks
 from patchgate._tensors import arange
 
 segment_mean = torch.ops.patchgate.segment_mean.default
