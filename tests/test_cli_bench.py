@@ -12,7 +12,7 @@ from patchgate import grid
 from patchgate.cli import app, bench
 from patchgate.encoders.processor import PixelSpec
 from patchgate.gather import gather
-from patchgate.pipeline import StageSeconds
+from patchgate.tokens.chunk import StageSeconds
 
 QUICK = ("--rounds", "1", "--frames", "32", "--chunk", "8", "--threads", "1")
 

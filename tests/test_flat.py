@@ -22,7 +22,7 @@ from patchgate.history import history_of
 from patchgate.merge.scenes import SceneTracker
 from patchgate.policies.prior import CappedGate
 from patchgate.policies.statistics import WatchedGate
-from patchgate.spill import TokenSpill
+from patchgate.tokens.spill import TokenSpill
 
 PUSHES = 100_000
 PARTS = 10

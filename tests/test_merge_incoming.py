@@ -10,7 +10,7 @@ from test_merge_stream import chunk_of
 from token_cases import video_tokens
 
 from patchgate import MergeStream, TokenChunk, merge
-from patchgate.merge.stream import joined, split
+from patchgate.tokens.chunk import joined, split
 
 Fault = Callable[[TokenChunk], TokenChunk]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from patchgate import Gate, MergeStream, TokenChunk
 from patchgate.merge import ledger
 from patchgate.merge.ledger import Ledger
-from patchgate.merge.stream import joined, split
+from patchgate.tokens.chunk import joined, split
 
 every_setting = pytest.mark.parametrize(
     "asked", [*SETTINGS, {"ratio": 0.7, "keep_grid": True}], ids=str

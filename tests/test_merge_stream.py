@@ -9,7 +9,7 @@ from test_merge import check
 from test_merge_scenes import N, shots
 
 from patchgate import MergeStream, TokenChunk, VideoTokens, merge
-from patchgate.merge.stream import joined, split
+from patchgate.tokens.chunk import joined, split
 
 SETTINGS = [
     {"ratio": 0.7, "spatial": True},

@@ -19,8 +19,9 @@ import patchgate
 from patchgate import Gate, TokenChunk, _ops, borrowed, grid
 from patchgate.borrowed import PackedCells, surface_chunks
 from patchgate.features import PixelFeatures
-from patchgate.pipeline import StageSeconds, token_chunks
+from patchgate.pipeline import token_chunks
 from patchgate.tokenize import assemble, empty_chunk
+from patchgate.tokens.chunk import StageSeconds
 
 
 @functools.cache

@@ -12,17 +12,24 @@ import torch
 
 import patchgate
 from patchgate.beside import scratch_beside
-from patchgate.pipeline import TokenChunk, token_chunks
-from patchgate.spill import TokenSpill
+from patchgate.pipeline import token_chunks
 from patchgate.tokenize import empty_chunk, sized_gate
+from patchgate.tokens import TokenChunk
+from patchgate.tokens.layout import layout_of
+from patchgate.tokens.spill import TokenSpill
 
 SIZE = (42, 56)
+
+
+def described(gate, matrix):
+    """What a spill is told of the tokens to come."""
+    return empty_chunk(gate), layout_of(gate, matrix)
 
 
 def spilled(path, clip, gate, chunk=16):
     with (
         patchgate.open_video(clip, chunk=chunk) as video,
-        TokenSpill(path, gate, video.colour.matrix) as spill,
+        TokenSpill(path, *described(gate, video.colour.matrix)) as spill,
     ):
         for tokens in token_chunks(video, gate.fresh()):
             spill.add(tokens)
@@ -98,7 +105,7 @@ def test_an_old_token_that_is_used_again_gets_its_span(tmp_path):
         chunk([2], [2, 1], 1, [2, 0]),
         chunk([], [0, 1], 2, [1, 0]),
     ]
-    with TokenSpill(tmp_path / "t", gate, "bt601") as spill:
+    with TokenSpill(tmp_path / "t", *described(gate, "bt601")) as spill:
         for each in chunks:
             spill.add(each)
         spill.finish()
@@ -109,7 +116,7 @@ def test_an_old_token_that_is_used_again_gets_its_span(tmp_path):
 
 def test_no_frames_make_a_valid_file(tmp_path):
     gate = sized_gate(None, SIZE)
-    with TokenSpill(tmp_path / "t", gate, "bt709") as spill:
+    with TokenSpill(tmp_path / "t", *described(gate, "bt709")) as spill:
         spill.finish()
     assert patchgate.VideoTokens.load(tmp_path / "t").shape == (0, 3, 4)
 
@@ -117,7 +124,7 @@ def test_no_frames_make_a_valid_file(tmp_path):
 def test_without_finish_the_older_file_stays(tmp_path):
     path = tmp_path / "t"
     path.write_text("older")
-    with TokenSpill(path, sized_gate(None, SIZE), "bt601"):
+    with TokenSpill(path, *described(sized_gate(None, SIZE), "bt601")):
         pass
     with pytest.raises(ZeroDivisionError), scratch_beside(path) as folder:
         (folder / "x").write_bytes(bytes(1 // 0))
@@ -137,7 +144,7 @@ def test_an_end_asked_for_while_finishing_leaves_nothing(tmp_path):
 
         with (
             patchgate.open_video(clips.clip("h264.mp4")) as video,
-            TokenSpill(tmp_path / "t", gate, video.colour.matrix) as spill,
+            TokenSpill(tmp_path / "t", *described(gate, video.colour.matrix)) as spill,
         ):
             for chunk in token_chunks(video, gate.fresh()):
                 spill.add(chunk)
@@ -158,7 +165,7 @@ def test_a_link_stays_a_link(tmp_path):
     real, link = tmp_path / "real", tmp_path / "link"
     real.write_text("older")
     link.symlink_to(real)
-    with TokenSpill(link, sized_gate(None, SIZE), "bt601") as spill:
+    with TokenSpill(link, *described(sized_gate(None, SIZE), "bt601")) as spill:
         spill.finish()
     assert link.is_symlink()
     assert patchgate.VideoTokens.load(real).shape.T == 0
@@ -176,7 +183,7 @@ def test_places_that_cannot_be_written_to(tmp_path, name, error, message):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     with pytest.raises(error, match=message):
-        TokenSpill(tmp_path / name, sized_gate(None, SIZE), "bt601")
+        TokenSpill(tmp_path / name, *described(sized_gate(None, SIZE), "bt601"))
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):

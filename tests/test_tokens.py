@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import patchgate
-from patchgate import Gate, VideoTokens, grid, token_file
+from patchgate import Gate, VideoTokens, grid
+from patchgate.tokens import file as token_file
 
 FRAMES, SIZE = 21, (24, 32)  # 3 x 4 cells of 8 pixels
 SECOND = 1 / clips.RATE

@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 import patchgate
 from patchgate import Gate, MergeStream, TokenChunk, VideoTokens
 from patchgate.cli import app
-from patchgate.merge.stream import joined, split
 from patchgate.policies import (
     POLICIES,
     Budget,
@@ -37,6 +36,7 @@ from patchgate.policies import (
 )
 from patchgate.policies.prior import CappedGate
 from patchgate.positions import token_places, token_seconds
+from patchgate.tokens.chunk import joined, split
 
 SIZE, BUDGET = (56, 56), Budget(frames=5, tokens=60, grid=Cells(4, 4))
 

@@ -36,7 +36,8 @@ from patchgate.decode import FrameBatch, Video
 from patchgate.encoders.processor import PixelSpec
 from patchgate.features import KeptCells
 from patchgate.gather import gather
-from patchgate.pipeline import StageSeconds, token_chunks
+from patchgate.pipeline import token_chunks
+from patchgate.tokens.chunk import StageSeconds
 
 SPEC = PixelSpec(size=384, mean=(0.5,) * 3, std=(0.5,) * 3, patch=14)  # SigLIP so400m/14-384
 DTYPE = torch.bfloat16

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from patchgate import FrameBatch, Gate, _ops, grid
-from patchgate.chunks import TokenChunk, Told, chunk_of
 from patchgate.encoders.work import Work
 from patchgate.gather import gather
 from patchgate.merge import MergeStream
+from patchgate.tokens import TokenChunk
+from patchgate.tokens.chunk import Told, chunk_of
 from proof.frames import parts
 from proof.towers import Sized
 from proof.way import Done, Timer, Way

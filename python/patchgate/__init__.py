@@ -24,9 +24,8 @@ from patchgate.encoders.stream import TowerStream
 from patchgate.gate import Gate, GateResult
 from patchgate.gate_settings import Kind
 from patchgate.merge import MergeStream, Scenes, merge, scenes
-from patchgate.pipeline import TokenChunk
 from patchgate.tokenize import tokenize
-from patchgate.tokens import TokenLayout, TokenShape, VideoTokens
+from patchgate.tokens import TokenChunk, TokenLayout, TokenShape, VideoTokens
 
 __all__ = [
     "Calibration",

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from patchgate import _ops, grid
 from patchgate._tensors import arange
-from patchgate.chunks import StageSeconds, TokenChunk, Told, chunk_of
 from patchgate.decode import Colour, Video
 from patchgate.decode.orientation import oriented
 from patchgate.decode.surface import Coded, Lane, Loan, Shown
 from patchgate.decode.surface_packer import copy_planes, empty_planes
 from patchgate.features import Features, KeptCells
 from patchgate.gate import Gate, GateResult
+from patchgate.tokens import TokenChunk
+from patchgate.tokens.chunk import StageSeconds, Told, chunk_of
 
 
 def surface_chunks(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from patchgate._tensors import arange, doubles, whole
 from patchgate.gate import CHANGED, MOVED
-from patchgate.pipeline import TokenChunk
+from patchgate.tokens import TokenChunk
 
 OnChunk = Callable[[TokenChunk], None]
 

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from patchgate import _ops
 from patchgate.borrowed import surface_chunks
-from patchgate.chunks import StageSeconds as StageSeconds
-from patchgate.chunks import TokenChunk as TokenChunk
-from patchgate.chunks import Told, chunk_of
 from patchgate.decode import FrameBatch, Video
 from patchgate.decode.source import usable_cpus
 from patchgate.features import Features, KeptCells, PixelFeatures
 from patchgate.gate import Gate
 from patchgate.gate_memory import TokenIdsUsedUp
 from patchgate.prefetch import prefetch
+from patchgate.tokens import TokenChunk as TokenChunk
+from patchgate.tokens.chunk import StageSeconds as StageSeconds
+from patchgate.tokens.chunk import Told, chunk_of
 from patchgate.tubelets import whole_tubelets
 
 

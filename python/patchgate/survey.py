@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from patchgate import grid, reconstruct
+from patchgate import grid
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.decode import FrameBatch, Video, open_video
 from patchgate.gate import Gate
@@ -26,9 +26,8 @@ from patchgate.history import History as History
 from patchgate.history import OnChunk
 from patchgate.history import history_of as history_of
 from patchgate.history import telling_frames as telling_frames
-from patchgate.pipeline import TokenChunk, token_chunks
-from patchgate.tokenize import layout_of
-from patchgate.tokens import TokenLayout, VideoTokens, cu_seqlens
+from patchgate.pipeline import token_chunks
+from patchgate.tokens import TokenChunk, TokenLayout, layout_of, reconstruct
 
 
 class Spot(NamedTuple):
@@ -170,14 +169,7 @@ def moment_of(part: Played, choice: Choice, gate: Gate) -> Moment:
 
 def rebuilt(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Tensor:
     """The pictures of a chunk ``[T, f, C, H, W]``, from its tokens and the picture before it."""
-    tokens = VideoTokens(
-        **chunk._asdict(),
-        span=torch.ones_like(chunk.frame),
-        cu_seqlens=cu_seqlens(chunk.kind),
-        layout=layout,
-        start_picture=before,
-    )
-    return reconstruct.planes(tokens, layout).unflatten(0, (-1, layout.temporal_patch))
+    return reconstruct.planes(chunk, layout, before).unflatten(0, (-1, layout.temporal_patch))
 
 
 def sub_block_errors(one: Tensor, other: Tensor, gate: Gate) -> Tensor:

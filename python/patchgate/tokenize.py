@@ -8,13 +8,13 @@ from typing import Any, cast
 import torch
 
 from patchgate._check import checked_size
-from patchgate.colour import Matrix
 from patchgate.decode import Video, open_video
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.features import Features, PixelFeatures, TowerFeatures
 from patchgate.gate import Gate
-from patchgate.pipeline import FrameSource, TokenChunk, token_chunks, until_used_up
-from patchgate.tokens import TokenLayout, VideoTokens, cu_seqlens, spans
+from patchgate.pipeline import FrameSource, token_chunks, until_used_up
+from patchgate.tokens import TokenChunk, TokenLayout, VideoTokens, cu_seqlens, spans
+from patchgate.tokens.layout import layout_of
 
 DEFAULT_SIZE = (378, 378)
 
@@ -149,12 +149,6 @@ def sized_gate(gate: Gate | None, size: int | tuple[int, int]) -> Gate:
 
 def _is_default(size: Any) -> bool:
     return isinstance(size, tuple) and size == DEFAULT_SIZE  # arrays have no one answer
-
-
-def layout_of(gate: Gate, matrix: Matrix) -> TokenLayout:
-    """Pixel tokens of this gate: always Y, Cb and Cr, as the grid has them."""
-    own = gate.settings
-    return TokenLayout(own.cell, 3, own.temporal_patch, matrix, own.motion_precision)
 
 
 def assemble(

@@ -21,7 +21,7 @@ from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spre
 from patchgate.cli.report import reported, result
 from patchgate.decode import FrameBatch, open_video
 from patchgate.gate import Gate
-from patchgate.pipeline import StageSeconds
+from patchgate.tokens.chunk import StageSeconds
 from patchgate.tubelets import whole_tubelets
 
 _TOWERS: dict[str, dict[str, Any]] = {  # what differs from SigLIP base/16-224

@@ -20,7 +20,7 @@ from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.resize import Stretch
 from patchgate.gate import Gate
 from patchgate.gather import gather
-from patchgate.pipeline import StageSeconds
+from patchgate.tokens.chunk import StageSeconds
 
 EVERY_CELL = "every cell"
 RLT_TAU = 0.1  # its authors' own

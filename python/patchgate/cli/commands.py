@@ -17,8 +17,11 @@ from patchgate.cli.usage import Commands
 from patchgate.decode import open_video
 from patchgate.gate import Gate
 from patchgate.history import counted
-from patchgate.pipeline import StageSeconds, token_chunks, until_used_up
-from patchgate.spill import TokenSpill
+from patchgate.pipeline import token_chunks, until_used_up
+from patchgate.tokenize import empty_chunk
+from patchgate.tokens.chunk import StageSeconds
+from patchgate.tokens.layout import layout_of
+from patchgate.tokens.spill import TokenSpill
 
 app = typer.Typer(
     cls=Commands,
@@ -95,7 +98,7 @@ def _tokenize(
     begin, stages, tubelet = time.perf_counter(), StageSeconds(), gate.settings.temporal_patch
     with stop.opening():
         video = open_video(path, **options)
-    with video, TokenSpill(output, gate, video.colour.matrix) as out:
+    with video, TokenSpill(output, empty_chunk(gate), layout_of(gate, video.colour.matrix)) as out:
         stop.video = video
         with (
             Meter(video, "tokenize", options["start"], options["end"], tubelet) as meter,

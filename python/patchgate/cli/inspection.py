@@ -17,10 +17,11 @@ from patchgate.decode import Video, open_video
 from patchgate.decode.source import Source
 from patchgate.gate import Gate
 from patchgate.history import Choice, History, counted, history_of, strip_frames, telling_frames
-from patchgate.pipeline import TokenChunk, spare_threads
+from patchgate.pipeline import spare_threads
 from patchgate.report import overlay, page
 from patchgate.report.comparison import Comparison, compare
 from patchgate.report.planned import Planned
+from patchgate.tokens import TokenChunk
 
 PAGE_SUFFIXES = (".html", ".htm")
 SUFFIXES = (*PAGE_SUFFIXES, *picture.SUFFIXES)

@@ -28,7 +28,7 @@ from patchgate.cli.signals import kills_interrupt as kills_interrupt
 from patchgate.decode import DecodeWarning, Video
 from patchgate.gate import CHANGED
 from patchgate.history import counted
-from patchgate.pipeline import TokenChunk
+from patchgate.tokens import TokenChunk
 
 _NO_THREAD = re.compile("can't start new thread")
 # Torch tells it in a RuntimeError; through the stable ABI only the failed call's name is left.

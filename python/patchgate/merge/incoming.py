@@ -15,7 +15,7 @@ from patchgate.gate_settings import MERGED
 from patchgate.merge.ledger import Ledger, keep_named
 from patchgate.merge.settings import MergeSettings
 from patchgate.merge.window import LARGEST_WHOLE
-from patchgate.pipeline import TokenChunk
+from patchgate.tokens import TokenChunk
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _NO_NUMBERS = (torch.bool, torch.complex32, torch.complex64, torch.complex128)

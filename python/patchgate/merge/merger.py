@@ -21,8 +21,9 @@ from patchgate.merge.ledger import Ledger
 from patchgate.merge.plan import plan
 from patchgate.merge.scenes import Head, SceneTracker, Step
 from patchgate.merge.settings import MergeSettings
-from patchgate.merge.window import Window, concatenated, means, numbering
-from patchgate.pipeline import TokenChunk
+from patchgate.merge.window import Window, means, numbering
+from patchgate.tokens import TokenChunk
+from patchgate.tokens.chunk import concatenated
 
 
 class Carried(NamedTuple):

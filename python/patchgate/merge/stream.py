@@ -13,10 +13,8 @@ from patchgate.merge.ledger import checked_names
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeKwargs, MergeSettings, RelaxKwargs
-from patchgate.merge.window import concatenated
-from patchgate.pipeline import TokenChunk
-
-_OF_TOKENS = ("features", "frame", "cell")  # of a chunk; the rest is of frames
+from patchgate.tokens import TokenChunk
+from patchgate.tokens.chunk import joined, split
 
 
 class MergeStream:
@@ -162,22 +160,3 @@ def windows(chunk: TokenChunk, settings: MergeSettings) -> list[TokenChunk]:
         before += frames
         found.append(first)
     return [*found, chunk] if len(chunk.kind) else found
-
-
-def joined(chunks: list[TokenChunk]) -> TokenChunk:
-    """Consecutive chunks as one."""
-    return TokenChunk(*map(concatenated, zip(*chunks, strict=True)))
-
-
-def split(chunk: TokenChunk, frames: int, before: int = 0) -> tuple[TokenChunk, TokenChunk]:
-    """The first so many frames, and the others. Nothing is copied.
-
-    Args:
-        before: frames of the video before the chunk.
-    """
-    # Not all tokens are of kept cells: a tower with a tolerance computes others anew.
-    tokens = int((chunk.frame < before + frames).sum())
-    ends = [tokens if name in _OF_TOKENS else frames for name in TokenChunk._fields]
-    first = (part[:end] for part, end in zip(chunk, ends, strict=True))
-    others = (part[end:] for part, end in zip(chunk, ends, strict=True))
-    return TokenChunk(*first), TokenChunk(*others)

@@ -12,10 +12,9 @@ from patchgate.merge.ledger import Ledger
 from patchgate.merge.merger import Merger
 from patchgate.merge.scenes import Head
 from patchgate.merge.settings import MergeKwargs, MergeSettings
-from patchgate.merge.stream import joined, windows
-from patchgate.merge.window import concatenated
-from patchgate.pipeline import TokenChunk
-from patchgate.tokens import VideoTokens, spans
+from patchgate.merge.stream import windows
+from patchgate.tokens import TokenChunk, VideoTokens, spans
+from patchgate.tokens.chunk import concatenated, joined
 
 
 @spelled(MergeSettings)

@@ -4,7 +4,6 @@ Letters: T frames, h w cells, K tokens, C of them carried over from before, Q = 
 D features.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,12 +57,6 @@ class Window:
             pictures=renumbered(self.pictures),
             returned=self.returned,
         )
-
-
-def concatenated(parts: Sequence[Tensor]) -> Tensor:
-    """``torch.cat`` along rows, without a copy where only one of them has any."""
-    some = [part for part in parts if len(part)]
-    return some[0] if len(some) == 1 else torch.cat(list(parts))
 
 
 def numbering(root: Tensor) -> tuple[Tensor, Tensor]:

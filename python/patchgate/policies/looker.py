@@ -23,8 +23,8 @@ from patchgate.policies.joined import Row, joined
 from patchgate.policies.plan import Plan
 from patchgate.policies.prior import CappedGate
 from patchgate.policies.wanted import WantedFrames
-from patchgate.tokenize import DEFAULT_SIZE, collected, fitting_gate, layout_of, prepared
-from patchgate.tokens import VideoTokens
+from patchgate.tokenize import DEFAULT_SIZE, collected, fitting_gate, prepared
+from patchgate.tokens import VideoTokens, layout_of
 
 TowerOf = Callable[[float], GatedTower]  # scale -> a tower for frames so much smaller
 

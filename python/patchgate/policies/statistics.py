@@ -19,19 +19,11 @@ from patchgate.encoders.gated_tower import GatedTower
 from patchgate.features import PixelFeatures
 from patchgate.gate import CHANGED, MOVED, Gate, GateResult
 from patchgate.gate_settings import GateSettings
-from patchgate.pipeline import TokenChunk, token_chunks
+from patchgate.pipeline import token_chunks
 from patchgate.policies.container import container_frames, of_access, positions_of
 from patchgate.policies.frames import Frames
-from patchgate.tokenize import (
-    DEFAULT_SIZE,
-    collected,
-    fitting_gate,
-    layout_of,
-    opened,
-    prepared,
-    sized_gate,
-)
-from patchgate.tokens import VideoTokens
+from patchgate.tokenize import DEFAULT_SIZE, collected, fitting_gate, opened, prepared, sized_gate
+from patchgate.tokens import TokenChunk, VideoTokens, layout_of
 
 
 class WatchedGate(Gate):

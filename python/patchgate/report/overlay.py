@@ -17,7 +17,7 @@ from patchgate import grid
 from patchgate.cells import arrows, draw_arrows, shown_size, tinted
 from patchgate.decode import FrameBatch
 from patchgate.gate import CHANGED, Gate
-from patchgate.pipeline import TokenChunk
+from patchgate.tokens import TokenChunk
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
 _LONGEST = 960  # pixels of the longer side

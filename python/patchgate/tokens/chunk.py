@@ -1,16 +1,18 @@
-"""What the pipeline makes, a few frames at a time, and where its time goes.
+"""The tokens of a few consecutive frames, and where the pipeline's time goes.
 
 Letters: T frames (or tubelets), h w cells, K tokens, D features.
 """
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+_OF_TOKENS = ("features", "frame", "cell")  # of a chunk; the rest is of frames
 
 
 class TokenChunk(NamedTuple):
@@ -67,3 +69,28 @@ class StageSeconds:
         finally:
             spent = time.perf_counter() - start
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+
+
+def concatenated(parts: Sequence[Tensor]) -> Tensor:
+    """``torch.cat`` along rows, without a copy where only one of them has any."""
+    some = [part for part in parts if len(part)]
+    return some[0] if len(some) == 1 else torch.cat(list(parts))
+
+
+def joined(chunks: list[TokenChunk]) -> TokenChunk:
+    """Consecutive chunks as one."""
+    return TokenChunk(*map(concatenated, zip(*chunks, strict=True)))
+
+
+def split(chunk: TokenChunk, frames: int, before: int = 0) -> tuple[TokenChunk, TokenChunk]:
+    """The first so many frames, and the others. Nothing is copied.
+
+    Args:
+        before: frames of the video before the chunk.
+    """
+    # Not all tokens are of kept cells: a tower with a tolerance computes others anew.
+    tokens = int((chunk.frame < before + frames).sum())
+    ends = [tokens if name in _OF_TOKENS else frames for name in TokenChunk._fields]
+    first = (part[:end] for part, end in zip(chunk, ends, strict=True))
+    others = (part[end:] for part, end in zip(chunk, ends, strict=True))
+    return TokenChunk(*first), TokenChunk(*others)

@@ -6,40 +6,20 @@ D features, p cell side in pixels.
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
-from typing import NamedTuple, Self, get_args
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from patchgate import _ops, reconstruct, token_file
-from patchgate._check import checked_choice, checked_count, checked_number, settle
+from patchgate import _ops
+from patchgate._check import checked_number
 from patchgate._tensors import arange
-from patchgate.colour import Matrix, yuv_to_rgb
+from patchgate.colour import yuv_to_rgb
 from patchgate.gate_settings import CHANGED
-
-
-class TokenShape(NamedTuple):
-    """The dense grid that the tokens stand for."""
-
-    T: int  # frames, or tubelets
-    h: int  # cells
-    w: int  # cells
-
-
-@dataclass(frozen=True)
-class TokenLayout:
-    """How a token of pixels lies in the picture. Of no meaning to the features of a tower."""
-
-    cell: int  # side in pixels
-    planes: int  # C: 1 or 3
-    temporal_patch: int = 1  # f
-    matrix: Matrix = "bt601"  # to show the planes as RGB
-    motion_precision: int = 1  # vectors count in 1 / so many pixels: 1, 2 or 4
-
-    def __post_init__(self) -> None:
-        for name in ("cell", "planes", "temporal_patch", "motion_precision"):
-            settle(self, **{name: checked_count(f"TokenLayout.{name}", getattr(self, name), 1)})
-        settle(self, matrix=checked_choice("TokenLayout.matrix", self.matrix, get_args(Matrix)))
+from patchgate.tokens import file as token_file
+from patchgate.tokens import reconstruct
+from patchgate.tokens.chunk import TokenChunk
+from patchgate.tokens.layout import TokenLayout, TokenShape, spans
 
 
 @dataclass(eq=False)
@@ -127,7 +107,7 @@ class VideoTokens:
                 "reconstruct: these features come from a tower, or from several looks at a video; "
                 "tokenize it without a tower, in one go, to get tokens that hold its pixels"
             )
-        planes = reconstruct.planes(self, self.layout)
+        planes = reconstruct.planes(self._chunk(), self.layout, self.start_picture)
         return yuv_to_rgb(planes, self.layout.matrix) if rgb else planes
 
     def slice(self, start_seconds: float, end_seconds: float) -> Self:
@@ -152,7 +132,7 @@ class VideoTokens:
         )
         picture = self.start_picture
         if self.layout is not None and first > 0:
-            picture = reconstruct.picture_before(self, self.layout, first)
+            picture = reconstruct.picture_before(self._chunk(), self.layout, picture, first)
         return replace(
             self,
             features=self.features[keep],
@@ -181,6 +161,10 @@ class VideoTokens:
                 span = f"it shows {float(self.pts_seconds[0]):g}..{float(shown_until[-1]):g} s"
             raise ValueError(f"slice: no frame between {start} and {end} seconds; {span}")
         return int(inside[0]), int(inside[-1]) + 1
+
+    def _chunk(self) -> TokenChunk:
+        """All frames and tokens as one chunk, without copies."""
+        return TokenChunk(*(getattr(self, name) for name in TokenChunk._fields))
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensor fields by name, those that are set."""
@@ -215,25 +199,3 @@ class VideoTokens:
         """
         tensors, layout = token_file.read(path)
         return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
-
-
-def spans(frame: Tensor, source: Tensor) -> Tensor:
-    """Frames that each token holds for: to the last one of which it explains a cell.
-
-    Args:
-        frame: ``[K]`` int64, the frame that emitted the token.
-        source: ``[T, h, w]`` int64 in ``[0, K)``.
-
-    Returns:
-        ``[K]`` int64, at least 1.
-    """
-    last = frame.clone()
-    for t, sources in enumerate(source):
-        last[sources.flatten()] = t  # all of one value: no matter which write wins
-    return last - frame + 1
-
-
-def cu_seqlens(kind: Tensor) -> Tensor:
-    """Where each frame's tokens begin, ``[T + 1]`` int32, of kinds ``[T, h, w]``."""
-    ends = (kind == CHANGED).flatten(1).sum(1).cumsum(0)
-    return torch.cat([ends.new_zeros(1), ends]).int()

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from patchgate.beside import written_beside
-from patchgate.token_check import FIELDS, LAYOUT, OPTIONAL, contradiction
+from patchgate.tokens.check import FIELDS, LAYOUT, OPTIONAL, contradiction
 
 _FORMAT = "patchgate.VideoTokens/1"
 

@@ -25,14 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchgate import token_file
 from patchgate._calls import Calls, Undo
 from patchgate.beside import scratch_beside
-from patchgate.colour import Matrix
-from patchgate.gate import CHANGED, Gate
+from patchgate.gate import CHANGED
 from patchgate.gate_memory import MOST_TOKENS
-from patchgate.pipeline import TokenChunk
-from patchgate.tokenize import empty_chunk, layout_of
+from patchgate.tokens import file as token_file
+from patchgate.tokens.chunk import TokenChunk
+from patchgate.tokens.layout import TokenLayout
 
 _DTYPES = {
     torch.float64: "F64",
@@ -56,8 +55,8 @@ class TokenSpill:
 
     Args:
         path: of the file to write.
-        gate: the gate the tokens come from; it has a size.
-        matrix: the video's, `video.colour.matrix`.
+        empty: a chunk of no frames and no tokens, with the shapes and dtypes of those to come.
+        layout: of the tokens.
 
     Attributes:
         frames, tokens: how many were added so far.
@@ -72,12 +71,12 @@ class TokenSpill:
         RuntimeError: another thread is in a call.
     """
 
-    def __init__(self, path: str | PathLike[str], gate: Gate, matrix: Matrix) -> None:
+    def __init__(self, path: str | PathLike[str], empty: TokenChunk, layout: TokenLayout) -> None:
         self._path, self._metadata = (
             Path(path),
-            token_file.metadata(asdict(layout_of(gate, matrix))),
+            token_file.metadata(asdict(layout)),
         )
-        self._empty = empty_chunk(gate)._asdict()
+        self._empty = empty._asdict()
         self._calls = Calls("TokenSpill")
         self._undo_last: Undo = _nothing
         self.frames = self.tokens = 0
@@ -192,7 +191,7 @@ class TokenSpill:
         return size
 
     def _write_spans(self, check: Callable[[], None]) -> None:
-        """For how many frames each token holds, as `tokenize.spans` has it."""
+        """For how many frames each token holds, as `layout.spans` has it."""
         last, frame = ((self.scratch / name).open("rb") for name in ("last", "frame"))
         with last, frame, (self.scratch / "span").open("wb") as span:
             while len(used := np.fromfile(last, np.int64, _SLICE)):

@@ -1,0 +1,22 @@
+"""The packed container of a video's tokens.
+
+video_tokens.py  VideoTokens
+layout.py        the grid that tokens stand for; where each frame's begin
+chunk.py         TokenChunk: the tokens of a few consecutive frames, joined and split
+reconstruct.py   the video rebuilt from tokens of pixels
+file.py          tokens as a safetensors file; spill.py writes one as tokens come
+"""
+
+from patchgate.tokens.chunk import TokenChunk
+from patchgate.tokens.layout import TokenLayout, TokenShape, cu_seqlens, layout_of, spans
+from patchgate.tokens.video_tokens import VideoTokens
+
+__all__ = [
+    "TokenChunk",
+    "TokenLayout",
+    "TokenShape",
+    "VideoTokens",
+    "cu_seqlens",
+    "layout_of",
+    "spans",
+]

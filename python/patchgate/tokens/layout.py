@@ -1,0 +1,67 @@
+"""How tokens lie in a video: the grid that they stand for, and where each frame's begin.
+
+Letters: T frames (or tubelets), C planes, h w cells, f frames of a tubelet, K tokens.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from patchgate._check import checked_choice, checked_count, settle
+from patchgate.colour import Matrix
+from patchgate.gate import Gate
+from patchgate.gate_settings import CHANGED
+
+
+class TokenShape(NamedTuple):
+    """The dense grid that the tokens stand for."""
+
+    T: int  # frames, or tubelets
+    h: int  # cells
+    w: int  # cells
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """How a token of pixels lies in the picture. Of no meaning to the features of a tower."""
+
+    cell: int  # side in pixels
+    planes: int  # C: 1 or 3
+    temporal_patch: int = 1  # f
+    matrix: Matrix = "bt601"  # to show the planes as RGB
+    motion_precision: int = 1  # vectors count in 1 / so many pixels: 1, 2 or 4
+
+    def __post_init__(self) -> None:
+        for name in ("cell", "planes", "temporal_patch", "motion_precision"):
+            settle(self, **{name: checked_count(f"TokenLayout.{name}", getattr(self, name), 1)})
+        settle(self, matrix=checked_choice("TokenLayout.matrix", self.matrix, get_args(Matrix)))
+
+
+def spans(frame: Tensor, source: Tensor) -> Tensor:
+    """Frames that each token holds for: to the last one of which it explains a cell.
+
+    Args:
+        frame: ``[K]`` int64, the frame that emitted the token.
+        source: ``[T, h, w]`` int64 in ``[0, K)``.
+
+    Returns:
+        ``[K]`` int64, at least 1.
+    """
+    last = frame.clone()
+    for t, sources in enumerate(source):
+        last[sources.flatten()] = t  # all of one value: no matter which write wins
+    return last - frame + 1
+
+
+def cu_seqlens(kind: Tensor) -> Tensor:
+    """Where each frame's tokens begin, ``[T + 1]`` int32, of kinds ``[T, h, w]``."""
+    ends = (kind == CHANGED).flatten(1).sum(1).cumsum(0)
+    return torch.cat([ends.new_zeros(1), ends]).int()
+
+
+def layout_of(gate: Gate, matrix: Matrix) -> TokenLayout:
+    """Pixel tokens of this gate: always Y, Cb and Cr, as the grid has them."""
+    own = gate.settings
+    return TokenLayout(own.cell, 3, own.temporal_patch, matrix, own.motion_precision)

@@ -1,0 +1,91 @@
+"""The video rebuilt from what the gate emitted: cells and vectors. The other half of its guarantee.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
+n some of the cells, p cell side in pixels.
+"""
+
+from itertools import pairwise
+
+from torch import Tensor
+
+from patchgate._tensors import arange
+from patchgate.gate_settings import MERGED, MOVED
+from patchgate.subpixel import blocks_between
+from patchgate.tokens.chunk import TokenChunk
+from patchgate.tokens.layout import TokenLayout, cu_seqlens
+
+
+def planes(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Tensor:
+    """Every frame, uint8 ``[T * f, C, H, W]``.
+
+    Args:
+        chunk: frames and the tokens that they emitted, perhaps after earlier ones.
+        layout: of its tokens.
+        before: ``[f, C, H, W]`` uint8, the picture before its first frame; None: there is
+            none.
+    """
+    picture = _start(chunk, layout, before)
+    out = picture.new_empty((len(chunk.kind), *picture.shape))  # [T, f, C, H, W]
+    for t, emitted in enumerate(_emitted(chunk)):
+        out[t] = picture = _next(picture, chunk, layout, t, emitted)
+    return out.flatten(0, 1)
+
+
+def picture_before(
+    chunk: TokenChunk, layout: TokenLayout, before: Tensor | None, frame: int
+) -> Tensor:
+    """The reference picture that ``frame`` was compared with, uint8 ``[f, C, H, W]``."""
+    picture = _start(chunk, layout, before)
+    for t, emitted in enumerate(_emitted(chunk)[:frame]):
+        picture = _next(picture, chunk, layout, t, emitted)
+    return picture
+
+
+def _emitted(chunk: TokenChunk) -> list[slice]:
+    """The tokens that each frame emitted; earlier ones stand before them."""
+    ends = cu_seqlens(chunk.kind)  # [T + 1]
+    earlier = len(chunk.features) - int(ends[-1])
+    return [slice(first, last) for first, last in pairwise((ends + earlier).tolist())]
+
+
+def _start(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Tensor:
+    if before is not None:
+        return before
+    h, w = chunk.kind.shape[1:]
+    size = (layout.temporal_patch, layout.planes, h * layout.cell, w * layout.cell)
+    return chunk.features.new_zeros(size)
+
+
+def _next(
+    picture: Tensor, chunk: TokenChunk, layout: TokenLayout, t: int, emitted: slice
+) -> Tensor:
+    """Picture ``[f, C, H, W]`` after frame ``t``: moved cells read the old one."""
+    new = picture.clone()
+    kind = chunk.kind[t]  # [h, w]
+    moved = (kind == MOVED).nonzero()  # [n, 2]
+    if len(moved):
+        corner = moved * layout.cell
+        precision = layout.motion_precision
+        came_from = corner * precision + chunk.motion[t][kind == MOVED]  # in steps
+        _paste(new, corner, blocks_between(picture, came_from, layout.cell, precision))
+    given = (kind == MERGED).nonzero()  # [n, 2]
+    if len(given):
+        _paste(new, given * layout.cell, _cells(chunk, chunk.source[t][kind == MERGED], layout))
+    if emitted.start < emitted.stop:
+        corner = chunk.cell[emitted] * layout.cell
+        _paste(new, corner, _cells(chunk, emitted, layout))
+    return new
+
+
+def _cells(chunk: TokenChunk, which: Tensor | slice, layout: TokenLayout) -> Tensor:
+    """Tokens as pictures of their cells, ``[n, f, C, p, p]``."""
+    shape = (layout.temporal_patch, layout.planes, layout.cell, layout.cell)
+    return chunk.features[which].view(-1, *shape)
+
+
+def _paste(picture: Tensor, corner: Tensor, blocks: Tensor) -> None:
+    """Writes ``blocks [n, f, C, p, p]`` where their top left is ``corner [n, 2]``."""
+    span = arange(blocks.shape[-1], device=corner.device)
+    rows = corner[:, 0, None, None] + span[:, None]  # [n, p, 1]
+    columns = corner[:, 1, None, None] + span  # [n, 1, p]
+    picture[:, :, rows, columns] = blocks.movedim(0, 2)
