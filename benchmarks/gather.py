@@ -20,8 +20,7 @@ from torch import Tensor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from patchgate.decode import Colour
-from patchgate.encoders.processor import PixelSpec
-from patchgate.gather import gather, rgb_frames
+from patchgate.gather import PixelSpec, gather, rgb_frames
 
 FRAMES, HEIGHT, WIDTH = 8, 1080, 1920
 TOWERS = {"base/16-224": (16, 224), "so400m/14-384": (14, 384)}

@@ -31,8 +31,7 @@ from reading.trial import fewer, rows_of
 from torch import Tensor
 
 from patchgate import Gate
-from patchgate.gate import CHANGED
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import CHANGED, GateSettings
 from patchgate.policies import POLICIES, Budget, Frames, llava_onevision
 from patchgate.policies.statistics import of_frames
 

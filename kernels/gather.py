@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from patchgate._check import ops as _op_checks
+from patchgate.colour import chroma_step
 from patchgate.kernels.gather_kernel import gather_kernel
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_power_of_two
-from patchgate.reference.gather import chroma_step
 
 _BITS = {torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from patchgate.decode import Colour
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import ShortestEdge
-from patchgate.gather import colour_matrix, tap_tables
+from patchgate.gather import PixelSpec
+from patchgate.gather.resize import ShortestEdge
+from patchgate.gather.rows import colour_matrix, tap_tables
 
 CPU = torch.device("cpu")
 MATRICES = ("bt601", "bt709", "bt2020")

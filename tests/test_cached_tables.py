@@ -2,9 +2,10 @@
 
 import torch
 
-from patchgate import gather, grid
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import Stretch
+from patchgate import grid
+from patchgate.gather import PixelSpec
+from patchgate.gather import rows as gather
+from patchgate.gather.resize import Stretch
 
 
 def test_tables_made_under_inference_mode_are_ordinary_tensors() -> None:

@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 import patchgate
 from patchgate import grid
 from patchgate.cli import app, bench
-from patchgate.encoders.processor import PixelSpec
-from patchgate.gather import gather
+from patchgate.gather import PixelSpec, gather
 from patchgate.tokens.chunk import StageSeconds
 
 QUICK = ("--rounds", "1", "--frames", "32", "--chunk", "8", "--threads", "1")

@@ -8,8 +8,8 @@ from gather_cases import make_batch, make_spec
 from torch import Tensor
 
 from patchgate import grid
-from patchgate.gate_settings import GateSettings
-from patchgate.gather import colour_matrix, pixel_levels, tap_tables
+from patchgate.gate import GateSettings
+from patchgate.gather.rows import colour_matrix, pixel_levels, tap_tables
 
 pytestmark = pytest.mark.needs_cuda
 

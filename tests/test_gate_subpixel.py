@@ -15,7 +15,7 @@ from torch import Tensor
 
 import patchgate
 from patchgate import Gate, reference
-from patchgate.subpixel import blocks_between
+from patchgate.reference.subpixel import blocks_between
 
 P = 8  # cell side of the hand-made cases
 SIZE = (6 * P, 7 * P)

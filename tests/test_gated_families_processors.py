@@ -8,9 +8,8 @@ from gated_families import dinov2, dinov3, siglip2
 from test_tokens import path
 
 import patchgate
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import PatchBudget, Stretch
-from patchgate.gather import gather, rgb_frames
+from patchgate.gather import PixelSpec, gather, rgb_frames
+from patchgate.gather.resize import PatchBudget, Stretch
 
 pytest.importorskip("transformers")
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil

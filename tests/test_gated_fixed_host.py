@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 import patchgate
-from patchgate import gate_input
 from patchgate.encoders import adapted
+from patchgate.gate import inputs as gate_input
 
 SENT = {torch.tensor, torch.as_tensor, torch.from_numpy, Tensor.new_tensor}  # numbers of the host
 INDEXED = {Tensor.__getitem__, Tensor.__setitem__}  # by lists: numbers of the host, too

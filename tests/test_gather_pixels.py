@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from patchgate import colour, grid
+from patchgate.colour import chroma_step
 from patchgate.decode import Colour
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import Keep
-from patchgate.gather import FILTER_ONE, filter_table, gather, rgb_frames
+from patchgate.gather import PixelSpec, gather, rgb_frames
+from patchgate.gather.resize import Keep
+from patchgate.gather.rows import FILTER_ONE, filter_table
 from patchgate.reference.frame_grid import expand_luma
-from patchgate.reference.gather import chroma_step, upsample
+from patchgate.reference.gather import upsample
 
 
 @pytest.mark.parametrize("filter", ["bicubic", "bilinear", "lanczos"])

@@ -16,7 +16,7 @@ from gpu.gather import COLOUR_OPERATIONS, counted, make_inputs, sectors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchgate.encoders.processor import PixelSpec
+from patchgate.gather import PixelSpec
 
 TWICE = Case("op", "twice", Work(4300), (torch.ones(3),), lambda x: x * 2)
 

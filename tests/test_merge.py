@@ -13,7 +13,7 @@ from token_cases import video_tokens
 from torch import Tensor
 
 from patchgate import VideoTokens, merge
-from patchgate.gate_settings import CHANGED, MERGED
+from patchgate.gate import CHANGED, MERGED
 
 T, GRID = 12, (4, 5)
 N = GRID[0] * GRID[1]

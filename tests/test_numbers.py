@@ -28,8 +28,8 @@ from patchgate._check import (
 )
 from patchgate._tensors import as_given
 from patchgate.encoders.fidelity import Fidelity
-from patchgate.encoders.processor import PixelSpec
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import GateSettings
+from patchgate.gather import PixelSpec
 from patchgate.merge.settings import MergeSettings
 from patchgate.policies import POLICIES, Budget, Cells, Frames, llava_onevision, pick, pool, siglip
 from patchgate.policies.grids import Qwen

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import Keep, PatchBudget, PixelRange, ShortestEdge, Stretch
-from patchgate.gather import gather
+from patchgate.gather import PixelSpec, gather
+from patchgate.gather.resize import Keep, PatchBudget, PixelRange, ShortestEdge, Stretch
 
 pytest.importorskip("transformers")
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil

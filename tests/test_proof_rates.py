@@ -10,7 +10,7 @@ from reading.merged import gated
 from reading.methods import Seen, Trace
 from reading.rivals import Encoded
 
-from patchgate.gate_settings import CHANGED
+from patchgate.gate import CHANGED
 
 
 def test_a_trace_of_samples_becomes_one_of_all_frames() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import patchgate
 from patchgate.colour import yuv_to_rgb
-from patchgate.gate_settings import CHANGED, MOVED, GateSettings
+from patchgate.gate import CHANGED, MOVED, GateSettings
 from patchgate.grid import to_grid
 
 SIZE = (64, 96)

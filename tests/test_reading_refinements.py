@@ -20,7 +20,7 @@ from torch import Tensor
 
 from patchgate import Gate
 from patchgate.colour import yuv_to_rgb
-from patchgate.gate_settings import CHANGED, MOVED, STATIC
+from patchgate.gate import CHANGED, MOVED, STATIC
 
 N = (H // CELL) * (W // CELL)
 MATRIX = "bt709"

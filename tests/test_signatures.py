@@ -10,7 +10,8 @@ import pytest
 import patchgate
 from patchgate.encoders.fidelity import Fidelity, FidelityKwargs
 from patchgate.encoders.gated import GatedKwargs
-from patchgate.gate_settings import GEOMETRY, GateRules, GateSettings, Kind
+from patchgate.gate import GateSettings
+from patchgate.gate.settings import GEOMETRY, GateRules, Kind
 from patchgate.merge.settings import MergeKwargs, MergeSettings
 
 PAIRS = [(MergeKwargs, MergeSettings, ()), (FidelityKwargs, Fidelity, ()),

@@ -8,9 +8,8 @@ from since import language_models
 from test_tokens import FRAMES, SECOND, SIZE, path
 
 import patchgate
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import Keep
-from patchgate.gather import gather
+from patchgate.gather import PixelSpec, gather
+from patchgate.gather.resize import Keep
 from patchgate.language import qwen3_vl_inputs
 
 SPEC = PixelSpec(Keep(), 0.5, 0.25, P, M, 2)

@@ -51,7 +51,7 @@ def dense(model, path) -> torch.Tensor:
 
 def test_every_cell_kept_equals_the_dense_tower(video, tower):
     fresh = tower.gate_settings.__class__(**{**asdict(tower.gate_settings), "max_age": 1})
-    tokens = patchgate.tokenize(video, tower, gate=patchgate.Gate(**asdict(fresh)))
+    tokens = patchgate.tokenize(video, tower, gate=patchgate.Gate.of(fresh))
     assert bool(tokens.is_key.all())
     expected = dense(tower.tower, video)
     assert tokens.shape == (FRAMES, CELLS, CELLS)

@@ -8,7 +8,7 @@ from torch import Tensor
 from gpu import Case, counted
 from gpu.floors import Work
 from gpu.frame_grid import SIZE, on_rows, surface, tables
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import GateSettings
 
 op = torch.ops.patchgate.gate
 

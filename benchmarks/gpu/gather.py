@@ -10,8 +10,8 @@ from torch import Tensor
 from gpu import Case
 from gpu.floors import Work
 from patchgate import _ops
-from patchgate.encoders.processor import PixelSpec
-from patchgate.gather import colour_matrix, pixel_levels, tap_tables
+from patchgate.gather import PixelSpec
+from patchgate.gather.rows import colour_matrix, pixel_levels, tap_tables
 
 CPU = torch.device("cpu")
 SECTOR = 32  # bytes that memory moves at once

@@ -33,9 +33,8 @@ from gpu import films, traces
 from patchgate import Gate, grid
 from patchgate.borrowed import surface_chunks
 from patchgate.decode import FrameBatch, Video
-from patchgate.encoders.processor import PixelSpec
 from patchgate.features import KeptCells
-from patchgate.gather import gather
+from patchgate.gather import PixelSpec, gather
 from patchgate.pipeline import token_chunks
 from patchgate.tokens.chunk import StageSeconds
 

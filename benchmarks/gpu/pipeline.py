@@ -10,9 +10,9 @@ from gpu import Case
 from gpu.floors import Work
 from gpu.gather import CPU, whole_frames
 from patchgate import _ops, grid
-from patchgate import gather as pixels
-from patchgate.encoders.processor import PixelSpec
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import GateSettings
+from patchgate.gather import PixelSpec
+from patchgate.gather import rows as pixels
 
 SIDE, PATCH, CAPACITY = 378, 14, 0.25  # of all cells; a steady tenth is kept
 

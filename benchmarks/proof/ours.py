@@ -3,7 +3,6 @@
 Letters: T frames, h w cells, K kept cells, D features.
 """
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -28,7 +27,7 @@ class Live:
     def __init__(self, tower: Sized, **settings: Any) -> None:
         self._stream = tower.gated(**settings).stream()
         self._spec = self._stream.pixel_spec
-        self._gate, self._seen = Gate(**asdict(self._stream.gate_settings)), 0
+        self._gate, self._seen = Gate.of(self._stream.gate_settings), 0
 
     def push(self, batch: FrameBatch, stage: Timer) -> TokenChunk:
         """The kept cells' features ``[K, D]``, and what else is known of the frames."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
 import patchgate
-from patchgate.encoders.processor import PixelSpec
+from patchgate.gather import PixelSpec
 
 MEAN = STD = (0.5, 0.5, 0.5)
 SIZES: dict[str, dict[str, Any]] = {

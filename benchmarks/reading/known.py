@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from patchgate.colour import Matrix, yuv_to_rgb
-from patchgate.gate_settings import CHANGED, MOVED
-from patchgate.subpixel import blocks_between
+from patchgate.gate import CHANGED, MOVED
+from patchgate.reference.subpixel import blocks_between
 from reading.methods import Trace
 
 

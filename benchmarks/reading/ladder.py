@@ -7,7 +7,7 @@ named together with the sub-blocks a side.
 
 from typing import Any
 
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import GateSettings
 from reading.methods import Ours, ours
 
 PRECISE: dict[str, Any] = {"motion_precision": 4}

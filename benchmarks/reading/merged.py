@@ -13,7 +13,7 @@ import torch
 
 import patchgate
 from patchgate import Gate, VideoTokens
-from patchgate.gate_settings import CHANGED
+from patchgate.gate import CHANGED
 from patchgate.tokens import spans
 from reading.methods import Seen, Trace, ours
 from reading.rivals import Encoded, Rival

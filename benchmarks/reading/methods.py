@@ -17,7 +17,7 @@ from torch import Tensor
 
 from patchgate import Gate
 from patchgate.colour import Matrix, yuv_to_rgb
-from patchgate.gate_settings import CHANGED, STATIC, GateSettings
+from patchgate.gate import CHANGED, STATIC, GateSettings
 
 Encode = Callable[[Tensor], Tensor]
 CELL = 16  # pixels: a patch of SigLIP base/16

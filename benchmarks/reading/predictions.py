@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from patchgate.gate_settings import CHANGED
+from patchgate.gate import CHANGED
 from patchgate.reference.gate_motion import Rules, blocks_at, cell_corners, cost_of
 
 

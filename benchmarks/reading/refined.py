@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
-from patchgate.gate_settings import CHANGED, STATIC, GateSettings
+from patchgate.gate import CHANGED, STATIC, GateSettings
 from patchgate.reference.gate_motion import Rules, blocks_at, paste_blocks
 from reading.methods import CELL, Seen, Trace
 from reading.predictions import Prediction, Recalled, Weighted, corners_of, costs

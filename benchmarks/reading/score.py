@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from patchgate.gate_settings import CHANGED
+from patchgate.gate import CHANGED
 from reading.methods import CELL, Trace
 
 _LAYERS, _WIDTH, _MLP = 12, 768, 3072  # L, D, I of the tower named below

@@ -1,5 +1,5 @@
 // Samples between the pixels of a picture, in a copy of a block's surroundings. The arithmetic is
-// gate.h's `between`; python/patchgate/subpixel.py is the definition.
+// gate.h's `between`; python/patchgate/reference/subpixel.py is the definition.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Blocks of the reference between its pixels, each by a warp: python/patchgate/subpixel.py's. Some
+// Blocks of the reference between its pixels, each by a warp: python/patchgate/reference/subpixel.py's. Some
 // rows at a time, with what lies around them, are copied into the warp's shared memory, filtered
 // downwards there, and across from there.
 #pragma once

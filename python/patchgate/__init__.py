@@ -18,11 +18,11 @@ from patchgate.encoders.calibrate import Calibration, calibrate
 from patchgate.encoders.fixed import FixedTower
 from patchgate.encoders.gated import gated
 from patchgate.encoders.gated_tower import GatedTower
-from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.spacetime import GatedClips
 from patchgate.encoders.stream import TowerStream
 from patchgate.gate import Gate, GateResult
-from patchgate.gate_settings import Kind
+from patchgate.gate.settings import Kind
+from patchgate.gather import PixelSpec
 from patchgate.merge import MergeStream, Scenes, merge, scenes
 from patchgate.tokenize import tokenize
 from patchgate.tokens import TokenChunk, TokenLayout, TokenShape, VideoTokens

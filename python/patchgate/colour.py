@@ -84,3 +84,14 @@ def _check(planes: Tensor, name: str) -> None:
         raise TypeError(f"{name} must be uint8, got {planes.dtype}")
     if planes.ndim < 3 or planes.shape[-3] != 3:
         raise ValueError(f"{name} must be [.., 3, H, W], got {list(planes.shape)}")
+
+
+def chroma_step(luma: int, chroma: int) -> int:
+    """Luma samples per chroma sample along an axis; 0 where the two do not belong together.
+
+    A single chroma sample stands for everything (gray video).
+    """
+    for step in (1, 2, 4):
+        if chroma == -(-luma // step):
+            return step
+    return 4 if chroma == 1 else 0

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from patchgate import _ops, grid
 from patchgate._tensors import arange
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import GateSettings
 from patchgate.gather import gather
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from patchgate.decode import FrameBatch, Video
 from patchgate.decode.source import usable_cpus
 from patchgate.features import Features, KeptCells, PixelFeatures
 from patchgate.gate import Gate
-from patchgate.gate_memory import TokenIdsUsedUp
+from patchgate.gate.memory import TokenIdsUsedUp
 from patchgate.prefetch import prefetch
 from patchgate.tokens import TokenChunk as TokenChunk
 from patchgate.tokens.chunk import StageSeconds as StageSeconds

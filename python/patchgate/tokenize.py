@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -111,7 +111,7 @@ def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int
         raise ValueError(f"gate: the tower needs size={own.size}, got {settings.size}")
     if not _is_default(size) and checked_size("size", size, own.cell) != own.size:
         raise ValueError(f"size: the tower takes {own.size}, got {size}")
-    return Gate(**{**asdict(settings), "size": own.size})
+    return Gate.of(replace(settings, size=own.size))
 
 
 @contextlib.contextmanager

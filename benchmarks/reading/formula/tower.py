@@ -9,7 +9,6 @@ head, H W pixels, h w cells.
 """
 
 import copy
-from dataclasses import asdict
 from functools import partial
 from typing import Any, Self
 
@@ -118,7 +117,7 @@ class GatedFormulaTower(GatedTower):
     ) -> list[tuple[Frames, GateResult]]:
         parts = []
         for clip in frames.split(clips):
-            result = Gate(**asdict(self.gate_settings)).push(self._planes(clip))
+            result = Gate.of(self.gate_settings).push(self._planes(clip))
             watched = self.fidelity.watches(0) or self.fidelity.refresh is not None
             keep = partial(entering, fidelity=self.fidelity) if watched else packed
             parts.append((self._encode(family, keep(family, clip, result), hidden), result))

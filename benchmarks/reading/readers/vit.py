@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchgate.encoders.processor import PixelSpec
+from patchgate.gather import PixelSpec
 from reading.looks import Look
 from reading.readers import Pictures
 from reading.truth import SMALL, Box

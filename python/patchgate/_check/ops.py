@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchgate.reference.gather import chroma_step
+from patchgate.colour import chroma_step
 
 INT32_MAX = 2**31 - 1
 _MOST_CELL = 1 << 14  # of patch, merge and temporal_patch in gather: csrc/cpu/gather.cpp

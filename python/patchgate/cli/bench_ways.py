@@ -16,10 +16,9 @@ from torch import Tensor
 from patchgate import _ops, grid
 from patchgate._tensors import arange
 from patchgate.decode import FrameBatch
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import Stretch
 from patchgate.gate import Gate
-from patchgate.gather import gather
+from patchgate.gather import PixelSpec, gather
+from patchgate.gather.resize import Stretch
 from patchgate.tokens.chunk import StageSeconds
 
 EVERY_CELL = "every cell"

@@ -17,10 +17,10 @@ from patchgate.encoders.fixed_run import FixedFrames, encode_fixed
 from patchgate.encoders.fixed_watch import encode_watched
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.encoders.pixels import _OVERSHOOT
-from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.tower import Tower
-from patchgate.gate_run import GateResult, gate_clip
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import GateResult, GateSettings
+from patchgate.gate.run import gate_clip
+from patchgate.gather import PixelSpec
 
 
 class FixedTower(GatedTower):

@@ -16,7 +16,8 @@ from patchgate.encoders.inputs import gate_settings
 from patchgate.encoders.pixels import pixel_spec
 from patchgate.encoders.spacetime import GatedClips
 from patchgate.encoders.truncated import truncated
-from patchgate.gate_settings import GEOMETRY, GateRules, GateSettings
+from patchgate.gate import GateSettings
+from patchgate.gate.settings import GEOMETRY, GateRules
 
 
 class GatedKwargs(FidelityKwargs, GateRules, total=False):

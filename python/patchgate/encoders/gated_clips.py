@@ -6,12 +6,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from patchgate._check import TRANSFORMERS, check_transformers
-from patchgate.encoders.processor import PixelSpec, Triple
-from patchgate.encoders.resize import Keep
 from patchgate.encoders.spacetime import GatedClips, SpaceTimeTower
 from patchgate.encoders.videomae import VideoMae
 from patchgate.encoders.vjepa2 import VJepa2
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import GateSettings
+from patchgate.gather import PixelSpec
+from patchgate.gather.pixel_spec import Triple
+from patchgate.gather.resize import Keep
 
 SPACE_TIME: tuple[type[SpaceTimeTower], ...] = (VJepa2, VideoMae)
 

@@ -5,7 +5,6 @@ P patch side, D features, E numbers of a token.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -20,12 +19,11 @@ from patchgate.encoders.frames import Frames, encode_frames
 from patchgate.encoders.memory import Memory
 from patchgate.encoders.packed import Kept
 from patchgate.encoders.pixels import gate_planes
-from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.stand_in import StandIn
 from patchgate.encoders.tower import Tower
 from patchgate.encoders.work import Work
-from patchgate.gate import CHANGED, Gate, GateResult
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import CHANGED, Gate, GateResult, GateSettings
+from patchgate.gather import PixelSpec
 from patchgate.tokens import VideoTokens
 
 if TYPE_CHECKING:
@@ -258,7 +256,7 @@ class GatedTower(StandIn):
         """Clips that know nothing of each other, and what the gate said of them."""
         parts = []
         for clip in frames.split([n * family.temporal_patch for n in clips]):
-            result = Gate(**asdict(self.gate_settings)).push(self._planes(clip))
+            result = Gate.of(self.gate_settings).push(self._planes(clip))
             parts.append((self._encode(family, packed(family, clip, result), hidden), result))
         self.last_work = Work.total(part.work for part, _ in parts)
         return parts

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from patchgate._tensors import arange
 from patchgate.encoders.tower import Tower
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import GateSettings
 
 # What models of transformers hand down to their towers, which take anything and have no use for it.
 _HANDED_DOWN = ("vision_aspect_ratio", "use_cache")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from patchgate.encoders.processor import PixelSpec, Triple
+from patchgate.gather import PixelSpec
+from patchgate.gather.pixel_spec import Triple
 
 if TYPE_CHECKING:
     from patchgate.encoders.tower import Tower

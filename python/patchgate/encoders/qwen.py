@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from patchgate.encoders import structure
 from patchgate.encoders.inputs import check_floats
 from patchgate.encoders.patch_grid import PatchGrid, checked_grid
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import Keep, SizeRule
 from patchgate.encoders.tower import Tower
+from patchgate.gather import PixelSpec
+from patchgate.gather.resize import Keep, SizeRule
 
 _PARTS = ("patch_embed.proj", "rotary_pos_emb.inv_freq", "blocks", "merger")
 _BLOCK_CALLS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp")

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from patchgate._tensors import arange, whole
 from patchgate.encoders import structure
 from patchgate.encoders.inputs import check_floats
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import PatchBudget, SizeRule
 from patchgate.encoders.siglip import Siglip
+from patchgate.gather import PixelSpec
+from patchgate.gather.resize import PatchBudget, SizeRule
 
 _PARTS = ("config.num_patches", "embeddings.resize_positional_embeddings")
 _WIDER = 8  # numbers that heads grow by for the padding's sake; by one, they would lose alignment

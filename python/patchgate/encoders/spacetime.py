@@ -6,7 +6,6 @@ of a clip, P patch side, D features.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any, ClassVar
 
 import torch
@@ -17,12 +16,11 @@ from patchgate.encoders import structure
 from patchgate.encoders.adapted import Adapted
 from patchgate.encoders.patch_grid import PatchGrid
 from patchgate.encoders.pixels import gate_planes
-from patchgate.encoders.processor import Triple
 from patchgate.encoders.projection import base
 from patchgate.encoders.stand_in import StandIn
 from patchgate.encoders.work import Work
-from patchgate.gate import Gate
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import Gate, GateSettings
+from patchgate.gather.pixel_spec import Triple
 
 
 class SpaceTimeTower(Adapted, ABC):
@@ -134,7 +132,7 @@ class GatedClips(StandIn):
     def _encode(self, clip: Tensor) -> tuple[Tensor, Work]:
         """One clip ``[T * f, C, H, W]``: every cell's features ``[T * h * w, D]``."""
         grid = self._family.grid(*clip.shape[2:])
-        result = Gate(**asdict(self.gate_settings)).push(gate_planes(clip, self.mean, self.std))
+        result = Gate.of(self.gate_settings).push(gate_planes(clip, self.mean, self.std))
         index, _, count = _ops.compact(result.kind, result.kind.numel())
         index = index[: int(count)]
         features = self._family.encode(grid.rows(clip, index), index)

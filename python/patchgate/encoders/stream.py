@@ -1,6 +1,5 @@
 """A gated tower that keeps its state between calls. Letters: T frames, K kept cells, D features."""
 
-from dataclasses import asdict
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -31,7 +30,7 @@ class TowerStream(GatedTower):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self._calls = Calls("stream")
-        self._stream_gate = Gate(**asdict(self.gate_settings))
+        self._stream_gate = Gate.of(self.gate_settings)
         self._memory: Memory | None = None
 
     def forward(self, pixel_values: Tensor, *given: Any, **named: Any) -> Any:
@@ -74,7 +73,7 @@ class TowerStream(GatedTower):
         self._calls.run(self._mark, lambda: self._become(gate, memory))
 
     def _fresh_gate(self) -> Gate:
-        return Gate(**asdict(self.gate_settings))
+        return Gate.of(self.gate_settings)
 
     def _become(self, gate: Gate, memory: Memory | None) -> None:
         self._stream_gate, self._memory = gate, memory

@@ -16,7 +16,7 @@ from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.memory import LayerMemory, Memory, Sums
 from patchgate.encoders.run import needs_earlier
 from patchgate.encoders.tower import Tower
-from patchgate.gate_memory import MOST_TOKENS
+from patchgate.gate.memory import MOST_TOKENS
 
 Shape = tuple[int, ...]
 

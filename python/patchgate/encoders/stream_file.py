@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from patchgate.beside import written_beside
 from patchgate.encoders.fidelity import Fidelity
 from patchgate.encoders.memory import LayerMemory, Memory, Sums, made_with
-from patchgate.encoders.processor import PixelSpec
 from patchgate.encoders.stream_check import contradiction
 from patchgate.encoders.tower import Tower
-from patchgate.gate import Gate
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import Gate, GateSettings
+from patchgate.gather import PixelSpec
 
 _FORMAT = "patchgate.TowerStream/2"
 _SAMPLE = 64  # values of each parameter that tell one tower from another

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from patchgate.encoders.adapted import Adapted
 from patchgate.encoders.pixels import patch_rows
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import SizeRule, Stretch
+from patchgate.gather import PixelSpec
+from patchgate.gather.resize import SizeRule, Stretch
 
 
 class Tower(Adapted, ABC):

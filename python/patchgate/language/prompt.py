@@ -13,7 +13,7 @@ from torch import Tensor
 
 from patchgate._check import checked_choice
 from patchgate._tensors import arange, as_given, whole
-from patchgate.gate_settings import MERGED
+from patchgate.gate import MERGED
 from patchgate.language.images import Images
 from patchgate.positions import Place, Run, token_places
 from patchgate.tokens import VideoTokens

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import arange, whole
-from patchgate.gate_settings import MERGED
+from patchgate.gate import MERGED
 from patchgate.merge.ledger import Ledger, keep_named
 from patchgate.merge.settings import MergeSettings
 from patchgate.merge.window import LARGEST_WHOLE

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import arange, truths, whole
-from patchgate.gate_settings import MERGED
+from patchgate.gate import MERGED
 from patchgate.merge.agreement import agreeing
 from patchgate.merge.budget import Purse
 from patchgate.merge.ledger import Ledger

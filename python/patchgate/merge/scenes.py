@@ -15,7 +15,7 @@ from torch import Tensor
 
 from patchgate._check import checked_count, checked_number
 from patchgate._tensors import truths, whole
-from patchgate.gate_settings import CHANGED
+from patchgate.gate import CHANGED
 from patchgate.merge.settings import DELTA
 from patchgate.tokens import VideoTokens
 

@@ -5,7 +5,6 @@ Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h 
 
 from array import array
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, cast
 
 import torch
@@ -17,8 +16,7 @@ from patchgate.decode import FrameBatch, Video
 from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.features import PixelFeatures
-from patchgate.gate import CHANGED, MOVED, Gate, GateResult
-from patchgate.gate_settings import GateSettings
+from patchgate.gate import CHANGED, MOVED, Gate, GateResult, GateSettings
 from patchgate.pipeline import token_chunks
 from patchgate.policies.container import container_frames, of_access, positions_of
 from patchgate.policies.frames import Frames
@@ -124,7 +122,7 @@ def frame_statistics(
     plain = sized_gate(gate, size)
     times = array("d")
     with opened(video, fps, start, end, "cpu", open_options) as source:
-        watched = WatchedGate(**asdict(plain.settings))
+        watched = WatchedGate.of(plain.settings)
         own = cast("tuple[int, int]", watched.size)
         features = _NoFeatures(watched.settings, own, source.device)
         for chunk in token_chunks(source, watched, features=features):
@@ -158,7 +156,7 @@ def tokenize_with_statistics(
     plain = fitting_gate(tower, gate, size)
     with opened(video, fps, start, end, "cpu", open_options) as source:
         sized, features = prepared(source, tower, plain)
-        watched = WatchedGate(**asdict(sized.settings))
+        watched = WatchedGate.of(sized.settings)
         layout = layout_of(watched, source.colour.matrix) if tower is None else None
         tokens = collected(source, watched, features, layout, on_chunk)
     more = _in_container(video, tokens.pts_seconds, open_options)

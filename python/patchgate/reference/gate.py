@@ -20,7 +20,7 @@ from patchgate.reference.gate_motion import (
     paste_blocks,
     textured,
 )
-from patchgate.subpixel import QUARTERS, blocks_between
+from patchgate.reference.subpixel import QUARTERS, blocks_between
 
 STATIC, MOVED, CHANGED = 0, 1, 2
 ENCODE, CAMERA, REUSE = 0, 1, 2

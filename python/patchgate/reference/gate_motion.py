@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import arange
-from patchgate.subpixel import blocks_between
+from patchgate.reference.subpixel import blocks_between
 
 UNTESTED = 2**31 - 1  # the cost of a vector that was not tried
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import arange
+from patchgate.colour import chroma_step
 from patchgate.reference.frame_grid import to_8bit
 
 ONE = 1 << 22  # a weight of 1
@@ -64,17 +65,6 @@ def upsample(chroma: Tensor, size: torch.Size) -> Tensor:
     columns = arange(width, device=chroma.device)
     down = _between(chroma.mT, (16 * rows + 8) // step_y - 8, 16).mT  # [T, H', W'']
     return _between(down, 4 * columns // step_x, 4) - CHROMA_MID
-
-
-def chroma_step(luma: int, chroma: int) -> int:
-    """Luma samples per chroma sample along an axis; 0 where the two do not belong together.
-
-    A single chroma sample stands for everything (gray video).
-    """
-    for step in (1, 2, 4):
-        if chroma == -(-luma // step):
-            return step
-    return 4 if chroma == 1 else 0
 
 
 def _between(values: Tensor, position: Tensor, unit: int) -> Tensor:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchgate.colour import Matrix
-from patchgate.gate_settings import CHANGED, MAX_CELL, MERGED, MOVED, STATIC
+from patchgate.gate import CHANGED, MERGED, MOVED, STATIC
+from patchgate.gate.settings import MAX_CELL
 
 Numbers = NDArray[Any]
 

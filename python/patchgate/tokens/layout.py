@@ -11,8 +11,7 @@ from torch import Tensor
 
 from patchgate._check import checked_choice, checked_count, settle
 from patchgate.colour import Matrix
-from patchgate.gate import Gate
-from patchgate.gate_settings import CHANGED
+from patchgate.gate import CHANGED, Gate
 
 
 class TokenShape(NamedTuple):

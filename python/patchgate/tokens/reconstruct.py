@@ -9,8 +9,8 @@ from itertools import pairwise
 from torch import Tensor
 
 from patchgate._tensors import arange
-from patchgate.gate_settings import MERGED, MOVED
-from patchgate.subpixel import blocks_between
+from patchgate.gate import MERGED, MOVED
+from patchgate.reference.subpixel import blocks_between
 from patchgate.tokens.chunk import TokenChunk
 from patchgate.tokens.layout import TokenLayout, cu_seqlens
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from patchgate._calls import Calls, Undo
 from patchgate.beside import scratch_beside
 from patchgate.gate import CHANGED
-from patchgate.gate_memory import MOST_TOKENS
+from patchgate.gate.memory import MOST_TOKENS
 from patchgate.tokens import file as token_file
 from patchgate.tokens.chunk import TokenChunk
 from patchgate.tokens.layout import TokenLayout

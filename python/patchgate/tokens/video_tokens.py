@@ -15,7 +15,7 @@ from patchgate import _ops
 from patchgate._check import checked_number
 from patchgate._tensors import arange
 from patchgate.colour import yuv_to_rgb
-from patchgate.gate_settings import CHANGED
+from patchgate.gate import CHANGED
 from patchgate.tokens import file as token_file
 from patchgate.tokens import reconstruct
 from patchgate.tokens.chunk import TokenChunk

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from patchgate.gate_settings import GateSettings
+from patchgate.gate.settings import GateSettings
 
 QUARTILES = 15  # frames that the adaptive limit looks back
 _ALIGNED = 64  # bytes between the beginnings of two tensors

@@ -12,19 +12,20 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops as _ops
-from patchgate import gate_state, grid
+from patchgate import grid
 from patchgate._calls import Calls, Undo
 from patchgate._tensors import truths
 from patchgate.decode import FrameBatch
-from patchgate.gate_input import checked_map, checked_planes, checked_streams
-from patchgate.gate_memory import GateMemory
-from patchgate.gate_run import GateResult as GateResult
-from patchgate.gate_run import captures, run_op
-from patchgate.gate_settings import CHANGED as CHANGED
-from patchgate.gate_settings import MOVED as MOVED
-from patchgate.gate_settings import STATIC as STATIC
-from patchgate.gate_settings import GateSettings, OnMotion
-from patchgate.gate_tensors import State
+from patchgate.gate import state as gate_state
+from patchgate.gate.inputs import checked_map, checked_planes, checked_streams
+from patchgate.gate.memory import GateMemory
+from patchgate.gate.run import GateResult as GateResult
+from patchgate.gate.run import captures, run_op
+from patchgate.gate.settings import CHANGED as CHANGED
+from patchgate.gate.settings import MOVED as MOVED
+from patchgate.gate.settings import STATIC as STATIC
+from patchgate.gate.settings import GateSettings, OnMotion
+from patchgate.gate.tensors import State
 
 
 class _Now(NamedTuple):
@@ -105,6 +106,11 @@ class Gate:
         """
         self._calls.settle()
         return None if self._now.memory is None else self._now.memory.state.ids
+
+    @classmethod
+    def of(cls, settings: GateSettings) -> Self:
+        """A gate of these settings."""
+        return cls(**asdict(settings))
 
     def fresh(self, **changes: Any) -> Self:
         """A gate of the same settings but for ``changes``, with no state."""

@@ -14,8 +14,8 @@ from patchgate._check import (
     checked_switch,
     settle,
 )
-from patchgate.encoders.hf_processor import read_processor
-from patchgate.encoders.resize import Filter, FirstPass, SizeRule, Stretch
+from patchgate.gather.hf_processor import read_processor
+from patchgate.gather.resize import Filter, FirstPass, SizeRule, Stretch
 from patchgate.grid import Placement
 
 Triple = tuple[float, float, float]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchgate.gate_tensors import Layout, State
+from patchgate.gate.tensors import Layout, State
 
 _FEW_BIRTHS = 8192  # are copied without a thought
 _LARGE = 1 << 21  # bytes of a state that is not copied whole for a few cells

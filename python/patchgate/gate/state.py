@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import arange
-from patchgate.gate_memory import MOST_TOKENS
-from patchgate.gate_settings import GateSettings
-from patchgate.gate_tensors import DTYPES, State, shapes_of
+from patchgate.gate.memory import MOST_TOKENS
+from patchgate.gate.settings import GateSettings
+from patchgate.gate.tensors import DTYPES, State, shapes_of
 
 _MOST_FRAMES = 1 << 53  # seen since a reset: nine billion days of video
 _EXTRAS = {"pending": torch.uint8, "pending_map": torch.float64, "streamed": torch.bool}

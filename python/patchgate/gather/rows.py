@@ -16,10 +16,11 @@ from torch import Tensor
 
 from patchgate import _ops, grid
 from patchgate._cache import kept
-from patchgate.encoders.processor import PixelSpec
-from patchgate.encoders.resize import Filter
+from patchgate.colour import chroma_step
+from patchgate.gather.pixel_spec import PixelSpec
+from patchgate.gather.resize import Filter
 from patchgate.grid import Placement
-from patchgate.reference.gather import chroma_step, rgb_planes
+from patchgate.reference.gather import rgb_planes
 
 if TYPE_CHECKING:
     from patchgate.decode import FrameBatch

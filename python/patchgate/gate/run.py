@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
-from patchgate.gate_input import checked_planes
-from patchgate.gate_memory import GateMemory
-from patchgate.gate_settings import CHANGED, GateSettings
-from patchgate.gate_tensors import DTYPES, shapes_of
+from patchgate.gate.inputs import checked_planes
+from patchgate.gate.memory import GateMemory
+from patchgate.gate.settings import CHANGED, GateSettings
+from patchgate.gate.tensors import DTYPES, shapes_of
 
 
 class GateResult(NamedTuple):

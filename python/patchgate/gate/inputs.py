@@ -11,7 +11,7 @@ from torch import Tensor
 
 from patchgate._check import checked_count
 from patchgate._tensors import as_given
-from patchgate.gate_settings import GateSettings
+from patchgate.gate.settings import GateSettings
 
 _DEVICES = ("cpu", "cuda")
 

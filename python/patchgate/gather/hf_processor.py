@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 from patchgate._check import checked_count
-from patchgate.encoders.resize import (
+from patchgate.gather.resize import (
     Filter,
     FirstPass,
     Keep,

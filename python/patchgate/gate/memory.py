@@ -10,9 +10,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from patchgate.gate_settings import GateSettings
-from patchgate.gate_tensors import Layout, State, shapes_of
-from patchgate.gate_undo import Before
+from patchgate.gate.settings import GateSettings
+from patchgate.gate.tensors import Layout, State, shapes_of
+from patchgate.gate.undo import Before
 
 MOST_TOKENS = 2**31 - 2  # of a stream since its reset: ids have 32 bits (csrc/cpu/gate.cpp)
 

@@ -1,0 +1,12 @@
+"""The processor's work, for kept cells only.
+
+rows.py          gather(): kept cells of decoded frames as a tower's patch rows
+pixel_spec.py    PixelSpec: what a processor does to a frame, as plain data
+hf_processor.py  .. read from a processor of transformers
+resize.py        how large a frame becomes
+"""
+
+from patchgate.gather.pixel_spec import PixelSpec
+from patchgate.gather.rows import gather, rgb_frames
+
+__all__ = ["PixelSpec", "gather", "rgb_frames"]
