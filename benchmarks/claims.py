@@ -18,9 +18,8 @@ from rich.table import Table
 
 import patchgate
 from patchgate import grid
-from patchgate.pipeline import token_chunks
-from patchgate.tokenize import sized_gate
-from patchgate.tokens.chunk import StageSeconds
+from patchgate.pipeline import StageSeconds, token_chunks
+from patchgate.pipeline.fitting import sized_gate
 
 Row = dict[str, object]
 SIDE, CELLS = 378, 27 * 27

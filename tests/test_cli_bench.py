@@ -11,7 +11,7 @@ import patchgate
 from patchgate import grid
 from patchgate.cli import app, bench
 from patchgate.gather import PixelSpec, gather
-from patchgate.tokens.chunk import StageSeconds
+from patchgate.pipeline import StageSeconds
 
 QUICK = ("--rounds", "1", "--frames", "32", "--chunk", "8", "--threads", "1")
 

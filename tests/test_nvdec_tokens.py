@@ -16,12 +16,12 @@ from test_tokens import KINDS, assert_same
 from test_tokens import path as moving_444
 
 import patchgate
-from patchgate import Gate, TokenChunk, _ops, borrowed, grid
-from patchgate.borrowed import PackedCells, surface_chunks
-from patchgate.features import PixelFeatures
-from patchgate.pipeline import token_chunks
-from patchgate.tokenize import assemble, empty_chunk
-from patchgate.tokens.chunk import StageSeconds
+from patchgate import Gate, TokenChunk, _ops, grid
+from patchgate.pipeline import StageSeconds, token_chunks
+from patchgate.pipeline import surfaces as borrowed
+from patchgate.pipeline.collect import assemble, empty_chunk
+from patchgate.pipeline.features import PixelFeatures
+from patchgate.pipeline.surfaces import PackedCells, surface_chunks
 
 
 @functools.cache

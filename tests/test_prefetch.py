@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from patchgate.prefetch import prefetch
+from patchgate.pipeline.prefetch import prefetch
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from proof.towers import Sized
 from proof.way import Done, Way, timed
 
 import patchgate
-from patchgate.tokens.chunk import StageSeconds
+from patchgate.pipeline import StageSeconds
 
 # --- frames in memory -------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ import torch
 import patchgate
 from patchgate.beside import scratch_beside
 from patchgate.pipeline import token_chunks
-from patchgate.tokenize import empty_chunk, sized_gate
+from patchgate.pipeline.collect import empty_chunk
+from patchgate.pipeline.fitting import sized_gate
 from patchgate.tokens import TokenChunk
 from patchgate.tokens.layout import layout_of
 from patchgate.tokens.spill import TokenSpill

@@ -157,3 +157,8 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     for name in ("audio.m4a", "empty.mkv"):
         with pytest.raises(ValueError, match=name):
             tokenize(clips.clip(name))
+
+
+def test_a_size_that_is_given_is_never_taken_for_the_default() -> None:
+    with pytest.raises(ValueError, match=r"size: the gate has size=\(28, 28\)"):
+        patchgate.tokenize("never opened", gate=patchgate.Gate(size=28), size=(378, 378))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchgate.decode import Colour, FrameBatch
-from patchgate.tubelets import whole_tubelets
+from patchgate.pipeline.tubelets import whole_tubelets
 
 
 def batch(first: int, count: int, side: int = 4) -> FrameBatch:

@@ -31,12 +31,11 @@ from torch import Tensor
 import patchgate
 from gpu import films, traces
 from patchgate import Gate, grid
-from patchgate.borrowed import surface_chunks
 from patchgate.decode import FrameBatch, Video
-from patchgate.features import KeptCells
 from patchgate.gather import PixelSpec, gather
-from patchgate.pipeline import token_chunks
-from patchgate.tokens.chunk import StageSeconds
+from patchgate.pipeline import StageSeconds, token_chunks
+from patchgate.pipeline.features import KeptCells
+from patchgate.pipeline.surfaces import surface_chunks
 
 SPEC = PixelSpec(size=384, mean=(0.5,) * 3, std=(0.5,) * 3, patch=14)  # SigLIP so400m/14-384
 DTYPE = torch.bfloat16

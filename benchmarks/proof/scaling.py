@@ -16,8 +16,7 @@ from peers import rlt
 
 import patchgate
 from patchgate import FrameBatch
-from patchgate.pipeline import token_chunks
-from patchgate.tokens.chunk import StageSeconds
+from patchgate.pipeline import StageSeconds, token_chunks
 from proof import ways
 from proof.frames import decoded, parts, picked
 from proof.options import Options

@@ -23,7 +23,7 @@ from peers import rlt
 from patchgate import FrameBatch
 from patchgate.encoders.pixels import patch_rows
 from patchgate.merge import MergeStream
-from patchgate.tokens.chunk import StageSeconds
+from patchgate.pipeline import StageSeconds
 from proof import equal, ways
 from proof.frames import again, decoded, part
 from proof.options import Options

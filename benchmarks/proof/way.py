@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from patchgate import FrameBatch
-from patchgate.tokens.chunk import StageSeconds
+from patchgate.pipeline import StageSeconds
 
 Timer = Callable[[str], AbstractContextManager[None]]
 

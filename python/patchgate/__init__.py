@@ -24,7 +24,7 @@ from patchgate.gate import Gate, GateResult
 from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
 from patchgate.merge import MergeStream, Scenes, merge, scenes
-from patchgate.tokenize import tokenize
+from patchgate.pipeline import tokenize
 from patchgate.tokens import TokenChunk, TokenLayout, TokenShape, VideoTokens
 
 __all__ = [

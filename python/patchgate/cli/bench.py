@@ -21,8 +21,8 @@ from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spre
 from patchgate.cli.report import reported, result
 from patchgate.decode import FrameBatch, open_video
 from patchgate.gate import Gate
-from patchgate.tokens.chunk import StageSeconds
-from patchgate.tubelets import whole_tubelets
+from patchgate.pipeline import StageSeconds
+from patchgate.pipeline.tubelets import whole_tubelets
 
 _TOWERS: dict[str, dict[str, Any]] = {  # what differs from SigLIP base/16-224
     "siglip-base": {"image_size": 224, "patch_size": 16},

@@ -19,7 +19,7 @@ from patchgate.decode import FrameBatch
 from patchgate.gate import Gate
 from patchgate.gather import PixelSpec, gather
 from patchgate.gather.resize import Stretch
-from patchgate.tokens.chunk import StageSeconds
+from patchgate.pipeline import StageSeconds
 
 EVERY_CELL = "every cell"
 RLT_TAU = 0.1  # its authors' own

@@ -17,9 +17,9 @@ from patchgate.cli.usage import Commands
 from patchgate.decode import open_video
 from patchgate.gate import Gate
 from patchgate.history import counted
-from patchgate.pipeline import token_chunks, until_used_up
-from patchgate.tokenize import empty_chunk
-from patchgate.tokens.chunk import StageSeconds
+from patchgate.pipeline import StageSeconds, token_chunks
+from patchgate.pipeline.collect import empty_chunk
+from patchgate.pipeline.frames import until_used_up
 from patchgate.tokens.layout import layout_of
 from patchgate.tokens.spill import TokenSpill
 

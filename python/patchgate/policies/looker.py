@@ -17,13 +17,14 @@ from patchgate.decode.access import Access
 from patchgate.decode.source import VideoSource
 from patchgate.encoders.gated_tower import GatedTower
 from patchgate.gate import Gate
+from patchgate.pipeline.collect import collected
+from patchgate.pipeline.fitting import fitting_gate, prepared
 from patchgate.policies.container import container_frames, of_access
 from patchgate.policies.frames import Frames
 from patchgate.policies.joined import Row, joined
 from patchgate.policies.plan import Plan
 from patchgate.policies.prior import CappedGate
 from patchgate.policies.wanted import WantedFrames
-from patchgate.tokenize import DEFAULT_SIZE, collected, fitting_gate, prepared
 from patchgate.tokens import VideoTokens, layout_of
 
 TowerOf = Callable[[float], GatedTower]  # scale -> a tower for frames so much smaller
@@ -67,7 +68,7 @@ class Looker:
         video: VideoSource,
         tower: GatedTower | TowerOf | None = None,
         gate: Gate | None = None,
-        size: int | tuple[int, int] = DEFAULT_SIZE,
+        size: int | tuple[int, int] | None = None,
         **open_options: Any,
     ) -> None:
         if strange := set(open_options) - _OPTIONS:
@@ -154,7 +155,7 @@ class Looker:
         """The tower for a scale, and a fresh gate for it."""
         if self._tower_of is not None:
             tower = self._tower_of(scale)
-            return tower, fitting_gate(tower, self._gate, DEFAULT_SIZE)
+            return tower, fitting_gate(tower, self._gate, None)
         gate = fitting_gate(self._tower, self._gate, self._size)
         if scale == 1:
             return self._tower, gate

@@ -15,12 +15,14 @@ from patchgate._tensors import doubles
 from patchgate.decode import FrameBatch, Video
 from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated_tower import GatedTower
-from patchgate.features import PixelFeatures
 from patchgate.gate import CHANGED, MOVED, Gate, GateResult, GateSettings
 from patchgate.pipeline import token_chunks
+from patchgate.pipeline.collect import collected
+from patchgate.pipeline.features import PixelFeatures
+from patchgate.pipeline.fitting import fitting_gate, prepared, sized_gate
+from patchgate.pipeline.video import opened
 from patchgate.policies.container import container_frames, of_access, positions_of
 from patchgate.policies.frames import Frames
-from patchgate.tokenize import DEFAULT_SIZE, collected, fitting_gate, opened, prepared, sized_gate
 from patchgate.tokens import TokenChunk, VideoTokens, layout_of
 
 
@@ -103,7 +105,7 @@ class _NoFeatures(PixelFeatures):
 def frame_statistics(
     video: Any,
     gate: Gate | None = None,
-    size: int | tuple[int, int] = DEFAULT_SIZE,
+    size: int | tuple[int, int] | None = None,
     fps: float | None = None,
     start: float | None = None,
     end: float | None = None,
@@ -137,7 +139,7 @@ def tokenize_with_statistics(
     video: Any,
     tower: GatedTower | None = None,
     gate: Gate | None = None,
-    size: int | tuple[int, int] = DEFAULT_SIZE,
+    size: int | tuple[int, int] | None = None,
     fps: float | None = None,
     start: float | None = None,
     end: float | None = None,

@@ -1,12 +1,9 @@
-"""The tokens of a few consecutive frames, and where the pipeline's time goes.
+"""The tokens of a few consecutive frames.
 
 Letters: T frames (or tubelets), h w cells, K tokens, D features.
 """
 
-import contextlib
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,22 +50,6 @@ def chunk_of(
     frame = index // (h * w) + frames_before
     cell = torch.stack([index // w % h, index % w], 1)
     return TokenChunk(features, frame, cell, pts_seconds, duration_seconds, source, kind, motion)
-
-
-@dataclass
-class StageSeconds:
-    """Wall-clock seconds of each stage. Decoding runs beside the others; "wait" is for it."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def time(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
 
 def concatenated(parts: Sequence[Tensor]) -> Tensor:

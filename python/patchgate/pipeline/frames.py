@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
-from patchgate.borrowed import surface_chunks
 from patchgate.decode import FrameBatch, Video
-from patchgate.decode.source import usable_cpus
-from patchgate.features import Features, KeptCells, PixelFeatures
 from patchgate.gate import Gate
 from patchgate.gate.memory import TokenIdsUsedUp
-from patchgate.prefetch import prefetch
+from patchgate.pipeline.features import Features, KeptCells, PixelFeatures
+from patchgate.pipeline.prefetch import prefetch
+from patchgate.pipeline.stages import StageSeconds as StageSeconds
+from patchgate.pipeline.stages import spare_threads, timed
+from patchgate.pipeline.surfaces import surface_chunks
+from patchgate.pipeline.tubelets import whole_tubelets
 from patchgate.tokens import TokenChunk as TokenChunk
-from patchgate.tokens.chunk import StageSeconds as StageSeconds
 from patchgate.tokens.chunk import Told, chunk_of
-from patchgate.tubelets import whole_tubelets
 
 
 class FrameSource(Protocol):
@@ -114,8 +114,8 @@ def _looks(
     video: FrameSource, gate: Gate, features: Features, stages: StageSeconds
 ) -> Iterator[_Look]:
     f = gate.settings.temporal_patch
-    with contextlib.closing(prefetch(_timed(iter(video), stages, "decode"))) as decoded:
-        for batch in whole_tubelets(_timed(decoded, stages, "wait"), f):
+    with contextlib.closing(prefetch(timed(iter(video), stages, "decode"))) as decoded:
+        for batch in whole_tubelets(timed(decoded, stages, "wait"), f):
             with stages.time("grid"), spare_threads(video.threads):
                 planes = features.look(batch)
             missing = -len(batch) % f  # repeated, as transformers does
@@ -123,25 +123,3 @@ def _looks(
                 planes = torch.cat([planes, planes[-1:].expand(missing, -1, -1, -1)])
             duration = torch.nn.functional.pad(batch.duration_seconds, (0, missing))
             yield _Look(batch, planes, batch.pts_seconds[::f], duration.view(-1, f).sum(1))
-
-
-def _timed(
-    batches: Iterator[FrameBatch], stages: StageSeconds, stage: str
-) -> Generator[FrameBatch, None, None]:
-    while True:
-        with stages.time(stage):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
-
-
-@contextlib.contextmanager
-def spare_threads(decoding: int) -> Iterator[None]:
-    """Leaves the decoder its cores: OpenMP's threads spin while they wait, and would take them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(before, max(1, usable_cpus() - decoding)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

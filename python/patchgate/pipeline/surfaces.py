@@ -11,7 +11,7 @@ K tokens, E numbers of a kept cell.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -24,10 +24,11 @@ from patchgate.decode import Colour, Video
 from patchgate.decode.orientation import oriented
 from patchgate.decode.surface import Coded, Lane, Loan, Shown
 from patchgate.decode.surface_packer import copy_planes, empty_planes
-from patchgate.features import Features, KeptCells
 from patchgate.gate import Gate, GateResult
+from patchgate.pipeline.features import Features, KeptCells
+from patchgate.pipeline.stages import StageSeconds, timed
 from patchgate.tokens import TokenChunk
-from patchgate.tokens.chunk import StageSeconds, Told, chunk_of
+from patchgate.tokens.chunk import Told, chunk_of
 
 
 def surface_chunks(
@@ -49,7 +50,7 @@ def surface_chunks(
     frames_before = 0
     chunk: _Chunk | None = None
     with closing(video._loans()) as loans:
-        for loan in _timed(loans, stages):
+        for loan in timed(loans, stages, "decode"):
             if chunk is not None and chunk.ends_before(loan.picture):
                 yield chunk.finish(frames_before)
                 frames_before += chunk.tubelets
@@ -61,15 +62,6 @@ def surface_chunks(
             chunk.add(loan)
     if chunk is not None:
         yield chunk.finish(frames_before)
-
-
-def _timed(loans: Iterator[Loan], stages: StageSeconds) -> Iterator[Loan]:
-    while True:
-        with stages.time("decode"):
-            loan = next(loans, None)
-        if loan is None:
-            return
-        yield loan
 
 
 class PackedCells:

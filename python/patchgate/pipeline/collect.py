@@ -1,0 +1,55 @@
+"""The chunks of a whole video, in one container. Letters: h w cells."""
+
+from collections.abc import Callable
+
+import torch
+
+from patchgate.gate import Gate
+from patchgate.pipeline.features import Features, PixelFeatures
+from patchgate.pipeline.frames import FrameSource, token_chunks, until_used_up
+from patchgate.tokens import TokenChunk, TokenLayout, VideoTokens, cu_seqlens, spans
+
+
+def collected(
+    source: FrameSource,
+    gate: Gate,
+    features: Features,
+    layout: TokenLayout | None,
+    on_chunk: Callable[[TokenChunk], None] | None = None,
+) -> VideoTokens:
+    """The pipeline to its end, in one container."""
+    chunks = []
+    for chunk in until_used_up(token_chunks(source, gate, features=features)):
+        chunks.append(chunk)
+        if on_chunk is not None:
+            on_chunk(chunk)
+    return assemble(chunks, empty_chunk(gate, features), layout)
+
+
+def assemble(
+    chunks: list[TokenChunk], empty: TokenChunk, layout: TokenLayout | None
+) -> VideoTokens:
+    """One container of consecutive chunks from the video's start."""
+    joined = TokenChunk(*map(torch.cat, zip(empty, *chunks, strict=True)))
+    return VideoTokens(
+        **joined._asdict(),
+        span=spans(joined.frame, joined.source),
+        cu_seqlens=cu_seqlens(joined.kind),
+        layout=layout,
+    )
+
+
+def empty_chunk(gate: Gate, features: Features | None = None) -> TokenChunk:
+    """No frames and no tokens, in the right shapes."""
+    assert gate.size is not None
+    h, w = (side // gate.settings.cell for side in gate.size)
+    return TokenChunk(
+        features=(features or PixelFeatures(gate.settings, gate.size)).empty(),
+        frame=torch.empty(0, dtype=torch.int64, device="cpu"),
+        cell=torch.empty((0, 2), dtype=torch.int64, device="cpu"),
+        pts_seconds=torch.empty(0, dtype=torch.float64, device="cpu"),
+        duration_seconds=torch.empty(0, dtype=torch.float64, device="cpu"),
+        source=torch.empty((0, h, w), dtype=torch.int64, device="cpu"),
+        kind=torch.empty((0, h, w), dtype=torch.uint8, device="cpu"),
+        motion=torch.empty((0, h, w, 2), dtype=torch.int8, device="cpu"),
+    )

@@ -1,0 +1,67 @@
+"""A gate that fits the tower or the size asked for, and a tower's features for a video's frames."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+from patchgate._check import checked_size
+from patchgate.decode import Video
+from patchgate.encoders.gated_tower import GatedTower
+from patchgate.gate import Gate
+from patchgate.pipeline.features import Features, PixelFeatures, TowerFeatures
+
+DEFAULT_SIZE = (378, 378)
+
+
+def fitting_gate(
+    tower: GatedTower | None, gate: Gate | None, size: int | tuple[int, int] | None
+) -> Gate:
+    """A fresh gate, of the tower's size where there is a tower."""
+    return sized_gate(gate, size) if tower is None else _tower_gate(tower, gate, size)
+
+
+def prepared(source: Video, tower: GatedTower | None, gate: Gate) -> tuple[Gate, Features]:
+    """The gate for this video's frames, and what becomes of the cells that it keeps."""
+    if tower is None:
+        own = cast("tuple[int, int]", gate.size)
+        return gate, PixelFeatures(gate.settings, own, source.device)
+    place = tower.pixel_spec.place(source.height, source.width)
+    own = (place[0].size, place[1].size)
+    return gate.fresh(size=own), TowerFeatures(tower, own)
+
+
+def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int] | None) -> Gate:
+    """A fresh gate that fits the tower."""
+    if not isinstance(tower, GatedTower):
+        raise TypeError(
+            f"tower: expected one made by patchgate.gated(...), got {type(tower).__name__}"
+        )
+    own = tower.gate_settings
+    settings = own if gate is None else gate.settings
+    for name in ("patch", "merge", "temporal_patch", "fit"):
+        if getattr(settings, name) != getattr(own, name):
+            raise ValueError(
+                f"gate: the tower needs {name}={getattr(own, name)}, got {getattr(settings, name)}"
+            )
+    if settings.size not in (None, own.size):
+        raise ValueError(f"gate: the tower needs size={own.size}, got {settings.size}")
+    if size is not None and checked_size("size", size, own.cell) != own.size:
+        raise ValueError(f"size: the tower takes {own.size}, got {size}")
+    return Gate.of(replace(settings, size=own.size))
+
+
+def sized_gate(gate: Gate | None, size: int | tuple[int, int] | None) -> Gate:
+    """A gate of the same settings with no state, and with a size."""
+    if gate is None:
+        return Gate(size=DEFAULT_SIZE if size is None else size)
+    if not isinstance(gate, Gate):
+        raise TypeError(f"gate: expected a patchgate.Gate, got {type(gate).__name__}")
+    own = gate.size
+    if own is None:
+        return gate.fresh(size=DEFAULT_SIZE if size is None else size)
+    if size is not None and checked_size("size", size, gate.settings.cell) != own:
+        raise ValueError(f"size: the gate has size={own}, got size={size} beside it")
+    return gate.fresh()
+
+
+def _is_default(size: Any) -> bool:
+    return isinstance(size, tuple) and size == DEFAULT_SIZE  # arrays have no one answer
