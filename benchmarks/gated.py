@@ -6,7 +6,7 @@ SiglipVisionModel base/16-224 and so400m/14-384 with random weights, float32, on
 PATCHGATE_CLIPS (by default the signing clip that ships), decoded and made pixel values by the
 processor beforehand. Dense runs in batches; gated in calls of 32 frames that go on with one stream,
 or frame by frame, in turn; the way back to 8 bit and the gate are in its time. Speed-up over the
-ratio of counted operations (patchgate.encoders.work): 1 is a gate that costs nothing and kept
+ratio of counted operations (patchgate.encoders.run.work): 1 is a gate that costs nothing and kept
 tokens that run as fast as dense ones. "all new": frames of noise, of which nothing can be saved.
 """
 
@@ -29,7 +29,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 import patchgate
 from patchgate.colour import yuv_to_rgb
-from patchgate.encoders.work import Work
+from patchgate.encoders.run.work import Work
 
 BATCH = 16  # frames of the dense tower at a time
 CHUNK = 32  # frames of a gated call

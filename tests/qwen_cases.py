@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from patchgate.encoders.qwen import QwenVision
-from patchgate.encoders.qwen3 import Qwen3Vision
-from patchgate.encoders.qwen25 import Qwen25Vision
+from patchgate.encoders.families.qwen import Qwen25Vision, QwenVision
+from patchgate.encoders.families.qwen3 import Qwen3Vision
 
 transformers = pytest.importorskip("transformers")
 vision_utils = pytest.importorskip("transformers.vision_utils")

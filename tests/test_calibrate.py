@@ -8,7 +8,7 @@ import torch
 from gated_cases import FAMILIES, MEAN, STD, flicker, noise, normalised, tower, transformers
 
 import patchgate
-from patchgate.encoders.calibrate import calibrated
+from patchgate.encoders.gated.calibrate import calibrated
 
 CLIPS = [normalised(flicker(8, seed)) for seed in (1, 2)]
 

@@ -19,8 +19,8 @@ from gated_cases import (
 )
 
 import patchgate
-from patchgate.encoders.fixed import _planes
-from patchgate.encoders.pixels import gate_planes
+from patchgate.encoders.gated.fixed import _planes
+from patchgate.encoders.gated.pixels import gate_planes
 
 both = pytest.mark.parametrize("family", FAMILIES)
 

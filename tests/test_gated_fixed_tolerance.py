@@ -15,9 +15,9 @@ from gated_families import gated as families_gated
 from torch import Tensor, nn
 
 import patchgate
-from patchgate.encoders.fixed_run import Fitting
-from patchgate.encoders.fixed_watch import Lineage
-from patchgate.encoders.slots import Slots
+from patchgate.encoders.run.fixed import Fitting
+from patchgate.encoders.run.fixed_watch import Lineage
+from patchgate.encoders.run.slots import Slots
 
 both = pytest.mark.parametrize("family", FAMILIES)
 clips = pytest.mark.parametrize("clip", [flicker, camera, noise])

@@ -169,7 +169,7 @@ def test_sums_are_taken_anew_now_and_then(family, monkeypatch):
     """Exchanging keys and summing up anew are the same."""
     x = normalised(flicker(20, 6))
     often = gated(family, tolerance=0.1)(x).last_hidden_state
-    monkeypatch.setattr("patchgate.encoders.stale._AGE", 0)
+    monkeypatch.setattr("patchgate.encoders.run.stale._AGE", 0)
     always = gated(family, tolerance=0.1)(x).last_hidden_state
     torch.testing.assert_close(often, always, **EXACT)
 
@@ -258,7 +258,7 @@ def test_pixel_gradients_do_not_depend_on_runs(family, monkeypatch):
     x = normalised(reuse(6, 2))
     gradients = []
     for most in (8192, 1):  # all frames in a run, one frame a run
-        monkeypatch.setattr("patchgate.encoders.frames._TOKENS", most)
+        monkeypatch.setattr("patchgate.encoders.run.clip._TOKENS", most)
         pixels = x.clone().requires_grad_()
         with torch.enable_grad():
             out = gated(family, on_motion="reuse", tolerance=math.inf, refresh=2)(pixels)

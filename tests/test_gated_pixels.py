@@ -5,7 +5,8 @@ import torch
 from gated_cases import MEAN, STD, N, P, noise, normalised, rows_of
 
 from patchgate.colour import rgb_to_ycbcr
-from patchgate.encoders.pixels import gate_planes, patch_rows
+from patchgate.encoders.gated.pixels import gate_planes
+from patchgate.encoders.patch_grid import patch_rows
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -180,7 +180,7 @@ def test_an_error_inside_leaves_a_stream_as_it_was(monkeypatch):
     stream, x = gated("clip", context="full").stream(), normalised(camera(6))
     stream(x[:2])
     with monkeypatch.context() as patch:
-        patch.setattr("patchgate.encoders.stream.encode_frames", lambda *_: 1 / 0)
+        patch.setattr("patchgate.encoders.gated.stream.encode_frames", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             stream(x[2:])
     expected = gated("clip", context="full")(x).last_hidden_state[2:]

@@ -137,7 +137,9 @@ def test_qwen(name):
     width = out.pooler_output.shape[-1]
     assert torch.equal(tokens.dense().flatten(0, 2)[:, :width], out.pooler_output)
     deepstack = getattr(out, "deepstack_features", None) or []
-    _, taps = patchgate.positions.split_deepstack(tokens.dense().flatten(0, 2), len(deepstack))
+    _, taps = patchgate.language.positions.split_deepstack(
+        tokens.dense().flatten(0, 2), len(deepstack)
+    )
     for found, expected in zip(taps, deepstack, strict=True):
         assert torch.equal(found, expected)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import patchgate
 from patchgate.colour import rgb_to_ycbcr
-from patchgate.encoders.gated_clips import gated_clips, is_space_time
+from patchgate.encoders.gated.clips import gated_clips, is_space_time
 
 transformers = pytest.importorskip("transformers")
 

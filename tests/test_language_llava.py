@@ -9,7 +9,8 @@ from since import language_models
 from token_cases import kept_mask, video_tokens
 
 import patchgate
-from patchgate.encoders.pixels import gate_planes, patch_rows
+from patchgate.encoders.gated.pixels import gate_planes
+from patchgate.encoders.patch_grid import patch_rows
 from patchgate.language import llava_onevision_inputs
 
 pytestmark = language_models

@@ -9,7 +9,7 @@ from token_cases import kept_mask, video_tokens
 
 from patchgate import VideoTokens, merge
 from patchgate.language import qwen3_vl_inputs, qwen25_vl_inputs
-from patchgate.positions import token_places, token_seconds
+from patchgate.language.positions import token_places, token_seconds
 
 places = pytest.mark.parametrize("place", ["first", "mean"])
 

@@ -27,7 +27,7 @@ from patchgate._check import (
     checked_switch,
 )
 from patchgate._tensors import as_given
-from patchgate.encoders.fidelity import Fidelity
+from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.gate import GateSettings
 from patchgate.gather import PixelSpec
 from patchgate.merge.settings import MergeSettings

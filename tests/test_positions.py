@@ -7,8 +7,8 @@ from qwen_cases import GRID, M, grid_thw, vision_utils
 from since import language_models
 from token_cases import kept_mask, video_tokens
 
-from patchgate.encoders.onevision import check_patch_positions, patch_positions
-from patchgate.positions import (
+from patchgate.language.onevision import check_patch_positions, patch_positions
+from patchgate.language.positions import (
     qwen3_run,
     qwen25_run,
     split_deepstack,

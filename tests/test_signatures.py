@@ -8,8 +8,8 @@ from typing import Any, get_type_hints
 import pytest
 
 import patchgate
-from patchgate.encoders.fidelity import Fidelity, FidelityKwargs
 from patchgate.encoders.gated import GatedKwargs
+from patchgate.encoders.run.fidelity import Fidelity, FidelityKwargs
 from patchgate.gate import GateSettings
 from patchgate.gate.settings import GEOMETRY, GateRules, Kind
 from patchgate.merge.settings import MergeKwargs, MergeSettings

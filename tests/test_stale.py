@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from patchgate.encoders.slots import Slots
-from patchgate.encoders.stale import Fired, Scan
+from patchgate.encoders.run.slots import Slots
+from patchgate.encoders.run.stale import Fired, Scan
 
 N, HEADS, WIDTH, SCALE = 12, 2, 8, 0.35
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import patchgate
 from patchgate import Gate, MergeStream, TokenChunk, VideoTokens
 from patchgate.cli import app
+from patchgate.language.positions import token_places, token_seconds
 from patchgate.policies import (
     POLICIES,
     Budget,
@@ -35,7 +36,6 @@ from patchgate.policies import (
     tokenize_with_statistics,
 )
 from patchgate.policies.prior import CappedGate
-from patchgate.positions import token_places, token_seconds
 from patchgate.tokens.chunk import joined, split
 
 SIZE, BUDGET = (56, 56), Budget(frames=5, tokens=60, grid=Cells(4, 4))

@@ -13,8 +13,8 @@ import torch
 from token_cases import kept_mask, video_tokens
 from torch_settings import SETTINGS, assert_same, leaves
 
-from patchgate.encoders.onevision import patch_positions
 from patchgate.language import llava_onevision_inputs, qwen3_vl_inputs, qwen25_vl_inputs
+from patchgate.language.onevision import patch_positions
 
 Job = Callable[[], Any]
 

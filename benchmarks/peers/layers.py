@@ -1,7 +1,7 @@
 """SigLIP's layers taken apart, for the peers that work inside a tower.
 
 All of them attend by ``scaled_dot_product_attention``, as the dense tower does. Work is counted as
-in ``patchgate.encoders.work``: a multiply and an add are two.
+in ``patchgate.encoders.run.work``: a multiply and an add are two.
 
 Letters: T frames, N tokens of a frame, H heads, d features of a head, D features, P patch side.
 """

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from patchgate import FrameBatch, Gate, _ops, grid
-from patchgate.encoders.work import Work
+from patchgate.encoders.run.work import Work
 from patchgate.gather import gather
 from patchgate.merge import MergeStream
 from patchgate.tokens import TokenChunk

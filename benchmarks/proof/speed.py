@@ -21,7 +21,7 @@ import torch
 from peers import rlt
 
 from patchgate import FrameBatch
-from patchgate.encoders.pixels import patch_rows
+from patchgate.encoders.patch_grid import patch_rows
 from patchgate.merge import MergeStream
 from patchgate.pipeline import StageSeconds
 from proof import equal, ways

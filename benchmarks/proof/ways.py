@@ -14,7 +14,7 @@ from peers import CHOOSERS, ENCODERS, Choice, uniform
 from torch import Tensor
 
 from patchgate import FrameBatch
-from patchgate.encoders.pixels import patch_rows
+from patchgate.encoders.patch_grid import patch_rows
 from patchgate.gather import gather
 from proof.frames import picked
 from proof.ours import merged, ours

@@ -55,7 +55,7 @@ class Cost:
 
 
 def _flops(tokens: float, keys: float) -> float:
-    """Of a frame of which so many tokens run, each attending to so many: see encoders/work.py.
+    """Of a frame of which so many tokens run, each attending to so many: see encoders/run/work.py.
 
     Patch embedding and layers, without pooling, which is no part of reading.
     """

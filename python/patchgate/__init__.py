@@ -14,12 +14,12 @@ from patchgate.decode import (
     Video,
     open_video,
 )
-from patchgate.encoders.calibrate import Calibration, calibrate
-from patchgate.encoders.fixed import FixedTower
 from patchgate.encoders.gated import gated
-from patchgate.encoders.gated_tower import GatedTower
-from patchgate.encoders.spacetime import GatedClips
-from patchgate.encoders.stream import TowerStream
+from patchgate.encoders.gated.calibrate import Calibration, calibrate
+from patchgate.encoders.gated.clips import GatedClips
+from patchgate.encoders.gated.fixed import FixedTower
+from patchgate.encoders.gated.stream import TowerStream
+from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import Gate, GateResult
 from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec

@@ -16,15 +16,14 @@ import torch
 from torch import Tensor
 
 import patchgate
-from patchgate.encoders import structure
-from patchgate.encoders.families import FAMILIES
-from patchgate.encoders.fidelity import Fidelity
-from patchgate.encoders.frames import Frames
-from patchgate.encoders.gated_tower import GatedTower, packed
-from patchgate.encoders.packed import Kept
-from patchgate.encoders.stream import TowerStream
+from patchgate.encoders.families import FAMILIES, structure
+from patchgate.encoders.gated.stream import TowerStream
+from patchgate.encoders.gated.tower import GatedTower, packed
+from patchgate.encoders.run.clip import Frames
+from patchgate.encoders.run.fidelity import Fidelity
+from patchgate.encoders.run.packed import Kept
+from patchgate.encoders.run.work import Work
 from patchgate.encoders.tower import Tower
-from patchgate.encoders.work import Work
 from patchgate.gate import CHANGED, STATIC, Gate, GateResult
 from reading.formula.encoder import HEADS, LARGEST, MEAN, STD, WIDTH, FormulaEncoder
 from reading.formula.stem import PATCH

@@ -1,8 +1,10 @@
 """Where the patches of tubelets lie: cell after cell, in each of them row by row.
 
-Letters: T tubelets, f frames of a tubelet, C channels, H W pixels, h w cells, N = h * w, P patch
-side, m merge side, K cells.
+Letters: T tubelets or frames, f frames of a tubelet, C channels, H W pixels, h w cells, N = h * w,
+P patch side, m merge side, K cells.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
@@ -82,3 +84,18 @@ def checked_grid(grid_thw: Any, merge: int) -> tuple[list[int], int, int]:
             f"grid_thw: {height} x {width} patches are no whole cells of {merge} x {merge}"
         )
     return tubelets, height, width
+
+
+def patch_rows(pixel_values: Tensor, patch: int, index: Tensor) -> Tensor:
+    """The patches of some cells, in the order of a convolution's weight.
+
+    Args:
+        pixel_values: ``[T, C, H, W]``. index: ``[K]`` int64, flat over ``[T, h, w]``.
+
+    Returns:
+        ``[K, C * P * P]`` in the dtype of ``pixel_values``.
+    """
+    blocks = pixel_values.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))
+    blocks = blocks.permute(0, 2, 4, 1, 3, 5)  # [T, h, w, C, P, P], nothing copied
+    h, w = blocks.shape[1:3]
+    return blocks[index // (h * w), index // w % h, index % w].flatten(1)

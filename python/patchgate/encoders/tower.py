@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from patchgate.encoders.adapted import Adapted
-from patchgate.encoders.pixels import patch_rows
+from patchgate.encoders.patch_grid import patch_rows
 from patchgate.gather import PixelSpec
 from patchgate.gather.resize import SizeRule, Stretch
 

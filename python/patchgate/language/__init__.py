@@ -4,6 +4,11 @@ Each function takes a prompt with one placeholder for each video, and returns th
 ``model(..)`` and ``model.generate(..)``. What the tower would have computed is handed over as
 ``mm_encoder_outputs``; ``position_ids`` say where each token stands, without which the models run
 too, and are silently wrong.
+
+prompt.py     a prompt in the making: ids, and where each of them stands
+qwen.py       Qwen2.5-VL and Qwen3-VL; llava.py LLaVA-OneVision
+onevision.py  packed tokens for OneVision-Encoder and LLaVA-OneVision-2
+positions.py  where packed tokens stand, in the numbers that the models want
 """
 
 from patchgate.language.llava import llava_onevision_inputs

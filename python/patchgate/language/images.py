@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from patchgate.encoders.stand_in import StandIn
-from patchgate.positions import Run
+from patchgate.encoders.gated.stand_in import StandIn
+from patchgate.language.positions import Run
 
 
 class Images(NamedTuple):

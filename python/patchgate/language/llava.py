@@ -13,6 +13,7 @@ from patchgate._check import LANGUAGE_MODELS, check_transformers, checked_choice
 from patchgate._tensors import arange
 from patchgate.encoders.projection import base
 from patchgate.language.images import llava_images
+from patchgate.language.positions import Run
 from patchgate.language.prompt import (
     Layout,
     Positions,
@@ -22,7 +23,6 @@ from patchgate.language.prompt import (
     shown_mask,
     split_prompt,
 )
-from patchgate.positions import Run
 from patchgate.tokens import VideoTokens
 
 _FRAMES = 16  # brought to the dense layout at a time

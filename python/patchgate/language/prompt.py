@@ -15,7 +15,7 @@ from patchgate._check import checked_choice
 from patchgate._tensors import arange, as_given, whole
 from patchgate.gate import MERGED
 from patchgate.language.images import Images
-from patchgate.positions import Place, Run, token_places
+from patchgate.language.positions import Place, Run, token_places
 from patchgate.tokens import VideoTokens
 
 Layout = Literal["packed", "dense"]

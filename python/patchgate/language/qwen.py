@@ -7,6 +7,13 @@ from torch import Tensor
 
 from patchgate._check import LANGUAGE_MODELS, check_transformers, checked_choice, checked_count
 from patchgate.language.images import qwen_images
+from patchgate.language.positions import (
+    Place,
+    qwen3_run,
+    qwen25_run,
+    split_deepstack,
+    tubelet_seconds,
+)
 from patchgate.language.prompt import (
     Layout,
     Positions,
@@ -16,7 +23,6 @@ from patchgate.language.prompt import (
     shown_cells,
     split_prompt,
 )
-from patchgate.positions import Place, qwen3_run, qwen25_run, split_deepstack, tubelet_seconds
 from patchgate.tokens import VideoTokens
 
 

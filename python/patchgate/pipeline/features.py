@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from patchgate.decode.frames import Pictures
-    from patchgate.encoders.gated_tower import GatedTower
+    from patchgate.encoders.gated.tower import GatedTower
 
     Stage = Callable[[str], AbstractContextManager[None]]
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from patchgate._check import checked_size
 from patchgate.decode import Video
-from patchgate.encoders.gated_tower import GatedTower
+from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import Gate
 from patchgate.pipeline.features import Features, PixelFeatures, TowerFeatures
 

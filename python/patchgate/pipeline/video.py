@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from patchgate.decode import Video, open_video
-from patchgate.encoders.gated_tower import GatedTower
+from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import Gate
 from patchgate.pipeline.collect import collected
 from patchgate.pipeline.fitting import fitting_gate, prepared

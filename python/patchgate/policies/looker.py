@@ -15,7 +15,7 @@ from patchgate._tensors import whole
 from patchgate.decode import DecodeError, DecodeWarning, open_video
 from patchgate.decode.access import Access
 from patchgate.decode.source import VideoSource
-from patchgate.encoders.gated_tower import GatedTower
+from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import Gate
 from patchgate.pipeline.collect import collected
 from patchgate.pipeline.fitting import fitting_gate, prepared

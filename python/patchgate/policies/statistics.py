@@ -14,7 +14,7 @@ from patchgate._calls import Undo
 from patchgate._tensors import doubles
 from patchgate.decode import FrameBatch, Video
 from patchgate.decode.frames import Pictures
-from patchgate.encoders.gated_tower import GatedTower
+from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import CHANGED, MOVED, Gate, GateResult, GateSettings
 from patchgate.pipeline import token_chunks
 from patchgate.pipeline.collect import collected

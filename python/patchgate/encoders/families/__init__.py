@@ -1,0 +1,74 @@
+"""The families of towers that can be gated.
+
+siglip.py, siglip2.py, clip.py, dinov2.py, dinov3.py, timm_vit.py, qwen.py, qwen3.py  one each
+space_time.py  VideoMAE and V-JEPA 2, which attend over space and time
+structure.py   checks that a model is built as its family knows it
+truncated.py   a tower as far as one of its hidden states
+"""
+
+from typing import Any
+
+from torch import nn
+
+from patchgate._check import TRANSFORMERS, check_transformers
+from patchgate.encoders.families.clip import Clip
+from patchgate.encoders.families.dinov2 import Dinov2
+from patchgate.encoders.families.dinov3 import Dinov3
+from patchgate.encoders.families.qwen import Qwen25Vision
+from patchgate.encoders.families.qwen3 import Qwen3Vision
+from patchgate.encoders.families.siglip import Siglip
+from patchgate.encoders.families.siglip2 import Siglip2
+from patchgate.encoders.families.timm_vit import TimmVit
+from patchgate.encoders.tower import Tower
+
+# In the order in which they are tried; append your own.
+FAMILIES: list[type[Tower]] = [
+    Siglip,
+    Siglip2,
+    Clip,
+    Dinov2,
+    Dinov3,
+    TimmVit,
+    Qwen25Vision,
+    Qwen3Vision,
+]
+
+# Towers that look as if they could be, and why they are not.
+_REFUSED = {
+    "NaFlexVit": "it gives positions to the patches that it is shown one after the other, and "
+    "infers their grid from them: of a part of a frame's patches it makes something else. timm's "
+    "VisionTransformer of the same weights is supported",
+    "Eva": "its blocks rotate queries and keys, which its family would have to do",
+}
+
+
+def tower_of(model: Any) -> Tower:
+    """The family of a model of transformers or timm, with its structure checked.
+
+    Raises:
+        ImportError: of a transformers that is too old.
+        TypeError: not a family that is known, or not built as expected.
+        ValueError: sizes that do not fit.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"tower: expected a torch module, got {type(model).__name__}")
+    check_transformers("tower", model, TRANSFORMERS)
+    classes = [base.__name__ for base in type(model).__mro__]
+    for family in FAMILIES:
+        if any(name in family.names for name in classes):
+            inner = getattr(model, "vision_model", None)  # other versions of transformers nest it
+            if inner is None or hasattr(model, "encoder"):
+                return family(model)
+            found = family(inner)
+            found.outer = model
+            return found
+    for name, why in _REFUSED.items():
+        if name in classes:
+            raise TypeError(f"tower: {name} is not supported: {why}")
+    known = ", ".join(family.names[0] for family in FAMILIES)
+    raise TypeError(
+        f"tower: {type(model).__name__} is not supported; supported are {known} of transformers "
+        "and timm (of a whole model, or of a wrapper as PEFT, DDP or torch.compile make it, give "
+        "the vision tower within). To add one, derive from "
+        "patchgate.encoders.tower.Tower and append it to FAMILIES"
+    )

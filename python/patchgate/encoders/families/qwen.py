@@ -1,0 +1,263 @@
+"""The vision towers of Qwen2.5-VL, and what Qwen3-VL's shares with it, on kept cells.
+
+A cell is m x m patches of two frames, and one token of the output; the tower goes through its
+patches as tokens.
+
+Letters: T tubelets, f frames of a tubelet, C channels, N cells of a frame, m merge side, K kept
+cells, R packed rows (m * m to a cell), D features, E features of a cell, H heads, d features of a
+head.
+"""
+
+import copy
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from patchgate.encoders.families import structure
+from patchgate.encoders.families.structure import check_floats
+from patchgate.encoders.patch_grid import PatchGrid, checked_grid
+from patchgate.encoders.tower import Tower
+from patchgate.gather import PixelSpec
+from patchgate.gather.resize import Keep, SizeRule
+
+_PARTS = ("patch_embed.proj", "rotary_pos_emb.inv_freq", "blocks", "merger")
+_BLOCK_CALLS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp")
+_BLOCK_PARTS = (*_BLOCK_CALLS, "attn.num_heads", "attn.scaling")
+
+
+class QwenVision(Tower):
+    """A tower for frames of any size of whole cells: ``sized`` is that for one of them."""
+
+    prefix = 0
+    shows_last = True
+    called = (
+        "patch_embed",
+        "pos_embed",
+        *(f"blocks.*.{part}" for part in _BLOCK_CALLS),
+        "merger",
+        "deepstack_merger_list.*",
+    )
+    one_by_one = True
+    parts: ClassVar[tuple[str, ...]] = ()  # attributes that the family's own code uses
+    _turn: tuple[Tensor, Tensor]  # cosine and sine at each position, [N * m * m, d] each
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        structure.check_parts(model, (*_PARTS, *self.parts))
+        for i in range(self.depth):
+            structure.check_parts(model, _BLOCK_PARTS, f"blocks.{i}")
+        self._grid: PatchGrid | None = None
+
+    # Sizes.
+
+    @property
+    def patch(self) -> int:
+        return int(self.model.config.patch_size)
+
+    @property
+    def merge(self) -> int:
+        return int(self.model.config.spatial_merge_size)
+
+    @property
+    def temporal_patch(self) -> int:
+        return int(self.model.config.temporal_patch_size)
+
+    @property
+    def width(self) -> int:
+        return int(self.model.config.out_hidden_size) * (1 + len(self.tapped))
+
+    @property
+    def grid(self) -> PatchGrid:
+        """Of a frame."""
+        if self._grid is None:
+            raise ValueError(
+                "tower: its frames have no size of their own; call it with grid_thw, or encode() "
+                "with source"
+            )
+        return self._grid
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.grid.h, self.grid.w
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.grid.size
+
+    @property
+    def covered(self) -> tuple[int, int]:
+        return self.size
+
+    @property
+    def size_rule(self) -> SizeRule:
+        return Keep()
+
+    @property
+    def grid_size(self) -> None:
+        return None
+
+    @property
+    def projection(self) -> Any:
+        return self.model.patch_embed.proj
+
+    @property
+    def patch_embedding(self) -> Any:
+        return self.model.patch_embed
+
+    @property
+    def depth(self) -> int:
+        return len(self.model.blocks)
+
+    def fitted(self, spec: PixelSpec) -> Self:
+        return self  # whatever their size
+
+    def sized(self, height: int, width: int) -> Self:
+        tower, cell = copy.copy(self), self.patch * self.merge
+        if height % cell or width % cell or min(height, width) < cell:
+            raise ValueError(f"tower: {height} x {width} pixels are no whole cells of {cell}")
+        tower._grid = PatchGrid(
+            height // cell, width // cell, self.merge, self.patch, self.temporal_patch
+        )
+        tower._turn = tower._rotation()
+        return tower
+
+    # The path of a token; ``cell`` is its position among the frame's N * m * m.
+
+    def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
+        return self.embedded(rows)
+
+    def prefix_tokens(self) -> Tensor:
+        return self.weight.new_empty((0, self.weight.shape[0]))
+
+    def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        block = self.model.blocks[layer]
+        joint = block.attn.qkv(block.norm1(x))
+        query, key, value = joint.unflatten(1, (3, block.attn.num_heads, -1)).unbind(1)
+        cos, sin = (part[cell, None] for part in self._turn)  # [R, 1, d]
+        return _rotated(query, cos, sin), _rotated(key, cos, sin), value
+
+    def scale(self, layer: int) -> float:
+        return float(self.model.blocks[layer].attn.scaling)
+
+    def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
+        block = self.model.blocks[layer]
+        x = x + block.attn.proj(attended.flatten(1))
+        return x + block.mlp(block.norm2(x))
+
+    def leave(self, rows: Tensor) -> Tensor:
+        return self.model.merger(rows)
+
+    def layer_flops(self, layer: int) -> float:
+        return structure.linear_flops(self.model.blocks[layer])
+
+    def pool_flops(self, frames: int, tokens: int, dense: bool) -> float:
+        mergers = 1 + len(self.tapped)  # as much work each
+        return mergers * structure.linear_flops(self.model.merger) * tokens / self.tokens_per_cell
+
+    # What it looks like from outside.
+
+    def opened(self, pixel_values: Tensor, options: dict[str, Any]) -> tuple[Self, Tensor]:
+        """The tower for the grid of these videos, and their frames ``[T * f, C, H, W]``.
+
+        Args:
+            pixel_values: ``[T * N * m * m, C * f * P * P]``, one video after the other.
+            options: ``grid_thw`` ``[videos, 3]``, in tubelets and patches, is taken out; tubelets
+                of each video are put in as ``clip_lengths``.
+
+        Raises:
+            TypeError: pixel values that are not floats; no ``grid_thw``.
+            ValueError: videos of different sizes; sizes of no whole cells; another number of rows.
+        """
+        check_floats(pixel_values, self)
+        grid_thw = options.pop("grid_thw", None)
+        tubelets, height, width = checked_grid(grid_thw, self.merge)
+        expected = [sum(tubelets) * height * width, self.weight[0].numel()]
+        if list(pixel_values.shape) != expected:
+            raise ValueError(
+                f"pixel_values: grid_thw={grid_thw.tolist()} needs {expected}, got "
+                f"{list(pixel_values.shape)}"
+            )
+        tower = self.sized(height * self.patch, width * self.patch)
+        options["clip_lengths"] = tubelets
+        return tower, tower.grid.frames(pixel_values)
+
+    def rows(self, frames: Tensor, index: Tensor) -> Tensor:
+        return self.grid.rows(frames, index)
+
+    def output(
+        self, features: Tensor, pooled: Tensor | None, states: Any, last: Tensor | None = None
+    ) -> Any:
+        """What the tower's call returns: all frames in one sequence.
+
+        Args:
+            features: ``[T, N, E]``.
+            pooled: None: the tower has no output of a whole frame.
+            states: hidden states, a tuple of ``[T, N * m * m, D]`` (None where not asked for), or
+                None.
+            last: the last of them.
+
+        Returns:
+            ``last_hidden_state`` ``[T * N * m * m, D]``, ``pooler_output`` ``[T * N, E]``.
+        """
+        from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
+
+        last, states = self.sequence(last), self.sequences(states)
+        return BaseModelOutputWithPooling(last, features.flatten(0, 1), states)
+
+    def sequence(self, state: Tensor | None) -> Tensor | None:
+        """Patches ``[T, N * m * m, D]`` as the tower lists them, ``[T * N * m * m, D]``."""
+        return None if state is None else state.flatten(0, 1)
+
+    def sequences(self, states: Any) -> Any:
+        """Hidden states of a call, each as a sequence."""
+        return None if states is None else tuple(self.sequence(state) for state in states)
+
+    # What it refuses.
+
+    def check_mode(self) -> None:
+        for block in self.model.blocks:
+            structure.check_checkpointing(block)
+
+    def _rotation(self) -> tuple[Tensor, Tensor]:
+        """Half of the angles are of a patch's row, half of its column. In float32, as the tower has
+        them whatever its dtype.
+        """
+        frequency = self.model.rotary_pos_emb.inv_freq.float()  # [d / 4]
+        places = self.grid.places(frequency.device)
+        angles = (places[..., None].float() * frequency).flatten(1)  # [N * m * m, d / 2]
+        return angles.cos().repeat(1, 2), angles.sin().repeat(1, 2)
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """``[R, H, d]`` turned, its first half against its second; in float32, as the tower does."""
+    first, second = x.float().chunk(2, -1)
+    return (x.float() * cos + torch.cat([-second, first], -1) * sin).to(x.dtype)
+
+
+class Qwen25Vision(QwenVision):
+    """Qwen2.5-VL: RMS norms, gated MLPs, and windows in all layers but a few."""
+
+    names = ("Qwen2_5_VisionTransformerPretrainedModel",)
+    parts = ("fullatt_block_indexes", "window_size")
+    _window: Tensor  # [N * m * m] int64
+
+    def sized(self, height: int, width: int) -> Self:
+        tower = super().sized(height, width)
+        tower._window = tower._window_numbers()
+        return tower
+
+    def windows(self, layer: int) -> Tensor | None:
+        return None if layer in self.model.fullatt_block_indexes else self._window
+
+    def sequence(self, state: Tensor | None) -> Tensor | None:
+        """The tower lists the patches of a frame window after window."""
+        if state is None:
+            return None
+        return state[:, self._window.argsort(stable=True)].flatten(0, 1)
+
+    def _window_numbers(self) -> Tensor:
+        """Windows are squares of cells; the last ones of a row or column may be smaller."""
+        side = int(self.model.window_size) // (self.patch * self.merge)  # in cells
+        row, column = (self.grid.places(self.weight.device) // (self.merge * side)).unbind(1)
+        return row * -(-self.grid.w // side) + column

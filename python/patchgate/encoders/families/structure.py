@@ -1,0 +1,127 @@
+"""That a model is built as its family knows it: said at once, in the words of what differs."""
+
+from collections.abc import Collection, Iterable
+from numbers import Integral
+from typing import Any
+
+from torch import Tensor, nn
+
+from patchgate.encoders.projection import base
+from patchgate.encoders.tower import Tower
+
+
+def part(model: nn.Module, path: str) -> Any:
+    """What lies at a dotted path of attributes and indices.
+
+    Raises:
+        TypeError: nothing does.
+    """
+    found: Any = model
+    for name in path.split("."):
+        found = found[int(name)] if name.isdigit() else getattr(found, name, None)
+        if found is None:
+            raise TypeError(
+                f"tower: a {type(model).__name__} without {path} is not what gated() knows; its "
+                "family needs it"
+            )
+        found = getattr(found, "_orig_mod", found)  # of a compiled module
+    return found
+
+
+def check_parts(model: nn.Module, paths: Iterable[str], root: str = "") -> None:
+    """Raises a ``TypeError`` if one of the paths (under ``root``) leads nowhere."""
+    for path in paths:
+        part(model, f"{root}.{path}" if root else path)
+
+
+def check_children(model: nn.Module, path: str, known: Collection[str]) -> None:
+    """Raises a ``TypeError`` if the module at a path has a child that would be passed over."""
+    for name, _ in part(model, path).named_children():
+        if name not in known and name != "parametrizations":
+            raise TypeError(
+                f"tower: a {type(model).__name__} with {path}.{name} is not what gated() knows: "
+                f"of {path} it computes {', '.join(sorted(known))}"
+            )
+
+
+def check_tree(model: nn.Module, root: str, paths: Iterable[str]) -> None:
+    """Raises a ``TypeError`` if one of the paths under a module leads nowhere, or if on the way to
+    them there is a child that would be passed over.
+    """
+    known: dict[str, set[str]] = {}
+    for path in paths:
+        part(model, f"{root}.{path}")
+        names = [root, *path.split(".")]
+        for depth in range(1, len(names)):
+            known.setdefault(".".join(names[:depth]), set()).add(names[depth])
+    for parent, children in known.items():
+        check_children(model, parent, children)
+
+
+def side_of(value: Any, name: str) -> int:
+    """One number, given as such or as a pair of equal ones."""
+    sides = set(value) if isinstance(value, list | tuple) else {value}
+    if len(sides) != 1 or not all(isinstance(side, Integral) for side in sides):
+        raise ValueError(f"tower: expected {name} of one number, got {value}")
+    return int(sides.pop())
+
+
+def check_patches(projection: Any, patch: int) -> None:
+    """Raises a ``ValueError`` if a convolution does not cut RGB into patches side by side."""
+    convolution = base(projection)
+    shape, stride = list(convolution.weight.shape), convolution.stride
+    dilated = any(step != 1 for step in convolution.dilation)
+    if shape[1:] != [3, patch, patch]:
+        raise ValueError(
+            f"tower: expected a patch embedding of 3 channels and {patch} pixels a side, got a "
+            f"weight of {shape}"
+        )
+    padded = convolution.padding not in ("valid", (0, 0), 0)
+    if tuple(stride) != (patch, patch) or padded or dilated:
+        raise ValueError(
+            "tower: expected patches that neither overlap nor are padded, got "
+            f"stride={stride}, padding={convolution.padding}, dilation={convolution.dilation}"
+        )
+
+
+def linear_flops(block: nn.Module) -> float:
+    """Operations of a block's linear layers, per token; a multiply and an add are two."""
+    layers = (m for m in block.modules() if isinstance(m, nn.Linear))
+    return sum(2.0 * m.in_features * m.out_features for m in layers)  # quantised ones are packed
+
+
+def check_off(module: nn.Module, name: str, share: float) -> None:
+    """Raises a ``ValueError`` if a module in training mode would drop this share of something."""
+    if module.training and share > 0:
+        raise ValueError(
+            f"tower: it is in training mode with {name} {share}, which is not applied to packed "
+            "tokens; call eval(), or set it to 0"
+        )
+
+
+def check_checkpointing(module: nn.Module, flag: str = "gradient_checkpointing") -> None:
+    """Raises a ``ValueError`` if a module in training mode would be recomputed for gradients."""
+    if module.training and getattr(module, flag, False):
+        raise ValueError(
+            "tower: it is in training mode with gradient checkpointing, which is not applied to "
+            "packed tokens; call eval(), or switch it off"
+        )
+
+
+def check_floats(pixel_values: Any, tower: Tower) -> None:
+    """Pixels that were normalised, where the tower is."""
+    if not isinstance(pixel_values, Tensor):
+        raise TypeError(f"pixel_values: expected a Tensor, got {type(pixel_values).__name__}")
+    if not pixel_values.is_floating_point():
+        raise TypeError(
+            "pixel_values: expected normalised floats, as the tower's processor makes them, got "
+            f"{pixel_values.dtype}"
+        )
+    check_device(pixel_values, "pixel_values", tower)
+
+
+def check_device(tensor: Tensor, name: str, tower: Tower) -> None:
+    if tensor.device != tower.weight.device:
+        raise ValueError(
+            f"{name}: the tower is on {tower.weight.device}, got a tensor on {tensor.device}"
+        )

@@ -1,0 +1,229 @@
+"""timm's plain vision transformers on kept cells.
+
+Letters: T frames, K kept patches, R packed rows, N patches of a frame, H heads, d features of a
+head, D features, H W pixels where they are a picture's.
+"""
+
+import copy
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from patchgate.encoders.families import structure
+from patchgate.encoders.tower import Tower
+
+_PARTS = (
+    "patch_embed.proj",
+    "patch_embed.norm",
+    "patch_embed.img_size",
+    "num_prefix_tokens",
+    "norm_pre",
+    "blocks.0",
+    "norm",
+    "forward_head",
+    "_pos_embed",
+)
+_BLOCK_CALLS = (
+    "norm1",
+    "attn.qkv",
+    "attn.q_norm",
+    "attn.k_norm",
+    "attn.proj",
+    "ls1",
+    "norm2",
+    "mlp",
+    "ls2",
+)
+_BLOCK_PARTS = (*_BLOCK_CALLS, "attn.num_heads", "attn.scale")
+_HEAD_CALLS = ("attn_pool", "fc_norm", "head_drop", "head", "head_dist")  # by forward_head
+_BLOCK = ("norm1", "attn", "ls1", "drop_path1", "norm2", "mlp", "ls2", "drop_path2")
+_ATTENTION = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "gate", "proj", "proj_drop")
+
+
+class TimmVit(Tower):
+    """``timm.models.VisionTransformer`` of plain blocks: with or without a class token, registers,
+    normed queries and keys, scaled residuals, a norm before the first block; any pooling; DeiT's
+    distillation token.
+
+    The output is timm's own: what ``forward_head`` makes of the features. The features themselves
+    are the output of a model made with ``num_classes=0, global_pool=""``.
+    """
+
+    names = ("VisionTransformer",)
+    called = (
+        "patch_embed.proj",
+        "patch_embed.norm",
+        "norm_pre",
+        *(f"blocks.*.{part}" for part in (*_BLOCK_CALLS, "attn.norm", "attn.gate")),
+        "norm",
+        *_HEAD_CALLS,
+    )
+    dense = ("forward_features", "forward_intermediates", "get_intermediate_layers")
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self._size: tuple[int, int] | None = None
+        _check_methods(type(model))
+        structure.check_parts(model, _PARTS)
+        for i in range(self.depth):
+            _check_kind(model, f"blocks.{i}", "Block")
+            _check_kind(model, f"blocks.{i}.attn", "Attention")
+            structure.check_parts(model, _BLOCK_PARTS, f"blocks.{i}")
+            structure.check_children(model, f"blocks.{i}", _BLOCK)
+            structure.check_children(model, f"blocks.{i}.attn", _ATTENTION)
+        structure.check_children(model, "patch_embed", ("proj", "norm"))
+        structure.check_patches(self.projection, self.patch)
+        if getattr(self.model.patch_embed, "dynamic_img_pad", False):
+            raise ValueError(
+                "tower: with dynamic_img_pad=True its patches reach beyond the picture; make it "
+                "with dynamic_img_pad=False"
+            )
+        self.prefix = int(self.model.num_prefix_tokens)
+
+    @property
+    def patch(self) -> int:
+        return structure.side_of(self.model.patch_embed.patch_size, "patch_size")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self._size or self.model.patch_embed.img_size
+        return int(height), int(width)
+
+    def sized(self, height: int, width: int) -> Self:
+        """Of another size only with ``dynamic_img_size=True``, and then of whole patches."""
+        whole = height % self.patch == 0 and width % self.patch == 0 and min(height, width) > 0
+        if (height, width) != self.size and not (self._dynamic and whole):
+            what = f"multiples of {self.patch}" if self._dynamic else f"{self.size}"
+            raise ValueError(
+                f"pixel_values: the tower takes pictures of {what}, got {height} x {width}"
+                + ("" if self._dynamic else "; timm's dynamic_img_size=True takes others")
+            )
+        tower = copy.copy(self)
+        tower._size = height, width
+        return tower
+
+    @property
+    def projection(self) -> Any:
+        return self.model.patch_embed.proj
+
+    @property
+    def depth(self) -> int:
+        return len(self.model.blocks)
+
+    def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
+        patches = self.model.patch_embed.norm(self.embedded(rows))
+        return self.model.norm_pre(patches + self._origin()[self.prefix + cell])
+
+    def prefix_tokens(self) -> Tensor:
+        return self.model.norm_pre(self._origin()[: self.prefix])
+
+    def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        block = self.model.blocks[layer]
+        joint = block.attn.qkv(block.norm1(x))
+        query, key, value = joint.unflatten(1, (3, block.attn.num_heads, -1)).unbind(1)
+        return block.attn.q_norm(query), block.attn.k_norm(key), value
+
+    def scale(self, layer: int) -> float:
+        return float(self.model.blocks[layer].attn.scale)
+
+    def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
+        block = self.model.blocks[layer]
+        attention = block.attn
+        out = attended.flatten(1)
+        if getattr(attention, "norm", None) is not None:  # timm has had it since 1.0
+            out = attention.norm(out)
+        if getattr(attention, "gate", None) is not None:
+            out = out * attention.gate(block.norm1(x)).sigmoid()
+        x = x + block.ls1(attention.proj(out))
+        return x + block.ls2(block.mlp(block.norm2(x)))
+
+    def layer_flops(self, layer: int) -> float:
+        return structure.linear_flops(self.model.blocks[layer])
+
+    def leave(self, rows: Tensor) -> Tensor:
+        rows = self.model.norm(rows)
+        return rows if self._pools else self.model.forward_head(rows[None])[0]
+
+    def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
+        if not self._pools:
+            return None
+        # One frame at a time: a batch would copy the dense states of all of them.
+        return torch.cat([self.model.forward_head(dense[t : t + 1]) for t in frames])
+
+    def pool_flops(self, frames: int, tokens: int, dense: bool) -> float:
+        heads = (getattr(self.model, name, None) for name in ("head", "head_dist"))
+        head = sum(structure.linear_flops(each) for each in heads if each is not None)
+        pool = getattr(self.model, "attn_pool", None)
+        if not self._pools:
+            return tokens * head
+        if pool is None:
+            return frames * head
+        n = self.cells + (self.prefix if self.model.pool_include_prefix else 0)
+        d = len(self.weight)
+        if not hasattr(pool, "kv"):  # "prr": every token looks at every other, with no weights
+            return frames * (head + 4.0 * n * n * d)
+        linear = structure.linear_flops(pool) + (n - 1) * structure.linear_flops(pool.kv)
+        return frames * (head + linear + 4.0 * n * d)
+
+    def output(
+        self, features: Tensor, pooled: Tensor | None, states: Any, last: Tensor | None = None
+    ) -> Any:
+        if states is not None:
+            raise TypeError(
+                "output_hidden_states: a timm tower returns one tensor; its forward_intermediates "
+                "is at hand in the original, .tower"
+            )
+        return features if pooled is None else pooled
+
+    def check_mode(self) -> None:
+        structure.check_checkpointing(self.model, "grad_checkpointing")
+        if self.model.training and getattr(self.model, "distilled_training", False):
+            raise ValueError("tower: it is in distilled training, with two outputs; call eval()")
+        for name, module in self.model.named_modules():
+            for what in ("p", "drop_prob", "prob"):  # dropout, drop path, patch dropout
+                share = getattr(module, what, 0.0)
+                if isinstance(share, float | int):
+                    structure.check_off(module, f"{type(module).__name__} ({name}) of", share)
+
+    @property
+    def _pools(self) -> bool:
+        """Whether its output is one row a frame; otherwise the head is that of single tokens."""
+        return bool(self.model.global_pool) or getattr(self.model, "attn_pool", None) is not None
+
+    @property
+    def _dynamic(self) -> bool:
+        return bool(getattr(self.model, "dynamic_img_size", False))
+
+    def _origin(self) -> Tensor:
+        """A frame's tokens before the first block if its patches were all zero,
+        ``[prefix + N, D]``: prefix tokens as they are, and the position of each cell.
+        """
+        zeros = self.weight.new_zeros((1, *self.shape, len(self.weight)))
+        return self.model._pos_embed(zeros if self._dynamic else zeros.flatten(1, 2))[0]
+
+
+def _check_kind(model: nn.Module, path: str, known: str) -> None:
+    """Raises a ``TypeError`` for a module that puts the same parts together otherwise."""
+    kind = type(structure.part(model, path)).__name__
+    if kind != known:
+        raise TypeError(
+            f"tower: {path} is a {kind}; of timm's kinds, gated() knows {known}, whose parts it "
+            "computes itself"
+        )
+
+
+def _check_methods(kind: type) -> None:
+    """Raises a ``TypeError`` for another library's class, and for subclasses that compute their
+    features in a way of their own.
+    """
+    for base in kind.__mro__:
+        if base.__name__ == "VisionTransformer" and base.__module__.startswith("timm."):
+            break
+    else:
+        raise TypeError(
+            f"tower: {kind.__name__} of {kind.__module__} is not supported; of this name, timm's is"
+        )
+    for name in ("forward", "forward_features"):
+        if getattr(kind, name) is not getattr(base, name):
+            raise TypeError(f"tower: {kind.__name__} has a {name} of its own, not timm's")

@@ -1,0 +1,221 @@
+"""A gated tower of fixed capacity, for ``torch.compile``.
+
+Letters: T frames, N cells, K capacity, M tokens of a frame, H W pixels, D features.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from patchgate._check import checked_count
+from patchgate.colour import rgb_to_ycbcr
+from patchgate.encoders.gated.pixels import _OVERSHOOT
+from patchgate.encoders.gated.tower import GatedTower
+from patchgate.encoders.run.fidelity import Fidelity
+from patchgate.encoders.run.fixed import FixedFrames, encode_fixed
+from patchgate.encoders.run.fixed_watch import encode_watched
+from patchgate.encoders.tower import Tower
+from patchgate.gate import GateResult, GateSettings
+from patchgate.gate.run import gate_clip
+from patchgate.gather import PixelSpec
+
+
+class FixedTower(GatedTower):
+    """What ``gated(tower, ..., capacity=K)`` returns: a gated tower whose calls cost the same
+    whatever the frames show, read nothing back from the device, and compile to one graph.
+
+    In every call it computes the first K kept cells of a clip, in order of frames and cells, and
+    reserves the prefix tokens of all frames. Kept cells beyond these show what their place showed
+    in the frame before, and so do cells that later refer to them.
+
+    With a finite tolerance (or new positions) more cells are computed than were kept, and every
+    layer has room for so many. A cell that becomes active where there is no more room, in order of
+    frames, stays as it was; a moved cell that cannot be embedded anew lends what its source was.
+
+    Nothing is raised for that, nor for pixel values that cannot be a picture's: it is left on the
+    device, for ``check``.
+    """
+
+    capacity: int  # K, of one clip
+    layer_capacity: tuple[int, ...]  # cells of a clip that each layer has room for
+    last_overflow: Tensor | None  # [1] int64: kept cells of the last call that did not fit
+    last_layer_overflow: Tensor | None  # [1 + depth] int64: moved cells, and others of each layer
+    last_in_range: Tensor | None  # [] bool: its pixel values can come from this mean and std
+
+    def __init__(
+        self,
+        tower: nn.Module,
+        family: Tower,
+        spec: PixelSpec,
+        settings: GateSettings,
+        fidelity: Fidelity,
+        capacity: int,
+        layer_capacity: int | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(tower, family, spec, settings, fidelity)
+        _check_family(family)
+        _check_fidelity(fidelity)
+        self.capacity = checked_count("capacity", capacity, 1)
+        if layer_capacity is not None and not _varies(fidelity):
+            raise ValueError(
+                "layer_capacity: every layer computes the kept cells only, without a tolerance and "
+                "new positions; leave it out"
+            )
+        self.layer_capacity = _layers(layer_capacity, self.capacity, family.depth)
+        self.last_overflow = self.last_layer_overflow = self.last_in_range = None
+        self._check_capacity(family)
+
+    def check(self) -> None:
+        """That the last call showed what it should: one synchronisation.
+
+        Raises:
+            ValueError: more cells were kept than the capacity, or computed than a layer has room
+                for; pixel values that do not come from a processor with this mean and std; there
+                was no call.
+        """
+        if self.last_overflow is None or self.last_in_range is None:
+            raise ValueError("check: expected a call before it")
+        counts = [self.last_in_range.to(torch.int64)[None], self.last_overflow]
+        if self.last_layer_overflow is not None:
+            counts.append(self.last_layer_overflow)
+        in_range, overflow, *layers = torch.cat(counts).tolist()
+        if not in_range:
+            raise ValueError(
+                "pixel_values: expected 0..1 as RGB, got NaN or values far outside of it: they do "
+                f"not come from a processor with mean={self.pixel_spec.mean} and "
+                f"std={self.pixel_spec.std}"
+            )
+        if overflow:
+            raise ValueError(
+                f"capacity: {overflow} kept cells more than capacity={self.capacity}; take a "
+                "larger one, or fewer frames a clip"
+            )
+        if any(layers):
+            where = ["on entering", *(f"in layer {i}" for i in range(len(layers) - 1))]
+            told = ", ".join(f"{n} {at}" for n, at in zip(layers, where, strict=True) if n)
+            raise ValueError(
+                f"layer_capacity: tokens more than layer_capacity={self.layer_capacity}: {told}; "
+                "take larger ones, a larger tolerance, or fewer frames a clip"
+            )
+
+    def encode(self, *given: Any, **named: Any) -> NoReturn:
+        raise ValueError("encode: not available with capacity; use gated(...) without it")
+
+    def tokens(self, *given: Any, **named: Any) -> NoReturn:
+        raise ValueError(
+            "tokens: not available with capacity, for their number depends on the frames; use "
+            "gated(...) without it"
+        )
+
+    def stream(self) -> NoReturn:
+        raise ValueError(
+            "stream: not available with capacity, where each call is a clip of its own; use "
+            "gated(...) without it"
+        )
+
+    def extra_repr(self) -> str:
+        room = f", layer_capacity={self.layer_capacity}" if _varies(self.fidelity) else ""
+        return f"{super().extra_repr()}, capacity={self.capacity}{room}"
+
+    def _states(
+        self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        _check_fidelity(self.fidelity)  # it may have been set since
+        self._check_capacity(family)
+        parts, in_range = [], []
+        for clip in frames.split(clips):
+            planes, fits = _planes(clip, self.pixel_spec)
+            result = gate_clip(planes, self.gate_settings)
+            in_range.append(fits)
+            parts.append(self._encode_fixed(family, clip, result, hidden))
+        overflow = torch.stack([part.overflow for part in parts]).sum(0)
+        layers = [part.layers for part in parts if part.layers is not None]
+        beyond = torch.stack(layers).sum(0) if layers else None
+        fit = torch.stack(in_range).all()
+        names = parts[0].states
+        states = {name: torch.cat([part.states[name] for part in parts]) for name in names}
+        each = [part.pooled for part in parts if part.pooled is not None]
+        pooled = torch.cat(each) if each else None
+        # Only now: a call that failed says nothing to `check`.
+        self.last_overflow, self.last_layer_overflow, self.last_in_range = overflow, beyond, fit
+        return states, pooled
+
+    def _encode_fixed(
+        self, family: Tower, clip: Tensor, result: GateResult, hidden: list[int]
+    ) -> FixedFrames:
+        fidelity = self.fidelity
+        if not _varies(fidelity):
+            return encode_fixed(family, fidelity.context, clip, result, self.capacity, hidden)
+        return encode_watched(
+            family, fidelity, clip, result, self.capacity, self.layer_capacity, hidden
+        )
+
+    def _check_capacity(self, family: Tower) -> None:
+        if self.capacity < family.cells:
+            raise ValueError(
+                f"capacity: expected at least {family.cells}, for a clip's first frame is kept "
+                f"whole, got {self.capacity}"
+            )
+
+
+def _planes(pixel_values: Tensor, spec: PixelSpec) -> tuple[Tensor, Tensor]:
+    """As ``gate_planes``, for all frames at once, and whether they are in range, ``[]`` bool.
+
+    Compiled, a value half-way between two levels may fall the other way.
+    """
+    exact = torch.float64 if pixel_values.dtype == torch.float64 else torch.float32
+    channels = zip(pixel_values.detach().unbind(1), spec.mean, spec.std, strict=True)
+    levels = torch.stack([x.to(exact) * (255 * s) + 255 * m for x, m, s in channels], 1)
+    low, high = -255 * _OVERSHOOT, 255 * (1 + _OVERSHOOT)
+    in_range = ((levels >= low) & (levels <= high)).all()  # NaN is not
+    rgb = levels.round().clamp(0, 255).nan_to_num().to(torch.uint8)
+    return rgb_to_ycbcr(rgb), in_range
+
+
+def _check_family(family: Tower) -> None:
+    """Raises for towers whose shapes are not known beforehand, or whose rows are not one a cell."""
+    why = None
+    if family.tokens_per_cell > 1 or family.temporal_patch > 1:
+        why = "of which a cell is several patches"
+    elif family.grid_size is None:
+        why = "whose pictures have a size that is read from a tensor"
+    elif any(family.windows(layer) is not None for layer in range(family.depth)):
+        why = "whose attention has windows"
+    if why is not None:
+        name = type(family.model).__name__
+        raise ValueError(f"capacity: not available for {name}, {why}; leave it out")
+
+
+def _check_fidelity(fidelity: Fidelity) -> None:
+    """Raises for settings that it does not offer."""
+    if fidelity.refresh is not None:
+        raise ValueError("refresh: not available with capacity; leave one of them out")
+
+
+def _varies(fidelity: Fidelity) -> bool:
+    """Whether layers compute more than the kept cells."""
+    watched = fidelity.context == "full" and fidelity.tolerance < math.inf
+    return watched or fidelity.repositions
+
+
+def _layers(given: int | Sequence[int] | None, capacity: int, depth: int) -> tuple[int, ...]:
+    """Cells that each layer has room for. None: twice the capacity."""
+    if given is None:
+        given = 2 * capacity
+    several = given if isinstance(given, Sequence) else (given,) * depth
+    counts = tuple(checked_count("layer_capacity", count, 1) for count in several)
+    if len(counts) != depth:
+        raise ValueError(
+            f"layer_capacity: expected one number, or one for each of the {depth} layers, got "
+            f"{len(counts)}"
+        )
+    for low, count in zip((capacity, *counts), counts, strict=False):
+        if count < low:
+            raise ValueError(
+                f"layer_capacity: expected at least capacity={capacity}, and no layer less than "
+                f"the one before it, for what a layer computes later ones do, too; got {counts}"
+            )
+    return counts

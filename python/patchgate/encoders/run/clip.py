@@ -1,0 +1,120 @@
+"""A clip through a tower, run after run, and what its frames show.
+
+Letters: T frames, N cells, M = prefix + N tokens of a frame, K kept cells, F frames that computed
+anything, D features, E numbers of a token.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops
+from patchgate.encoders.run.fidelity import Fidelity
+from patchgate.encoders.run.memory import Memory
+from patchgate.encoders.run.packed import Encoded, Kept
+from patchgate.encoders.run.run import Run
+from patchgate.encoders.run.still import Still, stand_still
+from patchgate.encoders.run.work import Work, work
+from patchgate.encoders.tower import Tower
+
+_ROWS = 2048  # packed rows at a time: the MLP's buffers stay small enough to be reused
+_TOKENS = 8192  # of all frames at a time, where those that stand still are watched
+
+
+class Frames(NamedTuple):
+    """The output of a call, and what is remembered of it."""
+
+    # "features" and "hidden_<i>" -> [T, M, D], "born" (see Encoded) -> [T, M, 1]; empty if not
+    # asked for
+    states: dict[str, Tensor]
+    pooled: Tensor | None  # [T, D]
+    kept: Tensor  # [K, D]: the features of the kept cells
+    work: Work
+    memory: Memory
+
+
+def encode_frames(
+    tower: Tower,
+    fidelity: Fidelity,
+    memory: Memory,
+    kept: Kept,
+    hidden: list[int],
+    names: Tensor | None = None,
+    dense: bool = True,
+) -> Frames:
+    """Frames that follow those of the memory.
+
+    Args:
+        hidden: numbers of the hidden states that are wanted.
+        names: ids of tokens that frames after these may name; None: there are no such frames.
+        dense: whether every token of every frame is wanted, or only what was kept.
+    """
+    parts, done = [], []
+    for frames, tokens in _runs(tower, fidelity, kept):
+        part = Kept(kept.patches[tokens], kept.mask[frames], kept.source[frames])
+        kind = Still if stand_still(fidelity, memory, part) else Run
+        run = kind(tower, fidelity, memory, part)
+        encoded = run.encode(hidden)
+        states, pooled = _shown(tower, encoded, memory.pooled) if dense else ({}, None)
+        parts.append((states, pooled, _of_kept(tower, encoded, part.mask)))
+        done.append(encoded)
+        if names is not None or frames.stop < len(kept.mask):
+            emitted = memory.emitted + int(part.mask.sum())
+            named = kept.source[frames.stop - 1 :].flatten()
+            if names is not None:
+                named = torch.cat([named, names])
+            memory = run.remembered(named[named < emitted].unique())
+            memory = replace(memory, pooled=None if pooled is None else pooled[-1:].clone())
+    states = {name: torch.cat([part[0][name] for part in parts]) for name in parts[0][0]}
+    pools = [part[1] for part in parts if part[1] is not None]
+    pooled = torch.cat(pools) if pools else None
+    return Frames(states, pooled, torch.cat([part[2] for part in parts]), work(tower, done), memory)
+
+
+def _runs(tower: Tower, fidelity: Fidelity, kept: Kept) -> Iterator[tuple[slice, slice]]:
+    """Whole frames, and their kept patches, of so many rows (more where one frame has more)."""
+    frames, n = kept.mask.shape
+    each = tower.tokens_per_cell
+    counts = (kept.mask.sum(1) * each).tolist()
+    watched = fidelity.watches(0) or fidelity.embeds_again
+    most = max(1, _TOKENS // (tower.prefix + n * each)) if watched else frames
+    first = token = rows = tokens = 0
+    for t, count in enumerate(counts):
+        length = count + tower.prefix if count else 0
+        if t > first and (rows + length > _ROWS or t - first == most):
+            yield slice(first, t), slice(token, tokens)
+            first, token, rows = t, tokens, 0
+        rows, tokens = rows + length, tokens + count
+    yield slice(first, frames), slice(token, tokens)
+
+
+def _shown(
+    tower: Tower, encoded: Encoded, before: Tensor | None
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Every state of every token, and the pooled output of every frame."""
+    states = {
+        name: _ops.expand(table.rows, table.shown)
+        for name, table in encoded.tables.items()
+        if name != "pool" and not name.startswith("tap_")
+    }
+    if tower.tapped:
+        taps = [_ops.expand(*encoded.tables[f"tap_{layer}"]) for layer in tower.tapped]
+        states["features"] = torch.cat([states["features"], *taps], 2)
+    computed = encoded.active.any(1)  # [T]
+    frames = computed.nonzero().flatten()  # [F]
+    entry = encoded.tables.get("pool")
+    scores = None if entry is None else _ops.expand(entry.rows, entry.shown[frames])  # [F, M, E]
+    new = tower.pool(states["features"], scores, frames.tolist()) if len(frames) else None
+    last = computed.cumsum(0) - 1  # [T]: of the F; -1: of an earlier run
+    if new is None:
+        return states, None if before is None else before.expand(len(last), -1).clone()
+    return states, new[last] if before is None else torch.cat([before.to(new.dtype), new])[last + 1]
+
+
+def _of_kept(tower: Tower, encoded: Encoded, mask: Tensor) -> Tensor:
+    names = ["features", *(f"tap_{layer}" for layer in tower.tapped)]
+    tables = [encoded.tables[name] for name in names]
+    return torch.cat([rows[shown[:, tower.prefix :][mask]] for rows, shown in tables], 1)

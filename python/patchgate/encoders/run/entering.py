@@ -1,0 +1,47 @@
+"""Which tokens enter a tower, and as what.
+
+Letters: T frames, N cells, M = prefix + N * m^2 tokens of a frame, A active tokens of all frames,
+K patches among them, D features, E numbers of a patch.
+"""
+
+import torch
+from torch import Tensor
+
+from patchgate._tensors import arange
+from patchgate.encoders.run.fidelity import Fidelity
+from patchgate.encoders.run.packed import Kept
+from patchgate.encoders.tower import Tower
+
+
+def entering(tower: Tower, fidelity: Fidelity, kept: Kept, moved: Tensor, before: int) -> Tensor:
+    """The tokens that enter the first layer, ``[T, M]`` bool.
+
+    Args:
+        moved: ``[T, N]`` bool: not kept, and of another source than in the frame before.
+        before: frames of the stream so far.
+    """
+    cells = kept.mask
+    if fidelity.repositions:
+        cells = cells | moved
+    if fidelity.refresh is not None:
+        frame = arange(len(cells), device=cells.device) + before
+        cells = cells | (frame % fidelity.refresh == 0)[:, None]
+    tokens = cells.repeat_interleave(tower.tokens_per_cell, 1)
+    return torch.cat([cells.any(1, keepdim=True).expand(-1, tower.prefix), tokens], 1)
+
+
+def embedded(tower: Tower, rows: Tensor, cell: Tensor) -> Tensor:
+    """The active tokens as they enter the first layer, ``[A, D]``.
+
+    Args:
+        rows: ``[K, E]``, pixels of the patches among them.
+        cell: ``[A]`` int64, -1: a prefix token.
+    """
+    patches = tower.embed(rows, cell[cell >= 0])
+    if not tower.prefix:
+        return patches
+    first = tower.prefix_tokens().to(patches.dtype)  # [prefix, D]
+    frames = (len(cell) - len(patches)) // tower.prefix
+    x = patches.new_empty((len(cell), patches.shape[1]))
+    x = x.index_copy(0, (cell < 0).nonzero().flatten(), first.repeat(frames, 1))
+    return x.index_copy(0, (cell >= 0).nonzero().flatten(), patches)

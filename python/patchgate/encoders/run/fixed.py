@@ -1,0 +1,166 @@
+"""A clip through a tower in buffers of fixed capacity: no shape depends on what the frames show.
+
+Nothing here waits for the device or branches on what it computed, so that ``torch.compile`` makes
+one graph of it. Without tolerance and new positions (``fixed_watch`` has these) a cell shows the
+row that computed its source token, and that row is the same in every layer: the source is followed
+once, not per layer.
+
+Letters: T frames, N cells, M = prefix + N tokens of a frame, K capacity, R = K + T * prefix rows,
+H W pixels, h w cells, D features, E numbers of a token.
+"""
+
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops
+from patchgate._tensors import arange
+from patchgate.encoders.run.fidelity import Context
+from patchgate.encoders.tower import Tower
+from patchgate.gate import CHANGED, GateResult
+
+
+class FixedFrames(NamedTuple):
+    """What the frames of a clip show."""
+
+    states: dict[str, Tensor]  # "features" and "hidden_<i>" -> [T, M, E]
+    pooled: Tensor | None  # [T, E]
+    overflow: Tensor  # [1] int64: kept cells beyond the capacity
+    layers: Tensor | None = None  # [1 + depth] int64: tokens beyond those of the layers
+
+
+class Fitting(NamedTuple):
+    """The first K cells that the gate kept.
+
+    Any further ones are taken for cells that stand still: they show what their place showed in the
+    frame before, and so do cells that name the tokens of such.
+    """
+
+    cells: Tensor  # [K] int64: flat over [T, N]; past the last: 0
+    mask: Tensor  # [T, N] bool
+    source: Tensor  # [T, N] int64: which of the K explains each cell
+    overflow: Tensor  # [1] int64
+
+    @classmethod
+    def of(cls, result: GateResult, capacity: int) -> Self:
+        source = result.source.flatten(1)  # [T, N]
+        index, _, count = _ops.compact(result.kind, capacity)  # [K], .., [1]
+        wanted = result.kind.flatten(1) == CHANGED  # [T, N]
+        number = (wanted.flatten().cumsum(0) - 1).view_as(wanted)  # of the kept
+        frame = arange(len(source), device=source.device)[:, None]
+        settled = torch.where(source < capacity, frame, 0).cummax(0).values  # [T, N]
+        return cls(
+            index.clamp(min=0),
+            wanted & (number < capacity),
+            source.gather(0, settled),
+            (count - capacity).clamp(min=0),
+        )
+
+
+class Places(NamedTuple):
+    """Which tokens the R rows are, and which row every token shows.
+
+    Rows are packed, frame after frame. Those past the last repeat the first: they are in no frame's
+    attention, and nothing shows them.
+    """
+
+    kept: Tensor  # [K] int64: the kept cells, flat over [T, N]
+    token: Tensor  # [R] int64: place in its frame, 0..M - 1
+    entry: Tensor  # [R] int64: row of [prefix tokens | kept cells] with which it enters
+    cu_rows: Tensor  # [T + 1] int32: frame t's rows are cu_rows[t]:cu_rows[t + 1]
+    shown: Tensor  # [T, M] int64
+    latest: Tensor  # [T] int64: the last frame so far that keeps a cell
+    overflow: Tensor  # [1] int64
+
+    @classmethod
+    def of(cls, result: GateResult, prefix: int, capacity: int) -> Self:
+        """Of the first K cells that the gate kept."""
+        kept = Fitting.of(result, capacity)
+        (frames, n), m = kept.mask.shape, prefix + kept.mask.shape[1]
+        busy = kept.mask.any(1)  # [T]
+        active = torch.cat([busy[:, None].expand(-1, prefix), kept.mask], 1)  # [T, M]
+        slot, cu_rows = packed_slots(active, capacity + frames * prefix)
+        token = slot % m
+        cell = slot // m * n + (token - prefix).clamp(min=0)
+        entry = torch.where(token < prefix, token, kept.source.flatten()[cell] + prefix)
+        row = (active.flatten().cumsum(0) - 1).view_as(active)  # [T, M]
+        computed = row[:, prefix:].flatten()[kept.cells]  # [K]
+        latest = latest_of(busy)
+        shown = torch.cat([row[latest, :prefix], computed[kept.source]], 1)
+        return cls(kept.cells, token, entry, cu_rows, shown, latest, kept.overflow)
+
+
+def packed_slots(active: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Of ``[T, M]`` the active ones, flat over it, and where each frame's end: ``[R]`` int64, of
+    which those past the last are 0, and ``[T + 1]`` int32.
+    """
+    slot, cu_rows, _ = _ops.compact(active[:, None].to(torch.uint8) * CHANGED, rows)
+    return slot.clamp(min=0), cu_rows
+
+
+def latest_of(busy: Tensor) -> Tensor:
+    """The last frame so far that computed anything, ``[T]`` int64."""
+    frame = arange(len(busy), device=busy.device)
+    return torch.where(busy, frame, 0).cummax(0).values
+
+
+def encode_fixed(
+    tower: Tower,
+    context: Context,
+    frames: Tensor,
+    result: GateResult,
+    capacity: int,
+    hidden: list[int],
+) -> FixedFrames:
+    """A clip's features.
+
+    Args:
+        frames: ``[T, 3, H, W]``. result: what a fresh gate says of them.
+        hidden: numbers of the hidden states that are wanted too.
+    """
+    places = Places.of(result, tower.prefix, capacity)
+    x = _entering(tower, frames, places)  # [R, D]
+    cell = (places.token - tower.prefix).clamp(min=-1)
+    keys, cu_keys = _keys(context, places)
+    states = {}
+    for layer in range(tower.depth + 1):
+        if layer in hidden:
+            states[f"hidden_{layer}"] = _ops.expand(x, places.shown)
+        if layer == tower.depth:
+            break
+        query, key, value = tower.qkv(layer, x, cell)
+        out, _ = _ops.residual_attention(
+            query, key, value, places.cu_rows, keys, cu_keys, None, tower.scale(layer)
+        )
+        x = tower.finish(layer, x, out)
+    states["features"], pooled = left(tower, x, places.shown, places.latest)
+    return FixedFrames(states, pooled, places.overflow)
+
+
+def left(tower: Tower, x: Tensor, shown: Tensor, latest: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Features ``[T, M, E]`` and pooled outputs ``[T, E]`` of what leaves the last layer."""
+    rows = tower.leave(x)  # [R, E]
+    features = _ops.expand(rows, shown)
+    entry = tower.pool_entry(rows)
+    entry = None if entry is None else _ops.expand(entry, shown)
+    pooled = tower.pool(features, entry, list(range(len(shown))))
+    # A frame that computes nothing repeats the last output, though cells of it may have moved.
+    return features, None if pooled is None else pooled[latest]
+
+
+def _entering(tower: Tower, frames: Tensor, places: Places) -> Tensor:
+    """The rows as they enter the first layer, ``[R, D]``."""
+    patches = tower.embed(tower.rows(frames, places.kept), places.kept % tower.cells)  # [K, D]
+    return torch.cat([tower.prefix_tokens().to(patches.dtype), patches])[places.entry]
+
+
+def _keys(context: Context, places: Places) -> tuple[Tensor, Tensor]:
+    """The rows that each frame's queries attend to, and ``[T + 1]`` int32 where each frame's end:
+    what all of its tokens show, or only those that it computes.
+    """
+    frames, m = places.shown.shape
+    if context == "kept":
+        return arange(len(places.token), device=places.token.device), places.cu_rows
+    ends = torch.arange(0, (frames + 1) * m, m, dtype=torch.int32, device=places.shown.device)
+    return places.shown.flatten(), ends

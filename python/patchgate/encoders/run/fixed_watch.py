@@ -1,0 +1,188 @@
+"""A clip through a tower in buffers of fixed capacity, where tokens that stand still are watched.
+
+What ``run`` and ``stale`` do, with nothing that waits for the device or branches on what it
+computed: every layer has room for so many tokens, and those that would be one too many stay as they
+are and are counted. Which tokens attend cannot depend on the data either, so in a watched layer all
+of them do, in every frame, and no running sums are needed; what is saved are the linear layers.
+
+Letters: T frames, N cells, M = prefix + N tokens of a frame, K capacity, R rows of a layer, H
+heads, d features of a head, D features.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops
+from patchgate._tensors import arange
+from patchgate.encoders.run.fidelity import Fidelity
+from patchgate.encoders.run.fixed import Fitting, FixedFrames, latest_of, left, packed_slots
+from patchgate.encoders.tower import Tower
+from patchgate.gate import GateResult
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Which slot every token inherits from (see ``slots``), for a clip of its own.
+
+    The first frame inherits from nothing: all of it is computed.
+    """
+
+    parent: Tensor  # [T, M] int64: flat over it
+
+    @classmethod
+    def of(cls, kept: Fitting, moved: Tensor, prefix: int) -> Self:
+        """A token that stands still inherits from its place in the frame before, one that moved
+        from the first cell of the last frame before that shows its source.
+        """
+        (frames, n), tokens = kept.source.shape, len(kept.cells)
+        m, device = prefix + n, kept.source.device
+        frame = arange(frames, device=device)[:, None]  # [T, 1]
+        cell = arange(n, device=device).expand(frames, -1)
+        place = (frame * tokens + kept.source).flatten()
+        first = place.new_full((frames * tokens,), n)
+        first = first.scatter_reduce(0, place, cell.flatten(), "amin").view(frames, tokens)
+        last = torch.where(first < n, frame, 0).cummax(0).values  # [T, K]: frame that shows it
+        before = torch.cat([last[:1], last[:-1]]).gather(1, kept.source)  # [T, N]
+        there = first[before, kept.source]  # [T, N]
+        own = arange(frames * m, device=device).view(frames, m)
+        still = torch.cat([own[:1], own[:-1]])  # [T, M]
+        cells = torch.where(moved, before * m + prefix + there, still[:, prefix:])
+        return cls(torch.cat([still[:, :prefix], cells], 1))
+
+    def shown(self, active: Tensor) -> Tensor:
+        """Which of the packed active tokens each token shows, ``[T, M]`` int64."""
+        flat = active.flatten()
+        own = arange(len(flat), device=flat.device)
+        root = torch.where(flat, own, self.parent.flatten())
+        for _ in range(len(active).bit_length()):  # every step doubles how far each has gone
+            root = root[root]
+        return (flat.cumsum(0) - 1)[root].view_as(active)
+
+
+class Rows(NamedTuple):
+    """The tokens that a layer computes, packed, and which of them every token shows. Rows past the
+    last repeat the first; nothing shows them.
+    """
+
+    active: Tensor  # [T, M] bool
+    slot: Tensor  # [R] int64: flat over [T, M]
+    cu_rows: Tensor  # [T + 1] int32
+    shown: Tensor  # [T, M] int64
+
+    @classmethod
+    def of(cls, active: Tensor, lineage: Lineage, rows: int) -> Self:
+        slot, cu_rows = packed_slots(active, rows)
+        return cls(active, slot, cu_rows, lineage.shown(active))
+
+
+class Entering(NamedTuple):
+    """The tokens that enter the first layer."""
+
+    kept: Fitting
+    active: Tensor  # [T, M] bool
+    lineage: Lineage
+    overflow: Tensor  # [1] int64: moved cells that are not embedded anew, though they should be
+
+    @classmethod
+    def of(cls, kept: Fitting, prefix: int, repositions: bool, room: int) -> Self:
+        """The kept cells, and of those that moved as many as there is room for among these.
+
+        Any further ones lend what their source was, with its position.
+        """
+        before = torch.cat([kept.source[:1], kept.source[:-1]])
+        moved = ~kept.mask & (kept.source != before)  # [T, N]
+        cells, overflow = kept.mask, torch.zeros_like(kept.overflow)
+        if repositions:
+            rank = moved.flatten().cumsum(0).view_as(moved)
+            fits = moved & (rank <= room - kept.mask.sum())
+            cells, overflow = cells | fits, (moved & ~fits).sum()[None]
+        busy = cells.any(1, keepdim=True).expand(-1, prefix)
+        active = torch.cat([busy, cells], 1)
+        return cls(kept, active, Lineage.of(kept, moved, prefix), overflow)
+
+    def embedded(self, tower: Tower, frames: Tensor, rows: Rows) -> Tensor:
+        """The rows as they enter, ``[R, D]``: each from its source's pixels, where it is now."""
+        m = self.active.shape[1]
+        token = rows.slot % m
+        cell = (token - tower.prefix).clamp(min=0)
+        source = self.kept.source.flatten()[rows.slot // m * (m - tower.prefix) + cell]
+        x = tower.embed(tower.rows(frames, self.kept.cells)[source], cell)
+        if not tower.prefix:
+            return x
+        first = tower.prefix_tokens().to(x.dtype)[token.clamp(max=tower.prefix - 1)]
+        return torch.where((token < tower.prefix)[:, None], first, x)
+
+
+def encode_watched(
+    tower: Tower,
+    fidelity: Fidelity,
+    frames: Tensor,
+    result: GateResult,
+    capacity: int,
+    layers: tuple[int, ...],
+    hidden: list[int],
+) -> FixedFrames:
+    """A clip's features.
+
+    Args:
+        frames: ``[T, 3, H, W]``. result: what a fresh gate says of them.
+        layers: cells that each layer has room for, not descending. The prefix tokens of all frames
+            have theirs beside it.
+    """
+    spare = len(frames) * tower.prefix
+    room = [min(each, result.kind.numel()) + spare for each in layers]
+    kept = Fitting.of(result, capacity)
+    entering = Entering.of(kept, tower.prefix, fidelity.repositions, room[0] - spare)
+    enter = room[0] if fidelity.repositions else capacity + spare
+    rows = Rows.of(entering.active, entering.lineage, enter)
+    x = entering.embedded(tower, frames, rows)  # [R, D]
+    states, overflow = {}, [entering.overflow]
+    for layer in range(tower.depth + 1):
+        if layer in hidden:
+            states[f"hidden_{layer}"] = _ops.expand(x, rows.shown)
+        if layer == tower.depth:
+            break
+        cell = rows.slot % rows.active.shape[1] - tower.prefix
+        query, key, value = tower.qkv(layer, x, cell.clamp(min=-1))
+        if not fidelity.watches(layer):
+            out = _attended(query, key, value, rows.cu_rows, rows.shown, tower.scale(layer))
+            x = tower.finish(layer, x, out)
+            overflow.append(torch.zeros_like(entering.overflow))
+            continue
+        shown = rows.shown.flatten()  # [T * M]
+        every = arange(len(frames) + 1, device=shown.device).int() * rows.active.shape[1]
+        out = _attended(query[shown], key, value, every, rows.shown, tower.scale(layer))
+        fired, late = _ops.activate(
+            out.detach().flatten(1), rows.active, _differs(rows.shown), entering.lineage.parent,
+            fidelity.tolerance, room[layer],
+        )  # fmt: skip
+        rows = Rows.of(rows.active | fired, entering.lineage, room[layer])
+        x = tower.finish(layer, x[shown[rows.slot]], out[rows.slot])
+        overflow.append(late)
+    latest = latest_of(rows.active.any(1))
+    states["features"], pooled = left(tower, x, rows.shown, latest)
+    return FixedFrames(states, pooled, kept.overflow, torch.cat(overflow))
+
+
+def _attended(
+    query: Tensor,  # [., H, d]
+    key: Tensor,  # [R, H, d]
+    value: Tensor,  # [R, H, d]
+    cu_queries: Tensor,  # [T + 1]
+    shown: Tensor,  # [T, M]
+    scale: float,
+) -> Tensor:
+    """Of packed queries, to all tokens of their frames."""
+    frames, m = shown.shape
+    ends = arange(frames + 1, device=shown.device).int() * m
+    return _ops.residual_attention(
+        query, key, value, cu_queries, shown.flatten(), ends, None, scale
+    )[0]
+
+
+def _differs(shown: Tensor) -> Tensor:
+    """Frames that show other rows than the one before, ``[T]`` bool."""
+    return (shown != torch.cat([shown[:1], shown[:-1]])).any(1)

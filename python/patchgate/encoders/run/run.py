@@ -1,0 +1,279 @@
+"""Some frames on their way through a tower, all together, layer by layer.
+
+``context="kept"``: kept cells attend to those of their own frame. ``"full"``, residual attention:
+to all cells of it, and those that were not kept lend their keys and values. On top of that
+(``tolerance``) the closed loop goes on inside the tower: see ``stale``.
+
+A cell is m^2 tokens (Qwen-VL: four) and one feature; a prefix token is one of each.
+
+Letters: T frames, N cells, M = prefix + N * m^2 tokens of a frame, A active tokens of all frames,
+S remembered slots, I remembered sources, K kept cells, r remembered rows, H heads, d features of a
+head, D features, E numbers of a patch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate._tensors import arange
+from patchgate.encoders.run.attention import Groups, Segments
+from patchgate.encoders.run.entering import embedded, entering
+from patchgate.encoders.run.fidelity import Fidelity
+from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
+from patchgate.encoders.run.packed import Encoded, Kept, Table
+from patchgate.encoders.run.slots import Slots
+from patchgate.encoders.run.stale import Scan
+from patchgate.encoders.tower import Tower
+
+
+class _Layer(NamedTuple):
+    """A layer's tables, remembered rows first, and which row each slot of the run shows."""
+
+    tables: dict[str, Tensor]  # name -> [r + A, ...]
+    shown: Tensor  # [T, M] int64
+    sums: Sums | None
+
+    def kept(self, earlier: LayerMemory, slots: Tensor) -> LayerMemory:
+        """Of it and what was remembered before, what some slots show."""
+        row = torch.cat([earlier.row, self.shown.flatten()])[slots]
+        return LayerMemory.of(self.tables, row, self.sums)
+
+
+def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
+    """Whether states of tokens that are not active are asked for where a layer begins."""
+    out = layer == tower.depth or layer - 1 in tower.tapped
+    parts = out and tower.tokens_per_cell > 1  # of a cell may be active, others not
+    # A cell that some layer left with part of its tokens active stays so in all that follow.
+    below = any(fidelity.watches(earlier) for earlier in range(layer))
+    return (layer < tower.depth and fidelity.watches(layer)) or (parts and below)
+
+
+@dataclass
+class Run:
+    """A run goes once: ``encode``, then ``remembered`` for the run after it."""
+
+    tower: Tower
+    fidelity: Fidelity
+    memory: Memory
+    kept: Kept
+
+    def __post_init__(self) -> None:
+        mask, source = self.kept.mask, self.kept.source
+        before = source[:1] if self.memory.source is None else self.memory.source[None]
+        self._moved = ~mask & (source != torch.cat([before, source[:-1]]))  # [T, N]
+        each = self.tower.tokens_per_cell
+        index, ids = self.memory.index_of(source), len(self.memory.ids)
+        new = len(self.kept.patches) // each
+        prefix = self.tower.prefix
+        self._units = self._slots = Slots.of(index, self._moved, prefix, ids, new)
+        self._source = self._tokens_of(index)  # [T, N * m^2]
+        if each > 1:
+            moved = self._moved.repeat_interleave(each, 1)
+            self._slots = Slots.of(self._source, moved, prefix, ids * each, new * each)
+        self._layers: list[_Layer] = []
+        self._outputs: dict[str, _Layer] = {}
+        self._tokens: list[int] = []
+        self._pairs: list[int] = []
+
+    def encode(self, hidden: list[int]) -> Encoded:
+        """The frames' features. ``hidden``: numbers of hidden states that are wanted too."""
+        active = self._entering()
+        x, patches = self._embedded(active)
+        tables: dict[str, Table] = {}
+        made: Tensor | None = None  # [A, H, d]: attention outputs that x was made with
+        for layer in range(self.tower.depth + 1):
+            known: dict[str, Tensor] = {} if made is None else {"made": made}
+            if layer in hidden or needs_earlier(self.tower, self.fidelity, layer):
+                known["x"] = x
+            shown = self._join(layer, active, known)
+            if layer in hidden:
+                tables[f"hidden_{layer}"] = Table(known["x"], shown)
+            if layer - 1 in self.tower.tapped:
+                name, make = f"tap_{layer - 1}", partial(self.tower.tap, layer - 1)
+                tables[name] = self._output(name, make, active, x, known, shown)
+            if layer == self.tower.depth:
+                break
+            active, x, made = self._through(layer, x, active, shown, known)
+        tables["features"] = self._output("features", self.tower.leave, active, x, known, shown)
+        self._layers.append(_Layer(known, shown, None))
+        features = self._outputs["features"]
+        for name in features.tables.keys() - {"rows"}:
+            tables[name] = Table(features.tables[name], features.shown)
+        return Encoded(
+            tables, active, int(self.kept.mask.sum()), patches, self._tokens, self._pairs
+        )
+
+    def remembered(self, ids: Tensor) -> Memory:
+        """For the next run.
+
+        Args:
+            ids: ``[I']`` int64, ascending: the tokens that it may name, and those that the last
+                frame shows.
+        """
+        index = self.memory.index_of(ids)
+        tokens = self._tokens_of(index[None])[0]  # [I' * m^2]
+        slots, units = self._slots.remembered(tokens), self._units.remembered(index)
+        before = self.memory.outputs
+        return replace(
+            self.memory,
+            ids=ids,
+            layers=tuple(
+                known.kept(earlier, slots)
+                for known, earlier in zip(self._layers, self.memory.layers, strict=True)
+            ),
+            outputs={
+                name: known.kept(before.get(name, LayerMemory.empty(units.device)), units)
+                for name, known in self._outputs.items()
+            },
+            emitted=self.memory.emitted + int(self.kept.mask.sum()),
+            frames=self.memory.frames + len(self.kept.mask),
+            source=self.kept.source[-1].clone(),  # a view would hold all frames
+            patches=self._patches()[tokens] if self.fidelity.embeds_again else None,
+            made_with=made_with(self.tower),
+        )
+
+    # Tokens and their rows.
+
+    def _entering(self) -> Tensor:
+        """The tokens that enter the first layer, ``[T, M]`` bool."""
+        return entering(self.tower, self.fidelity, self.kept, self._moved, self.memory.frames)
+
+    def _embedded(self, active: Tensor) -> tuple[Tensor, int]:
+        """The active tokens as they enter the first layer ``[A, D]``, and how many are patches."""
+        rows = self.kept.patches
+        if self.fidelity.embeds_again:
+            rows = self._patches()[self._source[active[:, self.tower.prefix :]]]
+        return embedded(self.tower, rows, self._cells(active)), len(rows)
+
+    def _tokens_of(self, index: Tensor) -> Tensor:
+        """Of cells by number ``[T, n]``, the tokens ``[T, n * m^2]``."""
+        each = self.tower.tokens_per_cell
+        return (index[..., None] * each + arange(each, device=index.device)).flatten(1)
+
+    def _patches(self) -> Tensor:
+        """The pixels of all sources, ``[(I + K) * m^2, E]``."""
+        earlier, new = self.memory.patches, self.kept.patches
+        return new if earlier is None else torch.cat([earlier, new])
+
+    def _cells(self, active: Tensor) -> Tensor:
+        """The cell of each active token ``[A]``; -1: a prefix token."""
+        token = active.flatten().nonzero().flatten() % active.shape[1]
+        return (token - self.tower.prefix).clamp(min=-1)
+
+    # A layer.
+
+    def _join(self, layer: int, active: Tensor, known: dict[str, Tensor]) -> Tensor:
+        """Puts remembered rows before new ones, and says which row every slot shows."""
+        kept = self.memory.layers[layer]
+        for name, new in known.items():
+            known[name] = kept.joined(name, new)
+        return self._slots.rows(active, kept.row, kept.count)
+
+    def _through(
+        self, layer: int, x: Tensor, active: Tensor, shown: Tensor, known: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Which tokens leave a layer, their states, and the attention they were made with."""
+        tower, scale = self.tower, self.tower.scale(layer)
+        self._tokens.append(len(x))
+        query, key, value = tower.qkv(layer, x, self._cells(active))
+        if self.fidelity.context == "kept":
+            segments = Segments.of(active, tower.windows(layer))
+            self._pairs.append(sum(n * n for n in segments.lengths))
+            self._layers.append(_Layer(known, shown, None))
+            out = segments.attend(query, key, value, scale)
+            return active, tower.finish(layer, x, out), None
+        watched = self.fidelity.watches(layer)
+        if watched and query.dtype in (torch.float16, torch.bfloat16):
+            query, key, value = query.float(), key.float(), value.float()
+        kept = self.memory.layers[layer]
+        known["key"], known["value"] = kept.joined("key", key), kept.joined("value", value)
+        groups = Groups.of(active, shown, tower.windows(layer))
+        out, lse = groups.attend(query, known["key"], known["value"], scale)
+        self._pairs.append(groups.pairs)
+        if watched:
+            known["query"] = kept.joined("query", query)
+            return self._watch(layer, active, shown, known, out, lse)
+        self._layers.append(_Layer(known, shown, None))
+        return active, tower.finish(layer, x, out), None
+
+    def _watch(
+        self,
+        layer: int,
+        active: Tensor,
+        shown: Tensor,
+        known: dict[str, Tensor],
+        out: Tensor,  # [A, H, d]
+        lse: Tensor,  # [A, H]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Lets those go on, too, whose meaning changed though they stand still."""
+        kept, later = self.memory.layers[layer], self.memory.layers[layer + 1]
+        scan = Scan(
+            slots=self._slots,
+            active=active,
+            row=shown,
+            query=known["query"],
+            key=known["key"],
+            value=known["value"],
+            scale=self.tower.scale(layer),
+            out=out,
+            lse=lse,
+            windows=_members(self.tower.windows(layer), active),
+            before=kept.row,
+            sums=kept.sums,
+            made=later.tables["made"][later.row] if later.tables else out[:0],
+        )
+        fired = scan.run(self.fidelity.tolerance)
+        self._pairs[-1] += fired.pairs
+        self._layers.append(_Layer(known, shown, fired.sums))
+        leaving = active | fired.mask
+        rank = leaving.flatten().cumsum(0) - 1
+        attended = out.new_empty((len(out) + len(fired.out), *out.shape[1:]))
+        attended[rank[active.flatten()]] = out
+        attended[rank[fired.mask.flatten()]] = fired.out
+        x = known["x"][shown[leaving]]
+        return leaving, self.tower.finish(layer, x, attended.to(x.dtype)), attended
+
+    # Leaving.
+
+    def _output(
+        self,
+        name: str,
+        make: Callable[[Tensor], Tensor],
+        active: Tensor,  # [T, M]
+        x: Tensor,  # [A, D]
+        known: dict[str, Tensor],
+        shown: Tensor,  # [T, M]
+    ) -> Table:
+        """Features of the cells (and prefix tokens) that have an active token."""
+        prefix, each = self.tower.prefix, self.tower.tokens_per_cell
+        units = active
+        if each > 1:
+            whole = active[:, prefix:].unflatten(1, (-1, each)).any(2)  # [T, N]
+            units = torch.cat([active[:, :prefix], whole], 1)
+            if "x" in known:  # all tokens of a cell, of which some may not be active
+                tokens = torch.cat([active[:, :prefix], whole.repeat_interleave(each, 1)], 1)
+                x = known["x"][shown[tokens]]
+        kept = self.memory.outputs.get(name, LayerMemory.empty(active.device))
+        rows = make(x)
+        tables = {"rows": kept.joined("rows", rows)}
+        if name == "features":
+            first = self.memory.frames * units.shape[1]
+            tables["born"] = kept.joined("born", units.flatten().nonzero() + first)
+            entry = self.tower.pool_entry(rows)
+            # Rows that were remembered without an entry (the head was wrapped then) have none.
+            if entry is not None and (not kept.count or "pool" in kept.tables):
+                tables["pool"] = kept.joined("pool", entry)
+        place = self._units.rows(units, kept.row, kept.count)
+        self._outputs[name] = _Layer(tables, place, None)
+        return Table(tables["rows"], place)
+
+
+def _members(window: Tensor | None, active: Tensor) -> list[Tensor]:
+    """The tokens of each window, in order; all of a frame's if there are none."""
+    if window is None:
+        return [arange(active.shape[1], device=active.device)]
+    return [(window == w).nonzero().flatten() for w in window.unique()]

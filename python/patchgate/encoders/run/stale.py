@@ -1,0 +1,233 @@
+"""Whether a token that stands still has changed its meaning: the closed loop inside a layer.
+
+A stale token's attention output changes only by the keys that changed. From its softmax as running
+sums the old ones are taken out and the new ones put in, exactly (op exchange). Where the output has
+moved by more than the tolerance from the one that the token's state was made with, the token
+becomes active. That scan is all that is sequential in time: activation acts on later layers, never
+on this layer's attention.
+
+Letters: T frames, M tokens of a frame, S remembered slots, r rows of a layer's tables, n stale
+tokens, m members of a window, W windows, f rows saved for later frames, H heads, d features of a
+head.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops, reference
+from patchgate.encoders.run.exchanges import Exchanges, Inherited, by_frame
+from patchgate.encoders.run.memory import Sums
+from patchgate.encoders.run.slots import Slots
+
+_AGE = 64  # exchanges before sums are taken anew: rounding must not gather
+
+
+class Fired(NamedTuple):
+    """The stale tokens that became active in a layer."""
+
+    mask: Tensor  # [T, M] bool
+    out: Tensor  # [n, H, d]: their attention outputs, in order
+    sums: Sums  # of the last frame, of all tokens
+    pairs: int  # queries times keys that were computed for stale tokens
+
+
+class _Present(NamedTuple):
+    """All tokens of the frame that the scan has come to, changed in place."""
+
+    sums: Sums
+    made: Tensor  # [M, H, d]: the attention outputs that their next states are made with
+    older: Tensor  # [S + f, H, d]: likewise, of remembered slots and of older frames
+
+
+@dataclass
+class Scan:
+    """One layer of a run, all of whose active tokens have attended already.
+
+    Where gradients are asked for, keys are exchanged by the op's definition in plain torch, too,
+    which has them; it is slower, and every value is the same.
+    """
+
+    slots: Slots
+    active: Tensor  # [T, M] bool
+    row: Tensor  # [T, M] int64: of the tables below
+    query: Tensor  # [r, H, d]
+    key: Tensor  # [r, H, d]
+    value: Tensor  # [r, H, d]
+    scale: float
+    out: Tensor  # [A, H, d]: of the active tokens, in order
+    lse: Tensor  # [A, H]
+    windows: list[Tensor]  # [m] int64 each: its tokens; one window of all M if there are none
+    before: Tensor  # [S] int64: rows of the remembered slots
+    sums: Sums | None  # of the frame before the run
+    made: Tensor  # [S, H, d]: what the remembered slots' next states were made with
+
+    def run(self, tolerance: float) -> Fired:
+        """Frame after frame. ``tolerance``: relative, of the norm over all heads."""
+        m = self.active.shape[1]
+        inherited = Inherited.of(self.slots)
+        before = self.before[:m] if self.slots.earlier else self.row[0]
+        exchanges = Exchanges.of(
+            self.active, self.row, before, self._window, inherited, self.out.dtype
+        )
+        now = self._first(sum(map(len, inherited.saved)))
+        mask, outs, pairs = torch.zeros_like(self.active), [], exchanges.pairs
+        taken, saved = 0, self.slots.earlier
+        for t, own in enumerate(by_frame(self.active)):
+            if self._is_passed_over(t) and not len(inherited.saved[t]):
+                taken += len(own)
+                continue
+            _inherit(now, inherited, t)
+            if len(own):
+                out = self.out[taken : taken + len(own)]
+                _put(now.sums, own, _summed(out, self.lse[taken : taken + len(own)]))
+                now.made.index_copy_(0, own, out.detach())
+                taken += len(own)
+            token, distance, cost = self._exchange(t, exchanges, now)
+            pairs += cost
+            fired = token[distance > tolerance].sort().values
+            if len(fired):
+                weighted = now.sums.weighted.index_select(0, fired)  # [n, H, d]
+                moved = weighted / now.sums.total.index_select(0, fired)[..., None]
+                mask[t, fired] = True
+                now.made.index_copy_(0, fired, moved.detach())
+                outs.append(moved)
+            later = inherited.saved[t]
+            if len(later):
+                now.older[saved : saved + len(later)] = now.made.index_select(0, later)
+                saved += len(later)
+        empty = self.out.new_empty((0, *self.out.shape[1:]))
+        return Fired(mask, torch.cat([empty, *outs]), now.sums, pairs)
+
+    def _is_passed_over(self, t: int) -> bool:
+        """Whether all tokens are active in frame t and in the next: nothing of it is looked at."""
+        return self._whole[t : t + 2] == [True, True]
+
+    @cached_property
+    def _whole(self) -> list[bool]:
+        return self.active.all(1).tolist()
+
+    @cached_property
+    def _window(self) -> Tensor:
+        """The window of each token, ``[M]`` int64."""
+        window = torch.empty_like(self.row[0])
+        for w, members in enumerate(self.windows):
+            window[members] = w
+        return window
+
+    def _first(self, saved: int) -> _Present:
+        """The frame before the run, and room for what its frames must save for later ones."""
+        (_, heads, width), m = self.out.shape, self.active.shape[1]
+        made = self.made.detach()
+        older = torch.cat([made, made.new_empty((saved, heads, width))]) if saved else made
+        if self.sums is not None:  # what is remembered stays as it is
+            return _Present(Sums(*(part.clone() for part in self.sums)), made[:m].clone(), older)
+        made = made.new_empty((m, heads, width))  # the first frame: all tokens are active
+        age = torch.empty_like(self.row[0])
+        lse = self.lse.new_empty((m, heads))
+        return _Present(Sums(torch.empty_like(made), lse, lse.clone(), age), made, older)
+
+    def _exchange(self, t: int, exchanges: Exchanges, now: _Present) -> tuple[Tensor, Tensor, int]:
+        """Brings the sums of frame t's stale tokens up to date.
+
+        Returns:
+            The tokens whose keys changed ``[n]``, how far their outputs are from those that their
+            states were made with ``[n]``, and what it cost beyond the exchanges' own pairs.
+        """
+        token, anew = exchanges.token[t], exchanges.anew[t]
+        distance = now.made.new_empty(0)
+        if len(token):
+            distance = self._exchanged(
+                t, now, token, exchanges.cu_tokens[t],
+                exchanges.changed[t], exchanges.weight[t], exchanges.cu_changed[t],
+            )  # fmt: skip
+            now.sums.age[token] += 1
+            useless = distance.isnan() | (now.sums.age[token] >= _AGE)
+            if useless.any():
+                anew = torch.cat([anew, token[useless]])
+                token, distance = token[~useless], distance[~useless]
+        if not len(anew):
+            return token, distance, 0
+        anew = anew[self._window[anew].argsort(stable=True)]
+        ends = _ends(self._window[anew], len(self.windows))
+        _put(now.sums, anew, self._full(t, anew, ends))
+        none = self.row.new_empty(0)
+        far = self._exchanged(
+            t, now, anew, ends, none, distance.new_empty(0), torch.zeros_like(ends)
+        )
+        cost = int(self._window.bincount()[self._window[anew]].sum())
+        return torch.cat([token, anew]), torch.cat([distance, far]), cost
+
+    def _exchanged(
+        self,
+        t: int,
+        now: _Present,
+        token: Tensor,
+        cu_tokens: Tensor,
+        changed: Tensor,
+        weight: Tensor,
+        cu_changed: Tensor,
+    ) -> Tensor:
+        """As the op; nothing to exchange is just the distances."""
+        sums = now.sums
+        rest = (
+            sums.shift, now.made, token, self.row[t, token], cu_tokens,
+            self.query, self.key, self.value, changed, weight, cu_changed, self.scale,
+        )  # fmt: skip
+        if not self._needs_gradients:
+            return _ops.exchange(sums.weighted, sums.total, *rest)
+        with torch.no_grad():
+            values = sums.weighted.clone(), sums.total.clone()
+            distance = _ops.exchange(*values, *rest)
+        reference.exchange(sums.weighted, sums.total, *rest)
+        # The gradients are the definition's, the values the op's to the bit: what fires must not
+        # depend on whether gradients are asked for.
+        for part, value in zip(sums, values, strict=False):
+            part.data.copy_(value)
+        return distance
+
+    @cached_property
+    def _needs_gradients(self) -> bool:
+        earlier = () if self.sums is None else self.sums[:3]
+        taken = (self.query, self.key, self.value, self.out, self.lse, *earlier)
+        return torch.is_grad_enabled() and any(x.requires_grad for x in taken)
+
+    def _full(self, t: int, tokens: Tensor, ends: Tensor) -> Sums:
+        """The sums of tokens of frame t, in order of their windows, taken anew."""
+        order = torch.cat(self.windows)
+        out, lse = _ops.residual_attention(
+            self.query[self.row[t, tokens]], self.key, self.value, ends, self.row[t, order],
+            _ends(self._window, len(self.windows)), None, self.scale,
+        )  # fmt: skip
+        return _summed(out, lse)
+
+
+def _inherit(now: _Present, inherited: Inherited, t: int) -> None:
+    """From the frame before to frame t. Sums of tokens from older frames will be taken anew."""
+    near, column, far = inherited.near[t], inherited.column[t], inherited.far[t]
+    if len(near):
+        _put(now.sums, near, Sums(*(part.index_select(0, column) for part in now.sums)))
+        now.made.index_copy_(0, near, now.made.index_select(0, column))
+    if len(far):
+        now.made.index_copy_(0, far, now.older.index_select(0, inherited.place[t]))
+
+
+def _put(sums: Sums, tokens: Tensor, new: Sums) -> None:
+    """Overwrites those of some tokens. (index_copy_, unlike an assignment, wakes no thread.)"""
+    for part, each in zip(sums, new, strict=True):
+        part.index_copy_(0, tokens, each)
+
+
+def _summed(out: Tensor, lse: Tensor) -> Sums:
+    """Sums of finished softmaxes: relative to their own denominators."""
+    age = torch.zeros(len(out), dtype=torch.int64, device=out.device)
+    return Sums(out, torch.ones_like(lse), lse, age)
+
+
+def _ends(window: Tensor, windows: int) -> Tensor:
+    """Where the tokens of each window end, ``[W + 1]`` int32, from 0."""
+    counts = window.bincount(minlength=windows)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()

@@ -1,0 +1,54 @@
+"""A run of frames in which nothing is new: they show what the frame before them did.
+
+Letters: T frames, M tokens of a frame.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from patchgate.encoders.run.fidelity import Fidelity
+from patchgate.encoders.run.memory import LayerMemory, Memory
+from patchgate.encoders.run.packed import Encoded, Kept, Table
+from patchgate.encoders.tower import Tower
+
+
+def stand_still(fidelity: Fidelity, memory: Memory, kept: Kept) -> bool:
+    """Whether no frame keeps a cell, moves one or may be due for a refresh. Synchronises."""
+    if memory.source is None or len(kept.patches) or fidelity.refresh is not None:
+        return False
+    return bool((kept.source == memory.source).all())
+
+
+@dataclass
+class Still:
+    """In place of a ``Run`` of such frames: no layer is entered."""
+
+    tower: Tower
+    fidelity: Fidelity
+    memory: Memory
+    kept: Kept
+
+    def encode(self, hidden: list[int]) -> Encoded:
+        """As ``Run.encode``."""
+        each, outputs = self.tower.tokens_per_cell, self.memory.outputs
+        units = self.tower.prefix + self.tower.cells
+        tokens = self.tower.prefix + self.tower.cells * each
+        tables = {name: self._last("rows", known, units) for name, known in outputs.items()}
+        for name in outputs["features"].tables.keys() - {"rows"}:
+            tables[name] = self._last(name, outputs["features"], units)
+        for i in hidden:
+            tables[f"hidden_{i}"] = self._last("x", self.memory.layers[i], tokens)
+        mask = self.kept.mask
+        active = torch.zeros((len(mask), tokens), dtype=torch.bool, device=mask.device)
+        nothing = [0] * self.tower.depth
+        return Encoded(tables, active, 0, 0, nothing, nothing)
+
+    def remembered(self, ids: Tensor) -> Memory:
+        """As ``Run.remembered``; what need not be remembered any more goes with the next run."""
+        return replace(self.memory, frames=self.memory.frames + len(self.kept.mask))
+
+    def _last(self, table: str, known: LayerMemory, tokens: int) -> Table:
+        """What the last frame shows, which comes first of the remembered, in every frame."""
+        return Table(known.tables[table], known.row[:tokens].expand(len(self.kept.mask), -1))

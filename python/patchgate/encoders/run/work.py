@@ -1,0 +1,85 @@
+"""Work counted, not timed: floating-point operations of a tower, a multiply and an add as two.
+
+With D features, C * P * P samples of a patch, per layer:
+
+    patch embedding   2 C P P D                 per patch, once
+    positions         ``Tower.position_flops``  where a matrix product makes them
+    linear layers     ``Tower.layer_flops``     per token
+    attention         4 D n                     per query of n keys (scores, weighted sum)
+    pooling           ``Tower.pool_flops``
+
+Layer norms, activations, softmax, the gate and copies are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from patchgate.encoders.tower import Tower
+
+if TYPE_CHECKING:
+    from patchgate.encoders.run.packed import Encoded
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one call kept and computed."""
+
+    frames: int  # T
+    encoded_frames: int  # F: those that computed a cell
+    cells: int  # T * N
+    kept: int  # K
+    dense_flops: float  # of the tower on all frames
+    gated_flops: float  # of this call
+
+    @classmethod
+    def total(cls, parts: Iterable[Work]) -> Work:
+        """Of all of them."""
+        return cls(*(sum(each) for each in zip(*map(astuple, parts), strict=True)))
+
+    @property
+    def kept_share(self) -> float:
+        """Kept cells over all cells."""
+        return self.kept / max(1, self.cells)
+
+    @property
+    def flops_ratio(self) -> float:
+        """Dense operations over gated ones: the speed-up if all operations cost alike."""
+        return self.dense_flops / max(1.0, self.gated_flops)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kept_share:.2%} of {self.cells} cells kept, {self.encoded_frames} of "
+            f"{self.frames} frames encoded, {self.gated_flops / 1e9:.2f} of "
+            f"{self.dense_flops / 1e9:.2f} GFLOP"
+        )
+
+
+def work(tower: Tower, runs: list[Encoded]) -> Work:
+    """Of some runs."""
+    active = torch.cat([run.active for run in runs])  # [T, M]
+    (frames, m), d = active.shape, tower.weight.shape[0]
+    patches = tower.cells * tower.tokens_per_cell
+    patch = 2.0 * tower.weight.numel()
+    dense = tower.pool_flops(frames, frames * m, dense=True) + frames * patches * patch
+    dense += tower.position_flops(frames, dense=True)
+    gated, encoded = 0.0, int(active.any(1).sum())
+    for layer in range(tower.depth):
+        linear, pairs = tower.layer_flops(layer), frames * _pairs(tower, layer, m)
+        dense += frames * m * linear + 4.0 * d * pairs
+        gated += sum(run.tokens[layer] * linear + 4.0 * d * run.pairs[layer] for run in runs)
+    gated += patch * sum(run.embedded for run in runs)
+    gated += sum(tower.position_flops(len(run.active), dense=False) for run in runs)
+    gated += tower.pool_flops(encoded, int(active.sum()), dense=False)
+    kept = sum(run.kept for run in runs)
+    return Work(frames, encoded, frames * tower.cells, kept, dense, gated)
+
+
+def _pairs(tower: Tower, layer: int, m: int) -> int:
+    """Queries times keys of a dense frame."""
+    window = tower.windows(layer)
+    return m * m if window is None else int((window.bincount() ** 2).sum())

@@ -1,0 +1,73 @@
+"""Packed tokens for OneVision-Encoder and LLaVA-OneVision-2, which take any patches of a video.
+
+Their rotary positions are three numbers of each patch, ``patch_positions`` ``[.., 3]``: its frame,
+its row and its column. Nothing else says where a patch is: wrong ones give a wrong picture, with no
+error.
+
+Letters: T frames, h w cells, K tokens, m merge side, R = K * m * m patches.
+"""
+
+import torch
+from torch import Tensor
+
+from patchgate._check import checked_count
+from patchgate.language.positions import vision_position_ids
+from patchgate.tokens import VideoTokens
+
+
+def patch_positions(tokens: VideoTokens, merge: int = 1, frames: int | None = None) -> Tensor:
+    """Where the patches of packed tokens are, as these models take it.
+
+    Args:
+        tokens: of a whole video. merge: patches along the side of a cell (LLaVA-OneVision-2: 2),
+            which follow each other row by row.
+        frames: on how many positions the video's frames are spread, from the first to the last, as
+            the encoder alone was trained on 64. None: a frame's number is its position.
+
+    Returns:
+        ``[R, 3]`` int64 (t, h, w), token after token.
+
+    Raises:
+        ValueError: a slice of a video, whose first tokens have no frame.
+    """
+    merge = checked_count("merge", merge, 1)
+    time = tokens.frame
+    if bool((time < 0).any()):
+        raise ValueError(
+            "tokens: a slice refers to tokens from before it, which have no frame; "
+            "take positions of the whole video"
+        )
+    if frames is not None:
+        # As torch.linspace(0, frames - 1, T).long(), in whole numbers.
+        last = max(1, tokens.shape.T - 1)
+        time = time * (checked_count("frames", frames, 1) - 1) // last
+    places = vision_position_ids(tokens.cell, merge)
+    return torch.cat([time.repeat_interleave(merge**2)[:, None], places], 1)
+
+
+def check_patch_positions(positions: Tensor, grid: tuple[int, int, int]) -> None:
+    """Raises if positions cannot be those of patches of one video. Synchronises.
+
+    Args:
+        positions: ``[R, 3]`` or ``[1, R, 3]`` integers.
+        grid: positions in time, patches down and across.
+
+    Raises:
+        TypeError: not integers.
+        ValueError: another shape; positions beyond the grid; two patches at one place; frames out
+            of order.
+    """
+    if not isinstance(positions, Tensor) or positions.is_floating_point():
+        came = positions.dtype if isinstance(positions, Tensor) else type(positions).__name__
+        raise TypeError(f"patch_positions: expected integers, got {came}")
+    rows = positions[0] if positions.dim() == 3 and len(positions) == 1 else positions
+    if rows.dim() != 2 or rows.shape[1] != 3:
+        raise ValueError(
+            f"patch_positions: expected [R, 3] or [1, R, 3], got {list(positions.shape)}"
+        )
+    if bool(((rows < 0) | (rows >= rows.new_tensor(grid))).any()):
+        raise ValueError(f"patch_positions: expected (t, h, w) within {grid}")
+    if len(rows.unique(dim=0)) != len(rows):
+        raise ValueError("patch_positions: expected each patch once")
+    if bool((rows[:, 0].diff() < 0).any()):
+        raise ValueError("patch_positions: expected frames in order")
