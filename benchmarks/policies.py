@@ -33,7 +33,7 @@ from torch import Tensor
 from patchgate import Gate
 from patchgate.gate import CHANGED, GateSettings
 from patchgate.policies import POLICIES, Budget, Frames, llava_onevision
-from patchgate.policies.statistics import of_frames
+from patchgate.policies.video.statistics import of_frames
 
 CANDIDATES = 36_000
 MOST_MS = 50.0

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from patchgate import Gate, VideoTokens, grid, open_video
 from patchgate.cli import app
-from patchgate.survey import largest_error, largest_limit
+from patchgate.report.survey import largest_error, largest_limit
 
 HERE = Path(os.path.relpath(Path(__file__).parent))
 CLIPS = {

@@ -56,7 +56,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, nvdec):
     """With decoders that tell whether their stream is the current one."""
     from fake_nvdec import WatchedLane
 
-    monkeypatch.setattr("patchgate.decode.nvdec.Lane", WatchedLane)
+    monkeypatch.setattr("patchgate.decode.nvdec.decoder.Lane", WatchedLane)
     monkeypatch.setattr(WatchedLane, "said", [])
     return nvdec
 

@@ -22,8 +22,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from patchgate.decode.nvdec import CODECS, Backend
-from patchgate.decode.surface import Lane
+from patchgate.decode.nvdec.decoder import CODECS, Backend
+from patchgate.decode.nvdec.surface import Lane
 
 POISON = 173  # of every byte of a surface that was taken back
 CPU = torch.device("cpu")

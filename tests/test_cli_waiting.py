@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import patchgate
 from patchgate.cli import app
-from patchgate.cli.report import as_options
+from patchgate.cli.terminal import as_options
 
 SMALL = ["--size", "42,56"]
 NOTHING = "patchgate: interrupted: nothing was written\n"

@@ -12,7 +12,7 @@ import torch
 
 import patchgate
 from patchgate.decode import Colour, DecodeWarning, FrameBatch
-from patchgate.decode.planes import Packer
+from patchgate.decode.packer import Packer
 from patchgate.decode.pool import Pool
 from patchgate.decode.timeline import Clock, Timed
 

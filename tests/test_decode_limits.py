@@ -20,7 +20,7 @@ from test_decode import joined
 import patchgate
 from patchgate.decode import Limits
 from patchgate.decode.pool import Pool
-from patchgate.history import History
+from patchgate.report.history import History
 
 PIXELS = r"limits\.pixels is 67,108,864.*limits=patchgate\.Limits\(pixels=\.\.\.\).*--max-pixels"
 

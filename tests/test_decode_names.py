@@ -13,8 +13,8 @@ from servers import web
 
 import patchgate
 from patchgate.decode import Problems
-from patchgate.decode.formats import MEDIA, PLAYLISTS
-from patchgate.decode.protocols import place_of
+from patchgate.decode.source.formats import MEDIA, PLAYLISTS
+from patchgate.decode.source.protocols import place_of
 
 CLIP = "late.mkv"
 FRAMES = 40

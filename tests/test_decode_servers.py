@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import patchgate
 from patchgate.cli import app
 from patchgate.decode import Problems
-from patchgate.decode.protocols import trusted_certificates
+from patchgate.decode.source.protocols import trusted_certificates
 
 LATE_INDEX = "h264.mp4"  # its index lies behind the frames: FFmpeg has to go back for them
 

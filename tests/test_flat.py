@@ -18,10 +18,10 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 import patchgate
 from patchgate import Gate, MergeStream, TokenChunk
-from patchgate.history import history_of
-from patchgate.merge.scenes import SceneTracker
-from patchgate.policies.prior import CappedGate
-from patchgate.policies.statistics import WatchedGate
+from patchgate.merging.scenes import SceneTracker
+from patchgate.policies.video import CappedGate
+from patchgate.policies.video.statistics import WatchedGate
+from patchgate.report.history import history_of
 from patchgate.tokens.spill import TokenSpill
 
 PUSHES = 100_000

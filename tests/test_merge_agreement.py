@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from patchgate.merge.agreement import agreeing
+from patchgate.merging.agreement import agreeing
 
 
 def groups(seed: int, tokens: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,7 +10,7 @@ from token_cases import kept_mask, video_tokens
 
 import patchgate
 from patchgate import VideoTokens, merge
-from patchgate.merge.window import means
+from patchgate.merging.window import means
 
 T, GRID = 12, (4, 5)
 

@@ -9,8 +9,8 @@ from test_merge_stream import SETTINGS, chunk_of, streamed
 from torch import Tensor
 
 from patchgate import Gate, MergeStream, TokenChunk
-from patchgate.merge import ledger
-from patchgate.merge.ledger import Ledger
+from patchgate.merging import ledger
+from patchgate.merging.ledger import Ledger
 from patchgate.tokens.chunk import joined, split
 
 every_setting = pytest.mark.parametrize(

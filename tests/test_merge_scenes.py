@@ -10,7 +10,7 @@ from token_cases import video_tokens
 from torch import Tensor
 
 from patchgate import VideoTokens, merge, scenes
-from patchgate.merge.scenes import jensen_shannon
+from patchgate.merging.scenes import jensen_shannon
 
 GRID, WIDTH = (3, 4), 8
 N = GRID[0] * GRID[1]

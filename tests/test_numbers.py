@@ -30,7 +30,7 @@ from patchgate._tensors import as_given
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.gate import GateSettings
 from patchgate.gather import PixelSpec
-from patchgate.merge.settings import MergeSettings
+from patchgate.merging.settings import MergeSettings
 from patchgate.policies import POLICIES, Budget, Cells, Frames, llava_onevision, pick, pool, siglip
 from patchgate.policies.grids import Qwen
 from patchgate.tokens import TokenLayout

@@ -18,8 +18,8 @@ from test_nvdec import assert_same, on_gpu
 
 import patchgate
 from patchgate.decode import DecodeWarning, NvdecUnavailable
-from patchgate.decode import nvdec as nvdec_module
-from patchgate.decode.capabilities import capability
+from patchgate.decode.nvdec import decoder as nvdec_module
+from patchgate.decode.nvdec.capabilities import capability
 
 MISSING = {
     "libcuda.so.1: cannot open shared object file": "--gpus all",

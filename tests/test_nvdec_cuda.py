@@ -17,7 +17,7 @@ from test_tokens import assert_same as assert_same_tokens
 import patchgate
 from patchgate import Gate
 from patchgate.decode import FrameBatch, NvdecUnavailable, Video
-from patchgate.decode.nvdec import backend
+from patchgate.decode.nvdec.decoder import backend
 
 pytestmark = pytest.mark.needs_cuda
 SIZE = (320, 240)  # HEVC and VP9 start at about 144 x 144

@@ -20,8 +20,9 @@ from test_nvdec_choice import refused
 
 import patchgate
 from patchgate.decode import DecodeWarning, NvdecUnavailable
-from patchgate.decode.decoder_pool import IDLE, DecoderPool
-from patchgate.decode.nvdec import Kind, NvdecError
+from patchgate.decode.nvdec import NvdecError
+from patchgate.decode.nvdec.decoder import Kind
+from patchgate.decode.nvdec.decoder_pool import IDLE, DecoderPool
 
 # ---- processes
 

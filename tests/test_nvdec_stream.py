@@ -16,7 +16,7 @@ from test_nvdec import VIDEOS, assert_like_the_cpu, on_gpu
 import patchgate
 from patchgate.decode import DecodeError, DecodeWarning, FrameBatch, NvdecError
 from patchgate.decode.bitstream import Bitstream, is_shown, parameter_sets, sequence_headers
-from patchgate.decode.nvdec import Kind
+from patchgate.decode.nvdec.decoder import Kind
 from patchgate.decode.timeline import Ahead
 
 
@@ -38,7 +38,9 @@ def test_one_sequence_is_one_decoder_and_looked_at_once(
     nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Its headers are the same at every key packet, whatever else stands beside them."""
-    monkeypatch.setattr("patchgate.decode.surface_reader.first_picture", None)  # fails if called
+    monkeypatch.setattr(
+        "patchgate.decode.nvdec.surface_reader.first_picture", None
+    )  # fails if called
     video = on_gpu(clips.clip(name))
     assert sum(int(batch.key_frame.sum()) for batch in video) > 1 or name.startswith("vfr")
     assert len(nvdec.nvc.decoders) == 1
@@ -120,7 +122,7 @@ def test_a_surface_of_another_size_than_the_stream_says_is_an_error(
     nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "patchgate.decode.surface_reader.kind_of", lambda *of: Kind("h264", 128, 96, 8)
+        "patchgate.decode.nvdec.surface_reader.kind_of", lambda *of: Kind("h264", 128, 96, 8)
     )
     with pytest.raises(NvdecError, match=r"surface of \[72, 64\]"):
         list(on_gpu(clips.clip("h264.mp4")))

@@ -14,7 +14,7 @@ import patchgate
 from patchgate.cli import app
 from patchgate.report.images import cells_image
 from patchgate.report.overlay import OverlayVideo
-from patchgate.survey import Moment
+from patchgate.report.survey import Moment
 
 
 def run(*words):

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import patchgate
-from patchgate import picture, survey
 from patchgate.colour import yuv_to_rgb
 from patchgate.pipeline import token_chunks
+from patchgate.report import picture, survey
 
 SIZE, CELL = (112, 112), 14
 GATE = {"size": SIZE, "on_motion": "encode"}

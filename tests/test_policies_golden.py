@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from patchgate.policies import POLICIES, Budget, Frames, aks, bolt, date, mdp3, pick, published
+from patchgate.policies import POLICIES, Budget, Frames, aks, bolt, date, mdp3, pick
+from patchgate.policies.named import published
 
 GOLDEN = json.loads((Path(__file__).parent / "policies_golden.json").read_text())["chosen"]
 N = 256

@@ -20,7 +20,7 @@ from patchgate.policies import (
     uniform,
     window,
 )
-from patchgate.policies.scorer import rgb_of
+from patchgate.policies.video.scorer import rgb_of
 
 BOOK = Path(__file__).parent.parent / "examples" / "clips" / "asl_book.mkv"
 SIZE = (112, 112)

@@ -20,7 +20,7 @@ from patchgate.policies import (
     mgsampler,
     tokenize_with_statistics,
 )
-from patchgate.policies.statistics import of_frames, sharpness
+from patchgate.policies.video.statistics import of_frames, sharpness
 
 BOOK = Path(__file__).parent.parent / "examples" / "clips" / "asl_book.mkv"
 SIZE = (112, 112)

@@ -11,9 +11,8 @@ from report_clips import GATE, SIZE, fade, lossless, story
 from typer.testing import CliRunner
 
 import patchgate
-from patchgate import survey
 from patchgate.cli import app
-from patchgate.report import page
+from patchgate.report import page, survey
 
 
 def run(*words):

@@ -9,12 +9,11 @@ import torch
 from report_clips import CELL, SIZE, fade, lossless
 
 import patchgate
-from patchgate import cells, survey
-from patchgate.history import Choice, History, strip_frames
-from patchgate.report import images, page
+from patchgate.report import cells, images, page, survey
 from patchgate.report.adjacent import AdjacentGate
 from patchgate.report.comparison import Compared, compare
-from patchgate.survey import Moment, Spot
+from patchgate.report.history import Choice, History, strip_frames
+from patchgate.report.survey import Moment, Spot
 
 
 def plain_adjacent(frames, gate):

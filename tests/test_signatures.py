@@ -12,7 +12,7 @@ from patchgate.encoders.gated import GatedKwargs
 from patchgate.encoders.run.fidelity import Fidelity, FidelityKwargs
 from patchgate.gate import GateSettings
 from patchgate.gate.settings import GEOMETRY, GateRules, Kind
-from patchgate.merge.settings import MergeKwargs, MergeSettings
+from patchgate.merging.settings import MergeKwargs, MergeSettings
 
 PAIRS = [(MergeKwargs, MergeSettings, ()), (FidelityKwargs, Fidelity, ()),
          (GateRules, GateSettings, GEOMETRY)]  # fmt: skip

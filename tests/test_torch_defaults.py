@@ -35,7 +35,7 @@ from patchgate.policies import (
     spend,
     tokenize_with_statistics,
 )
-from patchgate.policies.prior import CappedGate
+from patchgate.policies.video import CappedGate
 from patchgate.tokens.chunk import joined, split
 
 SIZE, BUDGET = (56, 56), Budget(frames=5, tokens=60, grid=Cells(4, 4))

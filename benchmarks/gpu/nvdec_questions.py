@@ -18,12 +18,12 @@ import torch
 
 import patchgate
 from gpu import films
-from patchgate.decode.capabilities import capability
-from patchgate.decode.decoder_pool import DecoderPool
-from patchgate.decode.nvdec import CODECS, backend
+from patchgate.decode.nvdec.capabilities import capability
+from patchgate.decode.nvdec.decoder import CODECS, backend
+from patchgate.decode.nvdec.decoder_pool import DecoderPool
+from patchgate.decode.nvdec.surface_reader import SurfaceReader
 from patchgate.decode.pyav import PyAVReader
-from patchgate.decode.source import Source
-from patchgate.decode.surface_reader import SurfaceReader
+from patchgate.decode.source.source import Source
 
 B_FRAMES = {"preset": "veryfast", "bf": "3", "g": "12"}
 

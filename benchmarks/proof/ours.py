@@ -10,7 +10,7 @@ import torch
 from patchgate import FrameBatch, Gate, _ops, grid
 from patchgate.encoders.run.work import Work
 from patchgate.gather import gather
-from patchgate.merge import MergeStream
+from patchgate.merging import MergeStream
 from patchgate.tokens import TokenChunk
 from patchgate.tokens.chunk import Told, chunk_of
 from proof.frames import parts

@@ -22,7 +22,7 @@ from peers import rlt
 
 from patchgate import FrameBatch
 from patchgate.encoders.patch_grid import patch_rows
-from patchgate.merge import MergeStream
+from patchgate.merging import MergeStream
 from patchgate.pipeline import StageSeconds
 from proof import equal, ways
 from proof.frames import again, decoded, part

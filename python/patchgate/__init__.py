@@ -23,7 +23,7 @@ from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import Gate, GateResult
 from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
-from patchgate.merge import MergeStream, Scenes, merge, scenes
+from patchgate.merging import MergeStream, Scenes, merge, scenes
 from patchgate.pipeline import tokenize
 from patchgate.tokens import TokenChunk, TokenLayout, TokenShape, VideoTokens
 

@@ -13,7 +13,6 @@ import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from torch.nn.functional import cosine_similarity
 
 import patchgate
 from reading.formula import page
-from reading.formula.latex import plain
+from reading.formula.marks import Read, marks
 from reading.formula.reader import FormulaReader, pixel_values
 from reading.formula.scenes import SCENES, Clip, clip
 from reading.formula.tower import gated, whole_work
@@ -50,21 +49,6 @@ RULES: dict[str, dict[str, Any]] = {
 }
 
 Task = tuple[Path, str, int]  # wheel, scene, seed
-
-
-@dataclass(frozen=True)
-class Read:
-    """What a rule gives of a clip. Of frames where something stands, those whose string is ..."""
-
-    rule: str
-    scene: str
-    asked: int  # all of them
-    same: int  # the dense encoder's
-    dense_right: int  # the truth, with the dense encoder
-    right: int  # the truth, with both
-    cosine: float  # to the dense features, mean over frames and tokens
-    blocks: tuple[float, float]  # operations of the transformer's layers, and of the dense one's
-    whole: tuple[float, float]  # with the convolutions
 
 
 def main() -> None:
@@ -128,15 +112,6 @@ def read(reader: FormulaReader, film: Clip) -> Iterator[Read]:
             (work.gated_flops, work.dense_flops),
             whole_work(reader.encoder, work, *film.frames.shape[1:]),
         )
-
-
-def marks(
-    truth: Sequence[str], dense: Sequence[str], said: Sequence[str]
-) -> tuple[int, int, int, int]:
-    """Of frames: asked, same as dense, right when dense, right of these: see ``Read``."""
-    known = [s == d for t, d, s in zip(truth, dense, said, strict=True) if d == plain(t)]
-    same = sum(d == s for d, s in zip(dense, said, strict=True))
-    return len(truth), same, len(known), sum(known)
 
 
 def calibrate(reader: FormulaReader) -> dict[str, Any]:

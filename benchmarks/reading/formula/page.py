@@ -3,16 +3,14 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import table
 
+from reading.formula.marks import Read
 from reading.formula.scenes import CHANGES, HOLD
 from reading.score import grouped
 from reading.tables import number
-
-if TYPE_CHECKING:
-    from reading.formula.curve import Read
 
 _WORDS = f"""\
 A formula reader with its published weights (pix2tex of 2021: a ResNet of standardised weights,

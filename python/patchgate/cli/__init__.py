@@ -4,7 +4,7 @@ options.py   the options that commands share, each with unit and default
 commands.py  what the first three do, and the dict that they print with --json; inspection.py
 plan.py      what a policy would look at
 bench.py     what the gate saves and costs on a video; bench_ways.py
-report.py    progress, warnings, errors and exit codes, Ctrl-C; usage.py
+terminal.py  progress, warnings, errors and exit codes, Ctrl-C; usage.py
 """
 
 import contextlib

@@ -18,7 +18,7 @@ from patchgate._tensors import doubles
 from patchgate.cli.bench_ways import EVERY_CELL, Way, ways_of
 from patchgate.cli.commands import Json, VideoPath, app
 from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spread
-from patchgate.cli.report import reported, result
+from patchgate.cli.terminal import reported, result
 from patchgate.decode import FrameBatch, open_video
 from patchgate.gate import Gate
 from patchgate.pipeline import StageSeconds

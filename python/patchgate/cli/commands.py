@@ -11,15 +11,15 @@ import typer
 
 from patchgate._host import build_info
 from patchgate.cli.options import GateOptions, OpenOptions, ReadOptions, spread
-from patchgate.cli.report import Meter, bytes_text, reported, result, say
 from patchgate.cli.signals import Stop, Stopped, kills_interrupt
+from patchgate.cli.terminal import Meter, bytes_text, reported, result, say
 from patchgate.cli.usage import Commands
 from patchgate.decode import open_video
 from patchgate.gate import Gate
-from patchgate.history import counted
 from patchgate.pipeline import StageSeconds, token_chunks
 from patchgate.pipeline.collect import empty_chunk
 from patchgate.pipeline.frames import until_used_up
+from patchgate.report.history import counted
 from patchgate.tokens.layout import layout_of
 from patchgate.tokens.spill import TokenSpill
 

@@ -10,16 +10,22 @@ from typing import Any, NamedTuple
 
 import typer
 
-from patchgate import picture, survey
 from patchgate.beside import scratch_beside
-from patchgate.cli.report import Meter, bytes_text
+from patchgate.cli.terminal import Meter, bytes_text
 from patchgate.decode import Video, open_video
-from patchgate.decode.source import Source
+from patchgate.decode.source.source import Source
 from patchgate.gate import Gate
-from patchgate.history import Choice, History, counted, history_of, strip_frames, telling_frames
 from patchgate.pipeline import spare_threads
-from patchgate.report import overlay, page
+from patchgate.report import overlay, page, picture, survey
 from patchgate.report.comparison import Comparison, compare
+from patchgate.report.history import (
+    Choice,
+    History,
+    counted,
+    history_of,
+    strip_frames,
+    telling_frames,
+)
 from patchgate.report.planned import Planned
 from patchgate.tokens import TokenChunk
 

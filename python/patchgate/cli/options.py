@@ -13,7 +13,7 @@ import typer
 
 from patchgate._check import checked_number
 from patchgate.decode import Limits
-from patchgate.decode.access import DEFAULT_TIMEOUT, Access
+from patchgate.decode.source.access import DEFAULT_TIMEOUT, Access
 from patchgate.gate import Gate
 
 _GATE, _ENCODER, _VIDEO = "What counts as changed", "The encoder's grid", "Which frames"

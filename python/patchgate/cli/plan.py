@@ -11,10 +11,11 @@ import typer
 
 from patchgate.cli.commands import Json, VideoPath, app, not_the_video
 from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spread
-from patchgate.cli.report import bytes_text, kills_interrupt, reported, result
+from patchgate.cli.signals import kills_interrupt
+from patchgate.cli.terminal import bytes_text, reported, result
 from patchgate.decode import open_video
-from patchgate.decode.access import Access
-from patchgate.decode.source import Source
+from patchgate.decode.source.access import Access
+from patchgate.decode.source.source import Source
 from patchgate.gate import Gate
 from patchgate.policies import (
     POLICIES,
@@ -31,7 +32,7 @@ from patchgate.policies import (
     siglip,
 )
 from patchgate.policies.grids import Grid, Rounding
-from patchgate.policies.registry import Named
+from patchgate.policies.named import Named
 
 _PIXELS = {"delta", "keep", "motion", "cut", "sharp"}  # what only decoding tells
 _GRIDS: dict[str, Callable[[int, int, Rounding], Grid]] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from patchgate._text import escaped
+from patchgate.report.text import escaped
 
 
 class Commands(TyperGroup):

@@ -1,13 +1,12 @@
 """Decoding: a video file in, FrameBatch after FrameBatch of native YUV planes out.
 
-frames.py   FrameBatch, Colour, Problems: what any back end gives
-timeline.py time stamps, start/end, fps: generators over any back end's pictures
-source.py   paths, bytes and file objects, and errors on opening
-pyav.py     the CPU reader; planes.py its copy into tensors; pool.py their memory
-nvdec.py    the GPU's decoder; capabilities.py what it can do; decoder_pool.py used again
-surface.py  its pictures, on loan; surface_reader.py reads them, surface_packer.py copies them;
-            bitstream.py packets as it wants them
-video.py    Video, run.py one iteration of it; opening.py open_video
+opening.py    open_video; video.py Video, iteration.py one iteration of it
+frames.py     FrameBatch, Colour, Problems: what any back end gives
+timeline.py   time stamps, start/end, fps: generators over any back end's pictures
+source/       paths, bytes, file objects and addresses: how each is opened, or why not
+pyav.py       the CPU reader; planes.py what can be told of its frames; packer.py its copy into
+              tensors; pool.py their memory
+nvdec/        the GPU's decoder: pictures that stay on the device
 """
 
 from .frames import Colour, DecodeError, DecodeWarning, FrameBatch, Problems

@@ -13,16 +13,16 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from .clock import Clock, Mender, Stamps
-from .demuxer import Demuxer, hold_on
 from .entry import Order, entered, indexed, seeks
 from .frames import DecodeError, Problems
 from .ledger import NEXT_FEW, Ledger, makes_up_stamps
 from .memory import check_memory
 from .promises import promised_end
-from .reasons import encrypted, is_encrypted, is_too_large, too_large
-from .source import Source
-from .streams import video_stream
-from .waiting import Halt, Stopped
+from .source.demuxer import Demuxer, hold_on
+from .source.reasons import encrypted, is_encrypted, is_too_large, too_large
+from .source.source import Source
+from .source.streams import video_stream
+from .source.waiting import Halt, Stopped
 
 Packets = Iterator["Packet[VideoStream]"]
 Errors = Literal["warn", "ignore", "raise"]

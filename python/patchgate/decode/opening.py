@@ -8,12 +8,12 @@ import torch
 
 from patchgate._check import checked_count, checked_number
 
-from .access import DEFAULT_TIMEOUT, Access
-from .decoder_pool import decoder_pool
 from .feed import Errors
 from .limits import DEFAULT_LIMITS, Limits
-from .nvdec import backend as nvdec_backend
-from .source import Source, VideoSource, default_threads
+from .nvdec.decoder import backend as nvdec_backend
+from .nvdec.decoder_pool import decoder_pool
+from .source.access import DEFAULT_TIMEOUT, Access
+from .source.source import Source, VideoSource, default_threads
 from .video import Video
 
 

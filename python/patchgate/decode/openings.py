@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from .pyav import PyAVReader
-from .source import Source
-from .waiting import Halt
+from .source.source import Source
+from .source.waiting import Halt
 
 
 class Openings:

@@ -14,10 +14,10 @@ from .feed import Errors, Feed, Packets
 from .frames import Problems
 from .ledger import Ledger, Sent
 from .promises import ends_early, is_cut
-from .reasons import no_frame
-from .refusals import explained_timeout, has_late_index, late_index
-from .source import Source
-from .waiting import Halt, Stopped
+from .source.reasons import no_frame
+from .source.refusals import explained_timeout, has_late_index, late_index
+from .source.source import Source
+from .source.waiting import Halt, Stopped
 
 Frame = av.VideoFrame
 

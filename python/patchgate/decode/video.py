@@ -12,22 +12,23 @@ from typing import Any, NoReturn, Self, TypeVar
 
 import torch
 
-from .capabilities import why_not
 from .changes import told_change
 from .clock import Clock
-from .decoder_pool import DecoderPool
 from .description import Described
 from .feed import Errors
 from .frames import DecodeError, DecodeWarning, FrameBatch, Problems
+from .iteration import Run
+from .nvdec.capabilities import why_not
+from .nvdec.decoder_pool import DecoderPool
+from .nvdec.surface import Coded, Loan, Shown
+from .nvdec.surface_packer import SurfacePacker
+from .nvdec.surface_reader import SurfaceReader
 from .openings import Openings, close_at_exit
-from .planes import Frame, Look, Packer, look_of, native
+from .packer import Packer
+from .planes import Frame, Look, look_of, native
 from .pool import Pool
 from .pyav import PyAVReader
-from .run import Run
-from .source import Source
-from .surface import Coded, Loan, Shown
-from .surface_packer import SurfacePacker
-from .surface_reader import SurfaceReader
+from .source.source import Source
 from .timeline import P, Timed, clipped, resampled, timed, timed_ahead
 
 Item = TypeVar("Item")

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from patchgate.decode.waiting import ends_with
+from patchgate.decode.source.waiting import ends_with
 
 Item = TypeVar("Item")
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from patchgate.decode.source import usable_cpus
+from patchgate.decode.source.source import usable_cpus
 
 Item = TypeVar("Item")
 

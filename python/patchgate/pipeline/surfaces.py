@@ -21,9 +21,9 @@ from torch import Tensor
 from patchgate import _ops, grid
 from patchgate._tensors import arange
 from patchgate.decode import Colour, Video
+from patchgate.decode.nvdec.surface import Coded, Lane, Loan, Shown
+from patchgate.decode.nvdec.surface_packer import copy_planes, empty_planes
 from patchgate.decode.orientation import oriented
-from patchgate.decode.surface import Coded, Lane, Loan, Shown
-from patchgate.decode.surface_packer import copy_planes, empty_planes
 from patchgate.gate import Gate, GateResult
 from patchgate.pipeline.features import Features, KeptCells
 from patchgate.pipeline.stages import StageSeconds, timed

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from patchgate.gate import Gate
-from patchgate.survey import sub_block_errors
+from patchgate.report.survey import sub_block_errors
 
 
 class AdjacentResult(NamedTuple):

@@ -15,9 +15,17 @@ from torch import Tensor
 
 from patchgate.colour import yuv_to_rgb
 from patchgate.gate import Gate
-from patchgate.history import Choice, OnChunk
 from patchgate.report.adjacent import AdjacentGate, AdjacentResult
-from patchgate.survey import Moment, Played, Spot, moment_of, played, sub_block_errors, worst_spot
+from patchgate.report.history import Choice, OnChunk
+from patchgate.report.survey import (
+    Moment,
+    Played,
+    Spot,
+    moment_of,
+    played,
+    sub_block_errors,
+    worst_spot,
+)
 
 Shot = TypeVar("Shot")
 

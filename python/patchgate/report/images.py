@@ -12,10 +12,10 @@ from matplotlib import colormaps
 from PIL import Image
 from torch import Tensor
 
-from patchgate.cells import arrows, draw_arrows, shown_size, tinted
 from patchgate.gate import Gate
+from patchgate.report.cells import arrows, draw_arrows, shown_size, tinted
 from patchgate.report.comparison import Compared
-from patchgate.survey import Moment
+from patchgate.report.survey import Moment
 
 AMPLIFIED = 8  # times, where differences are shown
 _LARGEST = 560  # pixels of a picture's side; a grid of more is shown smaller

@@ -14,9 +14,9 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
 from patchgate import grid
-from patchgate.cells import arrows, draw_arrows, shown_size, tinted
 from patchgate.decode import FrameBatch
 from patchgate.gate import CHANGED, Gate
+from patchgate.report.cells import arrows, draw_arrows, shown_size, tinted
 from patchgate.tokens import TokenChunk
 
 SUFFIXES = (".mp4", ".mov", ".mkv")

@@ -13,12 +13,12 @@ from markupsafe import Markup
 from patchgate._host import build_info
 from patchgate.decode import Video
 from patchgate.gate import CHANGED, MOVED, Gate
-from patchgate.history import History
 from patchgate.report.comparison import Compared, Comparison
+from patchgate.report.history import History
 from patchgate.report.images import AMPLIFIED, Images, images_of
 from patchgate.report.planned import Planned
 from patchgate.report.plots import timeline
-from patchgate.survey import Spot, largest_limit
+from patchgate.report.survey import Spot, largest_limit
 
 MOMENTS = 14  # in the filmstrip, but for the one of most drift
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from patchgate.history import History
 from patchgate.policies.plan import Plan
+from patchgate.report.history import History
 
 _WIDTH, _HEIGHT = 1000, 60  # of the drawing, which is stretched to the page
 _THINNEST, _WIDEST = 1.2, 5.0  # of a bar

@@ -15,8 +15,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from patchgate.history_plot import Palette, bin_starts, draw_shares, plain
-from patchgate.survey import History
+from patchgate.report.history import History
+from patchgate.report.shares import Palette, bin_starts, draw_shares, plain
 
 # Stand-ins, which matplotlib takes for colours, for the CSS variables that replace them.
 _VARIABLES = {

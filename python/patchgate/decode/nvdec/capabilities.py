@@ -1,0 +1,73 @@
+"""What a GPU's decoder can do: asked once, and kept."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from .decoder import CODECS, Backend, Kind, NvdecUnavailable, explained
+from .surface import Coded
+
+_PIXELS = {"yuv420p": 8, "yuvj420p": 8, "yuv420p10le": 10, "yuv420p12le": 12}
+
+
+class Capability(NamedTuple):
+    """Of one codec and bit depth, 4:2:0."""
+
+    supported: bool
+    width: tuple[int, int]  # least and most, in pixels
+    height: tuple[int, int]
+    macroblocks: int  # 16 x 16 pixels, at most
+    engines: int
+
+
+@lru_cache
+def capability(backend: Backend, codec: str, bit_depth: int) -> Capability:
+    """What the device says. NvdecUnavailable where it cannot be asked.
+
+    Each question makes a CUDA context of its own, and takes as long: hence the cache.
+    """
+    nvc = backend.nvc
+    chroma = nvc.cudaVideoChromaFormat.__members__["420"]
+    try:
+        said = nvc.GetDecoderCaps(backend.device.index or 0, getattr(
+            nvc.cudaVideoCodec, CODECS[codec]), chroma, bit_depth)  # fmt: skip
+    except Exception as error:
+        raise explained(error, NvdecUnavailable) from error
+    return Capability(
+        bool(said["supported"]),
+        (said["width_min"], said["width_max"]),
+        (said["height_min"], said["height_max"]),
+        said["mb_num_max"],
+        said.get("num_decoder_engines", 1),
+    )
+
+
+def kind_of(codec: str, coded: Coded, headers: bytes) -> Kind:
+    """The decoder that such pictures, of a sequence with such headers, take."""
+    return Kind(codec, coded.look.width, coded.look.height, coded.colour.bit_depth, headers)
+
+
+def why_not(backend: Backend, codec: str, coded: Coded) -> str | None:
+    """Why NVDEC cannot decode such pictures here, to be read after "because"; None if it can."""
+    look = coded.look
+    if codec not in CODECS:
+        return f"NVDEC is not used here for {codec}, only for {', '.join(CODECS)}"
+    if look.pixels not in _PIXELS:
+        return f"NVDEC is used here for 4:2:0 video of 8, 10 or 12 bit, and this is {look.pixels}"
+    if coded.interlaced:
+        return "it is interlaced, and NVDEC would make whole frames of its fields"
+    can = capability(backend, codec, _PIXELS[look.pixels])
+    what = f"{codec} of {_PIXELS[look.pixels]} bit"
+    if not can.supported:
+        return f"this GPU's decoder has no {what}"
+    blocks = -(-look.width // 16) * -(-look.height // 16)
+    fits = all(least <= side <= most for side, (least, most) in
+               ((look.width, can.width), (look.height, can.height)))  # fmt: skip
+    if not fits or blocks > can.macroblocks:
+        return (
+            f"this GPU's decoder takes {what} from {can.width[0]}x{can.height[0]} to "
+            f"{can.width[1]}x{can.height[1]} with at most {can.macroblocks} macroblocks, and this "
+            f"is {look.width}x{look.height} ({blocks})"
+        )
+    return None

@@ -1,0 +1,59 @@
+"""How a source may be opened, and how long it may keep us waiting."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+from ..limits import DEFAULT_LIMITS, Limits
+from .formats import checked_format
+
+DEFAULT_TIMEOUT = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a source may be opened, and how long it may keep us waiting: as `open_video` has it.
+
+    `format` becomes the name in `MEDIA` or `PLAYLISTS` of the same demuxer.
+
+    TypeError, ValueError: what is out of range.
+    """
+
+    format: str | None = None
+    allow_playlists: bool = False
+    open_timeout: float | None = DEFAULT_TIMEOUT  # seconds; None: for ever
+    read_timeout: float | None = DEFAULT_TIMEOUT
+    stream: int | None = None  # of the file's streams, from 0; None: the one that shows the video
+    limits: Limits = DEFAULT_LIMITS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "format", checked_format(self.format))
+        if not isinstance(self.allow_playlists, bool):
+            raise TypeError(
+                f"allow_playlists: expected True or False, got {self.allow_playlists!r}"
+            )
+        if not isinstance(self.limits, Limits):
+            raise TypeError(f"limits: expected patchgate.Limits(...), got {self.limits!r}")
+        _check_stream(self.stream)
+        for name in ("open_timeout", "read_timeout"):
+            seconds = getattr(self, name)
+            if seconds is None:
+                continue
+            if isinstance(seconds, bool) or not isinstance(seconds, Real):
+                raise TypeError(f"{name}: expected seconds or None, got {seconds!r}")
+            if not (math.isfinite(seconds) and float(seconds) > 0):
+                raise ValueError(
+                    f"{name}: expected a positive number of seconds, or None to wait for ever, "
+                    f"got {seconds}"
+                )
+
+
+def _check_stream(stream: int | None) -> None:
+    if stream is None:
+        return
+    if isinstance(stream, bool) or not isinstance(stream, Integral):
+        raise TypeError(f"stream: expected the number of a stream or None, got {stream!r}")
+    if stream < 0:
+        raise ValueError(f"stream: expected a number from 0 on, or None, got {stream}")

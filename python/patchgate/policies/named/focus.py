@@ -1,0 +1,130 @@
+"""FOCUS: most of the video is never scored. Letters: N candidates, A arms (clips), n samples."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from patchgate._check import checked_number
+from patchgate._tensors import arange, chance_of, drawn, whole
+from patchgate.policies import pool
+from patchgate.policies.budget import Budget
+from patchgate.policies.frames import Frames
+from patchgate.policies.named.compose import plan
+from patchgate.policies.pick import unit
+from patchgate.policies.plan import Plan
+
+_LEAST_ARMS, _MOST_ARMS = 4, 32  # that frames are drawn from
+_SHARE = 0.25  # of the arms that are looked at closely
+_TOP = 0.2  # of the frames that are simply the best
+_TEMPERATURE = 0.06
+
+
+def focus(
+    frames: Frames,
+    budget: Budget,
+    *,
+    arm_seconds: float = 16.0,
+    seed: int = 0,
+    strict: bool = False,
+) -> Plan:
+    """FOCUS (arXiv 2510.27280): clips as arms of a bandit, of which the promising are looked at
+    closely. A callable ``rel`` is asked for about 3 frames an arm and one a second of a quarter of
+    the arms.
+
+    ``strict``: as in public code, what the second stage scored does not change the arms' worth.
+    """
+    n, k = len(frames), budget.count(len(frames))
+    if k >= n or not k:
+        return plan(frames, pool.uniform(n, k), budget)
+    chance = chance_of(seed)
+    rate = n / frames.seconds
+    arm_seconds = checked_number("arm_seconds", arm_seconds, 1e-9, 1e9, "seconds")
+    size = max(1, min(round(arm_seconds * rate), n // 8 or 1))  # at least 8 arms
+    arm = arange(n) // size  # [N]
+    arms = int(arm[-1]) + 1
+    coarse = _coarse(n, size, arms, chance)
+    scores = frames.score(coarse)
+    worth = _upper_bounds(coarse, scores, arm, arms)
+    close = worth.argsort(descending=True, stable=True)[: max(_LEAST_ARMS, int(_SHARE * arms))]
+    fine = _fine(close, n, size, max(1, round(size / rate)), chance)
+    new = fine[~torch.isin(fine, coarse)]  # nothing is scored twice
+    seen, order = torch.cat([coarse, new]).sort()
+    scores = torch.cat([scores, frames.score(new)])[order]
+    s = unit(scores)
+    if s is None:
+        return plan(frames, pool.uniform(n, k), budget)
+    if not strict:
+        worth = _upper_bounds(seen, scores, arm, arms)
+    chosen = seen[s.argsort(descending=True, stable=True)[: int(_TOP * k)]]
+    best = worth.argsort(descending=True, stable=True)
+    best = best[: min(max(int(_SHARE * arms), _LEAST_ARMS), _MOST_ARMS)].sort().values
+    guess = s[_nearest(seen, n)]  # [N]
+    distance = max(1, round(min(rate, 0.25 * n / k)))
+    chosen = _drawn(best, chosen, guess, k, size, distance, chance)
+    return plan(frames, pool.filled(chosen, n, k), budget)
+
+
+def _coarse(n: int, size: int, arms: int, chance: torch.Generator) -> Tensor:
+    """Of each arm its middle and two at random, rising."""
+    begin = arange(arms) * size
+    length = (n - begin).clamp(max=size)  # [A]
+    random = (drawn((2, arms), chance) * length).long()
+    return torch.cat([begin + length // 2, (begin + random).flatten()]).unique()
+
+
+def _fine(close: Tensor, n: int, size: int, each: int, chance: torch.Generator) -> Tensor:
+    """Of the arms looked at closely so many frames, half of them evenly, half at random."""
+    begin = close * size
+    length = (n - begin).clamp(max=size)
+    steps = (arange(-(-each // 2)).double() + 0.5) / -(-each // 2)  # [n]
+    even = begin[:, None] + (length[:, None] * steps).long()
+    random = (drawn((len(close), each // 2), chance) * length[:, None]).long()
+    return torch.cat([even.flatten(), (begin[:, None] + random).flatten()]).unique()
+
+
+def _upper_bounds(at: Tensor, scores: Tensor, arm: Tensor, arms: int) -> Tensor:
+    """Each arm's mean score and how far above it may lie (empirical Bernstein), ``[A]``."""
+    s = unit(scores)
+    s = torch.zeros_like(scores) if s is None else s
+    own = arm[at]
+    count = torch.bincount(own, minlength=arms).clamp(min=1).double()
+    mean = torch.bincount(own, s, minlength=arms) / count
+    variance = torch.bincount(own, (s - mean[own]) ** 2, minlength=arms) / count
+    log_n = math.log(max(len(at), 2))
+    return mean + (2 * log_n * variance / count).sqrt() + 3 * log_n / count
+
+
+def _nearest(seen: Tensor, n: int) -> Tensor:
+    """For every candidate the place in ``seen`` of the nearest scored one, ``[N]``."""
+    return torch.searchsorted((seen[1:] + seen[:-1]).double() / 2, arange(n).double())
+
+
+def _drawn(
+    arms: Tensor,
+    chosen: Tensor,
+    guess: Tensor,
+    k: int,
+    size: int,
+    distance: int,
+    chance: torch.Generator,
+) -> Tensor:
+    """Up to k frames: those chosen, and alike many of each arm, drawn by what they may be worth."""
+    free = torch.ones(len(guess), dtype=torch.bool, device="cpu")
+    for i in chosen.tolist():
+        free[max(0, i - distance + 1) : i + distance] = False
+    taken = chosen.tolist()
+    left = k - len(taken)
+    shares = torch.full_like(arms, left // len(arms))
+    shares[: left % len(arms)] += 1
+    for a, share in zip(arms.tolist(), shares.tolist(), strict=True):
+        begin, end = a * size, min(len(guess), (a + 1) * size)
+        noise = drawn((end - begin,), chance).double().clamp(1e-12, 1 - 1e-12)
+        # Gumbel's trick: the order in which a softmax would draw without replacement.
+        order = (guess[begin:end] / _TEMPERATURE - (-noise.log()).log()).argsort(descending=True)
+        for i in (begin + order).tolist():
+            if share and free[i]:
+                share -= 1
+                taken.append(i)
+                free[max(0, i - distance + 1) : i + distance] = False
+    return whole(sorted(taken))

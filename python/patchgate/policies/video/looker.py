@@ -1,0 +1,206 @@
+"""Looks at a video again and again: what was tokenized once is not tokenized twice.
+
+Letters: T frames (or tubelets), f frames of a tubelet, K tokens.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from patchgate._tensors import whole
+from patchgate.decode import DecodeError, DecodeWarning, open_video
+from patchgate.decode.source.access import Access
+from patchgate.decode.source.source import VideoSource
+from patchgate.encoders.gated.tower import GatedTower
+from patchgate.gate import Gate
+from patchgate.pipeline.collect import collected
+from patchgate.pipeline.fitting import fitting_gate, prepared
+from patchgate.policies.frames import Frames
+from patchgate.policies.plan import Plan
+from patchgate.policies.video.capped_gate import CappedGate
+from patchgate.policies.video.container import container_frames, of_access
+from patchgate.policies.video.joined import Row, joined
+from patchgate.policies.video.wanted import WantedFrames
+from patchgate.tokens import VideoTokens, layout_of
+
+TowerOf = Callable[[float], GatedTower]  # scale -> a tower for frames so much smaller
+
+Unit = tuple[int, ...]  # numbers of the f frames of a tubelet
+
+_OPTIONS = {"chunk", "threads", "errors"} | {field.name for field in fields(Access)}
+_MOST_NAMED = 12  # frames in a message
+
+
+class _Known(NamedTuple):
+    """A frame (or tubelet) that was tokenized."""
+
+    row: Row
+    ratio: float  # that it was tokenized with
+
+
+class Looker:
+    """A video and a tower (or none: the cells' own samples), for plan after plan.
+
+    Args:
+        video: a path or bytes.
+        tower: made by ``gated``; or a function that gives one for a scale, where plans have
+            several. None: the cells' own samples, at any scale.
+        gate: its settings are used, with a fresh state for the new frames of each look.
+        size: ``(H, W)`` of the grid in pixels at scale 1, where neither tower nor gate says.
+        open_options: of ``open_video``: ``chunk``, ``threads``, ``errors``, ``stream``, ``limits``,
+            ``format``, ``allow_playlists``, ``open_timeout``, ``read_timeout``.
+
+    ``frames`` are those that the video shows, to plan with; ``decoded`` counts the frames that were
+    taken from the decoder so far (see ``WantedFrames``). All that was tokenized is kept. A frame
+    that does not come out of the decoder is told in a DecodeWarning, noted in ``missing`` (numbers)
+    and no longer among ``frames``.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: as ``open_video``, ``Gate`` and ``tokenize``.
+    """
+
+    def __init__(
+        self,
+        video: VideoSource,
+        tower: GatedTower | TowerOf | None = None,
+        gate: Gate | None = None,
+        size: int | tuple[int, int] | None = None,
+        **open_options: Any,
+    ) -> None:
+        if strange := set(open_options) - _OPTIONS:
+            expected = ", ".join(sorted(_OPTIONS))
+            raise TypeError(f"Looker: expected {expected}, got {sorted(strange)}")
+        self.frames: Frames = container_frames(video, **of_access(open_options))
+        self.decoded = 0
+        self.missing: list[int] = []
+        self._name = getattr(video, "name", video) if not isinstance(video, bytes) else "the bytes"
+        self._video, self._options, self._gate, self._size = video, open_options, gate, size
+        self._tower: GatedTower | None = None
+        self._tower_of: TowerOf | None = None
+        if isinstance(tower, GatedTower):
+            self._tower = tower
+        elif isinstance(tower, nn.Module):
+            raise TypeError(
+                "tower: expected one made by patchgate.gated(...) or a function from scale to one, "
+                f"got {type(tower).__name__}"
+            )
+        else:
+            self._tower_of = tower
+        self._known: dict[tuple[float, Unit], _Known] = {}
+        self._gate_at(1.0)  # says now what does not fit
+
+    def look(self, plan: Plan) -> VideoTokens:
+        """The tokens of the plan's frames; those of earlier looks are taken from there.
+
+        New frames are gated among themselves, in order of time, their first one whole; a plan's
+        ``ratio`` caps what the gate keeps of the others (``CappedGate``). What an earlier look
+        tokenized with less than the ratio that is asked for now is done again.
+
+        Returns:
+            ``VideoTokens`` of T frames in order of time: those of the plan that came out of the
+            decoder. Tokens of other frames, to which these refer, come first, with a negative
+            ``frame``.
+
+        Raises:
+            DecodeError: a frame did not come out, and ``errors`` is "raise".
+            ValueError: several scales (take ``plan.parts()``), clips that end inside a tubelet, a
+                scale that the tower cannot take, frames that the video does not have.
+        """
+        scale = _one_scale(plan)
+        tower, gate = self._gate_at(scale)
+        units, ratios = _units(plan, gate.settings.temporal_patch)
+        new = [
+            (unit, ratio)
+            for unit, ratio in zip(units, ratios, strict=True)
+            if (known := self._known.get((scale, unit))) is None or known.ratio < ratio
+        ]
+        came = [unit for unit in new if not set(unit[0]) & set(self.missing)]
+        while came:
+            tokens, lost = self._tokenized(came, tower, gate)
+            if not lost:
+                for row, (unit, ratio) in enumerate(came):
+                    self._known[scale, unit] = _Known(Row(tokens, row), ratio)
+                break
+            self._lose(lost)  # the others are gated anew: among those that came
+            came = [unit for unit in came if not set(unit[0]) & set(lost)]
+        self._tell(set(plan.index.tolist()) & set(self.missing))
+        rows = [self._known[scale, unit].row for unit in units if (scale, unit) in self._known]
+        return joined(rows) if rows else self._tokenized([], tower, gate)[0]
+
+    def _lose(self, numbers: list[int]) -> None:
+        self.missing = sorted({*self.missing, *numbers})
+        gone = torch.isin(self.frames.number, whole(numbers))
+        self.frames = self.frames.at(~gone)
+
+    def _tell(self, numbers: set[int]) -> None:
+        """Names frames that a plan has and no look can give."""
+        errors = self._options.get("errors", "warn")
+        if not numbers or errors == "ignore":
+            return
+        listed = ", ".join(map(str, sorted(numbers)[:_MOST_NAMED]))
+        more = ", ..." if len(numbers) > _MOST_NAMED else ""
+        said = (
+            f"{self._name}: {len(numbers)} frame(s) of the plan did not come out of the decoder, "
+            f"because what they lean on is damaged: {listed}{more}"
+        )
+        if errors == "raise":
+            raise DecodeError(said)
+        warnings.warn(said, DecodeWarning, stacklevel=3)
+
+    def _gate_at(self, scale: float) -> tuple[GatedTower | None, Gate]:
+        """The tower for a scale, and a fresh gate for it."""
+        if self._tower_of is not None:
+            tower = self._tower_of(scale)
+            return tower, fitting_gate(tower, self._gate, None)
+        gate = fitting_gate(self._tower, self._gate, self._size)
+        if scale == 1:
+            return self._tower, gate
+        if self._tower is not None:
+            raise ValueError(
+                f"plan: scale {scale:g}, but this tower takes frames of one size; give a function "
+                "from scale to tower, or a plan of scale 1"
+            )
+        assert gate.size is not None
+        cell = gate.settings.cell
+        height, width = (max(1, round(side / cell / scale)) * cell for side in gate.size)
+        return None, gate.fresh(size=(height, width))
+
+    def _tokenized(
+        self, units: list[tuple[Unit, float]], tower: GatedTower | None, gate: Gate
+    ) -> tuple[VideoTokens, list[int]]:
+        """New frames, in one container, and which of them did not come."""
+        numbers = whole([i for unit, _ in units for i in unit])
+        source = WantedFrames(self._video, self.frames, numbers.unique(), **self._options)
+        with open_video(self._video, **self._options) as opened:
+            sized, features = prepared(opened, tower, gate)
+            matrix = opened.colour.matrix
+        capped = CappedGate([ratio for _, ratio in units], **asdict(sized.settings))
+        layout = layout_of(capped, matrix) if tower is None else None
+        tokens = collected(source, capped, features, layout)
+        self.decoded += source.decoded
+        return tokens, source.missing
+
+
+def _one_scale(plan: Plan) -> float:
+    scales = plan.scale.unique().tolist()
+    if len(scales) > 1:
+        raise ValueError(
+            f"plan: expected one scale, got {len(scales)}; look at each of plan.parts()"
+        )
+    return scales[0] if scales else 1.0
+
+
+def _units(plan: Plan, f: int) -> tuple[list[Unit], list[float]]:
+    """Frames by tubelets, the last one filled up, and the largest ratio of each."""
+    index, ratio, clip = plan.index.tolist(), plan.ratio.tolist(), plan.clip.tolist()
+    if len(set(index)) < len(index):
+        raise ValueError("plan: it has a frame twice; plan | plan has each once")
+    starts = range(0, len(index), f)
+    if any(len(set(clip[i : i + f])) > 1 for i in starts):
+        raise ValueError("plan: a clip ends inside a tubelet; look at each of plan.parts()")
+    units = [(*index[i : i + f], *index[-1:] * (i + f - len(index))) for i in starts]
+    return units, [max(ratio[i : i + f]) for i in starts]

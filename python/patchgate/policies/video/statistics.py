@@ -1,0 +1,174 @@
+"""What the gate knows of every frame anyway, as statistics for policies: one decoding for both.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
+"""
+
+from array import array
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from patchgate._calls import Undo
+from patchgate._tensors import doubles
+from patchgate.decode import FrameBatch, Video
+from patchgate.decode.frames import Pictures
+from patchgate.encoders.gated.tower import GatedTower
+from patchgate.gate import CHANGED, MOVED, Gate, GateResult, GateSettings
+from patchgate.pipeline import token_chunks
+from patchgate.pipeline.collect import collected
+from patchgate.pipeline.features import PixelFeatures
+from patchgate.pipeline.fitting import fitting_gate, prepared, sized_gate
+from patchgate.pipeline.video import opened
+from patchgate.policies.frames import Frames
+from patchgate.policies.video.container import container_frames, of_access, positions_of
+from patchgate.tokens import TokenChunk, VideoTokens, layout_of
+
+
+class WatchedGate(Gate):
+    """A gate that keeps five numbers of every frame that it sees. One stream."""
+
+    def __init__(self, *settings: Any, **more: Any) -> None:
+        super().__init__(*settings, **more)
+        self._seen = {name: array("d") for name in ("delta", "keep", "motion", "sharp", "cut")}
+
+    def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
+        """As ``Gate.push``; whole tubelets."""
+        return super().push(planes, threshold_map)
+
+    def _mark(self) -> Undo:
+        undo, frames = super()._mark(), {name: len(seen) for name, seen in self._seen.items()}
+
+        def back() -> None:
+            undo()
+            for name, seen in self._seen.items():
+                del seen[frames[name] :]
+
+        return back
+
+    def _pushed(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None) -> GateResult:
+        result = super()._pushed(planes, threshold_map)
+        for name, values in of_frames(result, self.settings).items():
+            self._seen[name].extend(values.tolist())
+        if isinstance(planes, Tensor):
+            luma = planes[:: self.settings.temporal_patch, 0]  # [T, H, W]
+            self._seen["sharp"].extend(sharpness(luma).tolist())
+        return result
+
+    def frames(self, pts: Tensor, **more: Any) -> Frames:
+        """The statistics of all frames so far, whose times are ``pts``."""
+        known = {n: v for n, v in self._seen.items() if v or not len(pts)}
+        statistics: dict[str, Any] = {n: doubles(v) for n, v in known.items()}
+        return Frames(pts=pts, **{**statistics, **more})
+
+
+def of_frames(result: GateResult, settings: GateSettings) -> dict[str, Tensor]:
+    """Statistics of every frame of a gate's result, ``[T]`` each.
+
+    delta: mean cost of the cells, against what the tokens so far say, as a share of 255 grey
+    levels; 0 of the first frame, which is compared with nothing. keep: share of the cells that
+    become tokens. motion: mean length of the cells' vectors, in cells. cut: every cell is encoded.
+    """
+    full = 255 * settings.sub_block**2  # the largest cost
+    cost = result.cost.clamp(min=0).flatten(1).double()  # [T, N]
+    vector = result.motion.double().norm(dim=-1) * (result.kind == MOVED)  # [T, h, w]
+    return {
+        "delta": (cost.mean(1) / full).clamp(max=1.0),
+        "keep": (result.kind == CHANGED).flatten(1).double().mean(1),
+        "motion": vector.flatten(1).mean(1) / (settings.cell * settings.motion_precision),
+        "cut": result.is_key,
+    }
+
+
+def sharpness(luma: Tensor) -> Tensor:
+    """Variance of the Laplacian of each picture ``[T, H, W]`` uint8, ``[T]`` float64.
+
+    Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy (ICPR 2000).
+    """
+    y = luma.to(torch.int32)
+    around = y[:, :-2, 1:-1] + y[:, 2:, 1:-1] + y[:, 1:-1, :-2] + y[:, 1:-1, 2:]
+    laplacian = (around - 4 * y[:, 1:-1, 1:-1]).flatten(1).double()
+    return laplacian.var(1, unbiased=False)
+
+
+class _NoFeatures(PixelFeatures):
+    """What the gate says is all that is wanted: of no cell anything is taken."""
+
+    def empty(self) -> Tensor:
+        return torch.empty((0, 0), dtype=torch.uint8, device="cpu")
+
+    def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
+        return planes.new_empty((len(cells), 0))
+
+
+def frame_statistics(
+    video: Any,
+    gate: Gate | None = None,
+    size: int | tuple[int, int] | None = None,
+    fps: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    on_chunk: Callable[[TokenChunk], None] | None = None,
+    **open_options: Any,
+) -> Frames:
+    """What the gate knows of every frame, without its tokens: memory is some 100 bytes a frame.
+
+    Args:
+        video, gate, size, fps, start, end, on_chunk, open_options: as in ``patchgate.tokenize``;
+            chunks have features of no numbers, ``[K, 0]``.
+
+    Returns:
+        As ``tokenize_with_statistics``.
+    """
+    plain = sized_gate(gate, size)
+    times = array("d")
+    with opened(video, fps, start, end, "cpu", open_options) as source:
+        watched = WatchedGate.of(plain.settings)
+        own = cast("tuple[int, int]", watched.size)
+        features = _NoFeatures(watched.settings, own, source.device)
+        for chunk in token_chunks(source, watched, features=features):
+            times.extend(chunk.pts_seconds.tolist())
+            if on_chunk is not None:
+                on_chunk(chunk)
+    pts = doubles(times)
+    return watched.frames(pts, **_in_container(video, pts, open_options))
+
+
+def tokenize_with_statistics(
+    video: Any,
+    tower: GatedTower | None = None,
+    gate: Gate | None = None,
+    size: int | tuple[int, int] | None = None,
+    fps: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    on_chunk: Callable[[TokenChunk], None] | None = None,
+    **open_options: Any,
+) -> tuple[VideoTokens, Frames]:
+    """``patchgate.tokenize``, and what the gate knows of every frame by the way.
+
+    Args:
+        video, tower, gate, size, fps, start, end, on_chunk, open_options: as there.
+
+    Returns:
+        The tokens, and ``Frames`` with ``delta``, ``keep``, ``motion``, ``cut``, ``sharp`` (with
+        tubelets, of their first frame) and, of a path or bytes, ``index`` and ``key`` too.
+    """
+    plain = fitting_gate(tower, gate, size)
+    with opened(video, fps, start, end, "cpu", open_options) as source:
+        sized, features = prepared(source, tower, plain)
+        watched = WatchedGate.of(sized.settings)
+        layout = layout_of(watched, source.colour.matrix) if tower is None else None
+        tokens = collected(source, watched, features, layout, on_chunk)
+    more = _in_container(video, tokens.pts_seconds, open_options)
+    return tokens, watched.frames(tokens.pts_seconds, **more)
+
+
+def _in_container(video: Any, pts: Tensor, options: dict[str, Any]) -> dict[str, Tensor]:
+    """``index`` and ``key`` of decoded frames, where the container can be read again."""
+    if isinstance(video, Video) or hasattr(video, "read"):
+        return {}
+    known = container_frames(video, **of_access(options))
+    at = positions_of(known, pts)
+    return {"index": known.number[at], "key": known.need("key")[at]}

@@ -1,0 +1,207 @@
+"""A video played through the gate: what goes in, what the tokens tell, and how far they are apart.
+
+Two passes, so that the moments to look at can be chosen by the counts of `history` and nothing but
+they is held: the first keeps some numbers a frame, the second rebuilds the pictures and keeps the
+chosen ones.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, b c
+sub-blocks.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from os import PathLike
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from patchgate import grid
+from patchgate.colour import Matrix, yuv_to_rgb
+from patchgate.decode import FrameBatch, Video, open_video
+from patchgate.gate import Gate
+from patchgate.pipeline import token_chunks
+from patchgate.report.history import Choice as Choice
+from patchgate.report.history import History as History
+from patchgate.report.history import OnChunk
+from patchgate.report.history import history_of as history_of
+from patchgate.report.history import telling_frames as telling_frames
+from patchgate.tokens import TokenChunk, TokenLayout, layout_of, reconstruct
+
+
+class Spot(NamedTuple):
+    """The sub-block of a picture that differs most."""
+
+    error: float  # mean difference, in grey levels of 255
+    row: int  # of its top left pixel
+    column: int
+
+
+class Moment(NamedTuple):
+    """One frame, as it was and as the tokens tell it."""
+
+    frame: int
+    label: str
+    pts_seconds: float
+    original: Tensor  # [3, H, W] uint8 RGB, on the grid
+    rebuilt: Tensor  # [3, H, W] uint8 RGB
+    kind: Tensor  # [h, w] uint8
+    motion: Tensor  # [h, w, 2] int8
+    worst: Spot
+    limit: float  # that the gate promised, in grey levels of 255
+
+    @property
+    def error(self) -> float:
+        """Of the sub-block that differs most, in grey levels of 255."""
+        return self.worst.error
+
+
+class Played(NamedTuple):
+    """A chunk of the video, and what the tokens rebuild of it."""
+
+    first: int  # frame (or tubelet) of the video
+    chunk: TokenChunk
+    originals: Tensor  # [T, f, C, H, W] uint8
+    rebuilt: Tensor  # [T, f, C, H, W] uint8
+    matrix: Matrix
+
+
+class _Seen:
+    """A video that keeps its batches as they go by, to look at what was made of them beside them.
+
+    The pipeline runs a few batches ahead: so many are held.
+    """
+
+    def __init__(self, video: Video) -> None:
+        self.video, self.threads = video, video.threads
+        self.batches: deque[FrameBatch] = deque()
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        for batch in self.video:
+            self.batches.append(batch)
+            yield batch
+
+    def take(self, count: int) -> list[FrameBatch]:
+        """The next so many frames; fewer at the end."""
+        taken = []
+        while count and self.batches:
+            batch = self.batches.popleft()
+            if len(batch) > count:
+                self.batches.appendleft(_part(batch, count, len(batch)))
+                batch = _part(batch, 0, count)
+            taken.append(batch)
+            count -= len(batch)
+        return taken
+
+
+def _part(batch: FrameBatch, start: int, stop: int) -> FrameBatch:
+    y, cb, cr = (plane[start:stop] for plane in batch.planes)
+    return FrameBatch(
+        (y, cb, cr), batch.pts_seconds[start:stop], batch.duration_seconds[start:stop], batch.colour
+    )
+
+
+def side_by_side(
+    video: Video, gate: Gate
+) -> Generator[tuple[TokenChunk, list[FrameBatch]], None, None]:
+    """The pipeline's chunks, each with the frames that it was made of (T * f, but for a last one
+    that was repeated). One decoding for both.
+    """
+    seen = _Seen(video)
+    with closing(token_chunks(seen, gate.fresh())) as chunks:
+        for chunk in chunks:
+            yield chunk, seen.take(len(chunk.kind) * gate.settings.temporal_patch)
+
+
+def played(
+    path: str | PathLike[str], gate: Gate, on_chunk: OnChunk | None = None, **open_options: Any
+) -> Generator[Played, None, None]:
+    """Runs the gate over the video, a chunk at a time."""
+    assert gate.size is not None
+    f = gate.settings.temporal_patch
+    first, before = 0, None
+    with open_video(path, errors="ignore", **open_options) as video:
+        matrix = video.colour.matrix
+        layout = layout_of(gate, matrix)
+        with closing(side_by_side(video, gate)) as chunks:
+            for chunk, batches in chunks:
+                planes = [grid.to_grid(batch, gate.size, gate.settings.fit) for batch in batches]
+                frames = sum(map(len, planes))
+                planes += [planes[-1][-1:]] * (len(chunk.kind) * f - frames)
+                originals = torch.cat(planes).unflatten(0, (-1, f))
+                pictures = rebuilt(chunk, layout, before)
+                yield Played(first, chunk, originals, pictures, matrix)
+                first, before = first + len(pictures), pictures[-1]
+                if on_chunk is not None:
+                    on_chunk(chunk)
+
+
+def moments(
+    path: str | PathLike[str], gate: Gate, choices: list[Choice], **open_options: Any
+) -> Iterator[Moment]:
+    """Runs the gate again, up to the last of the chosen frames (ascending)."""
+    wanted = deque(choices)
+    with closing(played(path, gate, **open_options)) as parts:
+        for part in parts:
+            while wanted and wanted[0].frame < part.first + len(part.rebuilt):
+                yield moment_of(part, wanted.popleft(), gate)
+            if not wanted:
+                return
+
+
+def moment_of(part: Played, choice: Choice, gate: Gate) -> Moment:
+    """A frame of the chunk (of a tubelet, its first)."""
+    at = choice.frame - part.first
+    original, picture = part.originals[at, 0], part.rebuilt[at, 0]  # [C, H, W]
+    return Moment(
+        choice.frame,
+        choice.label,
+        float(part.chunk.pts_seconds[at]),
+        yuv_to_rgb(original, part.matrix),
+        yuv_to_rgb(picture, part.matrix),
+        part.chunk.kind[at],
+        part.chunk.motion[at],
+        worst_spot(original, picture, gate),
+        largest_limit(gate),
+    )
+
+
+def rebuilt(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Tensor:
+    """The pictures of a chunk ``[T, f, C, H, W]``, from its tokens and the picture before it."""
+    return reconstruct.planes(chunk, layout, before).unflatten(0, (-1, layout.temporal_patch))
+
+
+def sub_block_errors(one: Tensor, other: Tensor, gate: Gate) -> Tensor:
+    """The summed difference of every sub-block, ``[.., b, c]`` int32: of its worst plane.
+
+    Args:
+        one, other: uint8 ``[.., C, H, W]``; a gate without chroma is asked for luma only.
+    """
+    planes, side = 3 if gate.settings.chroma else 1, gate.settings.sub_block
+    one, other = one[..., :planes, :, :], other[..., :planes, :, :]
+    difference = torch.maximum(one, other).sub_(torch.minimum(one, other))
+    rows = difference.unflatten(-2, (-1, side)).sum(-2, dtype=torch.int32)  # [.., C, b, W]
+    return rows.unflatten(-1, (-1, side)).sum(-1, dtype=torch.int32).amax(-3)
+
+
+def worst_spot(original: Tensor, picture: Tensor, gate: Gate) -> Spot:
+    """Where two pictures ``[C, H, W]`` differ most."""
+    errors, side = sub_block_errors(original, picture, gate), gate.settings.sub_block
+    row, column = divmod(int(errors.argmax()), errors.shape[1])
+    return Spot(int(errors.max()) / side**2, row * side, column * side)
+
+
+def largest_error(original: Tensor, rebuilt: Tensor, gate: Gate) -> float:
+    """The mean difference of the sub-block that differs most, in grey levels of 255.
+
+    Args:
+        original, rebuilt: uint8 ``[.., C, H, W]``.
+    """
+    return int(sub_block_errors(original, rebuilt, gate).max()) / gate.settings.sub_block**2
+
+
+def largest_limit(gate: Gate) -> float:
+    """What no sub-block's mean difference exceeds, in grey levels of 255."""
+    doubled = 2 if gate.settings.noise == "adaptive" else 1
+    return doubled * gate.settings.limit / gate.settings.sub_block**2
