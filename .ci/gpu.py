@@ -41,7 +41,7 @@ def steps(python: str) -> list[Step]:
     """What is run once the package is built, in this order."""
     small = [python, "benchmarks/gpu", "--small"]
     pytest = [python, "-m", "pytest", "-q"]
-    tests = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_*_cuda.py"))
+    tests = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/gpu/test_*_cuda.py"))
     films = [name for name in tests if "nvdec" in name]
     kernels = [name for name in tests if name not in films]
     # Most of the tests' time goes into compiling some hundreds of Triton kernels, on one core each.

@@ -1,0 +1,154 @@
+"""`patchgate plan`, and the plan in the report."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from patchgate.cli import app
+from patchgate.cli.plan import drawn
+from patchgate.policies import (
+    POLICIES,
+    Budget,
+    Frames,
+    Plan,
+    container_frames,
+    f2c,
+    llava_onevision,
+)
+
+BOOK = Path(__file__).parents[2] / "examples" / "clips" / "asl_book.mkv"
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["plan", *(str(word) for word in words)])
+
+
+def facts_of(*words):
+    result = run(BOOK, *words, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def scores(tmp_path):
+    path = tmp_path / "s.npy"
+    np.save(path, np.random.default_rng(0).random(109))
+    return path
+
+
+def test_it_prints_what_the_library_plans(scores):
+    facts = facts_of(
+        "--policy", "f2c", "--tokens", 2048, "--scores", scores, "--grid", "llava-onevision"
+    )  # fmt: skip
+    grid = llava_onevision()
+    frames = container_frames(BOOK)
+    frames = Frames(**{**vars(frames), "rel": np.load(scores)})
+    plan = f2c(frames, Budget(tokens=2048, grid=grid))
+    assert [one["frame"] for one in facts["chosen"]] == plan.index.tolist()
+    assert [one["tokens"] for one in facts["chosen"]] == plan.cost(grid).tolist()
+    assert facts["tokens"] == plan.tokens(grid) <= 2048
+    assert facts["full_frame"] == [14, 14]
+    assert facts["candidates"] == 109
+    assert facts["output"] is None
+
+
+def test_a_policy_of_the_gates_statistics_decodes():
+    facts = facts_of("--policy", "mgsampler", "--frames", 6, "--size", 112, "--fps", 10)
+    assert facts["frames"] == 6
+    assert facts["candidates"] == 37
+    assert facts["chosen"][0]["tokens"] == 64  # 112 / 14 squared: the grid's own
+
+
+def test_scores_do_in_place_of_statistics_only_where_they_can(scores):
+    facts = facts_of("--policy", "slice", "--frames", 6, "--scores", scores)
+    assert facts["candidates"] == facts_of("--frames", 6)["candidates"] == 109
+    plain = facts_of("--policy", "mgsampler", "--frames", 6, "--size", 56)
+    scored = facts_of("--policy", "mgsampler", "--frames", 6, "--size", 56, "--scores", scores)
+    assert plain["chosen"] == scored["chosen"]
+
+
+def test_candidates_follow_the_options_of_reading():
+    facts = facts_of("--frames", 200, "--fps", 5, "--start", 1, "--end", 2)
+    seconds = [one["seconds"] for one in facts["chosen"]]
+    assert len(seconds) == 5
+    assert min(seconds) >= 1
+    assert max(seconds) < 2
+
+
+def test_it_draws_where_it_looks():
+    frames = Frames(pts=torch.arange(72).double())
+    line = drawn(Plan.of(frames, torch.tensor([0, 36, 71])), 0.0, 72.0)
+    assert len(line) == 72
+    assert [i for i, letter in enumerate(line) if letter == "█"] == [0, 36, 71]
+    halves = drawn(Plan.of(frames, torch.tensor([0, 71]), torch.tensor([1.0, 2.0])), 0.0, 72.0)
+    assert (halves[0], halves[-1]) == ("█", "▂")
+    shown = run(BOOK, "--policy", "kffocus", "--tokens", 700, "--size", 112).stdout
+    assert re.search(r"kffocus: \d+ of 109 frames", shown)
+    assert re.search(r"ratios .* at 25%, 1 at 100%", shown)
+
+
+def test_the_report_has_the_plan(tmp_path):
+    page = tmp_path / "plan.html"
+    result = run(BOOK, "--frames", 5, "--size", 112, "-o", page, "--end", 1, "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    text = page.read_text()
+    assert facts["output_bytes"] == page.stat().st_size
+    (bars, again) = re.findall(r'aria-label="5 frames over time">(.*?)</svg>', text)
+    assert bars == again  # for wide and for narrow screens
+    lefts = [float(x) for x in re.findall(r'x="([\d.]+)"', bars)]
+    assert lefts == sorted(lefts)
+    assert len(lefts) == 5
+    assert "what the policy <b>uniform</b> looks at" in text
+    assert "--frames 5 --output" in text  # the command
+
+
+def test_the_report_of_inspect_has_none(tmp_path):
+    page = tmp_path / "plain.html"
+    words = ["inspect", str(BOOK), "-o", str(page), "--size", "112", "--end", "0.5"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert "frames over time" not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--policy", "f2d"], 2, "f2c"),
+        (["--policy", "f2c", "--strict"], 2, "one way only"),
+        (
+            ["--policy", "f2c", "--frames", "4"],
+            2,
+            "f2c needs a query's score of each frame: --scores",
+        ),
+        (["--policy", "maxinfo", "--frames", "4"], 2, "--features F.npy"),
+        (["--tokens", "100", "--grid", "mine"], 2, "expected own"),
+        (["--tokens", "100", "--grid", "qwen3-vl", "--rounding", "mine"], 2, "rounding"),
+        (["-o", "plan.png"], 2, ".html"),
+        (["--frames", "0"], 2, "frames"),
+        (["--scores", str(BOOK)], 1, "not a numpy file"),
+        (["--scores", "no such.npy"], 1, "no such.npy"),
+    ],
+)
+def test_wrong_usage_and_bad_input(words, code, says):
+    result = run(BOOK, *words)
+    assert result.exit_code == code
+    said = " ".join(re.sub(r"[^\x20-\x7e]", " ", result.output + result.stderr).split())
+    assert says in said
+
+
+def test_scores_of_another_length_are_refused(tmp_path):
+    np.save(tmp_path / "s.npy", np.ones(10))
+    result = run(BOOK, "--policy", "date", "--frames", 4, "--scores", tmp_path / "s.npy")
+    assert result.exit_code == 1
+    assert "[109]" in result.stderr
+
+
+def test_the_help_names_every_policy():
+    said = re.sub(r"[^a-z0-9_,]", "", run("--help").stdout)
+    for name in POLICIES:
+        assert name in said
