@@ -9,9 +9,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist workste
 # What `make lock` does not renew: the tested torch, and the Triton whose interpreter is known.
 PINNED := torch==2.13.0 triton==3.6.0
 
-SOURCES := setup.py CMakeLists.txt pyproject.toml $(wildcard csrc/*.* csrc/*/*.*)
+SOURCES := setup.py CMakeLists.txt pyproject.toml $(wildcard csrc/*.* csrc/*/*.* csrc/*/*/*.*)
 MICRO   := $(patsubst %,benchmarks/%.py,frame_grid gate gather)
-CPP     := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu)
+CPP     := $(foreach end,h cpp cu,$(wildcard csrc/*.$(end) csrc/*/*.$(end) csrc/*/*/*.$(end)))
 
 .PHONY: help setup lock demo test test-all bench reading proof fuzz sanitize lint format gpu clean
 

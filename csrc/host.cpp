@@ -1,13 +1,13 @@
-// _host: what is not a tensor op. How this library was built, and the arithmetic of the shared
-// headers on numpy arrays, so that tests run on any machine exactly the code that CUDA runs.
-#include "host/host.h"
-
+// _host: what is not a tensor op: how this library was built.
+#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <sstream>
 #include <string>
 
 #include "cpu/simd.h"
+
+namespace py = pybind11;
 
 namespace patchgate {
 namespace {
@@ -37,9 +37,6 @@ py::dict build_info() {
 }  // namespace patchgate
 
 PYBIND11_MODULE(_host, m) {
-  m.doc() = "How patchgate was built, and its shared arithmetic on numpy arrays, for tests.";
+  m.doc() = "How patchgate was built.";
   m.def("build_info", &patchgate::build_info);
-  patchgate::bind_frame_grid(m);
-  patchgate::bind_gate(m);
-  patchgate::bind_gather(m);
 }

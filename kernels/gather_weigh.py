@@ -1,8 +1,9 @@
 """Gather's filters in Triton: sums with 22-bit weights, exact, on the tensor cores.
 
 A pass over a tile is a matrix product with a band of the tap table. The tensor cores multiply int8
-and add int32 exactly: a weight is three signed digits of 8 bits, as in ``csrc/cpu/gather_simd.h``,
-and samples are shifted to [-128, 127], which the sums' start makes good.
+and add int32 exactly: a weight is three signed digits of 8 bits, as in
+``csrc/cpu/gather/gather_simd.h``, and samples are shifted to [-128, 127], which the sums' start
+makes good.
 
 An axis is a tuple: tap table [out, 1 + taps], taps, outputs [B], each one's first sample [B] (-1:
 outside the picture). K: samples of a tile along it.

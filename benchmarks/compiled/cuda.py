@@ -40,7 +40,7 @@ def cuda_report(ops: list[str] | None = None) -> list[Row]:
     Raises:
         RuntimeError: there is no nvcc, or it failed.
     """
-    found = sorted(each.stem for each in (SOURCES / "cuda").glob("*.cu"))
+    found = sorted(each.stem for each in (SOURCES / "cuda").rglob("*.cu"))
     return [row for op in found if ops is None or op in ops for row in rows_of(op, compiled(op))]
 
 
@@ -52,9 +52,10 @@ def compiled(op: str) -> str:
     torch = importlib.util.find_spec("torch")
     assert torch is not None
     assert torch.origin is not None
+    source = next((SOURCES / "cuda").rglob(f"{op}.cu"))
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            nvcc, "-c", str(SOURCES / "cuda" / f"{op}.cu"), "-o", f"{folder}/{op}.o",
+            nvcc, "-c", str(source), "-o", f"{folder}/{op}.o",
             "-std=c++20", "-O3", "-DNDEBUG", "-fmad=false", "-Xcompiler=-fPIC", "-Xptxas=-v",
             "-DTORCH_TARGET_VERSION=0x020b000000000000", f"-I{SOURCES}",
             "-isystem", str(Path(torch.origin).parent / "include"),

@@ -51,7 +51,7 @@ __device__ __forceinline__ int32_t dot4(uint32_t bytes, uint32_t signed_bytes, i
 }  // namespace patchgate
 
 #else
-#include "emulated/cuda.h"
+#include "tested/emulated/cuda.h"
 #endif
 
 namespace patchgate {

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from patchgate.reference.gate import gate as definition
 
-module = pytest.importorskip("patchgate._emulated", reason="built only beside the sources")
+module = pytest.importorskip("patchgate._tested", reason="built only beside the sources")
 
 op = torch.ops.patchgate.gate
 

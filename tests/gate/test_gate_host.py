@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchgate import _host
+_tested = pytest.importorskip("patchgate._tested", reason="built only beside the sources")
+
 
 ALWAYS = 2**31 - 1
-PATHS = ["defined", *_host.gate_paths()]
+PATHS = ["defined", *_tested.gate_paths()]
 
 
 @st.composite
@@ -50,7 +51,7 @@ def numpy_search(now, then, y, x, cell, radius):
 def test_every_path_searches_alike(case, radius):
     expected = numpy_search(*case, radius)
     for path in PATHS:
-        assert _host.gate_search(*case, radius, path) == expected, path
+        assert _tested.gate_search(*case, radius, path) == expected, path
 
 
 @given(blocks(), st.data())
@@ -64,7 +65,7 @@ def test_every_path_finds_the_same_difference(case, data):
     k = cell // sub_block
     sads = np.abs(a - b).reshape(k, sub_block, k, sub_block).sum((1, 3))
     for path in PATHS:
-        found = _host.gate_difference(now, then, y, x, dy, dx, cell, sub_block, path)
+        found = _tested.gate_difference(now, then, y, x, dy, dx, cell, sub_block, path)
         assert found == (sads.max(), sads.sum()), path
 
 
@@ -73,7 +74,7 @@ def test_every_path_finds_the_same_difference(case, data):
 def test_the_usual_cells_reach_their_largest_values(path, cell, sub_block):
     black = np.zeros((1, cell, cell), np.uint8)
     white = black + 255
-    found = _host.gate_difference(black, white, 0, 0, 0, 0, cell, sub_block, path)
+    found = _tested.gate_difference(black, white, 0, 0, 0, 0, cell, sub_block, path)
     assert found == (255 * sub_block**2, 255 * cell**2)
 
 
@@ -82,14 +83,14 @@ def test_texture_sums_neighbour_differences_inside_the_cell(case):
     now, _, y, x, cell = case
     block = now[0, y : y + cell, x : x + cell].astype(int)
     expected = sum(int(np.abs(np.diff(block, axis=axis)).sum()) for axis in (0, 1))
-    assert _host.gate_texture(now, y, x, cell) == expected
+    assert _tested.gate_texture(now, y, x, cell) == expected
 
 
 @given(st.integers(1, 16), st.integers(1, 20), st.integers(0, 2**32 - 1))
 def test_plurality_is_the_most_frequent_and_then_the_smallest(side, ids, seed):
     picked = np.random.default_rng(seed).integers(0, ids, (side, side), np.int32)
     values, counts = np.unique(picked, return_counts=True)
-    assert _host.gate_plurality(picked) == values[counts.argmax()]
+    assert _tested.gate_plurality(picked) == values[counts.argmax()]
 
 
 @pytest.mark.parametrize(
@@ -106,10 +107,10 @@ def test_plurality_is_the_most_frequent_and_then_the_smallest(side, ids, seed):
     ],
 )
 def test_a_limit_is_scaled_by_rounding_down(limit, factor, expected):
-    assert _host.gate_scaled_limit(limit, factor) == expected
+    assert _tested.gate_scaled_limit(limit, factor) == expected
 
 
 def test_the_adaptive_limit_stays_between_once_and_twice():
     median = np.arange(500, dtype=np.int32)
     expected = np.clip(3 * median // 2, 196, 392)
-    assert (_host.gate_adaptive_limit(median, np.int32(196)) == expected).all()
+    assert (_tested.gate_adaptive_limit(median, np.int32(196)) == expected).all()

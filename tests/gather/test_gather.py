@@ -9,11 +9,13 @@ from gather_cases import DTYPES, arguments, cases, make_batch, make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchgate import _host, reference
+from patchgate import reference
 from patchgate.gather import gather
 
+_tested = pytest.importorskip("patchgate._tested", reason="built only beside the sources")
+
 op = torch.ops.patchgate.gather
-PATHS = _host.frame_grid_paths()
+PATHS = _tested.frame_grid_paths()
 
 
 @given(cases())
@@ -38,7 +40,7 @@ def test_shared_arithmetic_equals_reference(case: tuple, path: str) -> None:
     planes, (index, taps_x, taps_y, matrix, _, *rest) = case[:3], case[3:]
     levels = torch.arange(256.0).expand(3, 256)
     expected = reference.gather(*case[:7], levels, *case[8:])
-    out = _host.gather_cells(
+    out = _tested.gather_cells(
         *(plane.contiguous().numpy() for plane in planes), index.numpy(), taps_x.numpy(),
         taps_y.numpy(), [] if matrix is None else matrix.tolist(), *rest, path,
     )  # fmt: skip

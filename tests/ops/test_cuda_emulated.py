@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-emulated = pytest.importorskip("patchgate._emulated", reason="built only beside the sources")
+emulated = pytest.importorskip("patchgate._tested", reason="built only beside the sources")
 
 
 @pytest.mark.parametrize("blocks", [1, 5])

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from patchgate import _host, grid, reference
+from patchgate import grid, reference
 from patchgate.decode import Colour
 from patchgate.reference.frame_grid import expand_chroma, expand_luma
+
+_tested = pytest.importorskip("patchgate._tested", reason="built only beside the sources")
 
 
 def levels(values: Tensor, chroma: bool) -> Tensor:
@@ -45,7 +47,7 @@ def test_op_equals_reference_on_real_sizes(
     assert torch.equal(op(*case), reference.frame_grid(*case))
 
 
-@given(cases(most=40), st.sampled_from(_host.frame_grid_paths()))
+@given(cases(most=40), st.sampled_from(_tested.frame_grid_paths()))
 @settings(max_examples=60, deadline=None)
 def test_shared_arithmetic_equals_reference(case: tuple, path: str) -> None:
     *planes, luma_x, luma_y, chroma_x, chroma_y, full_range, bit_depth = case
@@ -53,7 +55,7 @@ def test_shared_arithmetic_equals_reference(case: tuple, path: str) -> None:
     for c, plane in enumerate(planes):
         taps = (chroma_x, chroma_y) if c else (luma_x, luma_y)
         for t, frame in enumerate(plane):
-            out = _host.frame_grid_plane(
+            out = _tested.frame_grid_plane(
                 frame.contiguous().numpy(), *taps, bit_depth, c > 0, full_range, path
             )
             assert torch.equal(torch.from_numpy(out), expected[t, c])
@@ -66,14 +68,14 @@ def test_levels_are_exact() -> None:
         exact = ((510 * (values - low) + span) // (2 * span) + 128 * chroma).clamp(0, 255)
         ours = levels(values, chroma)
         assert torch.equal(ours, exact)
-        assert _host.expand(values.int().numpy(), chroma).tolist() == exact.tolist()
+        assert _tested.expand(values.int().numpy(), chroma).tolist() == exact.tolist()
 
 
 @pytest.mark.parametrize("bit_depth", range(8, 17))
 def test_to_8bit(bit_depth: int) -> None:
     values = torch.arange(1 << bit_depth)
     exact = ((values + (1 << bit_depth - 8) // 2) >> (bit_depth - 8)).clamp(max=255)
-    assert _host.to_8bit(values.int().numpy(), bit_depth).tolist() == exact.tolist()
+    assert _tested.to_8bit(values.int().numpy(), bit_depth).tolist() == exact.tolist()
 
 
 @pytest.mark.parametrize("fit", FITS)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-module = pytest.importorskip("patchgate._emulated", reason="built only beside the sources")
+module = pytest.importorskip("patchgate._tested", reason="built only beside the sources")
 
 op = torch.ops.patchgate.frame_grid
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from patchgate.colour import chroma_step
 
 INT32_MAX = 2**31 - 1
-_MOST_CELL = 1 << 14  # of patch, merge and temporal_patch in gather: csrc/cpu/gather.cpp
+_MOST_CELL = 1 << 14  # of patch, merge and temporal_patch in gather: csrc/cpu/gather/gather.cpp
 _MOST_PIXELS = 1 << 22  # of a cell, all its frames: this and what follows, csrc/gate_checks.h
 _MOST_PLANES = 256
 _MOST_SIDE = 1 << 28

@@ -14,7 +14,7 @@ from patchgate.gate.settings import GateSettings
 from patchgate.gate.tensors import Layout, State, shapes_of
 from patchgate.gate.undo import Before
 
-MOST_TOKENS = 2**31 - 2  # of a stream since its reset: ids have 32 bits (csrc/cpu/gate.cpp)
+MOST_TOKENS = 2**31 - 2  # of a stream since its reset: ids have 32 bits (csrc/cpu/gate/gate.cpp)
 
 
 class TokenIdsUsedUp(ValueError):

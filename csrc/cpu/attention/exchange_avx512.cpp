@@ -1,0 +1,16 @@
+// Before the target is set: what these headers define must run everywhere.
+#include "cpu/attention/exchange.h"
+
+#ifdef PG_ATTENTION_X86
+
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+
+#pragma GCC target("arch=x86-64-v4")
+#define PG_LEVEL avx512
+#define PG_VECTOR_BYTES 64
+#include "cpu/attention/exchange_level.h"
+
+#endif

@@ -1,3 +1,0 @@
-#define PG_LEVEL portable
-#define PG_VECTOR_BYTES 16
-#include "cpu/residual_attention_level.h"
