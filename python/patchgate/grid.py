@@ -8,7 +8,7 @@ that every back end works on the same integers and gives the same bits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -16,9 +16,7 @@ from torch import Tensor
 
 from patchgate import _ops
 from patchgate._cache import kept
-
-if TYPE_CHECKING:
-    from patchgate.decode.frames import Pictures
+from patchgate.decode.frames import Pictures
 
 Fit = Literal["stretch", "crop", "pad"]
 

@@ -12,6 +12,8 @@ import patchgate
 from patchgate.colour import yuv_to_rgb
 from patchgate.pipeline import token_chunks
 from patchgate.report import picture, survey
+from patchgate.report.cells import overlay
+from patchgate.report.history import Choice, history_of, telling_frames
 
 SIZE, CELL = (112, 112), 14
 GATE = {"size": SIZE, "on_motion": "encode"}
@@ -46,7 +48,7 @@ def clip(tmp_path_factory) -> Path:
 def surveyed(clip, **settings):
     gate = patchgate.Gate(**{**GATE, **settings})
     with patchgate.open_video(clip, chunk=7) as video:
-        history = survey.history_of(token_chunks(video, gate.fresh()), 64, None)
+        history = history_of(token_chunks(video, gate.fresh()), 64, None)
         return gate, history, picture.caption_of(str(clip), video, history, gate)
 
 
@@ -68,7 +70,7 @@ def test_frames_at_counts_what_open_video_gives(clip):
 
 def test_telling_frames_are_no_key_frames_and_in_order(clip):
     _, history, _ = surveyed(clip)
-    choices = survey.telling_frames(history)
+    choices = telling_frames(history)
     changes = {choice.label: int(history.changed[choice.frame]) for choice in choices}
     assert changes == {"typical": 1, "busiest": 17, "busy": 17}
     assert [choice.frame for choice in choices] == sorted(choice.frame for choice in choices)
@@ -87,7 +89,7 @@ def test_moments_are_those_of_the_whole_video(clip, settings):
     gate, history, _ = surveyed(clip, **settings)
     tokens = patchgate.tokenize(clip, gate=gate)
     rebuilt = tokens.reconstruct(rgb=True)  # [40, 3, H, W]
-    choices = [survey.Choice(frame, "x") for frame in (0, 9, 19, 20, 31)]
+    choices = [Choice(frame, "x") for frame in (0, 9, 19, 20, 31)]
     shown = list(survey.moments(clip, gate, choices, chunk=7))
     assert len(shown) == len(choices)
     with patchgate.open_video(clip) as video:
@@ -114,7 +116,7 @@ def test_overlay_marks_the_right_cells():
     rgb = torch.full((3, 56, 84), 100, dtype=torch.uint8)
     kind = torch.zeros((4, 6), dtype=torch.uint8)
     kind[1, 2], kind[3, 5] = 2, 1
-    marked = picture.overlay(rgb, kind).astype(int)
+    marked = overlay(rgb, kind).astype(int)
     colour = {(y, x): marked[14 * y + 7, 14 * x + 7] for y in range(4) for x in range(6)}
     assert np.ptp(colour[0, 0]) == 0, "static cells are grey"
     red, _, blue = colour[1, 2]
@@ -127,7 +129,7 @@ def test_overlay_marks_the_right_cells():
 
 def test_the_picture_shows_the_cells_where_they_are(clip, tmp_path):
     gate, history, caption = surveyed(clip)
-    moments = list(survey.moments(clip, gate, [survey.Choice(15, "x"), survey.Choice(30, "y")]))
+    moments = list(survey.moments(clip, gate, [Choice(15, "x"), Choice(30, "y")]))
     figure = picture.draw(history, moments, caption)
     picture.save(figure, tmp_path / "p.png")
     pixels = matplotlib.image.imread(tmp_path / "p.png")[..., :3] * 255  # [H, W, 3]
@@ -152,7 +154,7 @@ def _pixel(pixels, axes, x, y):
 @pytest.mark.parametrize(("count", "name"), [(1, "a.jpg"), (3, "b.pdf"), (8, "c.svg")])
 def test_any_number_of_moments_and_any_format(clip, tmp_path, count, name):
     gate, history, caption = surveyed(clip)
-    choices = [survey.Choice(frame, "chosen") for frame in range(0, 4 * count, 4)]
+    choices = [Choice(frame, "chosen") for frame in range(0, 4 * count, 4)]
     moments = list(survey.moments(clip, gate, choices))
     picture.save(picture.draw(history, moments, caption), tmp_path / name)
     assert (tmp_path / name).stat().st_size > 5000

@@ -23,7 +23,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from patchgate import _early
 from patchgate.cli.signals import INTERRUPTED, NOTHING, Stopped
-from patchgate.cli.signals import kills_interrupt as kills_interrupt
 from patchgate.decode import DecodeWarning, Video
 from patchgate.gate import CHANGED
 from patchgate.report.history import counted

@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple, Self, cast
 import torch
 from torch import Tensor
 
-from patchgate import _ops as _ops
 from patchgate import grid
 from patchgate._calls import Calls, Undo
 from patchgate._tensors import truths
@@ -19,11 +18,7 @@ from patchgate.decode import FrameBatch
 from patchgate.gate import state as gate_state
 from patchgate.gate.inputs import checked_map, checked_planes, checked_streams
 from patchgate.gate.memory import GateMemory
-from patchgate.gate.run import GateResult as GateResult
-from patchgate.gate.run import captures, run_op
-from patchgate.gate.settings import CHANGED as CHANGED
-from patchgate.gate.settings import MOVED as MOVED
-from patchgate.gate.settings import STATIC as STATIC
+from patchgate.gate.run import GateResult, captures, run_op
 from patchgate.gate.settings import GateSettings, OnMotion
 from patchgate.gate.tensors import State
 

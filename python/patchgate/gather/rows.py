@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,14 +17,12 @@ from torch import Tensor
 from patchgate import _ops, grid
 from patchgate._cache import kept
 from patchgate.colour import chroma_step
+from patchgate.decode import FrameBatch
+from patchgate.decode.frames import Pictures
 from patchgate.gather.pixel_spec import PixelSpec
 from patchgate.gather.resize import Filter
 from patchgate.grid import Placement
 from patchgate.reference.gather import rgb_planes
-
-if TYPE_CHECKING:
-    from patchgate.decode import FrameBatch
-    from patchgate.decode.frames import Pictures
 
 FILTER_BITS = 22
 FILTER_ONE = 1 << FILTER_BITS

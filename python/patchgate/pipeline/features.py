@@ -6,24 +6,21 @@ D features, p cell side, P patch side.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
 from patchgate._tensors import arange
+from patchgate.decode.frames import Pictures
+from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import GateSettings
 from patchgate.gather import gather
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from patchgate.decode.frames import Pictures
-    from patchgate.encoders.gated.tower import GatedTower
-
-    Stage = Callable[[str], AbstractContextManager[None]]
+Stage = Callable[[str], AbstractContextManager[None]]
 
 
 class KeptCells(NamedTuple):

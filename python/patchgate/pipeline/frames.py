@@ -18,11 +18,10 @@ from patchgate.gate import Gate
 from patchgate.gate.memory import TokenIdsUsedUp
 from patchgate.pipeline.features import Features, KeptCells, PixelFeatures
 from patchgate.pipeline.prefetch import prefetch
-from patchgate.pipeline.stages import StageSeconds as StageSeconds
-from patchgate.pipeline.stages import spare_threads, timed
+from patchgate.pipeline.stages import StageSeconds, spare_threads, timed
 from patchgate.pipeline.surfaces import surface_chunks
 from patchgate.pipeline.tubelets import whole_tubelets
-from patchgate.tokens import TokenChunk as TokenChunk
+from patchgate.tokens import TokenChunk
 from patchgate.tokens.chunk import Told, chunk_of
 
 

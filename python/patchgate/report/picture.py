@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 
 from patchgate.decode import Video
 from patchgate.gate import CHANGED, Gate
-from patchgate.report.cells import overlay as overlay
+from patchgate.report.cells import overlay
 from patchgate.report.history import History, counted, unit
 from patchgate.report.shares import PRINT, draw_shares, key_seconds, plain
 from patchgate.report.survey import Moment

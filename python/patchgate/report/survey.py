@@ -22,11 +22,7 @@ from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.decode import FrameBatch, Video, open_video
 from patchgate.gate import Gate
 from patchgate.pipeline import token_chunks
-from patchgate.report.history import Choice as Choice
-from patchgate.report.history import History as History
-from patchgate.report.history import OnChunk
-from patchgate.report.history import history_of as history_of
-from patchgate.report.history import telling_frames as telling_frames
+from patchgate.report.history import Choice, OnChunk
 from patchgate.tokens import TokenChunk, TokenLayout, layout_of, reconstruct
 
 

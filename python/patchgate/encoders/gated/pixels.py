@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from patchgate.gather.pixel_spec import Triple
-
-if TYPE_CHECKING:
-    pass
 
 # A float resize overshoots at edges where the u8 one clamps, bicubic by up to a quarter of the
 # range. Other normalisations leave it: CLIP's pixel values under SigLIP's mean and std reach 1.57.

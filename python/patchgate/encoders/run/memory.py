@@ -5,13 +5,12 @@ r rows, A rows of this run, H heads, d features of a head, D features, E numbers
 """
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from patchgate.encoders.tower import Tower
+from patchgate.encoders.tower import Tower
 
 
 class Sums(NamedTuple):

@@ -15,14 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
+from patchgate.encoders.run.packed import Encoded
 from patchgate.encoders.tower import Tower
-
-if TYPE_CHECKING:
-    from patchgate.encoders.run.packed import Encoded
 
 
 @dataclass(frozen=True)
