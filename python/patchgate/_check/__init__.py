@@ -3,6 +3,9 @@
 Every check gives the value as Python's own kind: ``4``, ``numpy.int64(4)``, ``4.0`` and
 ``Fraction(8, 2)`` are one and the same threshold from there on, in a file too. What comes in is not
 looked at again: use what the check gives (``tests/test_numbers.py`` looks whether one is dropped).
+
+ops.py        what ops are given: checked the same in fake kernels
+token_ops.py  what the ops on tokens are given: ``_check.ops`` says for whom
 """
 
 import math

@@ -9,6 +9,7 @@ prompt.py     a prompt in the making: ids, and where each of them stands
 qwen.py       Qwen2.5-VL and Qwen3-VL; llava.py LLaVA-OneVision
 onevision.py  packed tokens for OneVision-Encoder and LLaVA-OneVision-2
 positions.py  where packed tokens stand, in the numbers that the models want
+images.py     images beside the videos of a prompt
 """
 
 from patchgate.language.llava import llava_onevision_inputs

@@ -6,6 +6,7 @@ links.py        which earlier token each may join; contraction.py which links ar
 budget.py       how many tokens may stay; agreement.py which members a mean counts
 scenes.py       where a semantic scene ends: tokens join only within one
 settings.py     the arguments, checked once; checks.py what comes in
+ledger.py       what is remembered of every token that came in, by its name
 """
 
 from patchgate.merging.scenes import Scenes, scenes

@@ -5,6 +5,7 @@ layout.py        the grid that tokens stand for; where each frame's begin
 chunk.py         TokenChunk: the tokens of a few consecutive frames, joined and split
 reconstruct.py   the video rebuilt from tokens of pixels
 file.py          tokens as a safetensors file; spill.py writes one as tokens come
+check.py         what the fields of ``VideoTokens`` may be, and how they go together
 """
 
 from patchgate.tokens.chunk import TokenChunk
