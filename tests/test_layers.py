@@ -35,7 +35,6 @@ ROOMS: tuple[str, ...] = (
     "beside",
     "_signature",
     "_early",
-    "_calls",
     "_cache",
 )
 # The same inside a room.

@@ -14,7 +14,7 @@ from decode_cases import joined
 
 import patchgate
 from patchgate.decode import DecodeError, DecodeWarning, Problems
-from patchgate.decode.clock import Clock, Mender
+from patchgate.decode.packets.clock import Clock, Mender
 from patchgate.decode.timeline import timed
 
 INTACT = ["faststart.mp4", "late.mkv", "mpeg4.avi", "late.ts", "vp9.webm", "av1.mkv", "hevc.mp4"]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import patchgate
 from patchgate.decode import DecodeError, DecodeWarning, Limits, Problems
-from patchgate.decode.clock import Clock, Mender
+from patchgate.decode.packets.clock import Clock, Mender
 from patchgate.decode.timeline import timed
 from patchgate.policies import container_frames
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from .feed import Reach
 from .frames import Colour, Problems
 from .orientation import orientation_of
+from .packets.feed import Reach
 from .planes import colour_of, native
 from .pyav import PyAVReader
 

@@ -8,10 +8,10 @@ import torch
 
 from patchgate._check import checked_count, checked_number
 
-from .feed import Errors
 from .limits import DEFAULT_LIMITS, Limits
 from .nvdec.decoder import backend as nvdec_backend
 from .nvdec.decoder_pool import decoder_pool
+from .packets.feed import Errors
 from .source.access import DEFAULT_TIMEOUT, Access
 from .source.source import Source, VideoSource, default_threads
 from .video import Video

@@ -10,10 +10,10 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from .feed import Errors, Feed, Packets
 from .frames import Problems
-from .ledger import Ledger, Sent
-from .promises import ends_early, is_cut
+from .packets.feed import Errors, Feed, Packets
+from .packets.ledger import Ledger, Sent
+from .packets.promises import ends_early, is_cut
 from .source.reasons import no_frame
 from .source.refusals import explained_timeout, has_late_index, late_index
 from .source.source import Source

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from .clock import LOOK_AHEAD, NOTHING_FOLLOWS, Clock, Following, Mender, Picture
+from .packets.clock import LOOK_AHEAD, NOTHING_FOLLOWS, Clock, Following, Mender, Picture
 
 # Matroska, WebM and FLV round time stamps to milliseconds: with fps= the frame due at 41.667 ms may
 # be stamped 42. So a frame counts as on the screen from this much before its stamp (fps= only).

@@ -13,9 +13,7 @@ from typing import Any, NoReturn, Self, TypeVar
 import torch
 
 from .changes import told_change
-from .clock import Clock
 from .description import Described
-from .feed import Errors
 from .frames import DecodeError, DecodeWarning, FrameBatch, Problems
 from .iteration import Run
 from .nvdec.capabilities import why_not
@@ -25,6 +23,8 @@ from .nvdec.surface_packer import SurfacePacker
 from .nvdec.surface_reader import SurfaceReader
 from .openings import Openings, close_at_exit
 from .packer import Packer
+from .packets.clock import Clock
+from .packets.feed import Errors
 from .planes import Frame, Look, look_of, native
 from .pool import Pool
 from .pyav import PyAVReader

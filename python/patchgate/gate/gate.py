@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from patchgate import grid
-from patchgate._calls import Calls, Undo
 from patchgate._tensors import truths
 from patchgate.decode import FrameBatch
 from patchgate.gate import state as gate_state
+from patchgate.gate.calls import Calls, Undo
 from patchgate.gate.inputs import checked_map, checked_planes, checked_streams
 from patchgate.gate.memory import GateMemory
 from patchgate.gate.run import GateResult, captures, run_op

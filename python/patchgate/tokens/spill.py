@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchgate._calls import Calls, Undo
 from patchgate.beside import scratch_beside
 from patchgate.gate import CHANGED
+from patchgate.gate.calls import Calls, Undo
 from patchgate.gate.memory import MOST_TOKENS
 from patchgate.tokens import file as token_file
 from patchgate.tokens.chunk import TokenChunk

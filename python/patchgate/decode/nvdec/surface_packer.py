@@ -9,10 +9,10 @@ from torch import Tensor
 
 from patchgate._tensors import doubles, truths
 
-from ..clock import Clock
 from ..frames import FrameBatch
 from ..limits import DEFAULT_LIMITS, Limits
 from ..orientation import oriented
+from ..packets.clock import Clock
 from ..timeline import Timed
 from .surface import Shown
 

@@ -14,9 +14,9 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from ..bitstream import Bitstream, first_picture, sequence_headers
-from ..feed import Errors
 from ..frames import DecodeError
-from ..ledger import UNKNOWN, Sent
+from ..packets.feed import Errors
+from ..packets.ledger import UNKNOWN, Sent
 from ..pyav import PyAVReader
 from ..timeline import Ahead
 from .capabilities import kind_of, why_not

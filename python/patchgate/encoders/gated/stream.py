@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchgate._calls import Calls, Undo
 from patchgate.encoders.gated import inputs, stream_file
 from patchgate.encoders.gated.tower import GatedTower, packed
 from patchgate.encoders.run.clip import Frames, encode_frames
@@ -15,6 +14,7 @@ from patchgate.encoders.run.memory import Memory
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.tower import Tower
 from patchgate.gate import Gate, GateResult
+from patchgate.gate.calls import Calls, Undo
 from patchgate.tokens import VideoTokens
 
 

@@ -11,10 +11,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from patchgate._calls import Undo
 from patchgate._check import checked_number
 from patchgate.decode import FrameBatch
 from patchgate.gate import CHANGED, Gate, GateResult
+from patchgate.gate.calls import Undo
 
 
 class CappedGate(Gate):

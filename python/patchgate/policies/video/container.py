@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import doubles
-from patchgate.decode.listing import listing
+from patchgate.decode.packets.listing import listing
 from patchgate.decode.pyav import PyAVReader
 from patchgate.decode.source.access import Access
 from patchgate.decode.source.source import Source, VideoSource, default_threads

@@ -10,12 +10,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from patchgate._calls import Undo
 from patchgate._tensors import doubles
 from patchgate.decode import FrameBatch, Video
 from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import CHANGED, MOVED, Gate, GateResult, GateSettings
+from patchgate.gate.calls import Undo
 from patchgate.pipeline import token_chunks
 from patchgate.pipeline.collect import collected
 from patchgate.pipeline.features import PixelFeatures

@@ -20,11 +20,11 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from .bitstream import is_shown
+from ..bitstream import is_shown
+from ..pyav import PyAVReader
+from ..timeline import timed
 from .clock import LOOK_AHEAD, Clock
 from .entry import Order
-from .pyav import PyAVReader
-from .timeline import timed
 
 _HOLE = 1.5  # times a packet's duration; where the next comes later, one is missing
 _SOME = 16  # one packet in so many: where more have holes behind them, frames come at any time

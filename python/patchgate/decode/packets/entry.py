@@ -16,9 +16,9 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from .bitstream import is_shown
+from ..bitstream import is_shown
+from ..limits import Limits
 from .clock import LOOK_AHEAD, Clock, near
-from .limits import Limits
 
 Packets = Iterator["Packet[VideoStream]"]
 

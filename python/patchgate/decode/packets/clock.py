@@ -11,8 +11,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Protocol
 
-from .frames import Problems
-from .limits import DEFAULT_LIMITS, Limits
+from ..frames import Problems
+from ..limits import DEFAULT_LIMITS, Limits
 
 Stamps = Sequence[int | None]  # as the container has them; None: it has none
 

@@ -12,17 +12,17 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from ..frames import DecodeError, Problems
+from ..memory import check_memory
+from ..source.demuxer import Demuxer, hold_on
+from ..source.reasons import encrypted, is_encrypted, is_too_large, too_large
+from ..source.source import Source
+from ..source.streams import video_stream
+from ..source.waiting import Halt, Stopped
 from .clock import Clock, Mender, Stamps
 from .entry import Order, entered, indexed, seeks
-from .frames import DecodeError, Problems
 from .ledger import NEXT_FEW, Ledger, makes_up_stamps
-from .memory import check_memory
 from .promises import promised_end
-from .source.demuxer import Demuxer, hold_on
-from .source.reasons import encrypted, is_encrypted, is_too_large, too_large
-from .source.source import Source
-from .source.streams import video_stream
-from .source.waiting import Halt, Stopped
 
 Packets = Iterator["Packet[VideoStream]"]
 Errors = Literal["warn", "ignore", "raise"]

@@ -7,9 +7,9 @@ import re
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from ..limits import Limits
+from ..source.source import Source
 from .clock import Clock
-from .limits import Limits
-from .source.source import Source
 
 _MICROSECONDS = 1_000_000  # a container's clock
 _TS_PACKETS = (188, 192, 204)  # bytes: plain, with a time of arrival, with error correction

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from .bitstream import HIDES, is_shown
+from ..bitstream import HIDES, is_shown
+from ..frames import Problems
 from .clock import LOOK_AHEAD, Clock
-from .frames import Problems
 
 NEXT_FEW = 6  # packets that are looked at for every picture
 _HORIZON = 64  # packets after which a picture that has not come will not come
