@@ -34,7 +34,7 @@ from patchgate import Gate, grid
 from patchgate.decode import FrameBatch, Video
 from patchgate.gather import PixelSpec, gather
 from patchgate.pipeline import StageSeconds, token_chunks
-from patchgate.pipeline.features import KeptCells
+from patchgate.pipeline.features import GatedCells
 from patchgate.pipeline.surfaces import surface_chunks
 
 SPEC = PixelSpec(size=384, mean=(0.5,) * 3, std=(0.5,) * 3, patch=14)  # SigLIP so400m/14-384
@@ -46,7 +46,7 @@ TARGET = 0.95  # of the frame rate of decoding alone
 class Rows:
     """Features that end with gather: the tower is no part of this."""
 
-    def look(self, batch: Any) -> Tensor:
+    def to_grid(self, batch: Any) -> Tensor:
         return grid.placed_grid(batch, SPEC.place(batch.height, batch.width))
 
     def empty(self) -> Tensor:
@@ -55,7 +55,7 @@ class Rows:
     def rows(self, planes: Tensor, batch: Any, cells: Tensor) -> Tensor:
         return gather(batch, cells, SPEC, DTYPE)
 
-    def of(self, rows: Tensor, kept: KeptCells, stage: Any) -> Tensor:
+    def encode(self, rows: Tensor, gated: GatedCells, stage: Any) -> Tensor:
         return rows
 
 

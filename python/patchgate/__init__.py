@@ -18,8 +18,7 @@ from patchgate.encoders.gated import gated
 from patchgate.encoders.gated.calibrate import Calibration, calibrate
 from patchgate.encoders.gated.clips import GatedClips
 from patchgate.encoders.gated.fixed import FixedTower
-from patchgate.encoders.gated.stream import TowerStream
-from patchgate.encoders.gated.tower import GatedTower
+from patchgate.encoders.gated.tower import GatedTower, TowerStream
 from patchgate.gate import Gate, GateResult
 from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec

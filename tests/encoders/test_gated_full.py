@@ -180,7 +180,7 @@ def test_memory_is_bounded(family):
     sizes = []
     for seed in range(12):
         sparse(normalised(noise(3, seed)))
-        tables = [t for layer in sparse._memory.layers for t in layer.tables.values()]
+        tables = [t for layer in sparse._now.memory.layers for t in layer.tables.values()]
         sizes.append(sum(t.numel() for t in tables))
     assert len(set(sizes[1:])) == 1
 

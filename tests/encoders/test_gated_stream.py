@@ -54,7 +54,7 @@ def test_memory_is_bounded_by_what_can_be_named(family):
     stream = gated(family).stream()
     for t in range(20):
         stream(normalised(noise(1, seed=t)))  # every frame all new
-    assert len(stream._memory.ids) == N
+    assert len(stream._now.memory.ids) == N
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -169,7 +169,7 @@ def test_an_error_inside_leaves_a_stream_as_it_was(monkeypatch):
     stream, x = gated("clip", context="full").stream(), normalised(camera(6))
     stream(x[:2])
     with monkeypatch.context() as patch:
-        patch.setattr("patchgate.encoders.gated.stream.encode_frames", lambda *_: 1 / 0)
+        patch.setattr("patchgate.encoders.run.session.encode_frames", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             stream(x[2:])
     expected = gated("clip", context="full")(x).last_hidden_state[2:]
@@ -220,7 +220,7 @@ def test_a_push_in_which_nothing_is_new_enters_no_layer(family, tolerance, monke
     whole, stream = sparse(x, output_hidden_states=True), sparse.stream()
     parts = [stream(x[:3], output_hidden_states=True)]
     with monkeypatch.context() as patched:
-        patched.setattr(type(stream._family), "qkv", None)  # cannot be called
+        patched.setattr(type(stream._tower), "qkv", None)  # cannot be called
         parts += [stream(part, output_hidden_states=True) for part in (x[3:4], x[4:7])]
     assert stream.last_work.gated_flops == 0
     parts.append(stream(x[7:], output_hidden_states=True))

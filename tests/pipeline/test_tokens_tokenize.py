@@ -104,7 +104,9 @@ def test_the_gate_lends_its_settings_and_keeps_its_state() -> None:
 
 
 def test_the_size_comes_from_the_gate_or_the_argument() -> None:
-    assert tokenize(gate=Gate(patch=8, size=(16, 24)), size=(378, 378)).shape == (FRAMES, 2, 3)
+    assert tokenize(gate=Gate(patch=8, size=(16, 24)), size=(16, 24)).shape == (FRAMES, 2, 3)
+    with pytest.raises(ValueError, match=r"the gate has size=\(16, 24\), got size=\(378, 378\)"):
+        tokenize(gate=Gate(patch=8, size=(16, 24)), size=(378, 378))
     assert tokenize(gate=Gate(patch=8, size=SIZE)).shape == (FRAMES, 3, 4)
     assert tokenize(gate=None, size=28).shape == (FRAMES, 2, 2)
     with pytest.raises(ValueError, match=r"size: the gate has size=\(16, 24\), got size=\(24, 32"):

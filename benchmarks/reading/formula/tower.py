@@ -9,7 +9,6 @@ head, H W pixels, h w cells.
 """
 
 import copy
-from functools import partial
 from typing import Any, Self
 
 import torch
@@ -17,11 +16,10 @@ from torch import Tensor
 
 import patchgate
 from patchgate.encoders.families import FAMILIES, structure
-from patchgate.encoders.gated.stream import TowerStream
-from patchgate.encoders.gated.tower import GatedTower, packed
-from patchgate.encoders.run.clip import Frames
+from patchgate.encoders.gated.tower import GatedTower, TowerStream
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.packed import Kept
+from patchgate.encoders.run.session import Session
 from patchgate.encoders.run.work import Work
 from patchgate.encoders.tower import Tower
 from patchgate.gate import CHANGED, STATIC, Gate, GateResult
@@ -111,20 +109,20 @@ class GatedFormulaTower(GatedTower):
     threshold: a frame that the gate takes for a repetition shows what was.
     """
 
-    def _call(
-        self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
-    ) -> list[tuple[Frames, GateResult]]:
-        parts = []
-        for clip in frames.split(clips):
-            result = Gate.of(self.gate_settings).push(self._planes(clip))
-            watched = self.fidelity.watches(0) or self.fidelity.refresh is not None
-            keep = partial(entering, fidelity=self.fidelity) if watched else packed
-            parts.append((self._encode(family, keep(family, clip, result), hidden), result))
-        self.last_work = Work.total(part.work for part, _ in parts)
-        return parts
+    def _session(self) -> Session:
+        return FormulaSession(self.fidelity, Gate.of(self.gate_settings))
 
     def stream(self) -> TowerStream:
         raise TypeError("stream: this tower goes through whole clips only")
+
+
+class FormulaSession(Session):
+    """Keeps what ``entering`` finds, too."""
+
+    def kept(self, tower: Tower, frames: Tensor, result: GateResult) -> Kept:
+        if self.fidelity.watches(0) or self.fidelity.refresh is not None:
+            return entering(tower, frames, result, self.fidelity)
+        return super().kept(tower, frames, result)
 
 
 def entering(family: Tower, frames: Tensor, result: GateResult, fidelity: Fidelity) -> Kept:

@@ -17,25 +17,26 @@ from patchgate import _ops, grid
 from patchgate._tensors import arange
 from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated.tower import GatedTower
-from patchgate.gate import GateSettings
+from patchgate.encoders.run.packed import Kept
+from patchgate.encoders.run.session import Session
+from patchgate.gate import CHANGED, GateSettings
 from patchgate.gather import gather
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
 
-class KeptCells(NamedTuple):
+class GatedCells(NamedTuple):
     """What the gate says of a chunk, as far as features need it."""
 
-    cells: Tensor  # [K] int64, flat over [T, h, w]
-    cu_seqlens: Tensor  # [T + 1]
+    kind: Tensor  # [T, h, w] uint8
     source: Tensor  # [T, h, w] int64
-    names: Tensor  # int64: ids that frames after these may name, beside those of the last one
+    later_ids: Tensor  # int64: tokens that frames after these may name
 
 
 class Features(Protocol):
     """How frames are looked at, and what becomes of the cells that are kept."""
 
-    def look(self, batch: Pictures) -> Tensor:
+    def to_grid(self, batch: Pictures) -> Tensor:
         """The frames as the gate compares them, uint8 ``[T, 3, H, W]``."""
 
     def empty(self) -> Tensor:
@@ -50,7 +51,7 @@ class Features(Protocol):
             cells: ``[K]`` int64, flat over ``[T, h, w]``; rows of negative ones mean nothing.
         """
 
-    def of(self, rows: Tensor, kept: KeptCells, stage: Stage) -> Tensor:
+    def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
         """The kept cells' features, ``[K, D]``, of their rows ``[K, E]``."""
 
 
@@ -67,7 +68,7 @@ class PixelFeatures:
         self._settings, self._size = settings, size
         self._device = torch.device("cpu") if device is None else device
 
-    def look(self, batch: Pictures) -> Tensor:
+    def to_grid(self, batch: Pictures) -> Tensor:
         return grid.to_grid(batch, self._size, self._settings.fit)
 
     def empty(self) -> Tensor:
@@ -87,46 +88,42 @@ class PixelFeatures:
         start = frame * (per_cell * per_plane) + row * (p * w) + column  # [K]
         return _ops.expand(planes.view(-1, p), start[:, None, None] + within).flatten(1)
 
-    def of(self, rows: Tensor, kept: KeptCells, stage: Stage) -> Tensor:
+    def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
         return rows
 
 
 class TowerFeatures:
     """What a gated tower makes of the cells: its last hidden states in the frames that kept them.
 
-    One video: what is remembered of earlier chunks serves later ones.
+    Serves one video: what is remembered of earlier chunks serves later ones.
     """
 
-    def __init__(self, tower: GatedTower, size: tuple[int, int]) -> None:
+    def __init__(self, gated: GatedTower, size: tuple[int, int]) -> None:
         """``size``: ``(H, W)`` of the tower's frames in pixels."""
-        self._tower, self._size = tower.stream(), size
+        self._spec, self._tower = gated.pixel_spec, gated.sized(*size)
+        self._session = Session(gated.fidelity)
 
-    def look(self, batch: Pictures) -> Tensor:
-        return grid.placed_grid(batch, self._tower.pixel_spec.place(batch.height, batch.width))
+    def to_grid(self, batch: Pictures) -> Tensor:
+        return grid.placed_grid(batch, self._spec.place(batch.height, batch.width))
 
     def empty(self) -> Tensor:
-        weight, spec = next(self._tower.parameters()), self._tower.pixel_spec
-        none = torch.zeros(1, dtype=torch.int64, device=weight.device)
-        rows = weight.new_empty((0, 3 * spec.temporal_patch * spec.patch**2))
-        cells = [side // spec.cell for side in self._size]
-        return self._tower.encode(rows, none[:0], none, none.new_empty((0, *cells)))
+        return self._tower.weight.new_empty((0, self._tower.width))
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
-        spec, wanted = self._tower.pixel_spec, next(self._tower.parameters()).dtype
+        spec, wanted = self._spec, self._tower.weight.dtype
         # Rounded once, to what the tower takes: the same numbers, and half the memory.
         dtype = wanted if wanted in (torch.float16, torch.bfloat16) else torch.float32
         rows = gather(batch, cells, spec, dtype)  # [K * m * m, 3 * f * P * P]
         return rows.view(len(cells), spec.merge**2 * rows.shape[1])
 
-    def of(self, rows: Tensor, kept: KeptCells, stage: Stage) -> Tensor:
-        rows = rows.unflatten(1, (self._tower.pixel_spec.merge**2, -1)).flatten(0, 1)
-        h, w = kept.source.shape[1:]
-        weight = next(self._tower.parameters())
+    def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
+        weight = self._tower.weight
+        patches = rows.unflatten(1, (self._spec.merge**2, -1)).flatten(0, 1)
         with stage("encode"), torch.no_grad():
-            return self._tower.encode(
-                rows.to(weight.device, weight.dtype),
-                (kept.cells % (h * w)).to(weight.device),
-                kept.cu_seqlens.to(weight.device),
-                kept.source.to(weight.device),
-                kept.names.to(weight.device),
+            kept = Kept(
+                patches.to(weight.device, weight.dtype),
+                (gated.kind == CHANGED).flatten(1).to(weight.device),  # [T, N]
+                gated.source.flatten(1).to(weight.device),  # [T, N]
             )
+            later = gated.later_ids.to(weight.device)
+            return self._session.encode(self._tower, kept, [], later, dense=False).kept

@@ -1,7 +1,7 @@
 """A gate that fits the tower or the size asked for, and a tower's features for a video's frames."""
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from patchgate._check import checked_size
 from patchgate.decode import Video
@@ -44,7 +44,7 @@ def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int
             )
     if settings.size not in (None, own.size):
         raise ValueError(f"gate: the tower needs size={own.size}, got {settings.size}")
-    if size is not None and checked_size("size", size, own.cell) != own.size:
+    if size is not None and checked_size("size", size, 1) != own.size:
         raise ValueError(f"size: the tower takes {own.size}, got {size}")
     return Gate.of(replace(settings, size=own.size))
 
@@ -58,10 +58,6 @@ def sized_gate(gate: Gate | None, size: int | tuple[int, int] | None) -> Gate:
     own = gate.size
     if own is None:
         return gate.fresh(size=DEFAULT_SIZE if size is None else size)
-    if size is not None and checked_size("size", size, gate.settings.cell) != own:
+    if size is not None and checked_size("size", size, 1) != own:
         raise ValueError(f"size: the gate has size={own}, got size={size} beside it")
     return gate.fresh()
-
-
-def _is_default(size: Any) -> bool:
-    return isinstance(size, tuple) and size == DEFAULT_SIZE  # arrays have no one answer

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from patchgate import _ops
 from patchgate.decode import FrameBatch, Video
+from patchgate.encoders.run.session import later_ids
 from patchgate.gate import Gate
 from patchgate.gate.memory import TokenIdsUsedUp
-from patchgate.pipeline.features import Features, KeptCells, PixelFeatures
+from patchgate.pipeline.features import Features, GatedCells, PixelFeatures
 from patchgate.pipeline.prefetch import prefetch
 from patchgate.pipeline.stages import StageSeconds, spare_threads, timed
 from patchgate.pipeline.surfaces import surface_chunks
@@ -62,18 +63,18 @@ def token_chunks(
     for look in _looks(video, gate, features, stages):
         with stages.time("gate"), spare_threads(video.threads):
             result = gate.push(look.planes)
-            index, cu_seqlens, count = _ops.compact(result.kind, result.kind.numel())
+            index, _, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
             if not frames_seen and len(result.kind):
                 first = int(result.source[0, 0, 0])
-            source, ids = result.source, gate.picture_ids
-            assert ids is not None
-            source, names = (x - first if first else x for x in (source, ids.flatten().long()))
-            kept = KeptCells(index, cu_seqlens, source, names)
+            source, later = result.source, later_ids(gate)
+            if first:
+                source, later = source - first, later - first
+            gated = GatedCells(result.kind, source, later)
         with stages.time("gather"), spare_threads(video.threads):
             rows = features.rows(look.planes, look.batch, index)
         with spare_threads(video.threads):
-            tokens = features.of(rows, kept, stages.time)
+            tokens = features.encode(rows, gated, stages.time)
         said = (index, source, result.kind, result.motion)
         told = Told(*(tensor.cpu() for tensor in said))
         yield chunk_of(tokens, told, look.pts_seconds, look.duration_seconds, frames_seen)
@@ -116,7 +117,7 @@ def _looks(
     with contextlib.closing(prefetch(timed(iter(video), stages, "decode"))) as decoded:
         for batch in whole_tubelets(timed(decoded, stages, "wait"), f):
             with stages.time("grid"), spare_threads(video.threads):
-                planes = features.look(batch)
+                planes = features.to_grid(batch)
             missing = -len(batch) % f  # repeated, as transformers does
             if missing:
                 planes = torch.cat([planes, planes[-1:].expand(missing, -1, -1, -1)])

@@ -24,8 +24,9 @@ from patchgate.decode import Colour, Video
 from patchgate.decode.nvdec.surface import Coded, Lane, Loan, Shown
 from patchgate.decode.nvdec.surface_packer import copy_planes, empty_planes
 from patchgate.decode.orientation import oriented
+from patchgate.encoders.run.session import later_ids
 from patchgate.gate import Gate, GateResult
-from patchgate.pipeline.features import Features, KeptCells
+from patchgate.pipeline.features import Features, GatedCells
 from patchgate.pipeline.stages import StageSeconds, timed
 from patchgate.tokens import TokenChunk
 from patchgate.tokens.chunk import Told, chunk_of
@@ -184,7 +185,7 @@ class _Chunk:
 
     def _run(self, frames: Borrowed) -> None:
         with self._stages.time("grid"):
-            planes = self._features.look(frames)  # [t * f, C, H, W]
+            planes = self._features.to_grid(frames)  # [t * f, C, H, W]
         with self._stages.time("gate"):
             result = self._gate.push(planes)
             cells, _, count = _ops.compact(result.kind, result.kind.numel())  # [t * N], [1]
@@ -204,17 +205,16 @@ class _Chunk:
                 for name in ("kind", "motion", "source")
             )  # [T, h, w], [T, h, w, 2], [T, h, w]
             index, cu_seqlens, _ = _ops.compact(kind, kind.numel())
-            assert self._gate.picture_ids is not None
-            names = self._gate.picture_ids.flatten().long()
+            later = later_ids(self._gate)
             with self._stages.time("wait"):
                 told = [tensor.to("cpu", non_blocking=True)
                         for tensor in (cu_seqlens, index, source, kind, motion)]  # fmt: skip
                 self._lane.synchronize()
             count = int(told[0][-1])
             rows = self._packed.take(count)  # [K, E]
-        self._lane.lead(rows, index, cu_seqlens, source, names)
-        kept = KeptCells(index[:count], cu_seqlens, source, names)
-        tokens = self._features.of(rows, kept, self._stages.time)
+        self._lane.lead(rows, kind, source, later)
+        gated = GatedCells(kind, source, later)
+        tokens = self._features.encode(rows, gated, self._stages.time)
         # Copies: page-locked memory is scarce, and most of the capacity is empty.
         here = Told(*(tensor.clone() for tensor in (told[1][:count], *told[2:])))
         return chunk_of(tokens, here, *self._seconds(), frames_before)

@@ -1,6 +1,6 @@
 """``gated``: any supported tower, so that it computes only what changed.
 
-tower.py        GatedTower, which ``gated`` returns; stream.py one that goes on between calls
+base.py         the calls of gated towers; tower.py GatedTower, and TowerStream, which goes on
 fixed.py        FixedTower: with a capacity, for ``torch.compile``
 clips.py        GatedClips: video towers that attend over space and time
 inputs.py       their arguments, checked; pixels.py pixel values back to what the gate compares
@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from patchgate._signature import spelled
 from patchgate.encoders.families import tower_of
 from patchgate.encoders.families.truncated import truncated
+from patchgate.encoders.gated.base import Output
 from patchgate.encoders.gated.calibrate import calibrated
 from patchgate.encoders.gated.clips import GatedClips, gated_clips, is_space_time
 from patchgate.encoders.gated.fixed import FixedTower
 from patchgate.encoders.gated.inputs import gate_settings
-from patchgate.encoders.gated.tower import GatedTower, Output
+from patchgate.encoders.gated.tower import GatedTower
 from patchgate.encoders.run.fidelity import Fidelity, FidelityKwargs
 from patchgate.encoders.tower import Tower
 from patchgate.gate import GateSettings

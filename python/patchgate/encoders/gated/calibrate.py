@@ -13,8 +13,7 @@ from torch import Tensor
 
 from patchgate._check import checked_number
 from patchgate.encoders.gated.fixed import FixedTower
-from patchgate.encoders.gated.stream import TowerStream
-from patchgate.encoders.gated.tower import GatedTower
+from patchgate.encoders.gated.tower import GatedTower, TowerStream
 
 Readout = Callable[[Any], Any]
 

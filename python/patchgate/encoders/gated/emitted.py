@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import arange
-from patchgate.encoders.run.clip import Frames
+from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.tower import Tower
 from patchgate.gate import GateResult
 from patchgate.tokens import VideoTokens, spans
@@ -23,7 +23,7 @@ class Times(NamedTuple):
 
 
 def emitted_tokens(
-    tower: Tower, frames: Frames, result: GateResult, times: Times, before: int
+    tower: Tower, frames: ClipOutput, result: GateResult, times: Times, before: int
 ) -> VideoTokens:
     """One token for every feature that the frames show.
 

@@ -47,16 +47,16 @@ class FixedTower(GatedTower):
 
     def __init__(
         self,
-        tower: nn.Module,
-        family: Tower,
+        model: nn.Module,
+        tower: Tower,
         spec: PixelSpec,
         settings: GateSettings,
         fidelity: Fidelity,
         capacity: int,
         layer_capacity: int | Sequence[int] | None = None,
     ) -> None:
-        super().__init__(tower, family, spec, settings, fidelity)
-        _check_family(family)
+        super().__init__(model, tower, spec, settings, fidelity)
+        _check_tower(tower)
         _check_fidelity(fidelity)
         self.capacity = checked_count("capacity", capacity, 1)
         if layer_capacity is not None and not _varies(fidelity):
@@ -64,9 +64,9 @@ class FixedTower(GatedTower):
                 "layer_capacity: every layer computes the kept cells only, without a tolerance and "
                 "new positions; leave it out"
             )
-        self.layer_capacity = _layers(layer_capacity, self.capacity, family.depth)
+        self.layer_capacity = _layers(layer_capacity, self.capacity, tower.depth)
         self.last_overflow = self.last_layer_overflow = self.last_in_range = None
-        self._check_capacity(family)
+        self._check_capacity(tower)
 
     def check(self) -> None:
         """That the last call showed what it should: one synchronisation.
@@ -116,21 +116,26 @@ class FixedTower(GatedTower):
             "gated(...) without it"
         )
 
+    def sized(self, height: int, width: int) -> NoReturn:
+        raise ValueError(
+            "tower: one with capacity takes whole clips only; use gated(...) without it"
+        )
+
     def extra_repr(self) -> str:
         room = f", layer_capacity={self.layer_capacity}" if _varies(self.fidelity) else ""
         return f"{super().extra_repr()}, capacity={self.capacity}{room}"
 
     def _states(
-        self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
+        self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> tuple[dict[str, Tensor], Tensor | None]:
         _check_fidelity(self.fidelity)  # it may have been set since
-        self._check_capacity(family)
+        self._check_capacity(tower)
         parts, in_range = [], []
         for clip in frames.split(clips):
             planes, fits = _planes(clip, self.pixel_spec)
             result = gate_clip(planes, self.gate_settings)
             in_range.append(fits)
-            parts.append(self._encode_fixed(family, clip, result, hidden))
+            parts.append(self._encode_fixed(tower, clip, result, hidden))
         overflow = torch.stack([part.overflow for part in parts]).sum(0)
         layers = [part.layers for part in parts if part.layers is not None]
         beyond = torch.stack(layers).sum(0) if layers else None
@@ -144,19 +149,19 @@ class FixedTower(GatedTower):
         return states, pooled
 
     def _encode_fixed(
-        self, family: Tower, clip: Tensor, result: GateResult, hidden: list[int]
+        self, tower: Tower, clip: Tensor, result: GateResult, hidden: list[int]
     ) -> FixedFrames:
         fidelity = self.fidelity
         if not _varies(fidelity):
-            return encode_fixed(family, fidelity.context, clip, result, self.capacity, hidden)
+            return encode_fixed(tower, fidelity.context, clip, result, self.capacity, hidden)
         return encode_watched(
-            family, fidelity, clip, result, self.capacity, self.layer_capacity, hidden
+            tower, fidelity, clip, result, self.capacity, self.layer_capacity, hidden
         )
 
-    def _check_capacity(self, family: Tower) -> None:
-        if self.capacity < family.cells:
+    def _check_capacity(self, tower: Tower) -> None:
+        if self.capacity < tower.cells:
             raise ValueError(
-                f"capacity: expected at least {family.cells}, for a clip's first frame is kept "
+                f"capacity: expected at least {tower.cells}, for a clip's first frame is kept "
                 f"whole, got {self.capacity}"
             )
 
@@ -175,17 +180,17 @@ def _planes(pixel_values: Tensor, spec: PixelSpec) -> tuple[Tensor, Tensor]:
     return rgb_to_ycbcr(rgb), in_range
 
 
-def _check_family(family: Tower) -> None:
+def _check_tower(tower: Tower) -> None:
     """Raises for towers whose shapes are not known beforehand, or whose rows are not one a cell."""
     why = None
-    if family.tokens_per_cell > 1 or family.temporal_patch > 1:
+    if tower.tokens_per_cell > 1 or tower.temporal_patch > 1:
         why = "of which a cell is several patches"
-    elif family.grid_size is None:
+    elif tower.grid_size is None:
         why = "whose pictures have a size that is read from a tensor"
-    elif any(family.windows(layer) is not None for layer in range(family.depth)):
+    elif any(tower.windows(layer) is not None for layer in range(tower.depth)):
         why = "whose attention has windows"
     if why is not None:
-        name = type(family.model).__name__
+        name = type(tower.model).__name__
         raise ValueError(f"capacity: not available for {name}, {why}; leave it out")
 
 

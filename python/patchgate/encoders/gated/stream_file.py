@@ -17,8 +17,9 @@ from patchgate.beside import written_beside
 from patchgate.encoders.gated.stream_check import contradiction
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
+from patchgate.encoders.run.session import Session
 from patchgate.encoders.tower import Tower
-from patchgate.gate import Gate, GateSettings
+from patchgate.gate import GateSettings
 from patchgate.gather import PixelSpec
 
 _FORMAT = "patchgate.TowerStream/2"
@@ -27,34 +28,30 @@ _COUNTS = ("emitted", "frames", "prefix", "cells", "layers")
 
 
 def describe(
-    tower: nn.Module, family: Tower, spec: PixelSpec, settings: GateSettings, fidelity: Fidelity
+    model: nn.Module, tower: Tower, spec: PixelSpec, settings: GateSettings, fidelity: Fidelity
 ) -> dict[str, str]:
     """What a state belongs to: it fits no other."""
-    kinds = [kind.__name__ for kind in type(family).__mro__[:2]]  # one that ends early says so
+    kinds = [kind.__name__ for kind in type(tower).__mro__[:2]]  # one that ends early says so
     return {
         "format": _FORMAT,
-        "tower": f"{type(tower).__name__} {_fingerprint(tower)}",
-        "layers": f"{family.depth} {kinds}",
+        "tower": f"{type(model).__name__} {_fingerprint(model)}",
+        "layers": f"{tower.depth} {kinds}",
         "pixels": f"mean {spec.mean}, std {spec.std}",
         "gate": json.dumps(asdict(settings)),
         "fidelity": json.dumps(asdict(fidelity)),
     }
 
 
-def write(
-    path: str | PathLike[str], gate: dict[str, Tensor], memory: Memory | None, told: dict[str, str]
-) -> None:
-    """Writes them beside the path, and moves them there when they are whole.
-
-    Args:
-        gate: the state of the stream's gate.
-        memory: None: nothing was pushed yet.
+def write(path: str | PathLike[str], session: Session, told: dict[str, str]) -> None:
+    """Writes a stream's state beside the path, and moves it there when it is whole.
 
     Raises:
         OSError: the file cannot be written; an older one stands as it was.
         ValueError: the path is something else than a file.
     """
-    tensors = {f"gate.{name}": tensor for name, tensor in gate.items()}
+    assert session.gate is not None
+    tensors = {f"gate.{name}": tensor for name, tensor in session.gate.state_dict().items()}
+    memory = session.memory
     if memory is not None:
         tensors |= dict(_flat(memory))
         own = memory.made_with
@@ -70,13 +67,13 @@ def write(
             raise OSError(f"{path}: the state could not be written there ({error})") from error
 
 
-def restored(
-    path: str | PathLike[str], told: dict[str, str], gate: Gate, family: Tower, fidelity: Fidelity
-) -> Memory | None:
-    """What ``write`` wrote, if it belongs to what is told.
+def restore(
+    path: str | PathLike[str], told: dict[str, str], session: Session, tower: Tower
+) -> None:
+    """Brings what ``write`` wrote to a session, if it belongs to what is told.
 
     Args:
-        gate: a fresh one of the stream's settings, which remembers what is read.
+        session: a fresh one of the stream's settings. It is worth nothing if this raises.
 
     Raises:
         FileNotFoundError: no such file.
@@ -89,14 +86,13 @@ def restored(
                 f"{path}: its {name} is {found.get(name)}, that of this stream {expected}"
             )
     try:
-        memory = _checked(tensors, found, gate, family, fidelity)
+        session.memory = _checked(tensors, found, session, tower)
         # Last: what is wrong says more than that something is.
         if "digest" in found and found["digest"] != _digest(tensors):
             raise ValueError("its numbers are not those that were written")
     except (ValueError, KeyError, RecursionError) as error:
         told_of = f"{error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: damaged: {told_of}") from error
-    return memory
 
 
 def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -111,17 +107,14 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]
 
 
 def _checked(
-    tensors: dict[str, Tensor],
-    found: dict[str, str],
-    gate: Gate,
-    family: Tower,
-    fidelity: Fidelity,
+    tensors: dict[str, Tensor], found: dict[str, str], session: Session, family: Tower
 ) -> Memory | None:
     """Raises a ``ValueError`` or a ``KeyError`` (of a tensor that is missing)."""
+    assert session.gate is not None
     on = family.weight.device
     there = {name: tensor.to(on) for name, tensor in tensors.items()}
     own = {name[5:]: there.pop(name) for name in list(there) if name.startswith("gate.")}
-    gate.load_state_dict(own)
+    session.gate.load_state_dict(own)
     if "counts" not in found:
         if there or own:
             raise ValueError("it has tensors, but no counts")
@@ -132,7 +125,7 @@ def _checked(
     unknown = there.keys() - dict(_flat(memory)).keys()
     if unknown:
         raise ValueError(f"it has tensors that mean nothing: {', '.join(sorted(unknown))}")
-    if wrong := contradiction(memory, own, tower, fidelity):
+    if wrong := contradiction(memory, own, tower, session.fidelity):
         raise ValueError(wrong)
     return memory
 
@@ -222,10 +215,10 @@ def _layer(tensors: dict[str, Tensor], prefix: str) -> LayerMemory:
     return LayerMemory(own["row"], tables, Sums(**sums) if sums else None)
 
 
-def _fingerprint(tower: nn.Module) -> str:
+def _fingerprint(model: nn.Module) -> str:
     """Of names, shapes, dtypes and some values of all parameters."""
     digest = hashlib.sha256()
-    for name, parameter in tower.named_parameters():
+    for name, parameter in model.named_parameters():
         values = parameter.detach().flatten()
         sample = values[:: max(1, len(values) // _SAMPLE)].double().cpu()
         digest.update(f"{name} {list(parameter.shape)} {parameter.dtype}".encode())

@@ -1,38 +1,26 @@
-"""The wrapper that ``gated`` returns.
+"""GatedTower, which ``gated`` returns, and TowerStream, which goes on from call to call.
 
-Letters: T frames, N cells of a frame, K kept patches, F frames that keep a cell, R packed rows,
-P patch side, D features, E numbers of a token.
+Letters: T frames, h w cells, K kept cells, D features.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from functools import partial
+from os import PathLike
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from patchgate import _ops
-from patchgate._check import checked_choice
-from patchgate.encoders.gated import inputs
-from patchgate.encoders.gated.emitted import checked_times, emitted_tokens
-from patchgate.encoders.gated.pixels import gate_planes
-from patchgate.encoders.gated.stand_in import StandIn
-from patchgate.encoders.run.clip import Frames, encode_frames
-from patchgate.encoders.run.fidelity import Fidelity
-from patchgate.encoders.run.memory import Memory
-from patchgate.encoders.run.packed import Kept
-from patchgate.encoders.run.work import Work
+from patchgate.encoders.gated import inputs, stream_file
+from patchgate.encoders.gated.base import BaseTower
+from patchgate.encoders.run.clip import ClipOutput
+from patchgate.encoders.run.session import Session
+from patchgate.encoders.run.work import Work, work
 from patchgate.encoders.tower import Tower
-from patchgate.gate import CHANGED, Gate, GateResult, GateSettings
-from patchgate.gather import PixelSpec
+from patchgate.gate import Gate, GateResult
+from patchgate.gate.calls import Calls, Undo
 from patchgate.tokens import VideoTokens
 
-if TYPE_CHECKING:
-    from patchgate.encoders.gated.stream import TowerStream
 
-Output = Literal["dense", "tokens"]
-
-
-class GatedTower(StandIn):
+class GatedTower(BaseTower):
     """What ``gated`` returns: in place of its tower in a larger model, it has the same parameters
     under the same names; what it lacks itself (``config``, ``dtype``, ...) is the tower's.
 
@@ -42,246 +30,161 @@ class GatedTower(StandIn):
     layers and their attention they would be left out, and are refused.
     """
 
-    gate_settings: GateSettings
-    fidelity: Fidelity
-    pixel_spec: PixelSpec
-    output: Output  # of a call
-    last_work: Work | None  # what the last call kept and computed
-
-    def __init__(
-        self,
-        tower: nn.Module,
-        family: Tower,
-        spec: PixelSpec,
-        settings: GateSettings,
-        fidelity: Fidelity,
-        output: Output = "dense",
-    ) -> None:
-        super().__init__(tower)
-        self.gate_settings, self.fidelity, self.pixel_spec = settings, fidelity, spec
-        self.output = checked_choice("output", output, get_args(Output))
-        self.last_work = None
-        self._family = family
-
-    def forward(
-        self,
-        pixel_values: Tensor,
-        interpolate_pos_encoding: bool = False,
-        *,
-        clip_lengths: Sequence[int] | None = None,
-        output_hidden_states: bool | int | Sequence[int] | None = None,
-        return_dict: bool | None = None,
-        **options: Any,
-    ) -> Any:
-        """Frames of one clip, in order; or of several, one after the other.
-
-        Args:
-            pixel_values: ``[T, 3, H, W]`` float, as the processor makes them.
-            clip_lengths: frames of each clip, if there are several. Nothing passes between them.
-            output_hidden_states: also the input of the first layer and the output of each (or
-                only of those numbered), shown as the last one is.
-            return_dict: False: a tuple, as in transformers.
-
-        Returns:
-            The tower's ``BaseModelOutputWithPooling``. ``last_hidden_state`` ``[T, N, D]`` (CLIP:
-            ``[T, 1 + N, D]``) shows at each cell its source token's features, and as CLS that of
-            the last frame that kept a cell. ``pooler_output`` ``[T, D]``, likewise of the last
-            frame that kept a cell: CLIP, that CLS after the layer norm; SigLIP, its attention
-            pooling of all N cells as that frame shows them.
-
-        Raises:
-            TypeError: pixel values that are not floats; options that a packed tower lacks.
-            ValueError: shapes, devices or values that do not fit (as RGB, more than a quarter of
-                the range outside of it, or NaN); training with dropout or checkpointing;
-                interpolated positions; attention maps.
-        """
-        options["interpolate_pos_encoding"] = interpolate_pos_encoding
-        if clip_lengths is not None:
-            options["clip_lengths"] = clip_lengths
-        if self.output == "tokens":
-            if output_hidden_states or return_dict is False:
-                raise ValueError('output="tokens": there are no hidden states and no tuples')
-            return self.tokens(pixel_values, **options)
-        family, pixel_values, clips = self._opened(pixel_values, options)
-        layers, config = family.depth, getattr(family.model, "config", None)  # timm's have none
-        if output_hidden_states is None:
-            output_hidden_states = getattr(config, "output_hidden_states", False)
-        wanted = inputs.checked_states(output_hidden_states, layers)
-        needed = sorted({*wanted, layers}) if family.shows_last else wanted
-        states, pooled = self._states(family, pixel_values, clips, needed)
-        hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
-        asked = tuple(hidden) if wanted else None  # as there, None if not asked for
-        output = family.output(states["features"], pooled, asked, states.get(f"hidden_{layers}"))
-        if return_dict is None:
-            return_dict = getattr(config, "return_dict", True)
-        return output if return_dict or isinstance(output, Tensor) else output.to_tuple()
-
-    def tokens(
-        self,
-        pixel_values: Tensor,
-        *,
-        pts_seconds: Tensor,
-        duration_seconds: Tensor | None = None,
-        **options: Any,
-    ) -> VideoTokens:
-        """What a call computes, packed: each feature once, where it was computed.
-
-        Those are the cells that were kept, and with a tolerance, refresh or new positions also
-        cells that were computed anew though the gate let them pass; ``kind`` is the gate's.
-
-        Args:
-            pixel_values, options: as in a call, of one clip.
-            pts_seconds: ``[T]`` floats, when each frame (tubelet: its first) is shown.
-            duration_seconds: ``[T]`` floats, for how long; None: until the next, and the last as
-                long as the one before it.
-
-        Returns:
-            ``VideoTokens``, the features on the tower's device, all else on the CPU. ``dense()`` is
-            the ``last_hidden_state`` of a call without its prefix tokens (Qwen-VL:
-            ``pooler_output``, with those of deepstack beside it:
-            ``language.positions.split_deepstack``). Of a stream: this push, its first tokens those
-            of earlier ones that it still shows, as in a ``slice``.
-
-        Raises:
-            TypeError, ValueError: as a call; several clips; times that do not fit the frames.
-        """
-        family, pixel_values, clips = self._opened(pixel_values, options)
-        if len(clips) != 1:
-            raise ValueError(f"tokens: expected one clip, got {len(clips)}")
-        times = checked_times(pts_seconds, duration_seconds, clips[0])
-        before = self._frames_before()
-        needed = [family.depth] if family.shows_last else []  # by calls of the same stream
-        [(frames, result)] = self._call(family, pixel_values, clips, needed)
-        return emitted_tokens(family, frames, result, times, before)
-
-    def encode(
-        self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None = None
-    ) -> Tensor:
-        """Kept patches to features, with no gate: for callers that have gathered them.
-
-        Args:
-            rows: ``[K, 3 * P * P]`` float, normalised, each in ``(3, P, P)`` order.
-            cell: ``[K, 2]`` integers (row, column), or ``[K]`` flat.
-            cu_seqlens: ``[T + 1]`` integers: frame t's are ``cu_seqlens[t]:cu_seqlens[t + 1]``.
-            source: ``[T, h, w]`` integers: which of the K explains each cell, in order of frames
-                and cells, as ``GateResult.source``. ``context="kept"`` can do without.
-
-        Returns:
-            ``[K, D]``: what the tower's ``last_hidden_state`` would show at these cells in their
-            own frames. CLS, which each frame that keeps a cell has, is left out.
-
-        Raises:
-            TypeError, ValueError: tensors that do not fit, and training as in a call.
-        """
-        family, kept, order = self._given(rows, cell, cu_seqlens, source, 0)
-        if not len(kept.patches):
-            return family.weight.new_empty((0, family.width))
-        frames = self._encode(family, kept, [], dense=False)
-        self.last_work = frames.work
-        return frames.kept[order]
-
-    def _given(
-        self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None, emitted: int
-    ) -> tuple[Tower, Kept, Tensor]:
-        """The tower for ``encode``, its arguments, checked and sorted, and the way back to their
-        order.
-        """
-        self._family.check_calls()
-        family, side = self._family, self._family.patch * self._family.merge
-        if isinstance(source, Tensor) and source.dim() == 3:
-            family = family.sized(source.shape[1] * side, source.shape[2] * side)
-        family.check_mode()
-        mask, order = inputs.checked_rows(rows, cell, cu_seqlens, family)
-        if source is None and self.fidelity.context == "full":
-            raise ValueError(
-                'source: context="full" needs to know which token explains each cell '
-                "(GateResult.source)"
-            )
-        source = inputs.checked_source(source, mask, emitted)
-        each = family.tokens_per_cell
-        rows = rows.unflatten(0, (-1, each))[order].flatten(0, 1)
-        return family, Kept(rows, mask, source), order.argsort()
-
     def stream(self) -> "TowerStream":
         """A tower that goes on where its last call ended: pushes of a clip equal the whole clip."""
-        from patchgate.encoders.gated.stream import TowerStream  # which is a GatedTower
-
-        return TowerStream(
-            self.tower,
-            self._family,
-            self.pixel_spec,
-            self.gate_settings,
-            self.fidelity,
-            self.output,
-        )
-
-    def _of_tower(self, name: str) -> Any:
-        if name in self._family.dense:
-            raise AttributeError(
-                f"{name} would compute every cell; call the gated tower itself, or ask the "
-                "original, .tower"
-            ) from None
-        return super()._of_tower(name)
-
-    def extra_repr(self) -> str:
-        return f"{type(self.tower).__name__}, {self.gate_settings}, {self.fidelity}"
-
-    # The path of a call: gate, then encode.
-
-    def _opened(
-        self, pixel_values: Tensor, options: dict[str, Any]
-    ) -> tuple[Tower, Tensor, list[int]]:
-        """The tower for these frames, the pixels that it covers ``[T * f, 3, H, W]``, and the
-        length of each clip in T. Raises for what a packed tower cannot serve.
-        """
-        self._family.check_calls()
-        family, pixel_values = self._family.opened(pixel_values, options)
-        clip_lengths = options.pop("clip_lengths", None)
-        inputs.check_options(options.pop("interpolate_pos_encoding", False), options)
-        inputs.check_pixels(pixel_values, family)
-        height, width = family.covered
-        family.check_mode()
-        clips = inputs.checked_clips(clip_lengths, len(pixel_values) // family.temporal_patch)
-        return family, pixel_values[..., :height, :width], clips
-
-    def _states(
-        self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """What all frames show, ``[T, M, E]`` each, and ``pooler_output``."""
-        return _joined([part for part, _ in self._call(family, frames, clips, hidden)])
+        own = self.gate_settings, self.fidelity, self.output
+        return TowerStream(self.tower, self._tower, self.pixel_spec, *own)
 
     def _call(
-        self, family: Tower, frames: Tensor, clips: list[int], hidden: list[int]
-    ) -> list[tuple[Frames, GateResult]]:
+        self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
+    ) -> list[tuple[ClipOutput, GateResult]]:
         """Clips that know nothing of each other, and what the gate said of them."""
         parts = []
-        for clip in frames.split([n * family.temporal_patch for n in clips]):
-            result = Gate.of(self.gate_settings).push(self._planes(clip))
-            parts.append((self._encode(family, packed(family, clip, result), hidden), result))
-        self.last_work = Work.total(part.work for part, _ in parts)
+        for clip in frames.split([n * tower.temporal_patch for n in clips]):
+            session = self._session()
+            parts.append(session.push(tower, clip, self._planes(clip), hidden, last=True))
+        self.last_work = Work.total(work(tower, output.runs) for output, _ in parts)
         return parts
 
+    def _session(self) -> Session:
+        """For a clip of its own."""
+        return Session(self.fidelity, Gate.of(self.gate_settings))
+
     def _frames_before(self) -> int:
-        """Of the same clip, in earlier calls."""
         return 0
 
-    def _planes(self, pixel_values: Tensor) -> Tensor:
-        return gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)
 
-    def _encode(self, family: Tower, kept: Kept, hidden: list[int], dense: bool = True) -> Frames:
-        memory = Memory.empty(kept.mask.device, family.depth)
-        return encode_frames(family, self.fidelity, memory, kept, hidden, dense=dense)
+class TowerStream(GatedTower):
+    """A gated tower that keeps its state between calls: the gate's, and the tokens that cells of
+    later frames can still refer to. Gradients do not reach back into earlier calls.
 
+    A call that fails in any way, out of memory and interrupts included, leaves the stream as it
+    was: the same frames may be pushed again. One thread at a time: a call from a second one raises
+    a ``RuntimeError``.
+    """
 
-def packed(family: Tower, frames: Tensor, result: GateResult) -> Kept:
-    """What the gate says of frames ``[T * f, 3, H, W]``, with the patches."""
-    index, cu_seqlens, _ = _ops.compact(result.kind, result.kind.numel())
-    patches = family.rows(frames, index[: int(cu_seqlens[-1])])
-    return Kept(patches, result.kind.flatten(1) == CHANGED, result.source.flatten(1))
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._calls = Calls("stream")
+        self._now = self._session()
 
+    def forward(self, pixel_values: Tensor, *given: Any, **named: Any) -> Any:
+        """As ``GatedTower.forward``, of frames of one clip that follow those of the call before."""
+        call = partial(super().forward, pixel_values, *given, **named)
+        # What `tokens` does is a call of its own.
+        return call() if self.output == "tokens" else self._calls.run(self._mark, call)
 
-def _joined(parts: list[Frames]) -> tuple[dict[str, Tensor], Tensor | None]:
-    """One clip after the other."""
-    states = {name: torch.cat([part.states[name] for part in parts]) for name in parts[0].states}
-    pooled = [part.pooled for part in parts if part.pooled is not None]
-    return states, torch.cat(pooled) if pooled else None
+    def tokens(self, pixel_values: Tensor, **named: Any) -> VideoTokens:
+        """As ``GatedTower.tokens``, of frames that follow those of the call before."""
+        return self._calls.run(self._mark, partial(super().tokens, pixel_values, **named))
+
+    def reset(self) -> None:
+        """Forgets all frames."""
+        self._calls.run(self._mark, lambda: self._become(self._session()))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the state to a safetensors file.
+
+        It is written beside its place and moved there when it is whole: an older file stays until
+        then, and may be the one that this stream was restored from.
+
+        Raises:
+            OSError: it cannot be written there.
+            ValueError: the path is something else than a file.
+        """
+        self._calls.run(self._mark, lambda: self._save(path))
+
+    def restore(self, path: str | PathLike[str]) -> None:
+        """Goes on where a saved stream stopped.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: it holds no state, or one whose parts contradict each other (see
+                ``stream_check``), or that of another tower (weights or dtype), of other gate
+                settings or another fidelity. The stream is left as it was.
+        """
+        session = self._session()
+        stream_file.restore(path, self._told(), session, self._tower)
+        self._calls.run(self._mark, lambda: self._become(session))
+
+    def _become(self, session: Session) -> None:
+        self._now = session
+
+    def _save(self, path: str | PathLike[str]) -> None:
+        stream_file.write(path, self._now, self._told())
+
+    def _mark(self) -> Undo:
+        session, work_before = self._now, self.last_work
+        undo = session.mark()
+
+        def back() -> None:
+            undo()
+            self._now, self.last_work = session, work_before
+
+        return back
+
+    def _told(self) -> dict[str, str]:
+        return stream_file.describe(
+            self.tower, self._tower, self.pixel_spec, self.gate_settings, self.fidelity
+        )
+
+    def encode(
+        self,
+        rows: Tensor,
+        cell: Tensor,
+        cu_seqlens: Tensor,
+        source: Tensor | None = None,
+        names: Tensor | None = None,
+    ) -> Tensor:
+        """As ``GatedTower.encode``, of frames that follow those of the call before.
+
+        Args:
+            source: token ids since the last ``reset``.
+            names: ids that later frames may name, beside those that the last frame shows
+                (``Gate.picture_ids``: parts of cells that motion can bring together again).
+
+        Raises:
+            TypeError, ValueError: as there; ids of tokens that are not remembered.
+        """
+        given = rows, cell, cu_seqlens, source, names
+        return self._calls.run(self._mark, lambda: self._encoded(*given))
+
+    def _encoded(
+        self,
+        rows: Tensor,
+        cell: Tensor,
+        cu_seqlens: Tensor,
+        source: Tensor | None,
+        names: Tensor | None,
+    ) -> Tensor:
+        session = self._now
+        if session.gated:
+            raise ValueError("stream: so far it had frames; reset() it before encode()")
+        tower, kept, order = self._given(rows, cell, cu_seqlens, source, session.emitted)
+        names = inputs.checked_names(names, session.emitted + int(kept.mask.sum()), tower)
+        if session.memory is not None:
+            session.memory.check_same(tower, [])
+            session.memory.check_known("source", kept.source)
+            session.memory.check_known("names", names)
+        if not len(kept.mask) or (session.memory is None and not len(kept.patches)):
+            return tower.weight.new_empty((0, tower.width))
+        output = session.encode(tower, kept, [], names, dense=False)
+        self.last_work = work(tower, output.runs)
+        return output.kept[order]
+
+    def _call(
+        self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
+    ) -> list[tuple[ClipOutput, GateResult]]:
+        if len(clips) > 1:
+            raise ValueError("clip_lengths: a stream is one clip; reset() it between clips")
+        session = self._now
+        if session.memory is not None:
+            session.memory.check_same(tower, hidden)
+            if not session.gated:
+                raise ValueError("stream: so far it had encode(); reset() it before frames")
+        output, result = session.push(tower, frames, self._planes(frames), hidden)
+        self.last_work = work(tower, output.runs)
+        return [(output, result)]
+
+    def _frames_before(self) -> int:
+        return self._now.frames

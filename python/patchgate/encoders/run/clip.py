@@ -14,25 +14,24 @@ from torch import Tensor
 from patchgate import _ops
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import Memory
-from patchgate.encoders.run.packed import Encoded, Kept
+from patchgate.encoders.run.packed import Counts, Encoded, Kept
 from patchgate.encoders.run.run import Run
 from patchgate.encoders.run.still import Still, stand_still
-from patchgate.encoders.run.work import Work, work
 from patchgate.encoders.tower import Tower
 
 _ROWS = 2048  # packed rows at a time: the MLP's buffers stay small enough to be reused
 _TOKENS = 8192  # of all frames at a time, where those that stand still are watched
 
 
-class Frames(NamedTuple):
-    """The output of a call, and what is remembered of it."""
+class ClipOutput(NamedTuple):
+    """What some frames of a clip show, and what is remembered of them."""
 
     # "features" and "hidden_<i>" -> [T, M, D], "born" (see Encoded) -> [T, M, 1]; empty if not
     # asked for
     states: dict[str, Tensor]
     pooled: Tensor | None  # [T, D]
     kept: Tensor  # [K, D]: the features of the kept cells
-    work: Work
+    runs: list[Counts]  # see ``work``
     memory: Memory
 
 
@@ -42,17 +41,17 @@ def encode_frames(
     memory: Memory,
     kept: Kept,
     hidden: list[int],
-    names: Tensor | None = None,
+    later: Tensor | None = None,
     dense: bool = True,
-) -> Frames:
+) -> ClipOutput:
     """Frames that follow those of the memory.
 
     Args:
         hidden: numbers of the hidden states that are wanted.
-        names: ids of tokens that frames after these may name; None: there are no such frames.
+        later: ids of tokens that frames after these may name; None: there are no such frames.
         dense: whether every token of every frame is wanted, or only what was kept.
     """
-    parts, done = [], []
+    parts, counts = [], []
     for frames, tokens in _runs(tower, fidelity, kept):
         part = Kept(kept.patches[tokens], kept.mask[frames], kept.source[frames])
         kind = Still if stand_still(fidelity, memory, part) else Run
@@ -60,18 +59,16 @@ def encode_frames(
         encoded = run.encode(hidden)
         states, pooled = _shown(tower, encoded, memory.pooled) if dense else ({}, None)
         parts.append((states, pooled, _of_kept(tower, encoded, part.mask)))
-        done.append(encoded)
-        if names is not None or frames.stop < len(kept.mask):
-            emitted = memory.emitted + int(part.mask.sum())
+        counts.append(encoded.counts)
+        if later is not None or frames.stop < len(kept.mask):
             named = kept.source[frames.stop - 1 :].flatten()
-            if names is not None:
-                named = torch.cat([named, names])
-            memory = run.remembered(named[named < emitted].unique())
+            memory = run.remembered(named if later is None else torch.cat([named, later]))
             memory = replace(memory, pooled=None if pooled is None else pooled[-1:].clone())
     states = {name: torch.cat([part[0][name] for part in parts]) for name in parts[0][0]}
     pools = [part[1] for part in parts if part[1] is not None]
     pooled = torch.cat(pools) if pools else None
-    return Frames(states, pooled, torch.cat([part[2] for part in parts]), work(tower, done), memory)
+    of_kept = torch.cat([part[2] for part in parts])
+    return ClipOutput(states, pooled, of_kept, counts, memory)
 
 
 def _runs(tower: Tower, fidelity: Fidelity, kept: Kept) -> Iterator[tuple[slice, slice]]:
@@ -103,7 +100,7 @@ def _shown(
     if tower.tapped:
         taps = [_ops.expand(*encoded.tables[f"tap_{layer}"]) for layer in tower.tapped]
         states["features"] = torch.cat([states["features"], *taps], 2)
-    computed = encoded.active.any(1)  # [T]
+    computed = encoded.counts.active.any(1)  # [T]
     frames = computed.nonzero().flatten()  # [F]
     entry = encoded.tables.get("pool")
     scores = None if entry is None else _ops.expand(entry.rows, entry.shown[frames])  # [F, M, E]

@@ -24,14 +24,20 @@ class Table(NamedTuple):
     shown: Tensor  # [T, M] int64
 
 
-class Encoded(NamedTuple):
-    """What came of a run."""
+class Counts(NamedTuple):
+    """What one run computed, as far as its work is told by it."""
 
-    # "features", perhaps "pool", "tap_<i>" and "hidden_<i>"; "born" [r + A, 1] int64: where each
-    # row of the features was computed, frame * M + token, of frames since the state began
-    tables: dict[str, Table]
-    active: Tensor  # [T, M] bool: in the last layer
+    active: Tensor  # [T, M] bool: tokens that the last layer computed
     kept: int  # K
     embedded: int  # patches
     tokens: list[int]  # computed in each layer
     pairs: list[int]  # queries times keys in each layer
+
+
+class Encoded(NamedTuple):
+    """The output of one run."""
+
+    # "features", perhaps "pool", "tap_<i>" and "hidden_<i>"; "born" [r + A, 1] int64: where each
+    # row of the features was computed, frame * M + token, of frames since the state began
+    tables: dict[str, Table]
+    counts: Counts

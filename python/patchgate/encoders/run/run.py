@@ -24,7 +24,7 @@ from patchgate.encoders.run.attention import Groups, Segments
 from patchgate.encoders.run.entering import embedded, entering
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
-from patchgate.encoders.run.packed import Encoded, Kept, Table
+from patchgate.encoders.run.packed import Counts, Encoded, Kept, Table
 from patchgate.encoders.run.slots import Slots
 from patchgate.encoders.run.stale import Scan
 from patchgate.encoders.tower import Tower
@@ -103,17 +103,18 @@ class Run:
         features = self._outputs["features"]
         for name in features.tables.keys() - {"rows"}:
             tables[name] = Table(features.tables[name], features.shown)
-        return Encoded(
-            tables, active, int(self.kept.mask.sum()), patches, self._tokens, self._pairs
-        )
+        kept = len(self.kept.patches) // self.tower.tokens_per_cell
+        return Encoded(tables, Counts(active, kept, patches, self._tokens, self._pairs))
 
-    def remembered(self, ids: Tensor) -> Memory:
+    def remembered(self, named: Tensor) -> Memory:
         """For the next run.
 
         Args:
-            ids: ``[I']`` int64, ascending: the tokens that it may name, and those that the last
-                frame shows.
+            named: int64: tokens that it may name, and those that the last frame shows; in any
+                order, those to come among them.
         """
+        emitted = self.memory.emitted + len(self.kept.patches) // self.tower.tokens_per_cell
+        ids = named[named < emitted].unique()  # [I']
         index = self.memory.index_of(ids)
         tokens = self._tokens_of(index[None])[0]  # [I' * m^2]
         slots, units = self._slots.remembered(tokens), self._units.remembered(index)
@@ -129,7 +130,7 @@ class Run:
                 name: known.kept(before.get(name, LayerMemory.empty(units.device)), units)
                 for name, known in self._outputs.items()
             },
-            emitted=self.memory.emitted + int(self.kept.mask.sum()),
+            emitted=emitted,
             frames=self.memory.frames + len(self.kept.mask),
             source=self.kept.source[-1].clone(),  # a view would hold all frames
             patches=self._patches()[tokens] if self.fidelity.embeds_again else None,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory
-from patchgate.encoders.run.packed import Encoded, Kept, Table
+from patchgate.encoders.run.packed import Counts, Encoded, Kept, Table
 from patchgate.encoders.tower import Tower
 
 
@@ -43,9 +43,9 @@ class Still:
         mask = self.kept.mask
         active = torch.zeros((len(mask), tokens), dtype=torch.bool, device=mask.device)
         nothing = [0] * self.tower.depth
-        return Encoded(tables, active, 0, 0, nothing, nothing)
+        return Encoded(tables, Counts(active, 0, 0, nothing, nothing))
 
-    def remembered(self, ids: Tensor) -> Memory:
+    def remembered(self, named: Tensor) -> Memory:
         """As ``Run.remembered``; what need not be remembered any more goes with the next run."""
         return replace(self.memory, frames=self.memory.frames + len(self.kept.mask))
 

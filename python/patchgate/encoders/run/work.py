@@ -18,7 +18,7 @@ from dataclasses import astuple, dataclass
 
 import torch
 
-from patchgate.encoders.run.packed import Encoded
+from patchgate.encoders.run.packed import Counts
 from patchgate.encoders.tower import Tower
 
 
@@ -56,8 +56,8 @@ class Work:
         )
 
 
-def work(tower: Tower, runs: list[Encoded]) -> Work:
-    """Of some runs."""
+def work(tower: Tower, runs: list[Counts]) -> Work:
+    """The work of some runs. Synchronises."""
     active = torch.cat([run.active for run in runs])  # [T, M]
     (frames, m), d = active.shape, tower.weight.shape[0]
     patches = tower.cells * tower.tokens_per_cell

@@ -1,0 +1,262 @@
+"""The calls that every gated tower has, and how they end: in the tower's own form, or packed.
+
+Letters: T frames, N cells of a frame, K kept patches, F frames that keep a cell, R packed rows,
+P patch side, D features, E numbers of a token.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from patchgate._check import checked_choice
+from patchgate.encoders.gated import inputs
+from patchgate.encoders.gated.emitted import checked_times, emitted_tokens
+from patchgate.encoders.gated.pixels import gate_planes
+from patchgate.encoders.gated.stand_in import StandIn
+from patchgate.encoders.run.clip import ClipOutput
+from patchgate.encoders.run.fidelity import Fidelity
+from patchgate.encoders.run.packed import Kept
+from patchgate.encoders.run.session import Session
+from patchgate.encoders.run.work import Work, work
+from patchgate.encoders.tower import Tower
+from patchgate.gate import GateResult, GateSettings
+from patchgate.gather import PixelSpec
+from patchgate.tokens import VideoTokens
+
+Output = Literal["dense", "tokens"]
+
+
+class BaseTower(StandIn):
+    """The calls of ``GatedTower`` and of ``TowerStream``. They differ in where a session comes
+    from: a call opens one for each clip, a stream keeps one.
+    """
+
+    gate_settings: GateSettings
+    fidelity: Fidelity
+    pixel_spec: PixelSpec
+    output: Output  # of a call
+    last_work: Work | None  # what the last call kept and computed
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tower: Tower,
+        spec: PixelSpec,
+        settings: GateSettings,
+        fidelity: Fidelity,
+        output: Output = "dense",
+    ) -> None:
+        super().__init__(model)
+        self.gate_settings, self.fidelity, self.pixel_spec = settings, fidelity, spec
+        self.output = checked_choice("output", output, get_args(Output))
+        self.last_work = None
+        self._tower = tower
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        interpolate_pos_encoding: bool = False,
+        *,
+        clip_lengths: Sequence[int] | None = None,
+        output_hidden_states: bool | int | Sequence[int] | None = None,
+        return_dict: bool | None = None,
+        **options: Any,
+    ) -> Any:
+        """Frames of one clip, in order; or of several, one after the other.
+
+        Args:
+            pixel_values: ``[T, 3, H, W]`` float, as the processor makes them.
+            clip_lengths: frames of each clip, if there are several. Nothing passes between them.
+            output_hidden_states: also the input of the first layer and the output of each (or
+                only of those numbered), shown as the last one is.
+            return_dict: False: a tuple, as in transformers.
+
+        Returns:
+            The tower's ``BaseModelOutputWithPooling``. ``last_hidden_state`` ``[T, N, D]`` (CLIP:
+            ``[T, 1 + N, D]``) shows at each cell its source token's features, and as CLS that of
+            the last frame that kept a cell. ``pooler_output`` ``[T, D]``, likewise of the last
+            frame that kept a cell: CLIP, that CLS after the layer norm; SigLIP, its attention
+            pooling of all N cells as that frame shows them.
+
+        Raises:
+            TypeError: pixel values that are not floats; options that a packed tower lacks.
+            ValueError: shapes, devices or values that do not fit (as RGB, more than a quarter of
+                the range outside of it, or NaN); training with dropout or checkpointing;
+                interpolated positions; attention maps.
+        """
+        options["interpolate_pos_encoding"] = interpolate_pos_encoding
+        if clip_lengths is not None:
+            options["clip_lengths"] = clip_lengths
+        if self.output == "tokens":
+            if output_hidden_states or return_dict is False:
+                raise ValueError('output="tokens": there are no hidden states and no tuples')
+            return self.tokens(pixel_values, **options)
+        tower, pixel_values, clips = self._opened(pixel_values, options)
+        layers, config = tower.depth, getattr(tower.model, "config", None)  # timm's have none
+        if output_hidden_states is None:
+            output_hidden_states = getattr(config, "output_hidden_states", False)
+        wanted = inputs.checked_states(output_hidden_states, layers)
+        needed = sorted({*wanted, layers}) if tower.shows_last else wanted
+        states, pooled = self._states(tower, pixel_values, clips, needed)
+        hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
+        asked = tuple(hidden) if wanted else None  # as there, None if not asked for
+        output = tower.output(states["features"], pooled, asked, states.get(f"hidden_{layers}"))
+        if return_dict is None:
+            return_dict = getattr(config, "return_dict", True)
+        return output if return_dict or isinstance(output, Tensor) else output.to_tuple()
+
+    def tokens(
+        self,
+        pixel_values: Tensor,
+        *,
+        pts_seconds: Tensor,
+        duration_seconds: Tensor | None = None,
+        **options: Any,
+    ) -> VideoTokens:
+        """What a call computes, packed: each feature once, where it was computed.
+
+        Those are the cells that were kept, and with a tolerance, refresh or new positions also
+        cells that were computed anew though the gate let them pass; ``kind`` is the gate's.
+
+        Args:
+            pixel_values, options: as in a call, of one clip.
+            pts_seconds: ``[T]`` floats, when each frame (tubelet: its first) is shown.
+            duration_seconds: ``[T]`` floats, for how long; None: until the next, and the last as
+                long as the one before it.
+
+        Returns:
+            ``VideoTokens``, the features on the tower's device, all else on the CPU. ``dense()`` is
+            the ``last_hidden_state`` of a call without its prefix tokens (Qwen-VL:
+            ``pooler_output``, with those of deepstack beside it:
+            ``language.positions.split_deepstack``). Of a stream: this push, its first tokens those
+            of earlier ones that it still shows, as in a ``slice``.
+
+        Raises:
+            TypeError, ValueError: as a call; several clips; times that do not fit the frames.
+        """
+        tower, pixel_values, clips = self._opened(pixel_values, options)
+        if len(clips) != 1:
+            raise ValueError(f"tokens: expected one clip, got {len(clips)}")
+        times = checked_times(pts_seconds, duration_seconds, clips[0])
+        before = self._frames_before()
+        needed = [tower.depth] if tower.shows_last else []  # by calls of the same stream
+        [(frames, result)] = self._call(tower, pixel_values, clips, needed)
+        return emitted_tokens(tower, frames, result, times, before)
+
+    def encode(
+        self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None = None
+    ) -> Tensor:
+        """Kept patches to features, with no gate: for callers that have gathered them.
+
+        Args:
+            rows: ``[K, 3 * P * P]`` float, normalised, each in ``(3, P, P)`` order.
+            cell: ``[K, 2]`` integers (row, column), or ``[K]`` flat.
+            cu_seqlens: ``[T + 1]`` integers: frame t's are ``cu_seqlens[t]:cu_seqlens[t + 1]``.
+            source: ``[T, h, w]`` integers: which of the K explains each cell, in order of frames
+                and cells, as ``GateResult.source``. ``context="kept"`` can do without.
+
+        Returns:
+            ``[K, D]``: what the tower's ``last_hidden_state`` would show at these cells in their
+            own frames. CLS, which each frame that keeps a cell has, is left out.
+
+        Raises:
+            TypeError, ValueError: tensors that do not fit, and training as in a call.
+        """
+        tower, kept, order = self._given(rows, cell, cu_seqlens, source, 0)
+        if not len(kept.patches):
+            return tower.weight.new_empty((0, tower.width))
+        output = Session(self.fidelity).encode(tower, kept, [], None, dense=False)
+        self.last_work = work(tower, output.runs)
+        return output.kept[order]
+
+    def _given(
+        self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None, emitted: int
+    ) -> tuple[Tower, Kept, Tensor]:
+        """The tower for ``encode``, its arguments, checked and sorted, and the way back to their
+        order.
+        """
+        self._tower.check_calls()
+        tower, side = self._tower, self._tower.patch * self._tower.merge
+        if isinstance(source, Tensor) and source.dim() == 3:
+            tower = tower.sized(source.shape[1] * side, source.shape[2] * side)
+        tower.check_mode()
+        mask, order = inputs.checked_rows(rows, cell, cu_seqlens, tower)
+        if source is None and self.fidelity.context == "full":
+            raise ValueError(
+                'source: context="full" needs to know which token explains each cell '
+                "(GateResult.source)"
+            )
+        source = inputs.checked_source(source, mask, emitted)
+        each = tower.tokens_per_cell
+        rows = rows.unflatten(0, (-1, each))[order].flatten(0, 1)
+        return tower, Kept(rows, mask, source), order.argsort()
+
+    def sized(self, height: int, width: int) -> Tower:
+        """Its ``Tower`` for pictures of that many pixels, for the pipeline, which gates and
+        gathers itself and holds a ``Session`` of its own.
+
+        Raises:
+            ValueError: training, hooks or a size that packed tokens cannot serve.
+        """
+        self._tower.check_calls()
+        tower = self._tower.sized(height, width)
+        tower.check_mode()
+        return tower
+
+    def _of_tower(self, name: str) -> Any:
+        if name in self._tower.dense:
+            raise AttributeError(
+                f"{name} would compute every cell; call the gated tower itself, or ask the "
+                "original, .tower"
+            ) from None
+        return super()._of_tower(name)
+
+    def extra_repr(self) -> str:
+        return f"{type(self.tower).__name__}, {self.gate_settings}, {self.fidelity}"
+
+    # The path of a call: gate, then encode.
+
+    def _opened(
+        self, pixel_values: Tensor, options: dict[str, Any]
+    ) -> tuple[Tower, Tensor, list[int]]:
+        """The tower for these frames, the pixels that it covers ``[T * f, 3, H, W]``, and the
+        length of each clip in T. Raises for what a packed tower cannot serve.
+        """
+        self._tower.check_calls()
+        tower, pixel_values = self._tower.opened(pixel_values, options)
+        clip_lengths = options.pop("clip_lengths", None)
+        inputs.check_options(options.pop("interpolate_pos_encoding", False), options)
+        inputs.check_pixels(pixel_values, tower)
+        height, width = tower.covered
+        tower.check_mode()
+        clips = inputs.checked_clips(clip_lengths, len(pixel_values) // tower.temporal_patch)
+        return tower, pixel_values[..., :height, :width], clips
+
+    def _states(
+        self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What all frames show, ``[T, M, E]`` each, and ``pooler_output``."""
+        return _joined([part for part, _ in self._call(tower, frames, clips, hidden)])
+
+    @abstractmethod
+    def _call(
+        self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
+    ) -> list[tuple[ClipOutput, GateResult]]:
+        """Each clip's output, and what the gate said of it; sets ``last_work``."""
+
+    @abstractmethod
+    def _frames_before(self) -> int:
+        """Frames of the same clip in earlier calls."""
+
+    def _planes(self, pixel_values: Tensor) -> Tensor:
+        return gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)
+
+
+def _joined(parts: list[ClipOutput]) -> tuple[dict[str, Tensor], Tensor | None]:
+    """One clip after the other."""
+    states = {name: torch.cat([part.states[name] for part in parts]) for name in parts[0].states}
+    pooled = [part.pooled for part in parts if part.pooled is not None]
+    return states, torch.cat(pooled) if pooled else None

@@ -1,0 +1,111 @@
+"""One clip on its way through a gate and a tower, push after push.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C channels, H W pixels, N cells.
+"""
+
+from torch import Tensor
+
+from patchgate import _ops
+from patchgate.encoders.run.clip import ClipOutput, encode_frames
+from patchgate.encoders.run.fidelity import Fidelity
+from patchgate.encoders.run.memory import Memory
+from patchgate.encoders.run.packed import Kept
+from patchgate.encoders.tower import Tower
+from patchgate.gate import CHANGED, Gate, GateResult
+from patchgate.gate.calls import Undo
+
+
+class Session:
+    """What one push of a clip leaves for the next: the gate's state, and the tower's memory.
+
+    Pushes of a clip, however it is cut, give together what one push of the whole clip gives. A call
+    of a gated tower opens a session for each clip, a stream keeps one, and the pipeline, which has
+    a gate of its own, keeps one without a gate.
+    """
+
+    def __init__(self, fidelity: Fidelity, gate: Gate | None = None) -> None:
+        """``gate``: a fresh one; None: whoever calls ``encode`` says what is kept."""
+        self.fidelity, self.gate = fidelity, gate
+        self.memory: Memory | None = None  # None: no frame came yet
+
+    @property
+    def frames(self) -> int:
+        """Frames (tubelets) so far."""
+        return 0 if self.memory is None else self.memory.frames
+
+    @property
+    def emitted(self) -> int:
+        """Tokens so far: the id of the next one."""
+        return 0 if self.memory is None else self.memory.emitted
+
+    @property
+    def gated(self) -> bool:
+        """Whether its own gate has seen frames."""
+        return self.gate is not None and self.gate.picture_ids is not None
+
+    def push(
+        self, tower: Tower, frames: Tensor, planes: Tensor, hidden: list[int], last: bool = False
+    ) -> tuple[ClipOutput, GateResult]:
+        """Gates the next frames, and encodes the cells that changed.
+
+        Args:
+            frames: ``[T * f, C, H, W]``, as ``Tower.opened`` gives them.
+            planes: uint8 ``[T * f, 3, H, W]``: the same frames as the gate compares them.
+            hidden: numbers of the hidden states that are wanted.
+            last: whether the clip ends with these frames: nothing is remembered then.
+        """
+        assert self.gate is not None
+        result = self.gate._pushed(planes, None)  # undone by `mark`
+        later = None if last else later_ids(self.gate)
+        return self.encode(tower, self.kept(tower, frames, result), hidden, later), result
+
+    def encode(
+        self,
+        tower: Tower,
+        kept: Kept,
+        hidden: list[int],
+        later: Tensor | None,
+        dense: bool = True,
+    ) -> ClipOutput:
+        """The next frames, of which somebody else has said what is kept. Checks nothing.
+
+        Args:
+            later: ids of tokens that frames after these may name, beside those that the last one
+                shows; None: there are no such frames, and nothing is remembered.
+            dense: whether every token of every frame is wanted, or only those of kept cells.
+        """
+        memory = self.memory
+        if memory is None:
+            memory = Memory.empty(kept.mask.device, tower.depth)
+        output = encode_frames(tower, self.fidelity, memory, kept, hidden, later, dense)
+        if later is not None:
+            self.memory = output.memory.detached()
+        return output
+
+    def kept(self, tower: Tower, frames: Tensor, result: GateResult) -> Kept:
+        """The cells of frames ``[T * f, C, H, W]`` that the gate calls changed, with their patches.
+        Synchronises.
+        """
+        index, _, count = _ops.compact(result.kind, result.kind.numel())
+        patches = tower.rows(frames, index[: int(count)])
+        return Kept(patches, result.kind.flatten(1) == CHANGED, result.source.flatten(1))
+
+    def mark(self) -> Undo:
+        """Takes down the state; the call of what it returns brings it back."""
+        memory = self.memory  # never written to: each push makes another
+        undo = None if self.gate is None else self.gate._mark()
+
+        def back() -> None:
+            if undo is not None:
+                undo()
+            self.memory = memory
+
+        return back
+
+
+def later_ids(gate: Gate) -> Tensor:
+    """Tokens that frames to come may name beside those that the last frame shows, int64: motion can
+    bring single pixels of the reference picture together again to a cell.
+    """
+    assert gate.picture_ids is not None
+    return gate.picture_ids.flatten().long()
