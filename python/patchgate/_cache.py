@@ -10,7 +10,7 @@ Args = ParamSpec("Args")
 Made = TypeVar("Made")
 
 
-def kept(make: Callable[Args, Made]) -> Callable[Args, Made]:
+def cached_table(make: Callable[Args, Made]) -> Callable[Args, Made]:
     """A function of hashable arguments that remembers the last 64 results.
 
     What it makes under ``torch.inference_mode`` are ordinary tensors all the same: a later call may

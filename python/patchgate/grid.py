@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
-from patchgate._cache import kept
+from patchgate._cache import cached_table
 from patchgate.decode.frames import Pictures
 
 Fit = Literal["stretch", "crop", "pad"]
@@ -81,7 +81,7 @@ def placed_grid(batch: Pictures, place: tuple[Placement, Placement]) -> Tensor:
     return _ops.frame_grid(y, cb, cr, *tables, batch.colour.full_range, batch.colour.bit_depth)
 
 
-@kept
+@cached_table
 def tap_tables(
     luma: tuple[int, int],
     chroma: tuple[int, int],

@@ -9,8 +9,8 @@ from token_cases import kept_mask, video_tokens
 
 from patchgate.language.onevision import check_patch_positions, patch_positions
 from patchgate.language.positions import (
-    qwen3_run,
-    qwen25_run,
+    qwen3_span,
+    qwen25_span,
     split_deepstack,
     tubelet_seconds,
     vision_cu_seqlens,
@@ -37,7 +37,7 @@ def test_qwen25_counts_time_as_get_rope_index(fps):
     mask = kept_mask(t, GRID)
     rate = model.config.vision_config.tokens_per_second
     tokens = tokens_of(mask, fps, start=3.7)
-    run = qwen25_run(tokens, tokens.frame, tokens.cell, rate)
+    run = qwen25_span(tokens, tokens.frame, tokens.cell, rate)
     ids = torch.tensor([[5, 6, *[PAD] * (t * N), 7]])
     expected = rope_index(model, ids, t, second_per_grid_ts=torch.tensor([1 / fps]))
     assert torch.equal(run.place + 2, expected[:, 0, 2:-1][:, mask.flatten()])
@@ -48,7 +48,7 @@ def test_qwen25_follows_the_clock_of_uneven_frames():
     mask = torch.ones(4, 1, 2, dtype=torch.bool)
     tokens = tokens_of(mask, 1.0)
     tokens.pts_seconds = torch.tensor([10.0, 10.4, 12.6, 12.9999999], dtype=torch.float64)
-    run = qwen25_run(tokens, tokens.frame, tokens.cell, 2)
+    run = qwen25_span(tokens, tokens.frame, tokens.cell, 2)
     assert run.place[0].tolist() == [0, 0, 0, 0, 5, 5, 6, 6]
     assert run.place[1:].tolist() == [[0] * 8, [0, 1] * 4]
     assert run.extent == 2
@@ -65,7 +65,7 @@ def test_qwen3_places_each_frame_as_get_rope_index(fps):
     ends = (ids[0] == END).nonzero().flatten()
     for frame, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
         cell = tokens.cell[tokens.frame == frame]
-        run, start = qwen3_run(tokens, cell), int(expected[0, begin - 1]) + 1
+        run, start = qwen3_span(tokens, cell), int(expected[0, begin - 1]) + 1
         assert torch.equal(run.place + start, expected[:, begin:end])
         assert start + run.extent == int(expected[0, end])
 

@@ -27,7 +27,7 @@ _BLOCK = 64  # frames allocated at once: a huge `chunk` must not reserve memory 
 
 
 class Packer:
-    """Copies frames of one look into chunk tensors, each plane once.
+    """Copies frames of one format into chunk tensors, each plane once.
 
     Args:
         chunk: frames of a batch, at most; fewer where they would exceed `limits.chunk_bytes`.

@@ -44,7 +44,7 @@ def layout(name: str) -> Layout | None:
     return None
 
 
-class Look(NamedTuple):
+class FrameFormat(NamedTuple):
     """What all frames of a batch share."""
 
     width: int
@@ -55,9 +55,9 @@ class Look(NamedTuple):
     rotation: int
 
 
-def look_of(frame: Frame) -> Look:
+def format_of(frame: Frame) -> FrameFormat:
     """Cheap enough for every frame."""
-    return Look(frame.width, frame.height, frame.format.name, int(frame.colorspace),
+    return FrameFormat(frame.width, frame.height, frame.format.name, int(frame.colorspace),
                 int(frame.color_range), frame.rotation)  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from .openings import Openings, close_at_exit
 from .packer import Packer
 from .packets.clock import Clock
 from .packets.feed import Errors
-from .planes import Frame, Look, look_of, native
+from .planes import Frame, FrameFormat, format_of, native
 from .pool import Pool
 from .pyav import PyAVReader
 from .source.source import Source
@@ -163,45 +163,47 @@ class Video(Described):
             yield from self._selected(frames, reader.clock)
 
     def _lent(self, reader: PyAVReader) -> Iterator[Loan]:
-        look: Look | None = None
+        was: FrameFormat | None = None
         for frame in self._on_surfaces(reader):
             seconds = reader.clock.seconds(frame.ticks)
-            now = frame.picture.coded.look
-            if look is not None and now != look:
-                self._changed(reader.problems, look, now, seconds)
-            look = now
+            now = frame.picture.coded.format
+            if was is not None and now != was:
+                self._changed(reader.problems, was, now, seconds)
+            was = now
             yield Loan(frame.picture, seconds, reader.clock.seconds(frame.span))
 
     def _packing(
         self, reader: PyAVReader
-    ) -> tuple[Iterator[Timed[Any]], Callable[[Any], tuple[Any, Look]], Callable[..., Any]]:
+    ) -> tuple[Iterator[Timed[Any]], Callable[[Any], tuple[Any, FrameFormat]], Callable[..., Any]]:
         """Frames, what makes one ready to be copied, and what copies them."""
         if self._nvdec is not None:
             return self._on_surfaces(reader), _as_lent, SurfacePacker
         return self._decoded(reader), _as_native, partial(Packer, pool=Pool())
 
     def _packed(self, reader: PyAVReader) -> Iterator[FrameBatch]:
-        """Batches of one look each: a new size or format closes the batch before its time."""
+        """Batches of one format each: a new size or format closes the batch before its time."""
         frames, ready, packing = self._packing(reader)
         packer: Any = None  # of the one kind or the other
-        look: Look | None = None
+        was: FrameFormat | None = None
         for frame in frames:
             picture, now = ready(frame.picture)
-            if packer is None or now != look:
-                if packer is not None and look is not None:
+            if packer is None or now != was:
+                if packer is not None and was is not None:
                     if len(packer):
                         yield packer.finish().to(self.device)
-                    self._changed(reader.problems, look, now, reader.clock.seconds(frame.ticks))
+                    self._changed(reader.problems, was, now, reader.clock.seconds(frame.ticks))
                 packer = packing(picture, chunk=self.chunk, clock=reader.clock,
                                  limits=reader.limits, name=self._source.name)  # fmt: skip
-                look = now
+                was = now
             packer.add(frame, picture)
             if packer.is_full:
                 yield packer.finish().to(self.device)
         if packer is not None and len(packer):
             yield packer.finish().to(self.device)
 
-    def _changed(self, problems: Problems, was: Look, now: Look, seconds: float) -> None:
+    def _changed(
+        self, problems: Problems, was: FrameFormat, now: FrameFormat, seconds: float
+    ) -> None:
         new_size = (was.width, was.height) != (now.width, now.height)
         told = bool(problems.size_changes or problems.format_changes)
         if new_size:
@@ -271,10 +273,10 @@ class Video(Described):
         self.close()
 
 
-def _as_native(frame: Frame) -> tuple[Frame, Look]:
+def _as_native(frame: Frame) -> tuple[Frame, FrameFormat]:
     frame = native(frame)
-    return frame, look_of(frame)
+    return frame, format_of(frame)
 
 
-def _as_lent(shown: Shown) -> tuple[Shown, Look]:
-    return shown, shown.coded.look
+def _as_lent(shown: Shown) -> tuple[Shown, FrameFormat]:
+    return shown, shown.coded.format

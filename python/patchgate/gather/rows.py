@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
-from patchgate._cache import kept
+from patchgate._cache import cached_table
 from patchgate.colour import chroma_step
 from patchgate.decode import FrameBatch
 from patchgate.decode.frames import Pictures
@@ -107,7 +107,7 @@ class FilterTables(NamedTuple):
     taps_y: Tensor  # [H, 1 + taps]
 
 
-@kept
+@cached_table
 def tap_tables(picture: tuple[int, int], spec: PixelSpec, device: torch.device) -> FilterTables:
     """The tables of `gather` for frames of `picture` `(H', W')` pixels; cached."""
     down, across = spec.place(*picture)
@@ -166,7 +166,7 @@ def filter_table(samples: int, placement: Placement, filter: Filter) -> np.ndarr
     return grid.pack_taps(first, taps, inside, samples)
 
 
-@kept
+@cached_table
 def pixel_levels(spec: PixelSpec, dtype: torch.dtype, device: torch.device) -> Tensor:
     """What each u8 value becomes, `[3, 256]`: `(x * rescale - mean) / std`; cached.
 
@@ -177,7 +177,7 @@ def pixel_levels(spec: PixelSpec, dtype: torch.dtype, device: torch.device) -> T
     return torch.from_numpy((scaled - mean) / std).to(device, dtype)
 
 
-@kept
+@cached_table
 def colour_matrix(matrix: str, full_range: bool, device: torch.device) -> Tensor:
     """`csrc/gather.h`'s ColourMatrix, int32 `[6]`; cached.
 

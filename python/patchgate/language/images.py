@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from patchgate.encoders.gated.stand_in import StandIn
-from patchgate.language.positions import Run
+from patchgate.language.positions import PromptSpan
 
 
 class Images(NamedTuple):
     """The images of a prompt, in the order of their placeholders."""
 
     pad: int | None  # the placeholder; None: the model takes no images
-    runs: list[Run]  # where the tokens of each image stand
+    runs: list[PromptSpan]  # where the tokens of each image stand
     encoded: Any  # the tower's output for all of them, for ``mm_encoder_outputs``; None: no images
 
     def one_each(self, ids: Tensor) -> Tensor:
@@ -109,13 +109,13 @@ def llava_images(model: Any, images: Mapping[str, Any] | None) -> Images:
         return_dict=True,
     )
     lengths = [len(each) for each in encoded.pooler_output]
-    return Images(pad, [Run(torch.arange(n).expand(3, -1), n) for n in lengths], encoded)
+    return Images(pad, [PromptSpan(torch.arange(n).expand(3, -1), n) for n in lengths], encoded)
 
 
-def _picture(t: int, h: int, w: int) -> Run:
+def _picture(t: int, h: int, w: int) -> PromptSpan:
     """Tokens of an image in time, down and across."""
     place = torch.cartesian_prod(*(torch.arange(side) for side in (t, h, w)))  # [t * h * w, 3]
-    return Run(place.view(-1, 3).T, max(h, w))
+    return PromptSpan(place.view(-1, 3).T, max(h, w))
 
 
 def _with_dense_tower(model: Any, name: str) -> Any:

@@ -13,7 +13,7 @@ from patchgate._check import LANGUAGE_MODELS, check_transformers, checked_choice
 from patchgate._tensors import arange
 from patchgate.encoders.projection import base
 from patchgate.language.images import llava_images
-from patchgate.language.positions import Run
+from patchgate.language.positions import PromptSpan
 from patchgate.language.prompt import (
     Layout,
     Positions,
@@ -84,7 +84,7 @@ def llava_onevision_inputs(
         if positions == "compact":
             place = arange(len(place))
         extent = mask.numel() if positions == "dense" else len(place)
-        prompt.run(Run(place.expand(3, -1), extent), pad)
+        prompt.run(PromptSpan(place.expand(3, -1), extent), pad)
         prompt.text([pad])  # the end of the video is a token of the model's own
         outputs += [features, model.model.image_newline[None].to(features)]
     prompt.passage(texts[-1])

@@ -19,14 +19,16 @@ Place = Literal["first", "mean"]
 _ROUNDING = 1e-4
 
 
-class Run(NamedTuple):
+class PromptSpan(NamedTuple):
     """Cells of a video in a prompt: those of one picture, or of many."""
 
     place: Tensor  # [3, K] int64: positions in time, down and across, from where the run begins
     extent: int  # positions that the run takes: what follows stands so much further on
 
 
-def qwen25_run(tokens: VideoTokens, frame: Tensor, cell: Tensor, tokens_per_second: float) -> Run:
+def qwen25_span(
+    tokens: VideoTokens, frame: Tensor, cell: Tensor, tokens_per_second: float
+) -> PromptSpan:
     """Qwen2.5-VL's m-RoPE: time counts on with the clock, all frames form one run.
 
     Args:
@@ -40,16 +42,18 @@ def qwen25_run(tokens: VideoTokens, frame: Tensor, cell: Tensor, tokens_per_seco
     """
     seconds = tokens.pts_seconds - tokens.pts_seconds[:1]  # [T]
     time = (seconds * tokens_per_second + _ROUNDING).floor().long().to(frame.device)
-    return Run(torch.stack([time[frame], *cell.unbind(1)]), max(tokens.shape[1:]))
+    return PromptSpan(torch.stack([time[frame], *cell.unbind(1)]), max(tokens.shape[1:]))
 
 
-def qwen3_run(tokens: VideoTokens, cell: Tensor) -> Run:
+def qwen3_span(tokens: VideoTokens, cell: Tensor) -> PromptSpan:
     """Qwen3-VL's m-RoPE: a frame is a picture of its own, whose time is said in words.
 
     Args:
         cell: ``[K, 2]`` int64, the cells of one frame.
     """
-    return Run(torch.stack([torch.zeros_like(cell[:, 0]), *cell.unbind(1)]), max(tokens.shape[1:]))
+    return PromptSpan(
+        torch.stack([torch.zeros_like(cell[:, 0]), *cell.unbind(1)]), max(tokens.shape[1:])
+    )
 
 
 def tubelet_seconds(tokens: VideoTokens, frames: int) -> Tensor:

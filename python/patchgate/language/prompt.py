@@ -15,7 +15,7 @@ from patchgate._check import checked_choice
 from patchgate._tensors import arange, as_given, whole
 from patchgate.gate import MERGED
 from patchgate.language.images import Images
-from patchgate.language.positions import Place, Run, token_places
+from patchgate.language.positions import Place, PromptSpan, token_places
 from patchgate.tokens import VideoTokens
 
 Layout = Literal["packed", "dense"]
@@ -57,7 +57,7 @@ class Prompt:
             begin = i + 1
         self.text(ids[begin:])
 
-    def run(self, run: Run, pad: int) -> None:
+    def run(self, run: PromptSpan, pad: int) -> None:
         """Cells of a video or an image, for each of which ``pad`` holds a place."""
         self._ids.append(whole([pad]).expand(run.place.shape[1]))
         self._places.append(run.place.cpu() + self._next)

@@ -9,8 +9,8 @@ from patchgate._check import LANGUAGE_MODELS, check_transformers, checked_choice
 from patchgate.language.images import qwen_images
 from patchgate.language.positions import (
     Place,
-    qwen3_run,
-    qwen25_run,
+    qwen3_span,
+    qwen25_span,
     split_deepstack,
     tubelet_seconds,
 )
@@ -95,7 +95,7 @@ def qwen3_vl_inputs(
         cells = shown.cell.split(shown.frame.bincount(minlength=video.shape.T).tolist())
         seconds = tubelet_seconds(video, vision.temporal_patch_size).tolist()
         for cell, second in zip(cells, seconds, strict=True):
-            run = qwen3_run(video, cell)
+            run = qwen3_span(video, cell)
             # A sum of floats that should be 1.75 is 1.7499..: not to be said as 1.7. Nor 0 as -0.0.
             said = f"<{round(round(second, 6), decimals) + 0.0:.{decimals}f} seconds>"
             words = tokenizer.encode(said, add_special_tokens=False)
@@ -149,7 +149,7 @@ def qwen25_vl_inputs(
         shown = shown_cells(video, layout, place)
         check_width(shown.features, vision.out_hidden_size)
         outputs.append(shown.features)
-        run = qwen25_run(video, shown.frame, shown.cell, vision.tokens_per_second)
+        run = qwen25_span(video, shown.frame, shown.cell, vision.tokens_per_second)
         prompt.run(run, config.video_token_id)
     prompt.passage(texts[-1])
     parts: dict[str, Any] = {"pooler_output": tuple(outputs)}  # one for each video

@@ -23,7 +23,7 @@ from patchgate.pipeline.stages import StageSeconds, spare_threads, timed
 from patchgate.pipeline.surfaces import surface_chunks
 from patchgate.pipeline.tubelets import whole_tubelets
 from patchgate.tokens import TokenChunk
-from patchgate.tokens.chunk import Told, chunk_of
+from patchgate.tokens.chunk import HostResult, chunk_of
 
 
 class FrameSource(Protocol):
@@ -76,7 +76,7 @@ def token_chunks(
         with spare_threads(video.threads):
             tokens = features.encode(rows, gated, stages.time)
         said = (index, source, result.kind, result.motion)
-        told = Told(*(tensor.cpu() for tensor in said))
+        told = HostResult(*(tensor.cpu() for tensor in said))
         yield chunk_of(tokens, told, look.pts_seconds, look.duration_seconds, frames_seen)
         frames_seen += len(look.pts_seconds)
 

@@ -29,7 +29,7 @@ from patchgate.gate import Gate, GateResult
 from patchgate.pipeline.features import Features, GatedCells
 from patchgate.pipeline.stages import StageSeconds, timed
 from patchgate.tokens import TokenChunk
-from patchgate.tokens.chunk import Told, chunk_of
+from patchgate.tokens.chunk import HostResult, chunk_of
 
 
 def surface_chunks(
@@ -216,7 +216,7 @@ class _Chunk:
         gated = GatedCells(kind, source, later)
         tokens = self._features.encode(rows, gated, self._stages.time)
         # Copies: page-locked memory is scarce, and most of the capacity is empty.
-        here = Told(*(tensor.clone() for tensor in (told[1][:count], *told[2:])))
+        here = HostResult(*(tensor.clone() for tensor in (told[1][:count], *told[2:])))
         return chunk_of(tokens, here, *self._seconds(), frames_before)
 
     def _seconds(self) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ class TokenChunk(NamedTuple):
     motion: Tensor  # [T, h, w, 2] int8
 
 
-class Told(NamedTuple):
+class HostResult(NamedTuple):
     """What the gate says of a chunk, on the CPU."""
 
     cells: Tensor  # [K] int64, flat over [T, h, w]
@@ -39,7 +39,7 @@ class Told(NamedTuple):
 
 def chunk_of(
     features: Tensor,  # [K, D]
-    told: Told,
+    told: HostResult,
     pts_seconds: Tensor,  # [T]
     duration_seconds: Tensor,  # [T]
     frames_before: int,

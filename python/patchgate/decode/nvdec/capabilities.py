@@ -45,29 +45,29 @@ def capability(backend: Backend, codec: str, bit_depth: int) -> Capability:
 
 def kind_of(codec: str, coded: Coded, headers: bytes) -> Kind:
     """The decoder that such pictures, of a sequence with such headers, take."""
-    return Kind(codec, coded.look.width, coded.look.height, coded.colour.bit_depth, headers)
+    return Kind(codec, coded.format.width, coded.format.height, coded.colour.bit_depth, headers)
 
 
 def why_not(backend: Backend, codec: str, coded: Coded) -> str | None:
     """Why NVDEC cannot decode such pictures here, to be read after "because"; None if it can."""
-    look = coded.look
+    own = coded.format
     if codec not in CODECS:
         return f"NVDEC is not used here for {codec}, only for {', '.join(CODECS)}"
-    if look.pixels not in _PIXELS:
-        return f"NVDEC is used here for 4:2:0 video of 8, 10 or 12 bit, and this is {look.pixels}"
+    if own.pixels not in _PIXELS:
+        return f"NVDEC is used here for 4:2:0 video of 8, 10 or 12 bit, and this is {own.pixels}"
     if coded.interlaced:
         return "it is interlaced, and NVDEC would make whole frames of its fields"
-    can = capability(backend, codec, _PIXELS[look.pixels])
-    what = f"{codec} of {_PIXELS[look.pixels]} bit"
+    can = capability(backend, codec, _PIXELS[own.pixels])
+    what = f"{codec} of {_PIXELS[own.pixels]} bit"
     if not can.supported:
         return f"this GPU's decoder has no {what}"
-    blocks = -(-look.width // 16) * -(-look.height // 16)
+    blocks = -(-own.width // 16) * -(-own.height // 16)
     fits = all(least <= side <= most for side, (least, most) in
-               ((look.width, can.width), (look.height, can.height)))  # fmt: skip
+               ((own.width, can.width), (own.height, can.height)))  # fmt: skip
     if not fits or blocks > can.macroblocks:
         return (
             f"this GPU's decoder takes {what} from {can.width[0]}x{can.height[0]} to "
             f"{can.width[1]}x{can.height[1]} with at most {can.macroblocks} macroblocks, and this "
-            f"is {look.width}x{look.height} ({blocks})"
+            f"is {own.width}x{own.height} ({blocks})"
         )
     return None

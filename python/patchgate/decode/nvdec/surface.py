@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..frames import Colour
 from ..orientation import Orientation, orientation_of
-from ..planes import Frame, Look, colour_of, look_of, native
+from ..planes import Frame, FrameFormat, colour_of, format_of, native
 
 
 class Lane:
@@ -107,7 +107,7 @@ class Surface:
 class Coded(NamedTuple):
     """What all pictures of a coded sequence share: read once, from a picture decoded on the CPU."""
 
-    look: Look
+    format: FrameFormat
     colour: Colour
     orientation: Orientation
     interlaced: bool
@@ -116,12 +116,12 @@ class Coded(NamedTuple):
     def of(cls, frame: Frame) -> Coded:
         interlaced = bool(frame.interlaced_frame)
         frame = native(frame)
-        return cls(look_of(frame), colour_of(frame), orientation_of(frame), interlaced)
+        return cls(format_of(frame), colour_of(frame), orientation_of(frame), interlaced)
 
     def turned_like(self, first: Coded) -> Coded:
         """With the rotation of `first`: it is the container's, and a bare packet has none."""
-        look = self.look._replace(rotation=first.look.rotation)
-        return self._replace(look=look, orientation=first.orientation)
+        own = self.format._replace(rotation=first.format.rotation)
+        return self._replace(format=own, orientation=first.orientation)
 
 
 class Shown(NamedTuple):

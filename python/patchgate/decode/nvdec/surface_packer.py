@@ -18,7 +18,7 @@ from .surface import Shown
 
 
 class SurfacePacker:
-    """Copies surfaces of one look into chunk tensors, on their decoder's stream.
+    """Copies surfaces of one format into chunk tensors, on their decoder's stream.
 
     As `Packer` does for PyAV's frames: contiguous planes, deep samples in the low bits, turned as
     the container asks. Nothing waits: not the host, and the decoder only for the copy.

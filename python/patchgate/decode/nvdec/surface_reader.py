@@ -162,8 +162,8 @@ class SurfaceReader:
         reason = why_not(self._pool.backend, self._codec, coded)
         if reason is not None:
             raise DecodeError(
-                f"{self._demuxed.source.name} changes from {self._coded.look.pixels} "
-                f"{self._coded.look.width}x{self._coded.look.height} into something that NVDEC "
+                f"{self._demuxed.source.name} changes from {self._coded.format.pixels} "
+                f"{self._coded.format.width}x{self._coded.format.height} into something that NVDEC "
                 f'does not decode: {reason}; open it with device="cpu"'
             )
         self._give_back()
