@@ -1,4 +1,4 @@
-"""`make gpu`: everything that needs a GPU, in one go, in under ten minutes, with no network.
+"""``make gpu``: everything that needs a GPU, in one go, in under ten minutes, with no network.
 
 Builds the package into build/gpu (nothing is installed), then tests, measures and sanitizes it.
 Where cmake or nvcc is missing, libraries that lie beside the sources are taken. Ends with a table

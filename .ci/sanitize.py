@@ -1,4 +1,4 @@
-"""`make sanitize`: the CPU's ops and the emulated CUDA kernels under ASan and UBSan.
+"""``make sanitize``: the CPU's ops and the emulated CUDA kernels under ASan and UBSan.
 
 Builds the package with both sanitizers into build/sanitize (nothing is installed), makes hostile
 calls of every op, and runs the tests of the ops. The first thing that either sanitizer finds ends

@@ -1,7 +1,7 @@
 """The frame grid against torch's own antialiased resize: pytest benchmarks/frame_grid.py
 
 One 4:2:0 frame to 378 x 378 on one thread and on two. The bytes counted are the planes read once
-and the grid written once; `copy` is what the machine's memory gives for as many.
+and the grid written once; ``copy`` is what the machine's memory gives for as many.
 """
 
 from collections.abc import Iterator

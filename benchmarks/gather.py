@@ -2,7 +2,7 @@
 
 Frames of 1080p to SigLIP base/16 at 224 and so400m/14 at 384, on two threads. The processor is
 given ready-made RGB arrays in the layout that it is fastest with; gather starts from Y, Cb and Cr
-and, for a fair comparison, also from the same RGB. `python benchmarks/gather.py` prints the table
+and, for a fair comparison, also from the same RGB. ``python benchmarks/gather.py`` prints the table
 of paired runs.
 """
 

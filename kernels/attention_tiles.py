@@ -135,7 +135,9 @@ def strides(*tensors: Tensor) -> tuple[int, list[int]]:
 
 
 def generation(tensor: Tensor) -> int:
-    """Of the tensor's GPU: 8 Ampere and Ada, 9 Hopper, 10 Blackwell. In the interpreter: 9."""
+    """The generation of the tensor's GPU: 8 Ampere and Ada, 9 Hopper, 10 Blackwell; interpreted:
+    9.
+    """
     return torch.cuda.get_device_capability(tensor.device)[0] if tensor.is_cuda else 9
 
 

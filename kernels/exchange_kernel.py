@@ -68,7 +68,7 @@ def _bring_up_to_date(
     share,  # [t]: 1 / total
     WIDTH: tl.constexpr, FIRST: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Of a part of the features the new sums, and squares of how far they moved and of what they
+    """The new sums of a part of the features, and squares of how far they moved and of what they
     are compared with ``[t]``.
     """
     new = load_part(weighted, offset, real, WIDTH, FIRST, COLUMNS, True) + added

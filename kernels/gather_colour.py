@@ -40,7 +40,7 @@ def _sample(pointers, BIT_DEPTH: tl.constexpr):
 def rgb_tile(
     planes, strides, sizes, y0, x0, Y: tl.constexpr, X: tl.constexpr, BIT_DEPTH: tl.constexpr
 ):
-    """Of planes R, G and B: three int8 [X, Y]; beyond the picture its edge again."""
+    """A tile of planes R, G and B: three int8 [X, Y]; beyond the picture its edge again."""
     row = tl.minimum(y0 + tl.arange(0, Y), sizes[0] - 1)[None, :]
     column = tl.minimum(x0 + tl.arange(0, X), sizes[1] - 1)[:, None]
     red = _sample(planes[0] + (row * strides[0][1] + column * strides[0][2]), BIT_DEPTH)
@@ -63,7 +63,7 @@ def yuv_tile(
     STEP_X: tl.constexpr,
     BIT_DEPTH: tl.constexpr,
 ):
-    """Of planes Y, Cb and Cr: three int8 [X, Y]; beyond the picture its edge again.
+    """A tile of planes Y, Cb and Cr as RGB: three int8 [X, Y]; beyond the picture its edge again.
 
     Columns come by phases: the STEP_X pixels that share a chroma sample read it once.
     """

@@ -20,14 +20,14 @@ HALF_UNIT: tl.constexpr = tl.constexpr(1 << 21)
 
 @triton.jit
 def axis_of(taps, count, output, inside):
-    """Of the outputs [B] that are inside; the others count as outside the picture."""
+    """The taps of the outputs [B] that are inside; the others count as outside the picture."""
     first = tl.load(taps + output * (1 + count), mask=inside, other=-1)
     return taps, count, output, tl.maximum(first, -1)
 
 
 @triton.jit
 def window(axis, samples):
-    """Of `samples` along the axis, where those that the outputs reach begin and end."""
+    """Where the ``samples`` along the axis that the outputs reach begin and end."""
     count, first = axis[1], axis[3]
     begin = tl.min(tl.where(first < 0, samples, first), 0)
     return begin, tl.minimum(tl.max(tl.where(first < 0, 0, first + count), 0), samples)
@@ -42,7 +42,7 @@ def start_of_sums(axis, TAPS: tl.constexpr):
 
 @triton.jit
 def band(axis, at, K: tl.constexpr):
-    """Weights of K samples from `at`, as digits a, b, c of 65536 a + 256 b + c: int8 [K, B]."""
+    """Weights of K samples from ``at``, as digits a, b, c of 65536 a + 256 b + c: int8 [K, B]."""
     weights = _weights(axis, at + tl.arange(0, K)[:, None], 0)
     c = weights.to(tl.int8)
     weights = (weights - c) >> 8
@@ -52,7 +52,7 @@ def band(axis, at, K: tl.constexpr):
 
 @triton.jit
 def _weights(axis, sample, ALONG: tl.constexpr):
-    """Of samples [.., 1] or [1, ..] in the outputs, which lie along the other dimension."""
+    """The weights of samples [.., 1] or [1, ..] in the outputs along the other dimension."""
     taps, count, output, first = axis
     output, first = tl.expand_dims(output, ALONG), tl.expand_dims(first, ALONG)
     k = sample - first

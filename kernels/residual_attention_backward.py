@@ -33,8 +33,8 @@ def residual_attention_backward(
     out: Tensor,  # [R, H, d]
     lse: Tensor,  # [R, H]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # [R, H, d], [A, H, d] x 2, [L] or [0]
-    """Of query, key, value and bias; nothing waits for the device. A key that is not one of A has
-    no gradient, and those of its group's queries are NaN, as their outputs are.
+    """Gradients of query, key, value and bias; nothing waits for the device. A key that is not one
+    of A has no gradient, and those of its group's queries are NaN, as their outputs are.
 
     Raises:
         TypeError, ValueError: as ``residual_attention``; gradients that are not of its outputs.
@@ -75,7 +75,9 @@ def tile_of(dtype: torch.dtype) -> int:
 
 
 def _by_row(grads: Tensor, key_index: Tensor, rows: int) -> Tensor:
-    """Of each of the L keys ``[L, H, d]``, to each of the A rows ``[A, H, d]``, in order."""
+    """Adds the gradients of the L keys ``[L, H, d]`` to those of the A rows ``[A, H, d]``, in
+    order.
+    """
     there = (key_index >= 0) & (key_index < rows)
     row = torch.where(there, key_index, rows)
     return grads.new_zeros((rows + 1, *grads.shape[1:])).index_add_(0, row, grads)[:rows]

@@ -22,7 +22,7 @@ def _product(
     offset, real,  # [m] each
     PRECISION: tl.constexpr, WIDTH: tl.constexpr, MAIN: tl.constexpr, TAIL: tl.constexpr,
 ):  # fmt: skip
-    """Of blocks of rows, one at hand and one to be loaded: ``[n, m]``."""
+    """The scores of two blocks of rows, one at hand and one to be loaded, ``[n, m]``."""
     part = load_part(rows, offset, real, WIDTH, 0, MAIN, True)
     product = dot(main, tl.trans(part), PRECISION)
     if TAIL > 0:

@@ -236,7 +236,7 @@ def _adjacent(features: Tensor) -> Tensor:
 
 
 def _sizes(features: Tensor, index: Tensor) -> tuple[int, int, int, int]:
-    """Of features: rows and width; of the index: entries; of features' rows: how far apart."""
+    """Rows and width of the features, entries of the index, and how far apart the rows lie."""
     rows, width = features.shape
     return rows, len(index), width, features.stride(0)
 

@@ -61,7 +61,7 @@ def test_the_lock_holds_names_and_versions_only():
 
 
 def test_what_runs_here_is_what_is_locked_or_says_so():
-    """`make test` installs the lock; the other parts of .ci/run name constraints of their own."""
+    """``make test`` installs the lock; the other parts of .ci/run name constraints of their own."""
     assert versions.newest() == {name: PINNED[name] for name in versions.newest()}
     oldest = versions.oldest()
     assert oldest["transformers"] == "5.17"

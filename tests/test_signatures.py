@@ -1,4 +1,4 @@
-"""What `help()` and an editor show: settings by name, and a public name for what comes back."""
+"""What ``help()`` and an editor show: settings by name, and a public name for what comes back."""
 
 import inspect
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """The CUDA kernels' half of the compile report: every kernel of csrc/cuda for every architecture.
 
-Compiled as CMake compiles them, with nvcc's own account of what each kernel takes (`-Xptxas -v`).
+Compiled as CMake compiles them, with nvcc's own account of what each kernel takes (``-Xptxas -v``).
 No GPU.
 """
 

@@ -1,6 +1,6 @@
 """The Triton kernels' half of the compile report: every variant for every architecture.
 
-Compiled by Triton exactly as a launch would, against a driver that only names a GPU; then `ptxas`
+Compiled by Triton exactly as a launch would, against a driver that only names a GPU; then ``ptxas``
 tells what Triton does not: registers, stack and spills. No GPU and no interpreter.
 """
 

@@ -46,9 +46,9 @@ class Case:
     Args:
         op, name: of the row: "gather", "1080p NV12, 10 % kept, fp16".
         work: what it must move and compute, counted on its inputs.
-        inputs: on the CPU, as many as `call` takes; tensors are moved to the GPU.
+        inputs: on the CPU, as many as ``call`` takes; tensors are moved to the GPU.
         call: what is timed.
-        expected: what is compared, on the CPU's inputs; None: `call` itself.
+        expected: what is compared, on the CPU's inputs; None: ``call`` itself.
         agree: whether outputs, brought to the CPU, are right.
         baseline: what a user would do without the op, on the same inputs; timed beside it.
     """

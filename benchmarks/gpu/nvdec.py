@@ -136,7 +136,7 @@ def rgb(path: Path) -> int:
 
 
 def preprocessed(frame: Tensor) -> Tensor:
-    """`[3, H', W']` uint8 as a tower takes it, `[1, 3, H, W]`."""
+    """``[3, H', W']`` uint8 as a tower takes it, ``[1, 3, H, W]``."""
     size = [SPEC.size.target(*frame.shape[1:], 1)[i] for i in (0, 1)]
     small = F.interpolate(frame[None].float(), size, mode="bicubic", antialias=True)
     small = small.round().clamp(0, 255)[..., :SIDE, :SIDE]

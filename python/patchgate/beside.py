@@ -18,9 +18,9 @@ _scratch: set[str] = set()  # folders of this process that are in use
 
 @contextmanager
 def scratch_beside(path: Path) -> Iterator[Path]:
-    """A hidden folder on the disk where `path` will be written; always removed.
+    """A hidden folder on the disk where ``path`` will be written; always removed.
 
-    A file made there can be moved to `path` in one step, so that nobody ever sees half of it.
+    A file made there can be moved to ``path`` in one step, so that nobody ever sees half of it.
     """
     _refuse_descriptor(path)
     target = Path(os.path.realpath(path))  # a link stays one; what it points to is replaced
@@ -68,7 +68,7 @@ def _refuse_descriptor(path: Path) -> None:
 
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Where to write the file that takes the place of `path` when the `with` ends.
+    """Where to write the file that takes the place of ``path`` when the ``with`` ends.
 
     It gets the rights that the user gives to new files (the umask), whatever those it is written
     with. After an error the older file stands as it was.

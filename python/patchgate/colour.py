@@ -1,7 +1,7 @@
 """Y, Cb, Cr to R, G, B and back, in integers: for people to look at, and as a plain reference.
 
-With luma weights `kr` and `kb` (ITU-R BT.601, BT.709 and BT.2020; `kg = 1 - kr - kb`):
-`R = Y + 2 (1 - kr) Cr`, `B = Y + 2 (1 - kb) Cb`, `G = (Y - kr R - kb B) / kg`, with Cb and Cr
+With luma weights ``kr`` and ``kb`` (ITU-R BT.601, BT.709 and BT.2020; ``kg = 1 - kr - kb``):
+``R = Y + 2 (1 - kr) Cr``, ``B = Y + 2 (1 - kb) Cb``, ``G = (Y - kr R - kb B) / kg``, with Cb and Cr
 around 128. Factors are rounded to 16 bits, results rounded half up and clamped to 0..255.
 """
 
@@ -33,11 +33,11 @@ def yuv_to_rgb(planes: Tensor, matrix: Matrix = "bt601") -> Tensor:
     """Full-range Y, Cb, Cr to R, G, B.
 
     Args:
-        planes: uint8 `[.., 3, H, W]`, full range, such as a frame grid.
-        matrix: the video's own, `batch.colour.matrix`.
+        planes: uint8 ``[.., 3, H, W]``, full range, such as a frame grid.
+        matrix: the video's own, ``batch.colour.matrix``.
 
     Returns:
-        uint8 `[.., 3, H, W]` on the same device. Does not synchronise.
+        uint8 ``[.., 3, H, W]`` on the same device. Does not synchronise.
 
     Raises:
         TypeError: planes that are not uint8. ValueError: another shape or an unknown matrix.
@@ -58,10 +58,10 @@ def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
     """R, G, B to full-range BT.601 Y, Cb, Cr, as in JPEG (JFIF 1.02).
 
     Args:
-        rgb: uint8 `[.., 3, H, W]`.
+        rgb: uint8 ``[.., 3, H, W]``.
 
     Returns:
-        uint8 `[.., 3, H, W]` on the same device. Does not synchronise.
+        uint8 ``[.., 3, H, W]`` on the same device. Does not synchronise.
 
     Raises:
         TypeError: a tensor that is not uint8. ValueError: another shape.

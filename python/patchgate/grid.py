@@ -33,7 +33,7 @@ class Placement(NamedTuple):
 
 
 class TapTables(NamedTuple):
-    """The tap tables of one geometry, int32, each `[out, 1 + taps]`."""
+    """The tap tables of one geometry, int32, each ``[out, 1 + taps]``."""
 
     luma_x: Tensor  # [W, 1 + taps]
     luma_y: Tensor  # [H, 1 + taps]
@@ -45,18 +45,19 @@ def to_grid(batch: Pictures, size: tuple[int, int], fit: Fit = "stretch") -> Ten
     """Brings decoded frames to the size that an encoder sees.
 
     Args:
-        batch: planes Y `[T, H', W']`, Cb and Cr `[T, H'', W'']` (any subsampling), uint8 or, with
-            9 to 16 bits, uint16 with the value in the low bits. (In the high bits, as P010 has it:
-            say 16 bits, which rounds alike.) Padded rows and crops are read in place; on the CPU
+        batch: planes Y ``[T, H', W']``, Cb and Cr ``[T, H'', W'']`` (any subsampling), uint8 or,
+            with 9 to 16 bits, uint16 with the value in the low bits. (In the high bits, as P010
+            has it: say 16 bits, which rounds alike.) Padded rows and crops are read in place; on
+            the CPU
             the samples of a row must be adjacent, on CUDA they need not: NV12's Cb is every second
-            sample of its plane. `batch.colour` tells range and bits.
-        size: `(H, W)` of the grid, in pixels.
+            sample of its plane. ``batch.colour`` tells range and bits.
+        size: ``(H, W)`` of the grid, in pixels.
         fit: what happens to the aspect ratio, as in the encoder's own processor: "stretch" resizes
             both sides; "crop" covers the grid and cuts the middle out; "pad" fits inside and
             centres on black.
 
     Returns:
-        uint8 `[T, 3, H, W]`: Y, Cb and Cr, all of full range and of one size, on the planes'
+        uint8 ``[T, 3, H, W]``: Y, Cb and Cr, all of full range and of one size, on the planes'
         device. Bit-equal on every device.
 
     Raises:
@@ -75,7 +76,7 @@ def to_grid(batch: Pictures, size: tuple[int, int], fit: Fit = "stretch") -> Ten
 
 
 def placed_grid(batch: Pictures, place: tuple[Placement, Placement]) -> Tensor:
-    """`to_grid` with the picture placed by hand, down and across: as a tower's processor does."""
+    """``to_grid`` with the picture placed by hand, down and across: as a tower's processor does."""
     y, cb, cr = check_planes(batch.planes, batch.colour.bit_depth)
     tables = tap_tables((y.shape[1], y.shape[2]), (cb.shape[1], cb.shape[2]), place, y.device)
     return _ops.frame_grid(y, cb, cr, *tables, batch.colour.full_range, batch.colour.bit_depth)
@@ -88,7 +89,7 @@ def tap_tables(
     place: tuple[Placement, Placement],
     device: torch.device,
 ) -> TapTables:
-    """The tables of `frame_grid` for planes `luma` and `chroma` `(H, W)`; cached."""
+    """The tables of ``frame_grid`` for planes ``luma`` and ``chroma`` ``(H, W)``; cached."""
     tables = []
     for axis, placement in ((1, place[1]), (0, place[0])):
         tables.append(tap_table(luma[axis], placement))
@@ -108,8 +109,8 @@ def tap_table(samples: int, placement: Placement, picture: float | None = None) 
             has subsampled chroma); all of them if None.
 
     Returns:
-        int32 `[size, 1 + taps]`: the first input sample, or -1 outside the picture, and weights
-        that are not negative and sum to 16384. Every `first + taps` lies within the input.
+        int32 ``[size, 1 + taps]``: the first input sample, or -1 outside the picture, and weights
+        that are not negative and sum to 16384. Every ``first + taps`` lies within the input.
     """
     scale = (samples if picture is None else picture) / placement.resized
     stretch = max(scale, 1.0)  # the filter's support, half its width
@@ -151,7 +152,7 @@ def pack_taps(first: np.ndarray, taps: np.ndarray, inside: np.ndarray, samples: 
 def fitted(
     picture: tuple[int, int], size: tuple[int, int], fit: Fit
 ) -> tuple[Placement, Placement]:
-    """Where a picture `(H', W')` lies on a grid `(H, W)`: vertical and horizontal.
+    """Where a picture ``(H', W')`` lies on a grid ``(H, W)``: vertical and horizontal.
 
     Whole pixels as in transformers: the longer side rounds down where it is cropped and up where
     it is padded; the odd pixel of a border goes to the bottom and right.

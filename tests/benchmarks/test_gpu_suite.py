@@ -1,4 +1,4 @@
-"""`make gpu`'s runner: steps, limits and the verdict. The steps themselves need a GPU."""
+"""``make gpu``'s runner: steps, limits and the verdict. The steps themselves need a GPU."""
 
 import importlib.util
 import sys

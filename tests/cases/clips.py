@@ -1,7 +1,7 @@
 """Small video clips with known content, made with PyAV, each once a session.
 
-`clip(name)` gives the path of a clip of `CLIPS`; `write(path, ...)` makes any other.
-`plain(path)` is the independent decode that ours is compared with.
+``clip(name)`` gives the path of a clip of ``CLIPS``; ``write(path, ...)`` makes any other.
+``plain(path)`` is the independent decode that ours is compared with.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SMALL = {"preset": "veryfast", "crf": "30"}
 
 
 def picture(index: int, frame: av.VideoFrame) -> list[np.ndarray]:
-    """Fill every plane of `frame` with what frame `index` shows; give the planes, unpadded.
+    """Fill every plane of ``frame`` with what frame ``index`` shows; give the planes, unpadded.
 
     A gradient that moves, noise that stands still, and one bright square a corner's width from the
     top left, so that no two frames, no two planes and no two orientations look alike.
@@ -58,7 +58,7 @@ def write(path: Path, *, codec: str = "libx264", size: tuple[int, int] = (64, 48
           muxer_options: dict[str, str] | None = None, tick: Fraction = TICK,
           rotation: tuple[float, bool, bool] | None = None, space: int | None = None,
           full_range: bool | None = None) -> Path:  # fmt: skip
-    """Encode `picture(0..frames)`; `pts` in units of `tick` seconds, one per frame."""
+    """Encode ``picture(0..frames)``; ``pts`` in units of ``tick`` seconds, one per frame."""
     # bitexact: Matroska's random identifiers would make each run damage another byte.
     wishes = {"fflags": "+bitexact", **(muxer_options or {})}
     with av.open(str(path), "w", format=muxer, container_options=wishes) as out:
@@ -82,7 +82,7 @@ def write(path: Path, *, codec: str = "libx264", size: tuple[int, int] = (64, 48
 
 
 def encode(encoder, size, pixels, pts, *, first=0, tick=TICK):
-    """Packets of pictures `first...` stamped `pts` (units of `tick`); flushes the encoder."""
+    """Packets of pictures ``first...`` stamped ``pts`` (units of ``tick``); flushes the encoder."""
     for i, ticks in enumerate(pts):
         frame = av.VideoFrame(*size, pixels)
         picture(first + i, frame)
@@ -92,12 +92,12 @@ def encode(encoder, size, pixels, pts, *, first=0, tick=TICK):
 
 
 def content(index: int, size: tuple[int, int], pixels: str = "yuv420p") -> list[np.ndarray]:
-    """The planes that frame `index` was encoded from."""
+    """The planes that frame ``index`` was encoded from."""
     return picture(index, av.VideoFrame(*size, pixels))
 
 
 def plain(path: Path | str) -> tuple[list[np.ndarray], list[float]]:
-    """Every frame's samples (`to_ndarray`, native format) and time, by PyAV's own plain loop."""
+    """Every frame's samples (``to_ndarray``, native format) and time, by PyAV's own plain loop."""
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.thread_count = 1
         frames = [(f.to_ndarray(), float(f.pts * f.time_base)) for f in container.decode(video=0)]
@@ -124,7 +124,7 @@ def size_change(path: Path, second: tuple[int, int] = (96, 64), pixels: str = "y
 
 
 def damaged(source: Path, path: Path, *, flips: int = 60, seed: int = 0) -> Path:
-    """`source` with bytes of its middle half overwritten at random."""
+    """``source`` with bytes of its middle half overwritten at random."""
     data = bytearray(source.read_bytes())
     places = np.random.default_rng(seed).integers(len(data) // 4, len(data) * 3 // 4, flips)
     for at in places:
@@ -134,7 +134,7 @@ def damaged(source: Path, path: Path, *, flips: int = 60, seed: int = 0) -> Path
 
 
 def truncated(source: Path, path: Path, share: float = 0.6) -> Path:
-    """The first `share` of `source`'s bytes."""
+    """The first ``share`` of ``source``'s bytes."""
     data = source.read_bytes()
     path.write_bytes(data[: int(len(data) * share) | 1])
     return path
@@ -213,5 +213,5 @@ def folder() -> Path:
 
 @functools.cache
 def clip(name: str) -> Path:
-    """The clip `name` of CLIPS, made at the first call."""
+    """The clip ``name`` of CLIPS, made at the first call."""
     return CLIPS[name](folder() / name)

@@ -54,7 +54,7 @@ def camera():
 
 @contextlib.contextmanager
 def fifo(folder, data, *, stall):
-    """A FIFO into which `data` is written, and, if `stall`, left open."""
+    """A FIFO into which ``data`` is written, and, if ``stall``, left open."""
     path = folder / "fifo"
     if not path.exists():
         os.mkfifo(path)

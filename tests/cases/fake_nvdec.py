@@ -34,8 +34,8 @@ class PyNvVCException(Exception):
 
 
 class FakeNvc:
-    """The module. `refuse`: packets, counted over all decoders, at which it raises. `held`:
-    pictures that wait inside a decoder; at least `burst` come at once."""
+    """The module. ``refuse``: packets, counted over all decoders, at which it raises. ``held``:
+    pictures that wait inside a decoder; at least ``burst`` come at once."""
 
     cudaVideoCodec = SimpleNamespace(**{name: ffmpeg for ffmpeg, name in CODECS.items()})
     cudaVideoChromaFormat = SimpleNamespace(__members__={"420": 1})
@@ -113,7 +113,7 @@ class FakeDecoder:
             memory.view(np.uint8)[...] = POISON
 
     def _written(self, i: int) -> np.ndarray:
-        """The next picture in buffer `i`: luma, then rows of Cb and Cr in turn."""
+        """The next picture in buffer ``i``: luma, then rows of Cb and Cr in turn."""
         frame = self._waiting[0]
         if self._first is None:
             self._first = frame

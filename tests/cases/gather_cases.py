@@ -43,7 +43,7 @@ def make_batch(
 
 
 def random_index(cells: int, kept: str, seed: int = 0) -> Tensor:
-    """Kept cells as `compact` gives them."""
+    """Kept cells as ``compact`` gives them."""
     random = torch.Generator().manual_seed(seed)
     share = {"none": 0.0, "all": 1.0, "half": 0.5, "few": 0.1}[kept]
     index = torch.rand(cells, generator=random).lt(share).nonzero().flatten()

@@ -112,7 +112,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def web(files: dict[str, bytes], *, secure: bool = False, ranges: bool = True,
         version: str = "HTTP/1.1", stall: int | None = None,
         host: str = "127.0.0.1") -> Iterator[Web]:  # fmt: skip
-    """`files` by path; /to/ADDRESS redirects there, /status/N answers with N.
+    """``files`` by path; /to/ADDRESS redirects there, /status/N answers with N.
 
     ranges: knows byte ranges. stall: bytes after which an answer stops without an end.
     """
@@ -145,7 +145,7 @@ def silent() -> Iterator[int]:
 
 @contextlib.contextmanager
 def tcp(data: bytes, *, stall: bool = False) -> Iterator[int]:
-    """The port of a server that says `data`, and ends the connection or (`stall`) does not."""
+    """The port of a server that says ``data``, and ends the connection or (``stall``) does not."""
     kept: list[socket.socket] = []
 
     def serve(connection: socket.socket) -> None:

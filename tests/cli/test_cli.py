@@ -318,7 +318,7 @@ def test_ctrl_c_pressed_again_and_again_tells_what_it_leaves(tmp_path, endless, 
 
 @pytest.fixture
 def handlers():
-    """Puts the handlers back: after a signal `Stop` leaves none."""
+    """Puts the handlers back: after a signal ``Stop`` leaves none."""
     before = {number: signal.getsignal(number) for number in Stop._SIGNALS}
     yield before
     for number, handler in before.items():

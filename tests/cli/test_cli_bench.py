@@ -1,4 +1,4 @@
-"""`patchgate bench`: what it counts is what the library keeps; times are only there."""
+"""``patchgate bench``: what it counts is what the library keeps; times are only there."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`patchgate plan`, and the plan in the report."""
+"""``patchgate plan``, and the plan in the report."""
 
 import json
 import re

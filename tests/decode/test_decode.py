@@ -19,7 +19,7 @@ from patchgate.decode.timeline import Clock, Timed
 
 
 def stacked(planes, index):
-    """Frame `index` as PyAV's to_ndarray lays out yuv420p: [H * 3 / 2, W]."""
+    """Frame ``index`` as PyAV's to_ndarray lays out yuv420p: [H * 3 / 2, W]."""
     width = planes[0].shape[2]
     return np.concatenate([plane[index].reshape(-1, width) for plane in planes])
 
@@ -79,7 +79,7 @@ def test_packed_chroma_that_no_muxer_stores(pixels):
 
 
 def separate(index, size, pixels):
-    """What Y, Cb and Cr of generated frame `index` must be, however `pixels` packs them."""
+    """What Y, Cb and Cr of generated frame ``index`` must be, however ``pixels`` packs them."""
     planes = clips.content(index, size, pixels)
     bits = av.VideoFormat(pixels).components[0].bits
     if pixels.startswith("gray"):

@@ -43,7 +43,7 @@ def server(segment):
 
 
 def scripts(segment, base):
-    """By kind: texts that name a file, an address, or themselves (`evil.mp4`)."""
+    """By kind: texts that name a file, an address, or themselves (``evil.mp4``)."""
     key = f'#EXT-X-KEY:METHOD=AES-128,URI="{base}/key"\n'
     return {
         "hls file": HLS.format("", segment),
@@ -81,7 +81,7 @@ def sources(path):
     yield path
     yield path.read_bytes()
     yield io.BytesIO(path.read_bytes())
-    yield open(path, "rb")  # noqa: SIM115  # `with` ends before the test
+    yield open(path, "rb")  # noqa: SIM115  # ``with`` ends before the test
 
 
 @pytest.mark.parametrize("name", ["evil.mp4", "evil.m3u8"])

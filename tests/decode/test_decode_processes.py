@@ -21,7 +21,7 @@ FRAMES = 40
 
 
 def in_child(job, seconds=60):
-    """What `job` gives in a forked process: a text."""
+    """What ``job`` gives in a forked process: a text."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python's, of threads beside a fork

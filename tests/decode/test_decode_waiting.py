@@ -145,7 +145,7 @@ def test_a_fifo_whose_writer_stalls(tmp_path, camera, share):
 
 
 class Stalling(io.RawIOBase):
-    """Of the user's own making: gives `data`, and then waits until it is `over`."""
+    """Of the user's own making: gives ``data``, and then waits until it is ``over``."""
 
     def __init__(self, data):
         self._data, self.over = io.BytesIO(data), threading.Event()
@@ -162,7 +162,7 @@ class Stalling(io.RawIOBase):
 
 @contextlib.contextmanager
 def stalling_objects(kind, data):
-    """File objects that give `data` and then nothing, not even their end."""
+    """File objects that give ``data`` and then nothing, not even their end."""
     if kind == "own":
         file = Stalling(data)
         yield file

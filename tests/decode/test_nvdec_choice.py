@@ -99,7 +99,7 @@ def test_tokens_of_a_fallback_are_the_same(nvdec: FakeBackend) -> None:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, package: Any, version: str = "2.2.4") -> None:
-    """A machine with a GPU, on which importing PyNvVideoCodec gives or raises `package`."""
+    """A machine with a GPU, on which importing PyNvVideoCodec gives or raises ``package``."""
 
     def imported() -> ModuleType:
         if isinstance(package, Exception):

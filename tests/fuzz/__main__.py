@@ -1,4 +1,4 @@
-"""`make fuzz`: so many seconds of damaged files and odd command lines; exits with 1 if one harms.
+"""``make fuzz``: so many seconds of damaged files and odd command lines; exits with 1 if one harms.
 
 A fault is a crash, more than 20 seconds, more than 2 GB, or an error that is not ours. Its case
 can be run again with --case, and its file is kept in build/fuzz.

@@ -1,4 +1,4 @@
-"""The gate against its oracle and the textbook; chunks, streams, resets; what `source` means."""
+"""The gate against its oracle and the textbook; chunks, streams, resets; what ``source`` means."""
 
 from typing import Any
 
@@ -175,7 +175,7 @@ def test_pushes_in_and_out_of_inference_mode_are_the_same_stream() -> None:
 
 
 def simulated_sources(kind: Tensor, motion: Tensor, p: int) -> Tensor:
-    """`source` from kind and motion alone, by a plane of token ids per pixel."""
+    """``source`` from kind and motion alone, by a plane of token ids per pixel."""
     t, h, w = kind.shape
     ids, count = torch.full((h * p, w * p), -1), 0
     out = torch.empty((t, h, w), dtype=torch.int64)

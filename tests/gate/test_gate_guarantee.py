@@ -156,7 +156,7 @@ def test_noise_under_the_limit_encodes_nothing(data: st.DataObject) -> None:
 def test_a_drift_too_slow_for_adjacent_frames_is_encoded_in_time(rate: int, limit: float) -> None:
     video = fade(still((3 * P, 3 * P), 24) // 4, rate)
     kinds = push(video, threshold=limit).kind
-    every = int(limit // rate) + 1  # the first frame more than `limit` from the last encoded one
+    every = int(limit // rate) + 1  # the first frame more than ``limit`` from the last encoded one
     expected = torch.where(torch.arange(24) % every == 0, CHANGED, STATIC).byte()
     assert torch.equal(kinds, expected[:, None, None].expand(-1, 3, 3))
 

@@ -136,7 +136,7 @@ BAD_MAPS: list[tuple[Any, type[Exception], str]] = [
 
 
 def assert_unharmed(gate: Gate, fresh: Gate) -> None:
-    """`gate` saw frames 0 .. 6, and something bad; it goes on as if nothing had been."""
+    """``gate`` saw frames 0 .. 6, and something bad; it goes on as if nothing had been."""
     video = busy_video(0)
     fresh.push(video[:7])
     expected, got = fresh.push(video[7:]), gate.push(video[7:])

@@ -45,7 +45,7 @@ PROCESSORS: dict[str, tuple[Any, int | None]] = {
 
 
 def smooth_and_noise(height: int, width: int) -> Tensor:
-    """Two RGB frames `[2, 3, H, W]`."""
+    """Two RGB frames ``[2, 3, H, W]``."""
     noise = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     coarse = noise[:, ::16, ::16].float()[None]
     smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
@@ -53,7 +53,7 @@ def smooth_and_noise(height: int, width: int) -> Tensor:
 
 
 def conv_rows(pixels: Tensor, patch: int) -> Tensor:
-    """`[T, 3, H, W]` as the rows a patch convolution multiplies, `[T * h * w, 3 * P * P]`."""
+    """``[T, 3, H, W]`` as the rows a patch convolution multiplies, ``[T * h * w, 3 * P * P]``."""
     columns = torch.nn.functional.unfold(pixels, patch, stride=patch)  # [T, 3 * P * P, h * w]
     return columns.mT.flatten(0, 1)
 

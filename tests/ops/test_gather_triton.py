@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="test_gather_c
 
 
 def few(case: tuple, most: int = 3) -> tuple:
-    """With `most` of its cells and one that is none: a program takes the interpreter a while."""
+    """With ``most`` of its cells and one that is none: a program takes the interpreter a while."""
     index = case[3]
     spread = torch.linspace(0, max(0, len(index) - 1), min(most, len(index))).long()
     return *case[:3], torch.cat([index[spread], index.new_full((1,), -1)]), *case[4:]

@@ -65,7 +65,7 @@ def test_qwen25_vl_as_transformers_has_it(capped):
     module = pytest.importorskip("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl")
     for (h, w), n in itertools.product(SIZES, COUNTS):
         most = 768 * 28 * 28
-        if capped:  # the arithmetic of its `resize`
+        if capped:  # the arithmetic of its ``resize``
             most = max(min(most, int(128_000 * 28 * 28 * 0.9) * 2 // n), int(128 * 28 * 28 * 1.05))
         height, width = module.smart_resize(h, w, 28, 128 * 28 * 28, most)
         grid = qwen25_vl(h, w, "transformers_capped" if capped else "transformers")

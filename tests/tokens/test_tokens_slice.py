@@ -21,7 +21,7 @@ def frames_of(tokens: VideoTokens) -> int:
 
 
 def check(part: VideoTokens, whole: VideoTokens, first: int, last: int) -> None:
-    """`part` holds frames first..last of `whole`, and no token too many."""
+    """``part`` holds frames first..last of ``whole``, and no token too many."""
     f = frames_of(whole)
     assert part.shape == (last - first, *whole.shape[1:])
     assert torch.equal(part.pts_seconds, whole.pts_seconds[first:last])

@@ -38,7 +38,7 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _channels(settings: tuple[Any, ...], device: torch.device) -> Tensor:
-    """Of each number of a patch row: [C * f * P * P]."""
+    """The channel of each number of a patch row, ``[C * f * P * P]``."""
     _, patch, _, frames, channels_last, _ = settings
     samples = frames * patch * patch
     column = arange(3 * samples, device=device)

@@ -1,4 +1,4 @@
-"""The command line: `patchgate tokenize`, `info`, `inspect`, `plan` and `bench`.
+"""The command line: ``patchgate tokenize``, ``info``, ``inspect``, ``plan`` and ``bench``.
 
 options.py   the options that commands share, each with unit and default
 commands.py  what the first three do, and the dict that they print with --json; inspection.py

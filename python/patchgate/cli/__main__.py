@@ -1,4 +1,4 @@
-"""`python -m patchgate.cli`, where the script is not on the path."""
+"""``python -m patchgate.cli``, where the script is not on the path."""
 
 from patchgate.cli import main
 

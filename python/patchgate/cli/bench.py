@@ -1,6 +1,6 @@
-"""`patchgate bench`: what the gate saves and costs on a video of the user's own.
+"""``patchgate bench``: what the gate saves and costs on a video of the user's own.
 
-Decoded frames are held in memory, and the ways of `bench_ways.py` from there to a tower's input
+Decoded frames are held in memory, and the ways of ``bench_ways.py`` from there to a tower's input
 (and, with a tower, to its features) take turns.
 """
 

@@ -1,4 +1,4 @@
-"""Three ways from decoded frames to a tower's input or features, for `patchgate bench`.
+"""Three ways from decoded frames to a tower's input or features, for ``patchgate bench``.
 
 Every cell; the cells that Run-Length Tokenization keeps; ours. All convert and resize by one op.
 

@@ -1,4 +1,4 @@
-"""`patchgate inspect`: apart from the others because it alone needs matplotlib."""
+"""``patchgate inspect``: apart from the others because it alone needs matplotlib."""
 
 import os
 import shlex

@@ -26,7 +26,7 @@ def _option(panel: str, help: str, *names: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class GateOptions:
-    """The settings of `patchgate.Gate`."""
+    """The settings of ``patchgate.Gate``."""
 
     threshold: Annotated[
         float,
@@ -96,7 +96,7 @@ class GateOptions:
     ] = "stretch"
 
     def gate(self) -> Gate:
-        """The gate they describe. `typer.BadParameter` where they describe none."""
+        """The gate they describe. ``typer.BadParameter`` where they describe none."""
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         if settings.pop("no_scene_cut"):
             settings["scene_cut"] = None
@@ -157,7 +157,7 @@ class OpenOptions:
     ] = None  # fmt: skip
 
     def opening(self) -> dict[str, Any]:
-        """The options of `open_video` that they are."""
+        """The options of ``open_video`` that they are."""
         asked = {
             field.name: value
             for field in fields(Limits)
@@ -195,7 +195,7 @@ class ReadOptions(OpenOptions):
     ] = None  # fmt: skip
 
     def apply(self) -> dict[str, Any]:
-        """Sets the threads; gives the options of `open_video`."""
+        """Sets the threads; gives the options of ``open_video``."""
         with as_usage_error():
             for name in ("start", "end"):
                 if (value := getattr(self, name)) is not None:
@@ -211,7 +211,7 @@ class ReadOptions(OpenOptions):
 
 
 def parsed_size(text: str) -> tuple[int, int]:
-    """`378`, `378,672` or `378x672`, as (H, W)."""
+    """``378``, ``378,672`` or ``378x672``, as (H, W)."""
     found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[,x]\s*(\d{1,6})\s*)?", text)
     if not found:
         raise ValueError(f"size: expected one number of pixels, or H,W; got {text!r}")

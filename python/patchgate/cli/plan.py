@@ -1,4 +1,4 @@
-"""`patchgate plan`: what a policy would look at, under a budget; printed and drawn."""
+"""``patchgate plan``: what a policy would look at, under a budget; printed and drawn."""
 
 from collections.abc import Callable
 from dataclasses import fields

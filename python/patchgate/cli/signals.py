@@ -27,14 +27,14 @@ class Stopped(KeyboardInterrupt):
 class Stop:
     """Ctrl-C (or a polite kill) asks for an end after the chunk at hand; again, for one at once.
 
-    The handler only takes notes, since Python drops what it would raise in a finaliser: `check`
-    raises, where that is safe. Should the work not come by there within `GRACE` seconds, a thread
+    The handler only takes notes, since Python drops what it would raise in a finaliser: ``check``
+    raises, where that is safe. Should the work not come by there within ``GRACE`` seconds, a thread
     of our own removes what is half done and ends the process. Put it around all that the command
     says: who has asked once is not heard any more after it.
 
     Args:
-        at_once: the first asks for an end at once already, and the handler raises `Stopped`; the
-            thread sees to it that clearing up takes no longer than `GRACE` seconds.
+        at_once: the first asks for an end at once already, and the handler raises ``Stopped``; the
+            thread sees to it that clearing up takes no longer than ``GRACE`` seconds.
 
     Attributes:
         video: what is read, when it is open: it ends where it is when somebody asks, so that
@@ -88,7 +88,7 @@ class Stop:
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """In here nothing is begun yet: the first that asks raises `Stopped`."""
+        """In here nothing is begun yet: the first that asks raises ``Stopped``."""
         self._raises = True
         try:
             if self.asked_by is not None:

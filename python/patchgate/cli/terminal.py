@@ -78,7 +78,7 @@ def reported() -> Iterator[list[str]]:
 
 
 def as_options(message: str) -> str:
-    """A message that names options of `open_video`, in words of the command line."""
+    """A message that names options of ``open_video``, in words of the command line."""
     for name in ("open_timeout", "read_timeout"):
         flag = "--" + name.replace("_", "-")
         message = re.sub(rf"\b{name}=(?=\d)", f"{flag} ", message).replace(f"{name}=", flag)

@@ -14,7 +14,7 @@ _SQUARE = 0.01  # so much wider or narrower, and pixels still count as square
 
 
 class Described:
-    """The attributes of a `Video`, whose docstring says what they are."""
+    """The attributes of a ``Video``, whose docstring says what they are."""
 
     _name: str
 

@@ -18,7 +18,7 @@ class DecodeWarning(UserWarning):
 
 
 class DecodeError(ValueError):
-    """Damage met with `errors="raise"`."""
+    """Damage met with ``errors="raise"``."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Colour:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the planes: uint8, or uint16 with the value in the low bits."""
+        """The dtype of the planes: uint8, or uint16 with the value in the low bits."""
         return torch.uint8 if self.bit_depth == 8 else torch.uint16
 
 
@@ -45,13 +45,13 @@ class Colour:
 class Problems:
     """What was wrong with a video, counted while it is iterated.
 
-    `size_changes` and `format_changes` hold (pts_seconds, what the picture became), in the stored
-    picture's terms: (width, height) before rotation, and FFmpeg's pixel format name.
-    `repaired_timestamps` counts frames with no, a backward or a far too late time stamp, which were
-    put between their neighbours; `clock_jumps` holds (pts_seconds, by how many seconds what follows
-    was moved), where the container's clock was set. `lost_frames` counts the pictures
-    that the decoder was given and did not give back, `lost_seconds` is when the first and the last
-    of them should have been shown.
+    ``size_changes`` and ``format_changes`` hold (pts_seconds, what the picture became), in the
+    stored picture's terms: (width, height) before rotation, and FFmpeg's pixel format name.
+    ``repaired_timestamps`` counts frames with no, a backward or a far too late time stamp, which
+    were put between their neighbours; ``clock_jumps`` holds (pts_seconds, by how many seconds what
+    follows was moved), where the container's clock was set. ``lost_frames`` counts the pictures
+    that the decoder was given and did not give back, ``lost_seconds`` is when the first and the
+    last of them should have been shown.
     """
 
     corrupt_packets: int = 0
@@ -120,14 +120,14 @@ class Pictures(Protocol):
 
 @dataclass(eq=False, repr=False)
 class FrameBatch:
-    """`T` consecutive frames of one size and format, as native YUV planes.
+    """``T`` consecutive frames of one size and format, as native YUV planes.
 
-    planes: Y `[T, H, W]`, Cb and Cr `[T, Hc, Wc]`; contiguous; uint8, or uint16 with the value in
-        the low `colour.bit_depth` bits. `Hc Wc` are the stream's own (4:2:0: half, rounded up);
-        gray video has mid-grey chroma `[T, 1, 1]`.
-    pts_seconds: float64 `[T]` on the CPU, the container's clock, unshifted.
-    duration_seconds: float64 `[T]`, time to the next frame of the video.
-    key_frame: bool `[T]`, True where the stream could be entered, or None if unknown.
+    planes: Y ``[T, H, W]``, Cb and Cr ``[T, Hc, Wc]``; contiguous; uint8, or uint16 with the value
+        in the low ``colour.bit_depth`` bits. ``Hc Wc`` are the stream's own (4:2:0: half, rounded
+        up); gray video has mid-grey chroma ``[T, 1, 1]``.
+    pts_seconds: float64 ``[T]`` on the CPU, the container's clock, unshifted.
+    duration_seconds: float64 ``[T]``, time to the next frame of the video.
+    key_frame: bool ``[T]``, True where the stream could be entered, or None if unknown.
 
     ValueError where these do not fit together. Names follow torchcodec's FrameBatch.
     """
@@ -153,12 +153,12 @@ class FrameBatch:
 
     @property
     def height(self) -> int:
-        """Of the luma plane, in pixels."""
+        """The height of the luma plane, in pixels."""
         return self.planes[0].shape[1]
 
     @property
     def width(self) -> int:
-        """Of the luma plane, in pixels."""
+        """The width of the luma plane, in pixels."""
         return self.planes[0].shape[2]
 
     def to(self, device: str | torch.device) -> FrameBatch:

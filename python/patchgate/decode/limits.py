@@ -69,7 +69,7 @@ class Limits:
         self.check(name, "pixels", width * height, f"a picture of {width:,} x {height:,} pixels")
 
     def frames(self, name: str, chunk: int, size: int) -> int:
-        """How many frames, of so many bytes each, a batch of at most `chunk` takes: one or more.
+        """How many frames, of so many bytes each, a batch of at most ``chunk`` takes: one or more.
         ValueError for a frame that is too large."""
         self.check(name, "frame_bytes", size, f"a picture of {size:,} bytes")
         return chunk if self.chunk_bytes is None else max(1, min(chunk, self.chunk_bytes // size))

@@ -1,4 +1,4 @@
-"""`open_video`: what it accepts, and which decoder it chooses."""
+"""``open_video``: what it accepts, and which decoder it chooses."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
     source: path, URL, bytes, or a binary file object (read from its first byte; the caller keeps
         and closes it). One that cannot seek is read once and decoded from its beginning.
     device: "cpu" (PyAV), or "cuda", "cuda:1", ... (NVDEC): where it is decoded and the planes are.
-    start, end: seconds on the clock of `pts_seconds`, which need not begin at 0. Frame-exact: from
-        the frame shown at `start` (the first, where `start` lies before it) to the last stamped
-        before `end`. Nothing in between: an empty iteration and a DecodeWarning.
+    start, end: seconds on the clock of ``pts_seconds``, which need not begin at 0. Frame-exact:
+        from the frame shown at ``start`` (the first, where ``start`` lies before it) to the last
+        stamped before ``end``. Nothing in between: an empty iteration and a DecodeWarning.
     fps: take the frames shown at start + k / fps, each at most once: never more than there are.
         Time stamps and durations stay the source's.
     chunk: frames in a FrameBatch; the last, and one before a change of size, may have fewer, and
-        all where so many would exceed `limits.chunk_bytes`.
+        all where so many would exceed ``limits.chunk_bytes``.
     threads: of PyAV's decoder; None: min(4, CPUs).
     errors: "warn" (damage is skipped, and told in one DecodeWarning at the end), "ignore" (only
-        counted, in `Video.problems`) or "raise" (DecodeError). NVDEC does not tell of damaged
+        counted, in ``Video.problems``) or "raise" (DecodeError). NVDEC does not tell of damaged
         pictures, only of packets that it refuses.
     stream: the number of the file's stream to decode, counted from 0 among all of its streams;
         None: the one that shows the video (what moves before stills, colour before gray masks).
-    limits: what the video may ask for (`patchgate.Limits`).
+    limits: what the video may ask for (``patchgate.Limits``).
     fallback: where NVDEC cannot decode this codec, format or size: True: PyAV does, its batches
         are copied to the device, and one DecodeWarning says why; False: ValueError.
 
@@ -52,7 +52,7 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
     there, in words of what to install.
 
     On a GPU the host never waits for a batch: its planes are ready for the stream that is current
-    when it is taken. Device memory: two batches, and a decoder (see `decoder_pool.py`).
+    when it is taken. Device memory: two batches, and a decoder (see ``decoder_pool.py``).
     """
     where = _checked_device(device)
     start, end = _checked_seconds(start, end)

@@ -1,4 +1,6 @@
-"""The readers of one `Video`: the first, which waits to be read, and those that are being read."""
+"""The readers of one ``Video``: the first, which waits to be read, and those that are being
+read.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ class Openings:
         return self._first
 
     def take(self) -> PyAVReader:
-        """For an iteration, which calls `done` with it."""
+        """For an iteration, which calls ``done`` with it."""
         reader = self._first or self._open()
         self._first = None
         return reader
@@ -79,7 +81,7 @@ class Openings:
         return True
 
     def close(self) -> None:
-        """Of what nobody has taken."""
+        """Closes the readers that nobody has taken."""
         if self._first is not None:
             self._first.close()
             self._first = None

@@ -45,7 +45,7 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
 
 
 def oriented(plane: Tensor, how: Orientation) -> Tensor:
-    """`[T, H, W]` turned and mirrored as asked; the tensor itself where nothing is."""
+    """``[T, H, W]`` turned and mirrored as asked; the tensor itself where nothing is."""
     if how.transpose:
         plane = plane.transpose(1, 2)
     flips = [dim for dim, flip in ((1, how.flip_rows), (2, how.flip_columns)) if flip]

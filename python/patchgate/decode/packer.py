@@ -23,14 +23,14 @@ from .timeline import Timed
 Array = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-_BLOCK = 64  # frames allocated at once: a huge `chunk` must not reserve memory it may never fill
+_BLOCK = 64  # frames allocated at once: a huge ``chunk`` must not reserve memory it may never fill
 
 
 class Packer:
     """Copies frames of one format into chunk tensors, each plane once.
 
     Args:
-        chunk: frames of a batch, at most; fewer where they would exceed `limits.chunk_bytes`.
+        chunk: frames of a batch, at most; fewer where they would exceed ``limits.chunk_bytes``.
         name: of the video, for messages.
 
     Raises:
@@ -68,7 +68,7 @@ class Packer:
         return len(self) >= self._chunk
 
     def add(self, timed: Timed[Frame], frame: Frame) -> None:
-        """Copy the native `frame`, with the time of `timed`, behind the frames before it."""
+        """Copy the native ``frame``, with the time of ``timed``, behind the frames before it."""
         at = len(self) % _BLOCK
         if at == 0:
             self._grow()
@@ -132,7 +132,7 @@ def _copy_planes(frame: Frame, into: list[Array], how: Layout) -> None:
 
 
 def _rows(plane: Any, how: Layout, samples: int = 1) -> Array:
-    """`[H, W * samples]`: a view of the plane without the padding at the end of its lines."""
+    """``[H, W * samples]``: a view of the plane without the padding at the end of its lines."""
     data: Any = np.frombuffer(plane, np.uint8 if how.bits == 8 else np.uint16)
     rows: Array = data.reshape(plane.height, -1)
     if plane.line_size < 0:  # stored bottom up

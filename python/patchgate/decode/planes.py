@@ -31,7 +31,7 @@ class Layout(NamedTuple):
 
 @lru_cache
 def layout(name: str) -> Layout | None:
-    """The layout of FFmpeg's pixel format `name`; None where swscale has to convert."""
+    """The layout of FFmpeg's pixel format ``name``; None where swscale has to convert."""
     if found := re.fullmatch(r"yuv(j?)4(?:10|11|20|22|40|44)p(?:(\d+)le)?", name):
         return Layout(int(found[2] or 8), "", 0, bool(found[1]))
     if found := re.fullmatch(r"gray(?:(\d+)le)?", name):
@@ -83,7 +83,9 @@ def native(frame: Frame) -> Frame:
 
 
 def colour_of(frame: Frame) -> Colour:
-    """Of a native frame. Warns where the stream's matrix is none of the three we know."""
+    """The colours of a native frame. Warns where the stream's matrix is none of the three we
+    know.
+    """
     how = layout(frame.format.name)
     assert how is not None
     space = int(frame.colorspace)

@@ -24,7 +24,7 @@ class Pool:
         self._free: defaultdict[int, deque[Any]] = defaultdict(lambda: deque(maxlen=_KEPT))
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Like `torch.empty(shape, dtype=dtype)`, on the CPU."""
+        """Like ``torch.empty(shape, dtype=dtype)``, on the CPU."""
         size = math.prod(shape) * dtype.itemsize
         free = self._free[size]
         memory = free.pop() if free else torch.empty(size, dtype=torch.uint8, device="cpu").numpy()

@@ -23,10 +23,10 @@ Frame = av.VideoFrame
 
 
 class PyAVReader(Feed):
-    """One pass over one video stream; `frames()` once, then `close()`.
+    """One pass over one video stream; ``frames()`` once, then ``close()``.
 
-    Attributes: `first` (the first frame), `problems`, `clock`. ValueError where the source holds no
-    video or not one frame that decodes.
+    Attributes: ``first`` (the first frame), ``problems``, ``clock``. ValueError where the source
+    holds no video or not one frame that decodes.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PyAVReader(Feed):
         return first
 
     def frames(self, *, start: float | None = None) -> Iterator[Frame]:
-        """Decoded frames as presented, from the first or any frame at or before `start` seconds.
+        """Decoded frames as presented, from the first or any frame at or before ``start`` seconds.
 
         Yields nothing that a decode from the beginning would not have given, bit for bit.
         """
@@ -91,10 +91,10 @@ class PyAVReader(Feed):
         self.judge_end()
 
     def packets(self, *, start: float | None = None) -> Packets:
-        """For another decoder, in place of `frames`: what a decode from the beginning takes, or
-        from a key packet at or before `start` seconds, whose stamp is `ledger.entry`: pictures
-        before it are not whole. Their `pts` are the ledger's numbers. Call `judge_end` after the
-        last.
+        """For another decoder, in place of ``frames``: what a decode from the beginning takes, or
+        from a key packet at or before ``start`` seconds, whose stamp is ``ledger.entry``: pictures
+        before it are not whole. Their ``pts`` are the ledger's numbers. Call ``judge_end`` after
+        the last.
         """
         self._decoded = iter(())
         probed, self._probed = self._probed, []
@@ -153,7 +153,7 @@ class PyAVReader(Feed):
             yield frame
 
     def note(self, pts: int | None, duration: int) -> None:
-        """A picture was decoded: `judge_end` compares with what the header promised."""
+        """A picture was decoded: ``judge_end`` compares with what the header promised."""
         if pts is not None:
             end = self.clock.seconds(pts + (duration or self.clock.nominal))
             begin, latest = self._shown or (self.clock.seconds(pts), end)

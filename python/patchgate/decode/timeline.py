@@ -1,6 +1,6 @@
 """From decoded pictures to pictures with a true time: stamps, spans, start/end, resampling.
 
-Passive generators over any back end's pictures. What the stamps are, `clock.py` says.
+Passive generators over any back end's pictures. What the stamps are, ``clock.py`` says.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def timed(
 def timed_ahead(
     pictures: Iterable[Q], mender: Mender, following: Following = NOTHING_FOLLOWS
 ) -> Iterator[Timed[Q]]:
-    """The same stamps and spans as `timed`, and no picture is held back."""
+    """The same stamps and spans as ``timed``, and no picture is held back."""
     span = mender.clock.nominal
     for picture in pictures:
         ticks = mender.stamp(picture, following)
@@ -89,7 +89,7 @@ class Ahead(Generic[Item]):
     _PACKETS = LOOK_AHEAD
 
     def __init__(self, stamped: Iterable[tuple[Item, int | None]]) -> None:
-        """`stamped`: packets, each with when its picture is shown; None: never, or not known."""
+        """``stamped``: packets, each with when its picture is shown; None: never, or not known."""
         self._stamped = stamped
         self._stamps: list[int] = []  # ascending; of all packets read that are not yet past
 
@@ -105,7 +105,7 @@ class Ahead(Generic[Item]):
             yield waiting.popleft()
 
     def after(self, pts: int | None) -> int | None:
-        """The stamp of the picture shown after that of `pts`. Pictures are asked for in order."""
+        """The stamp of the picture shown after that of ``pts``. Pictures are asked for in order."""
         if pts is None:
             return None
         del self._stamps[: bisect_right(self._stamps, pts)]
@@ -115,7 +115,7 @@ class Ahead(Generic[Item]):
 def clipped(
     frames: Iterable[Timed[P]], clock: Clock, *, start: float | None, end: float | None
 ) -> Iterator[Timed[P]]:
-    """From the frame shown at `start` up to the last one stamped before `end` (seconds)."""
+    """From the frame shown at ``start`` up to the last one stamped before ``end`` (seconds)."""
     for frame in frames:
         if start is not None and clock.seconds(frame.ticks + frame.span) <= start:
             continue
@@ -127,9 +127,9 @@ def clipped(
 def resampled(
     frames: Iterable[Timed[P]], clock: Clock, *, fps: float, start: float | None
 ) -> Iterator[Timed[P]]:
-    """The frames shown at `start + k / fps`, each once; stamps and spans stay the source's.
+    """The frames shown at ``start + k / fps``, each once; stamps and spans stay the source's.
 
-    `start` None, or before the first frame, counts as the first frame's stamp.
+    ``start`` None, or before the first frame, counts as the first frame's stamp.
     """
     first: float | None = None
     k = 0

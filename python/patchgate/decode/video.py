@@ -1,4 +1,4 @@
-"""`Video`: an opened video, as an iterable of FrameBatch."""
+"""``Video``: an opened video, as an iterable of FrameBatch."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ Item = TypeVar("Item")
 
 
 class Video(Described):
-    """A video, opened. Iterate it for FrameBatch; made by `open_video`.
+    """A video, opened. Iterate it for FrameBatch; made by ``open_video``.
 
-    Each `iter()` starts afresh, as long as the source can seek. On a file object a new iteration
+    Each ``iter()`` starts afresh, as long as the source can seek. On a file object a new iteration
     ends the one before; on paths and bytes any number may run side by side.
 
     width, height: of the picture as shown, rotation applied, in pixels (of the first frame).

@@ -113,7 +113,7 @@ def _code(module: nn.Module) -> str:
 
 @cache
 def _tree(called: tuple[str, ...]) -> _Tree:
-    """Of paths, the names below each name."""
+    """The names below each name in some paths."""
     tree: _Tree = {}
     for path in called:
         *above, last = path.split(".")

@@ -59,7 +59,8 @@ class PatchGrid:
 
 
 def checked_grid(grid_thw: Any, merge: int) -> tuple[list[int], int, int]:
-    """Of a call of Qwen's: tubelets of each video, and patches down and across, the same for all.
+    """The grid of a call of Qwen's: tubelets of each video, and patches down and across, the same
+    for all.
 
     Args:
         grid_thw: ``[videos, 3]`` integers, in tubelets and patches.

@@ -159,7 +159,7 @@ class Tower(Adapted, ABC):
 
     @abstractmethod
     def scale(self, layer: int) -> float:
-        """Of a layer's scores."""
+        """The factor on a layer's attention scores."""
 
     def windows(self, layer: int) -> Tensor | None:
         """The window of each of a frame's tokens ``[prefix + N * merge^2]`` int64, if a layer's

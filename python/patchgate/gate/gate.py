@@ -179,7 +179,7 @@ class Gate:
             now = _Now(memory, copies.get("pending"), copies.get("pending_map"), streamed)
         self._calls.run(self._mark, lambda: setattr(self, "_now", now))
 
-    # What a call does, which `_calls` undoes if it fails.
+    # What a call does, which ``_calls`` undoes if it fails.
 
     def _mark(self) -> Undo:
         now = self._now

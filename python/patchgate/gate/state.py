@@ -115,8 +115,8 @@ def _wrong_numbers(state: State, settings: GateSettings) -> str | None:
 
 
 def _wrong_births(state: State, begun: Tensor) -> str | None:
-    """Of the last frames, oldest first, tokens before them must not fall, nor jump by more than a
-    frame has cells."""
+    """The counts of tokens before the last frames, oldest first, must not fall, nor jump by more
+    than a frame has cells."""
     age, cells = state.births.shape[1], state.source[0].numel()
     if not age or not bool(begun.any()):
         return None

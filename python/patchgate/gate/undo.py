@@ -123,7 +123,7 @@ class Before:
             copy[s, at] = births[s, at]
 
     def _keep_rows(self) -> None:
-        """Of the cells of some rows: their sources, ids and pixels."""
+        """Copies the sources, ids and pixels of the cells in some rows."""
         edges = np.flatnonzero(np.diff(self._rows, prepend=False, append=False)).tolist()
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
             for copy, own in self._parts:

@@ -47,7 +47,7 @@ _SIDES = {"patch": "patch_size", "merge": "merge_size", "temporal_patch": "tempo
 
 
 def read_processor(processor: Any) -> dict[str, Any]:
-    """Arguments of `PixelSpec`: all but the sides of a patch, where the processor has none."""
+    """Arguments of ``PixelSpec``: all but the sides of a patch, where the processor has none."""
     processor = _described(processor) if isinstance(processor, dict) else _innermost(processor)
     kind = _kind(processor)
     mean, std = _normalisation(processor)
@@ -153,7 +153,7 @@ def _filter(processor: Any, kind: str) -> Filter:
 
 
 def _first_pass(processor: Any) -> FirstPass:
-    """Of the back end that this processor would use here."""
+    """The first pass of the back end that this processor would use here."""
     name = type(processor).__name__
     if getattr(processor, "backend", "pil") != "pil" or name.endswith(("Fast", "VideoProcessor")):
         return "horizontal"

@@ -26,12 +26,12 @@ class PixelSpec:
     """From a frame to a tower's patch rows: size, crop, filter, normalisation, order.
 
     Args:
-        size: a size rule, or `(H, W)` or one number for `Stretch`.
-        mean, std: per channel R, G, B, as `(x * rescale - mean) / std` of u8 x.
+        size: a size rule, or ``(H, W)`` or one number for ``Stretch``.
+        mean, std: per channel R, G, B, as ``(x * rescale - mean) / std`` of u8 x.
         patch: patch side in pixels.
         merge: patches per side of a cell (Qwen-VL: 2); rows come cell by cell.
         temporal_patch: frames of a patch (Qwen-VL: 2).
-        crop: `(H, W)` cut from the middle after resizing; beyond the picture it is black.
+        crop: ``(H, W)`` cut from the middle after resizing; beyond the picture it is black.
         filter: of the resize, antialiased, as Pillow defines it.
         rescale: what u8 is multiplied by first.
         channels_last: rows are (P, P, C) as in SigLIP2, not (C, f, P, P) as a convolution has them.
@@ -102,7 +102,7 @@ class PixelSpec:
         return down, across
 
     def cells(self, height: int, width: int) -> tuple[int, int]:
-        """`(h, w)` of a frame: cells down and across."""
+        """``(h, w)`` of a frame: cells down and across."""
         down, across = self.place(height, width)
         return down.size // self.cell, across.size // self.cell
 
@@ -122,7 +122,7 @@ class PixelSpec:
         merge: int | None = None,
         temporal_patch: int | None = None,
     ) -> PixelSpec:
-        """Of a Hugging Face processor.
+        """The ``PixelSpec`` of a Hugging Face processor.
 
         Args:
             processor: a SigLIP, SigLIP2, CLIP, ViT, DINOv2 (Bit) or Qwen2-VL image processor, the
@@ -132,7 +132,7 @@ class PixelSpec:
 
         Raises:
             ValueError: a processor or a setting of it that is not known here. Nothing is guessed:
-                make a `PixelSpec` by hand for those.
+                make a ``PixelSpec`` by hand for those.
         """
         settings = read_processor(processor)
         for name, given in (("patch", patch), ("merge", merge), ("temporal_patch", temporal_patch)):

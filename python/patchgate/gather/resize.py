@@ -1,6 +1,6 @@
 """How processors resize: the sizes they choose, the filters, the order of the passes.
 
-A size rule's `target` takes a frame's height and width and the cell's side, in pixels.
+A size rule's ``target`` takes a frame's height and width and the cell's side, in pixels.
 """
 
 import math
@@ -38,7 +38,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class ShortestEdge:
-    """The shorter side to `edge`, the longer one rounded down (CLIP)."""
+    """The shorter side to ``edge``, the longer one rounded down (CLIP)."""
 
     edge: int
 

@@ -42,19 +42,19 @@ def gather(
     """The kept cells of decoded frames as patch rows.
 
     Args:
-        source: a batch of planes as decoded: Y `[T, H', W']`, Cb and Cr of any usual subsampling,
+        source: a batch of planes as decoded: Y ``[T, H', W']``, Cb and Cr of any usual subsampling,
             uint8 or, with 9 to 16 bits, uint16 with the value in the low bits; or RGB, uint8
-            `[T, 3, H', W']`. Padded rows and crops are read in place; on the CPU the samples of a
+            ``[T, 3, H', W']``. Padded rows and crops are read in place; on the CPU the samples of a
             row must be adjacent, on a GPU they need not (NV12: see docs/gpu.md).
-        index: int64 `[capacity]`, the kept cells, flat over (tubelets, h, w) with
-            `(h, w) = spec.cells(H', W')`, as `compact` makes it; negative entries are no cells.
+        index: int64 ``[capacity]``, the kept cells, flat over (tubelets, h, w) with
+            ``(h, w) = spec.cells(H', W')``, as ``compact`` makes it; negative entries are no cells.
         spec: what the tower's processor does.
         dtype: float32, float16 or bfloat16; values are computed in float32 and rounded once.
 
     Returns:
-        `[capacity * merge^2, 3 * f * P * P]` of dtype on the source's device: the patches of each
+        ``[capacity * merge^2, 3 * f * P * P]`` of dtype on the source's device: the patches of each
         kept cell, row by row, each in the order (C, f, P, P), or (f, P, P, C) with
-        `spec.channels_last`. Rows of negative entries are zeros. Where the last tubelet lacks a
+        ``spec.channels_last``. Rows of negative entries are zeros. Where the last tubelet lacks a
         frame, its last one is repeated, as in transformers.
 
     Raises:
@@ -89,9 +89,9 @@ def gather(
 
 
 def rgb_frames(batch: FrameBatch) -> Tensor:
-    """Whole frames as uint8 RGB `[T, 3, H', W']`, with gather's arithmetic: to look at.
+    """Whole frames as uint8 RGB ``[T, 3, H', W']``, with gather's arithmetic: to look at.
 
-    Plain torch, about 100 bytes of memory per pixel. Same errors as `gather`.
+    Plain torch, about 100 bytes of memory per pixel. Same errors as ``gather``.
     """
     planes, matrix, bit_depth = _source(batch)
     return rgb_planes(*planes, matrix, bit_depth).to(torch.uint8)
@@ -101,7 +101,7 @@ def rgb_frames(batch: FrameBatch) -> Tensor:
 
 
 class FilterTables(NamedTuple):
-    """The tap tables of one geometry, int32, each `[out, 1 + taps]`."""
+    """The tap tables of one geometry, int32, each ``[out, 1 + taps]``."""
 
     taps_x: Tensor  # [W, 1 + taps]
     taps_y: Tensor  # [H, 1 + taps]
@@ -109,7 +109,7 @@ class FilterTables(NamedTuple):
 
 @cached_table
 def tap_tables(picture: tuple[int, int], spec: PixelSpec, device: torch.device) -> FilterTables:
-    """The tables of `gather` for frames of `picture` `(H', W')` pixels; cached."""
+    """The tables of ``gather`` for frames of ``picture`` ``(H', W')`` pixels; cached."""
     down, across = spec.place(*picture)
     tables = (
         filter_table(picture[1], across, spec.filter),
@@ -144,8 +144,9 @@ def filter_table(samples: int, placement: Placement, filter: Filter) -> np.ndarr
     """The taps of a filter along one axis, with Pillow's centres, clipping and rounding.
 
     Returns:
-        int32 `[size, 1 + taps]`: the first input sample, or -1 outside the picture, and weights of
-        either sign in 22 bits, each rounded by itself. Every `first + taps` is within the input.
+        int32 ``[size, 1 + taps]``: the first input sample, or -1 outside the picture, and weights
+        of either sign in 22 bits, each rounded by itself. Every ``first + taps`` is within the
+        input.
     """
     function, reach = _FILTERS[filter]
     scale = samples / placement.resized
@@ -168,7 +169,7 @@ def filter_table(samples: int, placement: Placement, filter: Filter) -> np.ndarr
 
 @cached_table
 def pixel_levels(spec: PixelSpec, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What each u8 value becomes, `[3, 256]`: `(x * rescale - mean) / std`; cached.
+    """What each u8 value becomes, ``[3, 256]``: ``(x * rescale - mean) / std``; cached.
 
     In the processors' own order: the product in float64, everything after it in float32.
     """
@@ -179,7 +180,7 @@ def pixel_levels(spec: PixelSpec, dtype: torch.dtype, device: torch.device) -> T
 
 @cached_table
 def colour_matrix(matrix: str, full_range: bool, device: torch.device) -> Tensor:
-    """`csrc/gather.h`'s ColourMatrix, int32 `[6]`; cached.
+    """``csrc/gather.h``'s ColourMatrix, int32 ``[6]``; cached.
 
     From the luma weights of ITU-R BT.601, BT.709 and BT.2020, in float64: luma, offset (the range's
     black and half a unit), Cr to red, Cb and Cr to green, Cb to blue. Luma has 14 bits and chroma

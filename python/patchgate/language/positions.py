@@ -108,7 +108,7 @@ def token_seconds(tokens: VideoTokens) -> Tensor:
 
 
 def vision_position_ids(cell: Tensor, merge: int) -> Tensor:
-    """Of the patches of kept cells in a Qwen vision tower: its call's ``position_ids``.
+    """The ``position_ids`` of a Qwen vision tower's call, for the patches of kept cells.
 
     Args:
         cell: ``[K, 2]`` int64. merge: patches along the side of a cell.

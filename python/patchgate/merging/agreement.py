@@ -53,6 +53,6 @@ def agreeing(features: Tensor, weight: Tensor, root: Tensor, agreement: float) -
 
 
 def _distances(left: Tensor, left_row: Tensor, right: Tensor, right_row: Tensor) -> Tensor:
-    """Of pairs of rows; on the CPU, whose indices they are."""
+    """The distance of each pair of rows, on the CPU, where their indices are."""
     on = left.device
     return _ops.row_distance(left, left_row.to(on), right, right_row.to(on)).cpu()

@@ -82,7 +82,7 @@ class Before:
         )
 
     def _check_fields(self, chunk: TokenChunk) -> None:
-        """Of what type they are, and that all are of as many tokens, frames and cells."""
+        """Checks every field's type, and that all fields have as many tokens, frames and cells."""
         size: dict[str | int, int] = {2: 2}
         for name, (letters, dtype) in _FIELDS.items():
             said, value = f"{self.name}.{name}", getattr(chunk, name)

@@ -43,7 +43,7 @@ class Ledger:
         return other
 
     def append(self, rows: Tensor) -> None:
-        """Of the next names, ``[n, c]`` int64."""
+        """Adds the rows of the next names, ``[n, c]`` int64."""
         rows = torch.cat([self._last, rows])
         whole = len(rows) // _BLOCK * _BLOCK
         self._blocks += [part.clone() for part in rows[:whole].split(_BLOCK)] if whole else []

@@ -76,7 +76,7 @@ class PixelFeatures:
         return torch.empty((0, width), dtype=torch.uint8, device=self._device)
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
-        # Copied in runs of p samples: seen so, `planes` is a table of rows, this an expansion.
+        # Copied in runs of p samples: seen so, ``planes`` is a table of rows, this an expansion.
         p, (_, c, height, width) = self._settings.cell, planes.shape
         h, w = height // p, width // p
         per_plane = height * w  # runs; a row of pixels has w of them

@@ -35,11 +35,11 @@ from patchgate.tokens.chunk import HostResult, chunk_of
 def surface_chunks(
     video: Video, gate: Gate, stages: StageSeconds, features: Features, together: int = 1
 ) -> Generator[TokenChunk, None, None]:
-    """`token_chunks` of a video that NVDEC decodes.
+    """``token_chunks`` of a video that NVDEC decodes.
 
     The host waits once a chunk, for the number of its tokens. Device memory beside the decoder's
-    and the tower's: room for every cell of a chunk (`T * N * E` numbers), the gate's state and,
-    where pictures wait for others or are turned, `together * f` of them.
+    and the tower's: room for every cell of a chunk (``T * N * E`` numbers), the gate's state and,
+    where pictures wait for others or are turned, ``together * f`` of them.
 
     Args:
         together: tubelets that go through the stages at once. One picture is read where it is. More
@@ -78,7 +78,9 @@ class PackedCells:
         self._rows: Tensor | None = None  # [T * N, E]
 
     def add(self, rows: Tensor, count: Tensor) -> None:
-        """`rows` `[t, N, E]` of t tubelets, of which the first `count` `[1]` int64 are kept."""
+        """``rows`` ``[t, N, E]`` of t tubelets, of which the first ``count`` ``[1]`` int64 are
+        kept.
+        """
         _, cells, numbers = rows.shape
         if self._rows is None:
             self._rows = rows.new_empty((self.tubelets * cells, numbers))
@@ -89,7 +91,7 @@ class PackedCells:
         self._end += count
 
     def take(self, count: int) -> Tensor:
-        """The rows kept so far, `[K, E]`, in memory of their own; it is empty again."""
+        """The rows kept so far, ``[K, E]``, in memory of their own; it is empty again."""
         assert self._rows is not None
         self._end.zero_()
         return self._rows[:count].clone()
@@ -220,7 +222,7 @@ class _Chunk:
         return chunk_of(tokens, here, *self._seconds(), frames_before)
 
     def _seconds(self) -> tuple[Tensor, Tensor]:
-        """Of each tubelet: its first picture's pts, and how long they are shown together."""
+        """The pts of each tubelet's first picture, and how long its pictures are shown together."""
         pts, duration = torch.tensor(self._times, dtype=torch.float64, device="cpu").unbind(1)
         missing = -len(pts) % self._f
         duration = torch.nn.functional.pad(duration, (0, missing))

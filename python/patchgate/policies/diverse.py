@@ -142,7 +142,7 @@ def _square(rows: Tensor, better: float = 1.05) -> list[int]:
         direction = rest[best] / rest[best].norm()
         rest = rest - (rest @ direction)[:, None] * direction
         rest[best] = 0.0
-    for _ in range(10 * len(chosen)):  # each swap raises the volume by `better`
+    for _ in range(10 * len(chosen)):  # each swap raises the volume by ``better``
         coefficients = rows @ torch.linalg.inv(rows[chosen])
         largest = int(coefficients.abs().argmax())
         row, place = divmod(largest, len(chosen))

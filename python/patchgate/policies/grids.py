@@ -27,14 +27,14 @@ class Grid(Protocol):
 
     @property
     def most_frames(self) -> int | None:
-        """Of a video that the processor takes by itself; None: any number."""
+        """The most frames of a video that the processor takes by itself; None: any number."""
 
     def cells(self, scale: float, frames: int) -> tuple[int, int]:
         """Tokens of one group down and across, where a video of so many frames is shown."""
 
 
 def tokens_of(grid: Grid, scale: float, frames: int) -> int:
-    """Of one group."""
+    """The tokens of one group."""
     h, w = grid.cells(scale, frames)
     return h * w
 

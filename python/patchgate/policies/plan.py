@@ -69,7 +69,7 @@ class Plan:
         ratio: Tensor | float = 1.0,
         clip: Tensor | int = 0,
     ) -> Self:
-        """Of chosen candidates ``[n]`` int64, with a detail for each or for all.
+        """A plan of chosen candidates ``[n]`` int64, with a detail for each or for all.
 
         Raises:
             TypeError, ValueError: positions that are not whole numbers, or of no candidate.

@@ -93,7 +93,7 @@ def around(frames: Frames, picked: Tensor, seen: Tensor, n: int) -> Tensor:
     if len(known) and not (int(known[0]) >= 0 and int(known[-1]) < total):
         raise ValueError(f"around: expected positions in 0..{total - 1}, got {known.tolist()}")
     walls = torch.cat([whole([-1]), known, whole([total])])
-    at = torch.searchsorted(known, picked) + 1  # of the picked ones in `walls`
+    at = torch.searchsorted(known, picked) + 1  # of the picked ones in ``walls``
     gaps = torch.cat([at - 1, at]).unique()  # gap g lies between walls g and g + 1
     free = walls[gaps + 1] - walls[gaps] - 1
     counts = apportioned(free.double(), min(checked_count("n", n, 0), int(free.sum())), free)

@@ -23,7 +23,7 @@ def exchange(
     cu_changed: Tensor,  # [G + 1]
     scale: float,
 ) -> Tensor:  # [n]
-    """Brings running sums of attention up to date where keys were replaced (DESIGN, section 4).
+    """Brings running sums of attention up to date where keys were replaced.
 
     A softmax is kept as its numerator ``weighted`` and its denominator ``total``, of scores taken
     relative to ``shift``. What the old keys had added is taken out, what the new ones add is put in

@@ -54,7 +54,7 @@ def _plane(plane: Tensor, taps_x: Tensor, taps_y: Tensor, bit_depth: int) -> Ten
 
 
 def _weigh(values: Tensor, taps: Tensor) -> Tensor:
-    """Along the last axis: `[.., in]` to `[.., out]`, rounding half up."""
+    """Along the last axis: ``[.., in]`` to ``[.., out]``, rounding half up."""
     reach = arange(taps.shape[1] - 1, device=taps.device)
     samples = taps[:, :1].clamp(min=0) + reach  # [out, taps]
     return ((values[..., samples] * taps[:, 1:]).sum(-1) + ONE // 2) // ONE

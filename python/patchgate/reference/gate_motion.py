@@ -137,7 +137,7 @@ class Search:
 
 
 class Best:
-    """Of every cell, the vector of least objective so far; ties in the tie order."""
+    """The vector of least objective so far for every cell; ties in the tie order."""
 
     def __init__(self, corners: Tensor) -> None:
         self.vector = torch.zeros_like(corners)  # [N, 2]

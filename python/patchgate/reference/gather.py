@@ -43,7 +43,7 @@ def gather(
 
 
 def rgb_planes(y: Tensor, cb: Tensor, cr: Tensor, matrix: Tensor | None, bit_depth: int) -> Tensor:
-    """`[T, 3, H', W']` int64, 0..255, at native size; without a matrix the planes are RGB."""
+    """``[T, 3, H', W']`` int64, 0..255, at native size; without a matrix the planes are RGB."""
     y, cb, cr = (to_8bit(plane.to(torch.int64), bit_depth) for plane in (y, cb, cr))
     if matrix is None:
         return torch.stack([y, cb, cr], 1)
@@ -55,7 +55,7 @@ def rgb_planes(y: Tensor, cb: Tensor, cr: Tensor, matrix: Tensor | None, bit_dep
 
 
 def upsample(chroma: Tensor, size: torch.Size) -> Tensor:
-    """`[T, H'', W'']` to `[T, H', W']`, bilinear, in 64ths around mid-grey.
+    """``[T, H'', W'']`` to ``[T, H', W']``, bilinear, in 64ths around mid-grey.
 
     Across, a sample sits on the left one of its luma samples; down, in their middle.
     """
@@ -68,7 +68,7 @@ def upsample(chroma: Tensor, size: torch.Size) -> Tensor:
 
 
 def _between(values: Tensor, position: Tensor, unit: int) -> Tensor:
-    """`values [.., in]` at `position [out] / unit`, times unit; clamped to the ends."""
+    """``values [.., in]`` at ``position [out] / unit``, times unit; clamped to the ends."""
     first, part = position // unit, position % unit
     last = values.shape[-1] - 1
     left, right = values[..., first.clamp(0, last)], values[..., (first + 1).clamp(0, last)]
@@ -76,14 +76,14 @@ def _between(values: Tensor, position: Tensor, unit: int) -> Tensor:
 
 
 def _weigh(values: Tensor, taps: Tensor) -> Tensor:
-    """Along the last axis: `[.., in]` to `[.., out]`, rounding half up, clamped to u8."""
+    """Along the last axis: ``[.., in]`` to ``[.., out]``, rounding half up, clamped to u8."""
     reach = arange(taps.shape[1] - 1, device=taps.device)
     samples = taps[:, :1].clamp(min=0) + reach  # [out, taps]
     return (((values[..., samples] * taps[:, 1:]).sum(-1) + ONE // 2) // ONE).clamp(0, 255)
 
 
 def _rows(pixels: Tensor, p: int, m: int, f: int, channels_last: bool) -> Tensor:
-    """`[T, 3, H, W]` to `[tubelets * h * w, merge^2, C * f * P * P]`."""
+    """``[T, 3, H, W]`` to ``[tubelets * h * w, merge^2, C * f * P * P]``."""
     t, c, height, width = pixels.shape
     h, w = height // (p * m), width // (p * m)
     blocks = pixels.view(t // f, f, c, h, m, p, w, m, p)

@@ -91,7 +91,7 @@ def compare(
 
 
 def _errors(originals: Tensor, pictures: Tensor, gate: Gate) -> list[float]:
-    """Of every frame (or tubelet) ``[T, f, C, H, W]``."""
+    """The worst error of every frame (or tubelet) ``[T, f, C, H, W]``."""
     worst = sub_block_errors(originals, pictures, gate).flatten(1).amax(1)
     return (worst.double() / gate.settings.sub_block**2).tolist()
 

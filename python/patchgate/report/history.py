@@ -54,7 +54,7 @@ class History:
         return float(self.pts_seconds[-1] + self.duration_seconds[-1])
 
     def frames_at(self, fps: float) -> int:
-        """How many of the frames are shown at the moments of a sampling at `fps`."""
+        """How many of the frames are shown at the moments of a sampling at ``fps``."""
         if not len(self.pts_seconds):
             return 0
         # A tubelet's frames share its time, as if evenly: their own times are not kept.
@@ -90,7 +90,7 @@ def unit(tubelet: int) -> str:
 
 
 def counted(count: int, tubelet: int) -> str:
-    """`1,234 frames`, or, where one token spans two frames, `617 tubelets of 2 frames`."""
+    """``1,234 frames``, or, where one token spans two frames, ``617 tubelets of 2 frames``."""
     return f"{count:,} {unit(tubelet)}" + (f" of {tubelet} frames" if tubelet > 1 else "")
 
 
@@ -151,10 +151,10 @@ def telling_frames(history: History) -> list[Choice]:
 
 
 def strip_frames(history: History, count: int, asked: Iterable[int] = ()) -> list[Choice]:
-    """About `count` frames in order of time: those asked for, the telling ones, a few key frames,
+    """About ``count`` frames in order of time: those asked for, the telling ones, a few key frames,
     and then whatever lies farthest from all of these, so that no stretch of time is left out.
 
-    Never fewer than the frames asked for; else at most `count`.
+    Never fewer than the frames asked for; else at most ``count``.
     """
     chosen = dict.fromkeys(asked, "chosen")
     keys = history.is_key.nonzero().flatten().tolist()

@@ -38,7 +38,7 @@ class Images(NamedTuple):
 
 
 def images_of(compared: Compared, gate: Gate, aspect: float) -> Images:
-    """All pictures of a moment; `aspect` is the width / height at which the grid is shown."""
+    """All pictures of a moment; ``aspect`` is the width / height at which the grid is shown."""
     moment = compared.moment
     return Images(
         thumb=_uri(cells_image(moment, gate, aspect, _THUMB), _WEBP_LARGEST // 4),
@@ -70,7 +70,7 @@ def cells_image(moment: Moment, gate: Gate, aspect: float, longest: int) -> Imag
 
 
 def _difference(one: Tensor, other: Tensor) -> Image.Image:
-    """Of the channel that differs most, amplified; black is none, in any colour vision."""
+    """The difference in the channel that differs most, amplified; black means none."""
     difference = (one.short() - other.short()).abs().amax(0)  # [H, W]
     level = (difference * AMPLIFIED).clamp(max=255).byte().numpy()
     return _bounded(Image.fromarray(colormaps["inferno"](level, bytes=True)[..., :3]))

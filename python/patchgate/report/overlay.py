@@ -1,4 +1,4 @@
-"""The video with the cells drawn on it: `patchgate inspect VIDEO --overlay out.mp4`.
+"""The video with the cells drawn on it: ``patchgate inspect VIDEO --overlay out.mp4``.
 
 Letters: T frames (or tubelets), f frames of a tubelet, H W pixels shown, h w cells.
 """

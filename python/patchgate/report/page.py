@@ -169,7 +169,7 @@ def _box(gate: Gate) -> tuple[float, float]:
 
 
 def _settings(gate: Gate) -> dict[str, str]:
-    """All of them, as `Gate` names them."""
+    """All of them, as ``Gate`` names them."""
     settings = asdict(gate.settings)
     settings["size"] = f"{settings['size'][0]} x {settings['size'][1]}"
     return {name: "off" if value is None else str(value) for name, value in settings.items()}

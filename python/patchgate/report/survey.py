@@ -1,6 +1,7 @@
 """A video played through the gate: what goes in, what the tokens tell, and how far they are apart.
 
-Two passes, so that the moments to look at can be chosen by the counts of `history` and nothing but
+Two passes, so that the moments to look at can be chosen by the counts of ``history`` and nothing
+but
 they is held: the first keeps some numbers a frame, the second rebuilds the pictures and keeps the
 chosen ones.
 
@@ -49,7 +50,7 @@ class Moment(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Of the sub-block that differs most, in grey levels of 255."""
+        """The error of the sub-block that differs most, in grey levels of 255."""
         return self.worst.error
 
 

@@ -256,6 +256,6 @@ class _Part:
         return None
 
     def note_last(self, last: Numbers) -> None:
-        """Of tokens ``[K]``, the last frame that shows them: here they are turned from."""
+        """Notes for tokens ``[K]`` the last frame that shows them: cells turn from them there."""
         after = self.turned[len(self.turned) - len(self.before) :] // self.n + self.begin
         last[self.before] = after - 1  # in order of time: the last one stays

@@ -1,8 +1,8 @@
 """Tokens written to disk as they come, in memory that does not grow with the video.
 
-`VideoTokens.save` needs all tokens at once. Here every tensor goes to a raw file of its own, in a
+``VideoTokens.save`` needs all tokens at once. Here every tensor goes to a raw file of its own, in a
 hidden folder beside the output, and at the end header and parts are joined into one safetensors
-file. The container is written by hand because the library's `save_file` wants every tensor mapped
+file. The container is written by hand because the library's ``save_file`` wants every tensor mapped
 or in memory at once, which shows up as memory of the process; it is small enough: 8 bytes, the
 length of the header (little endian); the header, JSON padded with spaces to 8 bytes; the tensors.
 https://github.com/huggingface/safetensors#format
@@ -48,9 +48,9 @@ def _nothing() -> None:
 
 
 class TokenSpill:
-    """Writes a video's tokens to one file, which `VideoTokens.load` reads.
+    """Writes a video's tokens to one file, which ``VideoTokens.load`` reads.
 
-    Use it in a `with`: what is not finished when it ends leaves nothing behind, and an older file
+    Use it in a ``with``: what is not finished when it ends leaves nothing behind, and an older file
     of that name as it was. Takes up to twice the file's size on the disk, while it finishes.
 
     Args:
@@ -60,7 +60,7 @@ class TokenSpill:
 
     Attributes:
         frames, tokens: how many were added so far.
-        scratch: the hidden folder, gone when the `with` ends.
+        scratch: the hidden folder, gone when the ``with`` ends.
 
     A call that fails in any way leaves the tokens as they were before it: a full disk may be
     cleared, and the chunk added again. One thread at a time.
@@ -191,7 +191,7 @@ class TokenSpill:
         return size
 
     def _write_spans(self, check: Callable[[], None]) -> None:
-        """For how many frames each token holds, as `layout.spans` has it."""
+        """For how many frames each token holds, as ``layout.spans`` has it."""
         last, frame = ((self.scratch / name).open("rb") for name in ("last", "frame"))
         with last, frame, (self.scratch / "span").open("wb") as span:
             while len(used := np.fromfile(last, np.int64, _SLICE)):

@@ -12,7 +12,7 @@ _PIXELS = {"yuv420p": 8, "yuvj420p": 8, "yuv420p10le": 10, "yuv420p12le": 12}
 
 
 class Capability(NamedTuple):
-    """Of one codec and bit depth, 4:2:0."""
+    """What the decoder can do for one codec and bit depth, 4:2:0."""
 
     supported: bool
     width: tuple[int, int]  # least and most, in pixels

@@ -1,7 +1,8 @@
 """NVDEC, through PyNvVideoCodec's core decoder: packets in, borrowed surfaces out.
 
 Its higher classes are not used: SimpleDecoder gives decoding times for presentation times and
-invents them in MKV and VFR files. The package is imported at the first `open_video(device="cuda")`,
+invents them in MKV and VFR files. The package is imported at the first
+``open_video(device="cuda")``,
 never before: importing it needs the driver.
 """
 
@@ -69,7 +70,7 @@ class Backend:
             )
 
     def memory(self, pointer: int, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
-        """`[rows, W]`: device memory by its address, as it is."""
+        """``[rows, W]``: device memory by its address, as it is."""
         return torch.as_tensor(_Pointer(pointer, shape, dtype), dtype=dtype, device=self.device)
 
 
@@ -114,7 +115,7 @@ class Decoder:
         All earlier surfaces are gone.
 
         Args:
-            packet: `buffer_ptr` and `buffer_size`, as PyAV has them; None: give what is left.
+            packet: ``buffer_ptr`` and ``buffer_size``, as PyAV has them; None: give what is left.
             serial: its number; a picture has that of its own packet.
         """
         self.turn += 1

@@ -13,10 +13,10 @@ IDLE = 4  # decoders kept for the next video
 
 
 class DecoderPool:
-    """Lends decoders by codec, size, bit depth and sequence headers (`Kind`).
+    """Lends decoders by codec, size, bit depth and sequence headers (``Kind``).
 
     Device memory: that of the decoders on loan, one for each video being read, and of at most
-    `idle` others (see `Decoder`); the one longest unused goes first. Any number of threads.
+    ``idle`` others (see ``Decoder``); the one longest unused goes first. Any number of threads.
     """
 
     def __init__(self, backend: Backend, idle: int = IDLE) -> None:

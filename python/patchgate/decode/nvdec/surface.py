@@ -32,7 +32,7 @@ class Lane:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """What is launched inside runs on this stream. Never leave it open over a `yield`."""
+        """What is launched inside runs on this stream. Never leave it open over a ``yield``."""
         if self._stream is None:
             yield
         else:
@@ -70,8 +70,8 @@ class Surface:
     """One 4:2:0 picture in its decoder's memory, until that decodes again.
 
     Args:
-        memory: `[H + ceil(H / 2), W']`: luma, then rows of Cb and Cr in turn; uint8, or uint16
-            with the value in the high bits. `W'` is `W` made even.
+        memory: ``[H + ceil(H / 2), W']``: luma, then rows of Cb and Cr in turn; uint8, or uint16
+            with the value in the high bits. ``W'`` is ``W`` made even.
         width, height: of the picture, in pixels.
         serial: of the packet that it came from.
         lender: its decoder.
@@ -89,7 +89,8 @@ class Surface:
         return self._lender.lane
 
     def planes(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Views of Y `[H, W]` and, two samples apart, of Cb and Cr `[ceil(H / 2), ceil(W / 2)]`.
+        """Views of Y ``[H, W]`` and, two samples apart, of Cb and Cr ``[ceil(H / 2), ceil(W /
+        2)]``.
 
         RuntimeError once the decoder has gone on.
         """
@@ -119,7 +120,7 @@ class Coded(NamedTuple):
         return cls(format_of(frame), colour_of(frame), orientation_of(frame), interlaced)
 
     def turned_like(self, first: Coded) -> Coded:
-        """With the rotation of `first`: it is the container's, and a bare packet has none."""
+        """With the rotation of ``first``: it is the container's, and a bare packet has none."""
         own = self.format._replace(rotation=first.format.rotation)
         return self._replace(format=own, orientation=first.orientation)
 

@@ -20,7 +20,7 @@ from .surface import Shown
 class SurfacePacker:
     """Copies surfaces of one format into chunk tensors, on their decoder's stream.
 
-    As `Packer` does for PyAV's frames: contiguous planes, deep samples in the low bits, turned as
+    As ``Packer`` does for PyAV's frames: contiguous planes, deep samples in the low bits, turned as
     the container asks. Nothing waits: not the host, and the decoder only for the copy.
     """
 
@@ -48,7 +48,7 @@ class SurfacePacker:
         """Copy a picture, with its time, behind those before it."""
         with self._lane.running():
             planes = shown.surface.planes()
-            if not self._planes:  # never memory that the caller's stream still reads: see `lead`
+            if not self._planes:  # never memory that the caller's stream still reads: see ``lead``
                 self._planes = empty_planes(planes, self._chunk)
             into = [plane[len(self)] for plane in self._planes]
             copy_planes(planes, into, bits=self._coded.colour.bit_depth)
@@ -77,12 +77,12 @@ class SurfacePacker:
 
 
 def empty_planes(planes: Sequence[Tensor], frames: int) -> list[Tensor]:
-    """Memory `[frames, H, W]` for each plane `[H, W]`."""
+    """Memory ``[frames, H, W]`` for each plane ``[H, W]``."""
     return [plane.new_empty((frames, *plane.shape)) for plane in planes]
 
 
 def copy_planes(planes: Sequence[Tensor], into: Sequence[Tensor], *, bits: int = 8) -> None:
-    """Each plane `[H, W]` once; with more than 8 bits, its samples brought to the low ones."""
+    """Each plane ``[H, W]`` once; with more than 8 bits, its samples brought to the low ones."""
     for source, target in zip(planes, into, strict=True):
         if bits == 8:
             target.copy_(source)

@@ -29,7 +29,7 @@ _FAILURES = 4  # refused packets in a row, before the rest is given up
 
 
 class SurfaceReader:
-    """One pass over a video by a hardware decoder: `pictures()` once.
+    """One pass over a video by a hardware decoder: ``pictures()`` once.
 
     Args:
         demuxed: opened; this ends its decoding.
@@ -51,7 +51,7 @@ class SurfaceReader:
         self._to_key = False  # after a refusal nothing decodes before the next key packet
 
     def pictures(self, *, start: float | None = None) -> Generator[Shown, None, None]:
-        """Pictures as they are shown, from the first or any at or before `start` seconds.
+        """Pictures as they are shown, from the first or any at or before ``start`` seconds.
 
         Each is gone at the next step. DecodeError where the coded picture changes into something
         that this decoder does not take; NvdecError where it takes not one packet.

@@ -30,7 +30,7 @@ class Clock:
     nominal: int
 
     def seconds(self, ticks: int) -> float:
-        """Ticks in seconds, correctly rounded: equal to `float(ticks * tick)`."""
+        """Ticks in seconds, correctly rounded: equal to ``float(ticks * tick)``."""
         return ticks * self.tick.numerator / self.tick.denominator
 
     def ticks(self, seconds: float | None) -> int:
@@ -83,8 +83,8 @@ def near(clock: Clock) -> int:
 class Mender:
     """Gives pictures, in their order of showing, stamps that rise.
 
-    A stamp that is missing, does not rise or lies farther away than `limits.gap` is put between its
-    neighbours, and no other moves. Where all that follow it agree with it and not with those
+    A stamp that is missing, does not rise or lies farther away than ``limits.gap`` is put between
+    its neighbours, and no other moves. Where all that follow it agree with it and not with those
     before, the clock was set: they keep their distances and go on behind the picture before.
     """
 
@@ -166,7 +166,7 @@ class Mender:
         return last + max(1, (bound - last) // (alike + 1))
 
     def _carried_on(self, ticks: int) -> int:
-        """Behind the picture before, from where the clock was set to `ticks`."""
+        """Behind the picture before, from where the clock was set to ``ticks``."""
         now, seconds = self._last + self._step, self.clock.seconds
         self.offset += now - ticks
         self._bad = []

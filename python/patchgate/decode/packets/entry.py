@@ -30,9 +30,9 @@ _ENTRIES = 100_000  # of an index that are looked at
 class Order:
     """Looks at packets as they are decoded: are their stamps those of a clock that just runs?
 
-    `sound` says that no stamp is missing, there twice, out of order by more than the codec's
-    pictures are, or farther from the next than `limits.gap`; then decoding changes none of them.
-    `headless` counts the packets before the first key packet.
+    ``sound`` says that no stamp is missing, there twice, out of order by more than the codec's
+    pictures are, or farther from the next than ``limits.gap``; then decoding changes none of them.
+    ``headless`` counts the packets before the first key packet.
     """
 
     def __init__(self, stream: VideoStream, clock: Clock, limits: Limits) -> None:
@@ -95,7 +95,7 @@ class Entry(NamedTuple):
 
 
 def entered(packets: Packets, order: Order, start: int, back: int = 0) -> Entry | None:
-    """The last key packet at or before `start - back` ticks; None where stamps are not sound.
+    """The last key packet at or before ``start - back`` ticks; None where stamps are not sound.
 
     Args:
         packets: from a key packet before it, or from the beginning.

@@ -36,9 +36,9 @@ _BACK = (0.0, 2.0, 8.0, 32.0, 128.0)  # seconds: from some key packets not all c
 class Feed:
     """The packets of a source's video stream, for a decoder.
 
-    Attributes: `container`, `stream`, `clock`; `ledger`, of the packets read since the beginning or
-    the last seek; `problems`; `begin` (the first picture's tick) and
-    `untimed`, which who decodes sets.
+    Attributes: ``container``, ``stream``, ``clock``; ``ledger``, of the packets read since the
+    beginning or the last seek; ``problems``; ``begin`` (the first picture's tick) and
+    ``untimed``, which who decodes sets.
 
     Raises:
         ValueError: no video is there, or one that exceeds the limits.
@@ -114,7 +114,7 @@ class Feed:
         return Mender(self.clock, problems or self.problems, self.limits, self.source.name)
 
     def undercuts(self, stamp: int) -> bool:
-        """As `Following` has it, of files: what is live must not wait for packets to come."""
+        """As ``Following`` has it, of files: what is live must not wait for packets to come."""
         if self._demuxer.waits:
             return False
         while self.ledger.waiting < NEXT_FEW and self._read_ahead():
@@ -122,7 +122,7 @@ class Feed:
         return self.ledger.undercuts(stamp)
 
     def later(self, packets: int) -> tuple[Stamps, Stamps]:
-        """As `Following` has it; only files are read for it."""
+        """As ``Following`` has it; only files are read for it."""
         while not self._demuxer.waits and self.ledger.lead < packets and self._read_ahead():
             pass
         return self.ledger.later()
@@ -140,8 +140,9 @@ class Feed:
             yield packet
 
     def entries(self, start: float) -> Iterator[Packets]:
-        """Packets from key packets at or before `start` seconds, ever earlier ones; `ledger.entry`
-        is the stamp of each. None where only a decode from the beginning tells what is shown."""
+        """Packets from key packets at or before ``start`` seconds, ever earlier ones;
+        ``ledger.entry`` is the stamp of each. None where only a decode from the beginning tells
+        what is shown."""
         wanted = self.clock.ticks(start)
         for back in _BACK:
             reached = self._reached(wanted - self.clock.ticks(back))
@@ -167,7 +168,7 @@ class Feed:
         return self.read()
 
     def _sought(self, ticks: int) -> bool:
-        """Moves to a key packet at or before `ticks`; False where the container cannot."""
+        """Moves to a key packet at or before ``ticks``; False where the container cannot."""
         try:
             self._demuxer.seek(ticks, self.stream)
         except av.FFmpegError as error:
@@ -221,7 +222,7 @@ class Feed:
         self.problems.truncated = True
 
     def _end(self) -> int | None:
-        """Of the last packet, in bytes of the file."""
+        """Where the last packet ends, in bytes of the file."""
         last = self._last
         return None if last is None or last.pos is None else last.pos + last.size
 

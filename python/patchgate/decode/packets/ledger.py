@@ -66,7 +66,7 @@ class Ledger:
         self.failures = 0  # packets that the decoder refused, so that they are told of already
         self._now = 0  # the packet of the picture shown last, and what it says
         self._latest: tuple[Any, ...] | None = None
-        self._waiting: dict[int, tuple[Any, ...]] = {}  # of `Sent`, which takes longer to make
+        self._waiting: dict[int, tuple[Any, ...]] = {}  # of ``Sent``, which takes longer to make
         self._fields: deque[int] = deque(maxlen=_HORIZON)  # interlaced pictures
         self._decoded_at: deque[int] | None = None  # stamps to give out, where there are no others
         self._hides = codec in HIDES

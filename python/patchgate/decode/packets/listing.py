@@ -50,7 +50,7 @@ class _Packets(NamedTuple):
 
 
 def listing(reader: PyAVReader) -> Listing:
-    """The pictures that decoding `reader`'s video from the beginning gives. It is used up."""
+    """The pictures that decoding ``reader``'s video from the beginning gives. It is used up."""
     packets = _sound(reader) if reader.source.seekable else None
     if packets is None:
         frames = reader.all_frames() if reader.source.seekable else reader.frames()

@@ -21,7 +21,7 @@ def promised_end(
 ) -> float | None:
     """When the video stream ends, in seconds on the clock of its stamps, if the header says so.
 
-    None where the header names a length beyond `limits.duration`: that is a damaged header.
+    None where the header names a length beyond ``limits.duration``: that is a damaged header.
     """
     end = _said(container, stream, clock)
     begin = clock.seconds(stream.start_time or 0)
@@ -48,7 +48,7 @@ def _said(container: InputContainer, stream: VideoStream, clock: Clock) -> float
 
 
 def ends_early(container: InputContainer, end: float, promised: float, frame: float) -> bool:
-    """Whether pictures that end at `end` seconds fall short of what was promised.
+    """Whether pictures that end at ``end`` seconds fall short of what was promised.
 
     Args:
         frame: seconds of one.

@@ -14,9 +14,9 @@ DEFAULT_TIMEOUT = 10.0  # seconds
 
 @dataclass(frozen=True)
 class Access:
-    """How a source may be opened, and how long it may keep us waiting: as `open_video` has it.
+    """How a source may be opened, and how long it may keep us waiting: as ``open_video`` has it.
 
-    `format` becomes the name in `MEDIA` or `PLAYLISTS` of the same demuxer.
+    ``format`` becomes the name in ``MEDIA`` or ``PLAYLISTS`` of the same demuxer.
 
     TypeError, ValueError: what is out of range.
     """

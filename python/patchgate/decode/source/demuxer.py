@@ -22,15 +22,15 @@ Answer = TypeVar("Answer")
 
 
 class Demuxer:
-    """Opens a source. Until `is_open` is called, `open_timeout` counts; from then on, for each
-    call, `read_timeout`. A `halt` that is raised ends what waits, with `Stopped`.
+    """Opens a source. Until ``is_open`` is called, ``open_timeout`` counts; from then on, for each
+    call, ``read_timeout``. A ``halt`` that is raised ends what waits, with ``Stopped``.
 
     Attributes:
         container: PyAV's. What it tells at once may be asked of it directly.
 
     Raises:
         ValueError, OSError: naming the source, where it is no container that can be read.
-        TimeoutError: an option of `Access` is over.
+        TimeoutError: an option of ``Access`` is over.
     """
 
     def __init__(self, source: Source, halt: Halt | None = None, *, again: bool = False) -> None:
@@ -57,7 +57,7 @@ class Demuxer:
         return not isinstance(self._calls, Direct)
 
     def is_open(self) -> None:
-        """The first frame is there: from here on `read_timeout` counts."""
+        """The first frame is there: from here on ``read_timeout`` counts."""
         self._calls.limit(self.source.access.read_timeout, "read_timeout")
 
     def packets(self, stream: VideoStream) -> Iterator[Packet[VideoStream]]:

@@ -37,8 +37,8 @@ PLAYLISTS = ("concat", "dash", "hls", "imf", "sdp")  # they hold nothing but nam
 
 
 def checked_format(name: str | None) -> str | None:
-    """`format=` of `open_video`, by the name that we call it. TypeError, or ValueError for what is
-    no format of a file."""
+    """``format=`` of ``open_video``, by the name that we call it. TypeError, or ValueError for
+    what is no format of a file."""
     if name is None:
         return None
     if not isinstance(name, str):

@@ -24,7 +24,7 @@ _WEB_PLAYLISTS = ("hls", "dash")
 
 @dataclass
 class Handle:
-    """One opening of a source: what `av.open` takes, and what belongs to it."""
+    """One opening of a source: what ``av.open`` takes, and what belongs to it."""
 
     file: Any  # an address for FFmpeg, or a file object
     options: dict[str, str] = field(default_factory=dict)
@@ -145,7 +145,7 @@ class Local:
 
 
 class Descriptor:
-    """`pipe:N`: what another program left open for us."""
+    """``pipe:N``: what another program left open for us."""
 
     def __init__(self, number: int, name: str) -> None:
         self._number, self._name = number, name

@@ -27,7 +27,7 @@ _LONGEST = 1 << 20  # bytes of a script
 
 
 def playlist_kind(head: bytes) -> str | None:
-    """FFmpeg's name of the playlist that begins with `head` (or another name, of one that FFmpeg
+    """FFmpeg's name of the playlist that begins with ``head`` (or another name, of one that FFmpeg
     does not read); None where it is none."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not is_text(text):
@@ -36,7 +36,7 @@ def playlist_kind(head: bytes) -> str | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a text: no control bytes but those of texts."""
+    """Whether a file that begins with ``head`` is a text: no control bytes but those of texts."""
     return bool(head) and not re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head)
 
 
@@ -52,7 +52,7 @@ def refused_playlist(name: str, kind: str) -> str:
 
 
 def check_script(script: bytes, folder: str, name: str) -> None:
-    """Of an ffconcat script: all that it names must be media files on this disk.
+    """Checks that all that an ffconcat script names are media files on this disk.
 
     FFmpeg follows a script that names itself until its stack is used up.
 

@@ -1,8 +1,8 @@
 """Which names are addresses, and what FFmpeg may open for each.
 
-A name is a local file first. Only what is no such file and has one of the `SCHEMES` before a colon
-is an address, and FFmpeg is told for each address which of its protocols may be used beneath it:
-what a server or a file says can then not lead anywhere else.
+A name is a local file first. Only what is no such file and has one of the ``SCHEMES`` before a
+colon is an address, and FFmpeg is told for each address which of its protocols may be used beneath
+it: what a server or a file says can then not lead anywhere else.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Place(NamedTuple):
 
 
 def place_of(name: str) -> Place:
-    """What `name` stands for. ValueError for an address that is not opened."""
+    """What ``name`` stands for. ValueError for an address that is not opened."""
     if os.path.lexists(name):
         return Place(path=name)
     found = _SCHEME.match(name)
@@ -93,7 +93,7 @@ def _local(rest: str) -> str:
 
 
 def options_of(address: Address, longest: float | None) -> dict[str, str]:
-    """FFmpeg's options beneath an address; `longest`: seconds that we wait for it at most."""
+    """FFmpeg's options beneath an address; ``longest``: seconds that we wait for it at most."""
     options = {"protocol_whitelist": address.protocols}
     if address.is_web:
         # Else FFmpeg asks the server to close, and then reads on from where it is closed already:

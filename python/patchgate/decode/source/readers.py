@@ -1,7 +1,8 @@
 """What FFmpeg reads from where it is no plain file: a pipe, and a user's file object.
 
-Both are read in a thread that can be left (`waiting.py`), remember their first bytes, and keep what
-was raised in them: PyAV loses what is no `Exception`, and FFmpeg reads on after an error.
+Both are read in a thread that can be left (``waiting.py``), remember their first bytes, and keep
+what
+was raised in them: PyAV loses what is no ``Exception``, and FFmpeg reads on after an error.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ _PAUSE = 0.01  # seconds between questions to a source that has nothing yet and 
 
 
 class _Reader:
-    """What both have in common. No `name`: FFmpeg would guess from it what the bytes are, and a %d
-    in it would make a series of pictures of them."""
+    """What both have in common. No ``name``: FFmpeg would guess from it what the bytes are, and a
+    %d in it would make a series of pictures of them."""
 
     def __init__(self) -> None:
         self.head = b""  # the first bytes
@@ -41,12 +42,12 @@ class _Reader:
         raise io.UnsupportedOperation("tell")
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes; none at the end, and after anything was raised."""
+        """At most ``size`` bytes; none at the end, and after anything was raised."""
         if self.error is not None or self._left:
             return b""
         try:
             data = self._read(size)
-        except BaseException as error:  # raised again by `Demuxer`, where FFmpeg has come back
+        except BaseException as error:  # raised again by ``Demuxer``, where FFmpeg has come back
             self.error = error
             return b""
         if len(self.head) < HEAD:
@@ -65,7 +66,7 @@ class PipeReader(_Reader):
     """A pipe, FIFO or socket, by its descriptor; waits in such a way that it can be woken.
 
     Args:
-        descriptor: open for reading; closed by `close`.
+        descriptor: open for reading; closed by ``close``.
         file: the user's, whose descriptor it is: read through its buffer, and not closed.
     """
 
@@ -98,7 +99,7 @@ class PipeReader(_Reader):
             os.write(self._wake_writer, b"x")
 
     def close(self) -> None:
-        """Of our own descriptors; that of a user's file is the user's."""
+        """Closes our own descriptors; that of a user's file is the user's."""
         if self._wake_writer < 0:
             return
         os.close(self._wake_reader)
@@ -112,7 +113,7 @@ class FileReader(_Reader):
     """Any binary file object of the user's.
 
     Args:
-        file: has `read`, and `seek` and `tell` where it can seek.
+        file: has ``read``, and ``seek`` and ``tell`` where it can seek.
         seekable: whether it does.
     """
 
@@ -181,12 +182,12 @@ def is_plain(file: Any) -> bool:
 
 
 def is_on_disk(mode: int) -> bool:
-    """Whether `st_mode` is that of a file or a whole disk, where reading never waits."""
+    """Whether ``st_mode`` is that of a file or a whole disk, where reading never waits."""
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
 
 
 def own_descriptor(file: Any) -> int | None:
-    """Of a file or socket that Python itself opened, whose bytes are all behind its descriptor (not
+    """The descriptor of a file or socket that Python itself opened and reads all bytes from (not
     in TLS); None of all others."""
     raw: Any = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
     below = getattr(raw, "_sock", None) if type(raw) is socket.SocketIO else raw

@@ -72,7 +72,7 @@ def _unknown(name: str, error: av.FFmpegError) -> str:
 
 
 def has_late_index(head: bytes) -> bool:
-    """Whether an MP4 that begins with `head` has its frames before its index (ISO 14496-12, 4.2:
+    """Whether an MP4 that begins with ``head`` has its frames before its index (ISO 14496-12, 4.2:
     a file is boxes, each of which begins with its size and its kind)."""
     at = 0
     kinds: list[bytes] = []
@@ -95,7 +95,7 @@ def late_index(name: str) -> str:
 
 
 def explained_timeout(error: TimeoutError, source: Source, container: str) -> TimeoutError:
-    """Of a server whose file could be opened and then gave no frame."""
+    """The error for a server whose file could be opened and then gave no frame."""
     if source.address is None or not source.address.is_web or not container.startswith("mov"):
         return error
     return TimeoutError(f"{error}. {_RANGES}")

@@ -65,7 +65,7 @@ class Source:
         return self._origin.seekable
 
     def need_repeatable(self, why: str) -> None:
-        """ValueError where it cannot be read twice alike; `why` says what needs that."""
+        """ValueError where it cannot be read twice alike; ``why`` says what needs that."""
         if not self.seekable:
             raise ValueError(f"{self.name}: {why}, and this can be read only once; save it to a "
                              "file first")  # fmt: skip

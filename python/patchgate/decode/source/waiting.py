@@ -5,7 +5,7 @@ limit of ours reaches it. So such calls are made by a thread of their own, one f
 and the thread that asked waits for the answer: in Python, interruptibly, and not for longer than it
 was told. A call that was left ends when FFmpeg or the source lets it; then what it held is closed.
 
-Plain files never wait. Their calls are made directly (`Direct`).
+Plain files never wait. Their calls are made directly (``Direct``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Stopped(InterruptedError):
 
 @contextlib.contextmanager
 def ends_with(event: threading.Event) -> Iterator[None]:
-    """What this thread waits for in here ends, with `Stopped`, when the event is set."""
+    """What this thread waits for in here ends, with ``Stopped``, when the event is set."""
     before = getattr(_scope, "event", None)
     _scope.event = event
     try:
@@ -92,7 +92,8 @@ class Waiting:
         self._ends = time.monotonic() + seconds if together and seconds is not None else 0.0
 
     def call(self, job: Callable[[], Answer]) -> Answer:
-        """What `job` gives or raises. TimeoutError where it takes too long, `Stopped` where it was
+        """What ``job`` gives or raises. TimeoutError where it takes too long, ``Stopped`` where it
+        was
         asked to stop: then, and after Ctrl-C, the job is left, and the source with it."""
         if self._process != os.getpid():
             raise RuntimeError(f"{self._name} was opened before this process was forked")

@@ -206,7 +206,7 @@ class Dinov2(Dino):
         structure.check_off(dropout, "dropout", dropout.p)
 
     def _positions(self) -> Tensor:
-        """Of CLS and of each cell, ``[1 + N, D]``."""
+        """The position embeddings of CLS and of each cell, ``[1 + N, D]``."""
         shape_only = self.weight.new_empty((0, 1 + self.cells, len(self.weight)))
         positions = self.model.embeddings.interpolate_pos_encoding(shape_only, *self.size)
         return positions[0]

@@ -69,7 +69,7 @@ class QwenVision(Tower):
 
     @property
     def grid(self) -> PatchGrid:
-        """Of a frame."""
+        """The patch grid of a frame."""
         if self._grid is None:
             raise ValueError(
                 "tower: its frames have no size of their own; call it with grid_thw, or encode() "

@@ -158,7 +158,7 @@ class Siglip2(Siglip):
         return torch.cat([tokens[:, self.prefix :], padding], 1)
 
     def _positions(self) -> Tensor:
-        """Of each cell, ``[N, D]``, as the tower itself resizes them."""
+        """The position embedding of each cell, ``[N, D]``, as the tower itself resizes them."""
         return self._resized(self.model.embeddings.position_embedding.weight, self.cells)
 
     def _resized(self, trained: Tensor, rows: int) -> Tensor:

@@ -54,7 +54,7 @@ class SpaceTimeTower(Adapted, ABC):
         return int(self.weight.shape[2])
 
     def grid(self, height: int, width: int) -> PatchGrid:
-        """Of frames of this size."""
+        """The patch grid of frames of this size."""
         p = self.patch
         if height % p or width % p:
             raise ValueError(f"pixel values: {height} x {width} pixels are no whole patches of {p}")

@@ -91,7 +91,7 @@ class TimmVit(Tower):
         return int(height), int(width)
 
     def sized(self, height: int, width: int) -> Self:
-        """Of another size only with ``dynamic_img_size=True``, and then of whole patches."""
+        """As ``Tower.sized``: another size needs ``dynamic_img_size=True``, and whole patches."""
         whole = height % self.patch == 0 and width % self.patch == 0 and min(height, width) > 0
         if (height, width) != self.size and not (self._dynamic and whole):
             what = f"multiples of {self.patch}" if self._dynamic else f"{self.size}"

@@ -69,7 +69,8 @@ def calibrate(
         readout: from the tower's output to a list, a tuple or a tensor of answers (classes,
             strings, token ids), of the same length for the same clip. None: to which of 32 random
             directions each token's centred features point most. That is no task of yours: give your
-            own if you have one. Cosine is none: .997 still lost 7 % of the strings.
+            own if you have one. Do not use cosine similarity: at 0.997, 7 % of the strings were
+            already wrong (docs/towers.md).
         target: share of the answers.
         tolerances: to try; 0 need not be among them.
 
@@ -77,7 +78,7 @@ def calibrate(
         TypeError, ValueError: not such a tower; no clips; a target outside of 0..1; answers that
             cannot be compared.
 
-    Source: DESIGN, "encode": a tolerance is calibrated per tower, against dense read-outs.
+    Source: our own method; docs/towers.md, where tolerances are chosen, has the figures.
     """
     if not isinstance(tower, GatedTower):
         raise TypeError(f"tower: expected one made by gated(...), got {type(tower).__name__}")

@@ -107,7 +107,7 @@ class GatedClips(StandIn):
 
 
 def _work(family: SpaceTimeTower, shape: torch.Size, index: Tensor, grid: PatchGrid) -> Work:
-    """Of a clip of ``[T, h * w]`` cells, of which some were kept."""
+    """The work of a clip of ``[T, h * w]`` cells, some of which were kept."""
     patch, d = 2.0 * family.weight.numel(), family.weight.shape[0]
     layers = [structure.linear_flops(layer) for layer in family.layers]
 

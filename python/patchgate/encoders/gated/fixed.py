@@ -144,7 +144,7 @@ class FixedTower(GatedTower):
         states = {name: torch.cat([part.states[name] for part in parts]) for name in names}
         each = [part.pooled for part in parts if part.pooled is not None]
         pooled = torch.cat(each) if each else None
-        # Only now: a call that failed says nothing to `check`.
+        # Only now: a call that failed says nothing to ``check``.
         self.last_overflow, self.last_layer_overflow, self.last_in_range = overflow, beyond, fit
         return states, pooled
 

@@ -216,7 +216,7 @@ def _layer(tensors: dict[str, Tensor], prefix: str) -> LayerMemory:
 
 
 def _fingerprint(model: nn.Module) -> str:
-    """Of names, shapes, dtypes and some values of all parameters."""
+    """A hash of the names, shapes, dtypes and some values of all parameters."""
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         values = parameter.detach().flatten()
@@ -227,7 +227,7 @@ def _fingerprint(model: nn.Module) -> str:
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
-    """Of all numbers: a disk may give others back."""
+    """A checksum of all numbers: a disk may give others back."""
     sum_ = 0
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -71,7 +71,7 @@ class TowerStream(GatedTower):
     def forward(self, pixel_values: Tensor, *given: Any, **named: Any) -> Any:
         """As ``GatedTower.forward``, of frames of one clip that follow those of the call before."""
         call = partial(super().forward, pixel_values, *given, **named)
-        # What `tokens` does is a call of its own.
+        # What ``tokens`` does is a call of its own.
         return call() if self.output == "tokens" else self._calls.run(self._mark, call)
 
     def tokens(self, pixel_values: Tensor, **named: Any) -> VideoTokens:

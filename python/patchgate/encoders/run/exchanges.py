@@ -99,7 +99,7 @@ class Exchanges:
 
 
 def by_frame(mask: Tensor) -> list[Tensor]:
-    """Of ``[T, M]`` bool the tokens of each frame, ascending."""
+    """The active tokens of each frame of ``[T, M]`` bool, ascending."""
     return list(mask.nonzero()[:, 1].split(mask.sum(1).tolist()))
 
 

@@ -70,7 +70,7 @@ class Fidelity:
 
     @classmethod
     def split(cls, given: Mapping[str, Any]) -> tuple["Fidelity", dict[str, Any]]:
-        """Of settings, those named here and the others."""
+        """Parts settings into those named here and the others."""
         names = {each.name for each in fields(cls)}
         own = {name: value for name, value in given.items() if name in names}
         return cls(**own), {name: v for name, v in given.items() if name not in names}

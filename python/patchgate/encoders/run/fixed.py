@@ -75,7 +75,7 @@ class Places(NamedTuple):
 
     @classmethod
     def of(cls, result: GateResult, prefix: int, capacity: int) -> Self:
-        """Of the first K cells that the gate kept."""
+        """The fitting of the first K cells that the gate kept."""
         kept = Fitting.of(result, capacity)
         (frames, n), m = kept.mask.shape, prefix + kept.mask.shape[1]
         busy = kept.mask.any(1)  # [T]
@@ -92,7 +92,7 @@ class Places(NamedTuple):
 
 
 def packed_slots(active: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Of ``[T, M]`` the active ones, flat over it, and where each frame's end: ``[R]`` int64, of
+    """The active slots of ``[T, M]``, flat over it, and where each frame's end: ``[R]`` int64, of
     which those past the last are 0, and ``[T + 1]`` int32.
     """
     slot, cu_rows, _ = _ops.compact(active[:, None].to(torch.uint8) * CHANGED, rows)

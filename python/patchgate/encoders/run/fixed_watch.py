@@ -175,7 +175,7 @@ def _attended(
     shown: Tensor,  # [T, M]
     scale: float,
 ) -> Tensor:
-    """Of packed queries, to all tokens of their frames."""
+    """The attention of packed queries to all tokens of their frames."""
     frames, m = shown.shape
     ends = arange(frames + 1, device=shown.device).int() * m
     return _ops.residual_attention(

@@ -34,7 +34,7 @@ class LayerMemory:
 
     @classmethod
     def empty(cls, device: torch.device) -> Self:
-        """Of no frames."""
+        """The memory of a stream that has seen no frame."""
         return cls(torch.empty(0, dtype=torch.int64, device=device))
 
     @property
@@ -50,7 +50,7 @@ class LayerMemory:
 
     @classmethod
     def of(cls, tables: dict[str, Tensor], row: Tensor, sums: Sums | None) -> Self:
-        """Of whole tables only the rows ``[S]`` that slots show."""
+        """Keeps only the rows ``[S]`` of whole tables that slots show."""
         keep, row = row.unique(return_inverse=True)
         return cls(row, {name: table[keep] for name, table in tables.items()}, sums)
 

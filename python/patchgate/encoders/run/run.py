@@ -38,7 +38,7 @@ class _Layer(NamedTuple):
     sums: Sums | None
 
     def kept(self, earlier: LayerMemory, slots: Tensor) -> LayerMemory:
-        """Of it and what was remembered before, what some slots show."""
+        """What some slots show, of this run's rows and of those remembered before."""
         row = torch.cat([earlier.row, self.shown.flatten()])[slots]
         return LayerMemory.of(self.tables, row, self.sums)
 
@@ -151,7 +151,7 @@ class Run:
         return embedded(self.tower, rows, self._cells(active)), len(rows)
 
     def _tokens_of(self, index: Tensor) -> Tensor:
-        """Of cells by number ``[T, n]``, the tokens ``[T, n * m^2]``."""
+        """The tokens ``[T, n * m^2]`` of cells by number ``[T, n]``."""
         each = self.tower.tokens_per_cell
         return (index[..., None] * each + arange(each, device=index.device)).flatten(1)
 

@@ -55,7 +55,7 @@ class Session:
             last: whether the clip ends with these frames: nothing is remembered then.
         """
         assert self.gate is not None
-        result = self.gate._pushed(planes, None)  # undone by `mark`
+        result = self.gate._pushed(planes, None)  # undone by ``mark``
         later = None if last else later_ids(self.gate)
         return self.encode(tower, self.kept(tower, frames, result), hidden, later), result
 

@@ -35,7 +35,7 @@ class Work:
 
     @classmethod
     def total(cls, parts: Iterable[Work]) -> Work:
-        """Of all of them."""
+        """The sum of some works."""
         return cls(*(sum(each) for each in zip(*map(astuple, parts), strict=True)))
 
     @property

@@ -66,7 +66,7 @@ def focus(
 
 
 def _coarse(n: int, size: int, arms: int, chance: torch.Generator) -> Tensor:
-    """Of each arm its middle and two at random, rising."""
+    """The middle of each arm and two frames of it at random, in order."""
     begin = arange(arms) * size
     length = (n - begin).clamp(max=size)  # [A]
     random = (drawn((2, arms), chance) * length).long()
@@ -74,7 +74,7 @@ def _coarse(n: int, size: int, arms: int, chance: torch.Generator) -> Tensor:
 
 
 def _fine(close: Tensor, n: int, size: int, each: int, chance: torch.Generator) -> Tensor:
-    """Of the arms looked at closely so many frames, half of them evenly, half at random."""
+    """Frames of the arms that are looked at closely, half of them evenly spaced, half at random."""
     begin = close * size
     length = (n - begin).clamp(max=size)
     steps = (arange(-(-each // 2)).double() + 0.5) / -(-each // 2)  # [n]

@@ -84,7 +84,7 @@ class DualEncoder:
 
     @torch.no_grad()
     def _of_pictures(self, rgb: Tensor) -> Tensor:
-        """Of uint8 ``[T, 3, H, W]``, ``[T, C]``."""
+        """The vectors ``[T, C]`` of pictures ``[T, 3, H, W]`` uint8."""
         pictures = [picture.permute(1, 2, 0).numpy() for picture in rgb]
         inputs = self._images(images=pictures, return_tensors="pt")
         inputs = {name: value.to(self._model.device) for name, value in inputs.items()}
@@ -111,6 +111,6 @@ def rgb_of(batch: FrameBatch) -> Tensor:
 
 
 def _vectors(output: Any) -> Tensor:
-    """Of a model's output, which is a tensor or has one, by the version of transformers."""
+    """The vectors of a model's output, which is a tensor or holds one, by transformers' version."""
     vectors: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return vectors
