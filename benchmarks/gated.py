@@ -47,8 +47,8 @@ TOWERS = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "kept cells only": {"context": "kept"},
     "residual": {"tolerance": math.inf},
-    "tolerance .2": {"tolerance": 0.2},
-    "tolerance .05": {"tolerance": 0.05},
+    "tolerance 0.2": {"tolerance": 0.2},
+    "tolerance 0.05": {"tolerance": 0.05},
 }
 
 

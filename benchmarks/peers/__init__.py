@@ -17,10 +17,11 @@ number that tunes each:
     for peer in CHOOSERS:
         choice = peer.choose(clip, peer.own)          # clip: a ``Clip``
     choice = at_budget(CHOOSERS["EVS"], clip, 500)    # the most tokens that are no more than 500
-    at = CHOOSERS["EVS"].on(clip)                     # at(.2), at(.5): measured once
+    at = CHOOSERS["EVS"].on(clip)                     # at(0.2), at(0.5): measured once
 
 Where only features ``[T, N, D]`` are at hand, call the modules: what they measure, then their rule:
-``evs.choose(evs.dissimilarities(features), share=.2)``. ``ENCODERS`` lists those that work inside a
+``evs.choose(evs.dissimilarities(features), share=0.2)``. ``ENCODERS`` lists those that work inside
+a
 tower: ``peer.encode(model, pixel_values, share)`` gives ``layers.Encoded``, what every cell shows
 and the work it took.
 

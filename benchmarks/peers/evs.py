@@ -9,7 +9,7 @@ from torch.nn.functional import cosine_similarity
 from peers import top_k
 from peers.choice import Choice
 
-SHARE = 0.5  # common; .3 is what its models were trained with
+SHARE = 0.5  # common; 0.3 is what its models were trained with
 
 
 def dissimilarities(features: Tensor) -> Tensor:

@@ -95,8 +95,8 @@ def _distance(a: Cut, b: Cut) -> Tensor:
 def scenes(features: Tensor, keep: Tensor, head: Tensor) -> Tensor:
     """The semantic scene of each frame, ``[T]`` int64, counted from 0.
 
-    Key frames are the first and those of which more than .8 changed. Each begins a scene, unless
-    its distribution over words is less than .4 from that of the key frame before.
+    Key frames are the first and those of which more than 0.8 changed. Each begins a scene, unless
+    its distribution over words is less than 0.4 from that of the key frame before.
 
     Args:
         features: ``[T, N, D]`` of the dense tower.

@@ -12,7 +12,7 @@ from patchgate.encoders.run.work import Work
 from patchgate.gather import gather
 from patchgate.merging import MergeStream
 from patchgate.tokens import TokenChunk
-from patchgate.tokens.chunk import Told, chunk_of
+from patchgate.tokens.chunk import HostResult, chunk_of
 from proof.frames import parts
 from proof.towers import Sized
 from proof.way import Done, Timer, Way
@@ -45,7 +45,7 @@ class Live:
             names = self._gate.picture_ids.flatten().long()
             cell = index % result.kind[0].numel()
             features = self._stream.encode(rows, cell, cu_seqlens, result.source, names)
-        told = Told(index, result.source, result.kind, result.motion)
+        told = HostResult(index, result.source, result.kind, result.motion)
         self._seen += len(batch)
         return chunk_of(
             features, told, batch.pts_seconds, batch.duration_seconds, self._seen - len(batch)

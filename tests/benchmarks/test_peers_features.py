@@ -60,7 +60,7 @@ def test_vidcom2_likeness_is_a_sum_of_five_gaussians() -> None:
 
 
 def test_vidcom2_gives_a_frame_that_stands_out_more() -> None:
-    # Softmax at temperature .01 of scores that differ by .01 ln 3: 1/4 and 3/4, mean 1/2.
+    # Softmax at temperature 0.01 of scores that differ by 0.01 ln 3: 1/4 and 3/4, mean 1/2.
     likeness = torch.tensor([[1.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     likeness[1] -= 0.01 * math.log(3)
     assert vidcom2.frame_shares(likeness, 0.4).tolist() == pytest.approx([0.4 * 0.75, 0.4 * 1.25])

@@ -32,18 +32,18 @@ def test_patches_are_cut_row_by_row() -> None:
 
 def test_rlt_compares_the_mean_over_patch_and_channels() -> None:
     frames = steps(0, 0, 0)
-    frames[1, 2, 0, 0] = 1.1  # one of 12 samples: .0917
-    frames[2, 2, 0, 0] = 1.1 + 1.3  # 1.3 / 12 = .108 more
+    frames[1, 2, 0, 0] = 1.1  # one of 12 samples: 0.0917
+    frames[2, 2, 0, 0] = 1.1 + 1.3  # 1.3 / 12 = 0.108 more
     assert kept(rlt.keep_mask(frames, P)) == [[1, 1], [0, 0], [1, 0]]
 
 
 def test_rlt_drifts() -> None:
-    frames = steps(*(0.09 * t for t in range(11)))  # .9 in the end
+    frames = steps(*(0.09 * t for t in range(11)))  # 0.9 in the end
     assert kept(rlt.keep_mask(frames, P))[1:] == [[0, 0]] * 10
 
 
 def test_rlt_compares_the_ends_of_neighbouring_tubelets() -> None:
-    frames = steps(0, 0.5, 0.5, 0.05)  # x3 - x0 = .05, though x2 - x1 = 0 and x1 - x0 = .5
+    frames = steps(0, 0.5, 0.5, 0.05)  # x3 - x0 = 0.05, though x2 - x1 = 0 and x1 - x0 = 0.5
     assert kept(rlt.keep_mask(frames, P, tubelet=2)) == [[1, 1], [0, 0]]
     assert kept(rlt.keep_mask(frames, P, 0.04, tubelet=2)) == [[1, 1], [1, 0]]
 
@@ -59,7 +59,7 @@ def test_rlt_in_chunks_is_rlt() -> None:
 
 
 def test_grt_l2_is_anchored_at_what_was_kept() -> None:
-    frames = steps(0, 0.08, 0.1, 0.15, 0.19)  # times sqrt(12): .277, .346 | .173, .312 of the new
+    frames = steps(0, 0.08, 0.1, 0.15, 0.19)  # x sqrt(12): 0.277, 0.346 | 0.173, 0.312
     expected = [[1, 1], [0, 0], [1, 0], [0, 0], [1, 0]]
     assert kept(grt.gate(grt.cut(frames, P, "l2"), 0.3, "l2").keep) == expected
     adjacent = grt.gate(grt.cut(frames, P, "l2"), 0.3, "l2", anchored=False)
@@ -73,14 +73,14 @@ def test_grt_l2_scores_are_distances() -> None:
 
 
 def test_grt_ssim_of_flat_patches() -> None:
-    # No variance: (2 a b + c1) / (a^2 + b^2 + c1) with c1 = (.01 * 1)^2, a = 1, b = 1.1.
+    # No variance: (2 a b + c1) / (a^2 + b^2 + c1) with c1 = (0.01 * 1)^2, a = 1, b = 1.1.
     score = grt.gate(grt.cut(steps(1, 1.1), P, "ssim"), 0.01, "ssim").score[1, 0]
     assert float(score[0]) == pytest.approx(1 - (2.2 + 1e-4) / (1 + 1.21 + 1e-4), abs=1e-6)
     assert float(score[1]) == pytest.approx(0, abs=1e-6)
 
 
 def test_grt_ssim_of_opposite_patches() -> None:
-    # a = +-2 in turn, b = -a: means 0, variances 4, covariance -4, range 4: c2 = (.03 * 4)^2.
+    # a = +-2 in turn, b = -a: means 0, variances 4, covariance -4, range 4: c2 = (0.03 * 4)^2.
     a = torch.tensor([2.0, -2] * 2)[:, None].expand(4, 3).T.reshape(1, 3, 2, 2)
     known = grt.cut(torch.cat([a, -a]), P, "ssim")
     expected = 1 - (-8 + 0.0144) / (8 + 0.0144)
@@ -108,13 +108,13 @@ def test_grt_scenes_begin_where_most_changed_and_words_differ() -> None:
     means = [[0, 0], [0, 0], [math.log(3), 0], [16, 0]]
     features = torch.tensor(means)[:, None].expand(-1, 5, -1)  # [T, N, D]
     keep = torch.ones(4, 1, 5, dtype=torch.bool)
-    keep[1, 0, 0] = False  # .8 is not above .8
+    keep[1, 0, 0] = False  # 0.8 is not above 0.8
     assert grt.scenes(features, keep, torch.eye(2)).tolist() == [0, 0, 0, 1]
 
 
 def test_grt_divergence_by_hand() -> None:
     p, q = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.75, 0.25]])
-    # m = (5/8, 3/8): .625 (2 ln .625 - ln .375) + .375 (2 ln .375 - ln .125), halved
+    # m = (5/8, 3/8): 0.625 (2 ln 0.625 - ln 0.375) + 0.375 (2 ln 0.375 - ln 0.125), halved
     by_hand = 0.625 * (2 * math.log(0.625) - math.log(0.375))
     by_hand += 0.375 * (2 * math.log(0.375) - math.log(0.125))
     found = grt.released_divergence(p.log(), q.log())
@@ -141,7 +141,7 @@ def test_dtd_keeps_a_difference_of_exactly_its_threshold() -> None:
 
 
 def test_dtd_takes_bytes_as_parts_of_255() -> None:
-    frames = (steps(0, 1) * 51).to(torch.uint8)  # .2
+    frames = (steps(0, 1) * 51).to(torch.uint8)  # 0.2
     found = dtd.differences(frames, P)
     assert dtd.by_pixels(found, 0.19).tokens == 3
     assert dtd.by_pixels(found, 0.21).tokens == 2

@@ -78,7 +78,7 @@ def test_a_cut_takes_more_than_the_share_of_the_cells(lost: int, is_cut: bool) -
     video = grey(2, 2, 3)
     for n in range(lost):
         raised(video[1], divmod(n, 3), 90)
-    assert bool(push(video, scene_cut=0.6).is_key[1]) is is_cut  # floor(.6 * 6) = 3
+    assert bool(push(video, scene_cut=0.6).is_key[1]) is is_cut  # floor(0.6 * 6) = 3
 
 
 @pytest.mark.parametrize("max_age", [1, 2, 3, 5])

@@ -79,7 +79,7 @@ def test_colour(matrix: str, full_range: bool, bit_depth: int) -> None:
         y, cb, cr = (y - 16) * 255 / 219, (cb - 128) * 255 / 224 + 128, (cr - 128) * 255 / 224 + 128
     red, blue = y + 2 * (1 - kr) * (cr - 128), y + 2 * (1 - kb) * (cb - 128)
     exact = torch.stack([red, (y - kr * red - kb * blue) / (1 - kr - kb), blue]).clamp(0, 255)
-    # 8 bit: half a level of rounding and .03 of the factors. 10 bit: each of the three is rounded
+    # 8 bit: half a level of rounding and 0.03 of the factors. 10 bit: each of the three is rounded
     # to 8 first, which is half a level of each times its factor.
     assert (rgb - exact).abs().max() <= (0.53 if bit_depth == 8 else 2.3)
 

@@ -126,7 +126,7 @@ def test_it_pools_sources_and_packs_what_is_new():
     pooled = model.model.apply_pooling(every)  # [T, 9, E]
     output = dense["mm_encoder_outputs"]["video"].pooler_output[0]
     torch.testing.assert_close(output[:-1], pooled.flatten(0, 1), **EXACT)
-    # 5 cells become 3: pooled cell i lies at 5 / 3 * (i + .5) - .5, between two of these.
+    # 5 cells become 3: pooled cell i lies at 5 / 3 * (i + 0.5) - 0.5, between two of these.
     near = {0: [0, 1], 1: [2], 2: [3, 4]}
     new = torch.stack(
         [mask[:, near[i]][:, :, near[j]].flatten(1).any(1) for i in range(3) for j in range(3)], 1

@@ -14,7 +14,7 @@ from .frames import Colour, DecodeWarning, Matrix
 Frame = av.VideoFrame
 
 # AVCOL_SPC_*: 2 is "unspecified": BT.601 at any size, FFmpeg's and NVDEC's rule (players guess
-# 709 for HD). 0 is RGB's own, met only where we convert. FCC is BT.601 to within .02, 240M BT.709.
+# 709 for HD). 0 is RGB's own, met only where we convert. FCC is BT.601 to within 0.02, 240M BT.709.
 _MATRIX: dict[int, Matrix] = {0: "bt601", 1: "bt709", 2: "bt601", 4: "bt601", 5: "bt601",
                               6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}  # fmt: skip
 _FULL_RANGE, _UNTAGGED = 2, 0  # AVCOL_RANGE_JPEG, AVCOL_RANGE_UNSPECIFIED

@@ -54,8 +54,8 @@ def inverse_cdf(
     Args:
         blocks: of each step the frame of the highest score, in place of the one at its middle.
 
-    Source: MGSampler (arXiv 2104.09952, power .5 of motion), BOLT (arXiv 2503.21483, power 3 or 2.5
-    of relevance), SLICE (doi 10.1109/ACCESS.2026.3680314, floor 1, blocks).
+    Source: MGSampler (arXiv 2104.09952, power 0.5 of motion), BOLT (arXiv 2503.21483, power 3 or
+    2.5 of relevance), SLICE (doi 10.1109/ACCESS.2026.3680314, floor 1, blocks).
     """
     power = checked_number("power", power, 0, 1e3, "")
     floor = checked_number("floor", floor, 0, 1e9, "means")

@@ -71,7 +71,7 @@ def zoom(
     """A window as LOVE-R1 tidies it, or None where it is of no use.
 
     5 seconds wider on both sides, inside the video; not under 3 seconds; at least 30 seconds or an
-    eighth of the video long, around its middle; an overlap (intersection over union) of at most .3
+    eighth of the video long, around its middle; an overlap (intersection over union) of at most 0.3
     with each of those seen.
     """
     if not len(frames):
@@ -211,7 +211,7 @@ def maxinfo(
     strict: bool = False,
 ) -> Plan:
     """MaxInfo (arXiv 2502.03183): frames whose features span the others'. ``strict``: as many as a
-    tolerance of .3 asks for, k at most.
+    tolerance of 0.3 asks for, k at most.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, count=pool_frames)
