@@ -60,9 +60,9 @@ def token_chunks(
         return
     frames_seen = 0
     first = 0  # the gate's number of the video's first token, whose own is 0
-    for look in _looks(video, gate, features, stages):
+    for frames in _gridded(video, gate, features, stages):
         with stages.time("gate"), spare_threads(video.threads):
-            result = gate.push(look.planes)
+            result = gate.push(frames.planes)
             index, _, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
             if not frames_seen and len(result.kind):
@@ -72,13 +72,13 @@ def token_chunks(
                 source, later = source - first, later - first
             gated = GatedCells(result.kind, source, later)
         with stages.time("gather"), spare_threads(video.threads):
-            rows = features.rows(look.planes, look.batch, index)
+            rows = features.rows(frames.planes, frames.batch, index)
         with spare_threads(video.threads):
             tokens = features.encode(rows, gated, stages.time)
         said = (index, source, result.kind, result.motion)
         told = HostResult(*(tensor.cpu() for tensor in said))
-        yield chunk_of(tokens, told, look.pts_seconds, look.duration_seconds, frames_seen)
-        frames_seen += len(look.pts_seconds)
+        yield chunk_of(tokens, told, frames.pts_seconds, frames.duration_seconds, frames_seen)
+        frames_seen += len(frames.pts_seconds)
 
 
 def until_used_up(chunks: Iterator[TokenChunk]) -> Generator[TokenChunk, None, None]:
@@ -101,7 +101,7 @@ def until_used_up(chunks: Iterator[TokenChunk]) -> Generator[TokenChunk, None, N
         )
 
 
-class _Look(NamedTuple):
+class _GriddedFrames(NamedTuple):
     """Frames on their way to the gate, in whole tubelets."""
 
     batch: FrameBatch  # as decoded; the last frame of the last tubelet may be missing
@@ -110,9 +110,9 @@ class _Look(NamedTuple):
     duration_seconds: Tensor  # [T]
 
 
-def _looks(
+def _gridded(
     video: FrameSource, gate: Gate, features: Features, stages: StageSeconds
-) -> Iterator[_Look]:
+) -> Iterator[_GriddedFrames]:
     f = gate.settings.temporal_patch
     with contextlib.closing(prefetch(timed(iter(video), stages, "decode"))) as decoded:
         for batch in whole_tubelets(timed(decoded, stages, "wait"), f):
@@ -122,4 +122,4 @@ def _looks(
             if missing:
                 planes = torch.cat([planes, planes[-1:].expand(missing, -1, -1, -1)])
             duration = torch.nn.functional.pad(batch.duration_seconds, (0, missing))
-            yield _Look(batch, planes, batch.pts_seconds[::f], duration.view(-1, f).sum(1))
+            yield _GriddedFrames(batch, planes, batch.pts_seconds[::f], duration.view(-1, f).sum(1))

@@ -157,7 +157,7 @@ class _Group:
 
 
 class _Chunk:
-    """Tubelets of one look on one decoder's stream, on their way to a TokenChunk."""
+    """Tubelets of one format on one decoder's stream, on their way to a TokenChunk."""
 
     def __init__(self, first: Shown, gate: Gate, features: Features, packed: PackedCells,
                  stages: StageSeconds, together: int) -> None:  # fmt: skip
