@@ -51,6 +51,19 @@ def test_every_requirement_is_locked_to_a_version_that_it_allows():
     assert PINNED.items() <= lock.items()
 
 
+def test_what_tests_are_skipped_without_is_installed_for_them():
+    """A package that only some machines have would leave its tests undone, and nobody told."""
+    asked = {
+        versions.plain(re.split(r"[\[<>=;]", r)[0].strip()) for r in versions.requirements("test")
+    }
+    own = {"patchgate", "reading"}
+    needed = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        needed |= set(re.findall(r"importorskip\(\s*\"(\w+)", path.read_text("utf-8")))
+    assert {"transformers", "peft", "accelerate", "triton"} <= needed
+    assert needed - own <= asked
+
+
 def test_the_lock_holds_names_and_versions_only():
     """No index, no path, no local version: nothing of the machine that made it."""
     text = (ROOT / "constraints.txt").read_text("utf-8")

@@ -24,6 +24,9 @@ TICK = Fraction(1, 12_800)
 STEP = 512  # ticks a frame at 25 fps
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}
 SMALL = {"preset": "veryfast", "crf": "30"}
+# Else Matroska's random identifiers and x264's look ahead (its mbtree) make other bytes in each
+# run, and what is damaged by its place in the file is damaged otherwise.
+SAME = {"fflags": "+bitexact"}
 
 
 def picture(index: int, frame: av.VideoFrame) -> list[np.ndarray]:
@@ -58,13 +61,13 @@ def write(path: Path, *, codec: str = "libx264", size: tuple[int, int] = (64, 48
           muxer_options: dict[str, str] | None = None, tick: Fraction = TICK,
           rotation: tuple[float, bool, bool] | None = None, space: int | None = None,
           full_range: bool | None = None) -> Path:  # fmt: skip
-    """Encode ``picture(0..frames)``; ``pts`` in units of ``tick`` seconds, one per frame."""
-    # bitexact: Matroska's random identifiers would make each run damage another byte.
-    wishes = {"fflags": "+bitexact", **(muxer_options or {})}
+    """Encode `picture(0..frames)`; `pts` in units of `tick` seconds, one per frame."""
+    wishes = {**SAME, **(muxer_options or {})}
+    options = dict(SMALL if options is None else options)
+    if codec.startswith("libx264"):
+        options.setdefault("mbtree", "0")
     with av.open(str(path), "w", format=muxer, container_options=wishes) as out:
-        stream = out.add_stream(
-            codec, rate=RATE, options=dict(SMALL) if options is None else options
-        )
+        stream = out.add_stream(codec, rate=RATE, options=options)
         stream.width, stream.height = size
         stream.pix_fmt = pixels
         stream.time_base = stream.codec_context.time_base = tick
@@ -154,7 +157,7 @@ def audio_only(path: Path) -> Path:
 
 def zero_frames(path: Path) -> Path:
     """A whole Matroska file whose video stream holds not one frame."""
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", container_options=SAME) as out:
         stream = out.add_stream("libx264", rate=RATE)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         out.start_encoding()

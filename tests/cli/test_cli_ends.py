@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from patchgate._check.text import escaped
 from patchgate.cli import app
 from patchgate.report.picture import printable
-from patchgate.report.text import escaped
 
 SMALL = ["--size", "42,56"]
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]

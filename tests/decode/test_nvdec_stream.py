@@ -79,11 +79,23 @@ def test_a_change_into_what_nvdec_lacks_is_an_error_that_says_so(
     assert sum(map(len, got)) in (8, 10), "the frames before it were given"
 
 
-def test_a_truncated_file_is_told_and_gives_what_it_has(nvdec: FakeBackend, tmp_path: Path) -> None:
-    whole = torch.cat([b.planes[0] for b in patchgate.open_video(clips.clip("faststart.mp4"))])
-    path = clips.truncated(clips.clip("faststart.mp4"), tmp_path / "cut.mp4")
-    with pytest.warns(DecodeWarning, match="truncated"):
-        got = torch.cat([batch.planes[0] for batch in on_gpu(path)])
+@pytest.mark.parametrize("more", [0, 1, 10, -1])
+def test_a_truncated_file_is_told_and_gives_what_it_has(
+    nvdec: FakeBackend, tmp_path: Path, more: int
+) -> None:
+    """Cut between two packets, nothing is corrupt; anywhere else, the last packet is."""
+    clip = clips.clip("faststart.mp4")
+    whole = torch.cat([b.planes[0] for b in patchgate.open_video(clip)])
+    with av.open(str(clip)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][32]
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(clip.read_bytes()[: packet.pos + more % packet.size])
+    said = "the last one perhaps not whole" + ("; 1 corrupt packet" if more else "$")
+    video = on_gpu(cut)
+    with pytest.warns(DecodeWarning, match=f"the file is truncated.*{said}"):
+        got = torch.cat([batch.planes[0] for batch in video])
+    assert video.problems.truncated
+    assert video.problems.corrupt_packets == bool(more)
     assert len(got) > 25
     assert torch.equal(got[:25], whole[:25])
 

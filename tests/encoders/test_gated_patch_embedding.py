@@ -132,7 +132,7 @@ def test_a_quantised_patch_embedding_is_refused():
         gated(model)
     model = tower("siglip")
     cases.put(model, PATH, nn.Identity())
-    with pytest.raises(TypeError, match=r"a Identity with no weights"):
+    with pytest.raises(TypeError, match=r"an Identity with no weights"):
         gated(model)
 
 

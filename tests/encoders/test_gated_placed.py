@@ -237,7 +237,7 @@ def test_a_subclass_with_another_forward_is_refused_and_one_without_is_not():
     model.__class__ = Same
     assert not cases.differ(output(gated(model), x), dense)
     model.__class__ = Other
-    with pytest.raises(TypeError, match="its Other is a Other of test_gated_placed"):
+    with pytest.raises(TypeError, match="its Other is an Other of test_gated_placed"):
         gated(model)
 
 

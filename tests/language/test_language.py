@@ -279,7 +279,7 @@ def test_a_model_that_would_pass_over_the_video_is_refused(name):
             raise AssertionError
 
     tokens = encoded(name, qwen(name), patches(T), kept_mask(T, GRID))
-    with pytest.raises(ValueError, match="a Old takes no mm_encoder_outputs"):
+    with pytest.raises(ValueError, match="an Old takes no mm_encoder_outputs"):
         inputs_of(name, Old(), tokens)
 
 

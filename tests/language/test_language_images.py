@@ -9,11 +9,13 @@ import pytest
 import torch
 from language_cases import BEGIN, END, IMAGE, PAD, Letters, llava, qwen, qwen3_prompt
 from qwen_cases import FAMILIES, GRID, WIDTH, M, grid_thw, own_call, patches
+from since import language_models
 from token_cases import kept_mask, video_tokens
 
 import patchgate
 from patchgate.language import llava_onevision_inputs, qwen3_vl_inputs, qwen25_vl_inputs
 
+pytestmark = language_models
 EXACT = {"rtol": 0, "atol": 1e-10}
 T, N, FPS = 3, GRID[0] * GRID[1], 3.0
 SIDES = [(3, 5), (2, 2), (4, 1)]  # cells of the images

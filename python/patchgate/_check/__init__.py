@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from patchgate._check.text import a_or_an
+
 # The oldest of which towers are known, as in pyproject.toml, and that whose language models take
 # what a tower put out.
 TRANSFORMERS = "5.17"
@@ -102,7 +104,7 @@ def check_transformers(name: str, model: Any, oldest: str) -> None:
     version = sys.modules["transformers"].__version__
     if release(version) < release(oldest):
         raise ImportError(
-            f"{name}: expected a {type(model).__name__} of transformers {oldest} or later, "
+            f"{name}: expected {a_or_an(type(model).__name__)} of transformers {oldest} or later, "
             f"got one of {version}; pip install --upgrade 'transformers>={oldest}'"
         )
 

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from patchgate import _early
+from patchgate._check.text import escaped
 from patchgate.cli.signals import INTERRUPTED, NOTHING, Stopped
 from patchgate.decode import DecodeWarning, Video
 from patchgate.gate import CHANGED
 from patchgate.report.history import counted
-from patchgate.report.text import escaped
 from patchgate.tokens import TokenChunk
 
 _NO_THREAD = re.compile("can't start new thread")

@@ -6,7 +6,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from patchgate.report.text import escaped
+from patchgate._check.text import escaped
 
 
 class Commands(TyperGroup):

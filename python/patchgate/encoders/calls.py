@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from patchgate._check.text import a_or_an
+
 # Where the code lives that families were written against. A copy of it in another package, as
 # models with code of their own have it, is told by the package of the tower's class.
 _LIBRARIES = ("torch.nn.modules.", "transformers.models.", "transformers.modeling_", "timm.")
@@ -49,7 +51,7 @@ def addition(module: nn.Module, home: str = "") -> str | None:
         by = "" if mover is None else f", set by accelerate ({type(mover).__name__})"
         return f"has a forward of its own{by}"
     if not is_known(module, home):
-        return f"is a {type(module).__name__} of {_code(module)}"
+        return f"is {a_or_an(type(module).__name__)} of {_code(module)}"
     return None
 
 

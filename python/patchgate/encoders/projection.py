@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from patchgate._check.text import a_or_an
 from patchgate._tensors import arange
 
 _KINDS = (nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -27,8 +28,9 @@ def base(projection: Any) -> Any:
     if found is None or not found.weight.is_floating_point():
         holds = "no weights" if found is None else f"weights of {found.weight.dtype}"
         raise TypeError(
-            f"tower: its patch embedding is a {type(projection).__name__} with {holds}, expected a "
-            "convolution (or linear layer) of floats; leave it out of what is quantised or replaced"
+            f"tower: its patch embedding is {a_or_an(type(projection).__name__)} with {holds}, "
+            "expected a convolution (or linear layer) of floats; leave it out of what is quantised "
+            "or replaced"
         )
     return found
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 from patchgate._check import checked_count
+from patchgate._check.text import a_or_an
 from patchgate.gather.resize import (
     Filter,
     FirstPass,
@@ -80,7 +81,9 @@ def _described(settings: dict[str, Any]) -> Any:
     needed = [*flags, *(each for flag in _NEEDED if settings.get(flag) for each in _NEEDED[flag])]
     missing = [each for each in needed if each not in settings]
     if missing:
-        raise ValueError(f"processor: this description of a {name} lacks {', '.join(missing)}")
+        raise ValueError(
+            f"processor: this description of {a_or_an(name)} lacks {', '.join(missing)}"
+        )
     return type(name, (SimpleNamespace,), {})(**settings)
 
 

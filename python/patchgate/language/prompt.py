@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from patchgate._check import checked_choice
+from patchgate._check.text import a_or_an
 from patchgate._tensors import arange, as_given, whole
 from patchgate.gate import MERGED
 from patchgate.language.images import Images
@@ -91,8 +92,8 @@ def check_model(model: Any) -> None:
     """Raises a ``ValueError`` if a model does not take the tower's output."""
     if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
         raise ValueError(
-            f"model: in this version of transformers a {type(model).__name__} takes no "
-            "mm_encoder_outputs: it would pass over the video with no error; update it"
+            f"model: in this version of transformers {a_or_an(type(model).__name__)} takes "
+            "no mm_encoder_outputs: it would pass over the video with no error; update it"
         )
 
 

@@ -10,5 +10,4 @@ images.py      those pictures as data URIs of bounded size
 plots.py       shares and errors over time, as SVG that follows the page's colours
 planned.py     what a policy looks at, over time (``patchgate plan``)
 page.py        the page, from page.html.j2, page.css and page.js
-text.py        names of files as text that a terminal, a page and a picture can take
 """

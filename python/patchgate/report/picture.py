@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
+from patchgate._check.text import escaped
 from patchgate.decode import Video
 from patchgate.gate import CHANGED, Gate
 from patchgate.report.cells import overlay
 from patchgate.report.history import History, counted, unit
 from patchgate.report.shares import PRINT, draw_shares, key_seconds, plain
 from patchgate.report.survey import Moment
-from patchgate.report.text import escaped
 
 INK, FAINT = PRINT.ink, PRINT.faint
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from patchgate._check.text import a_or_an
 from patchgate.encoders.projection import base
 from patchgate.encoders.tower import Tower
 
@@ -21,8 +22,8 @@ def part(model: nn.Module, path: str) -> Any:
         found = found[int(name)] if name.isdigit() else getattr(found, name, None)
         if found is None:
             raise TypeError(
-                f"tower: a {type(model).__name__} without {path} is not what gated() knows; its "
-                "family needs it"
+                f"tower: {a_or_an(type(model).__name__)} without {path} is not what gated() "
+                "knows; its family needs it"
             )
         found = getattr(found, "_orig_mod", found)  # of a compiled module
     return found
@@ -39,8 +40,8 @@ def check_children(model: nn.Module, path: str, known: Collection[str]) -> None:
     for name, _ in part(model, path).named_children():
         if name not in known and name != "parametrizations":
             raise TypeError(
-                f"tower: a {type(model).__name__} with {path}.{name} is not what gated() knows: "
-                f"of {path} it computes {', '.join(sorted(known))}"
+                f"tower: {a_or_an(type(model).__name__)} with {path}.{name} is not what gated() "
+                f"knows: of {path} it computes {', '.join(sorted(known))}"
             )
 
 

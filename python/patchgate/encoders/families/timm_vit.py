@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from patchgate._check.text import a_or_an
 from patchgate.encoders.families import structure
 from patchgate.encoders.tower import Tower
 
@@ -208,8 +209,8 @@ def _check_kind(model: nn.Module, path: str, known: str) -> None:
     kind = type(structure.part(model, path)).__name__
     if kind != known:
         raise TypeError(
-            f"tower: {path} is a {kind}; of timm's kinds, gated() knows {known}, whose parts it "
-            "computes itself"
+            f"tower: {path} is {a_or_an(kind)}; of timm's kinds, gated() knows {known}, whose "
+            "parts it computes itself"
         )
 
 

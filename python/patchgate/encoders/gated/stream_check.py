@@ -20,6 +20,7 @@ from patchgate.gate.memory import MOST_TOKENS
 
 Shape = tuple[int, ...]
 
+_MOST_ROWS = 2**53  # tokens of a stream of rows, whose ids no gate has to count in 32 bits
 _MOST_EXCHANGES = 64  # of a token's sums, after which they are taken anew
 
 
@@ -102,7 +103,9 @@ def contradiction(
             f"expected {len(shapes.layers)} layers and outputs {sorted(shapes.outputs)}, got "
             f"{len(memory.layers)} and {sorted(memory.outputs)}"
         )
-    wrong = _wrong_tokens(memory, tower) or _wrong_pixels(memory, shapes, tower, fidelity)
+    wrong = _wrong_tokens(memory, tower, MOST_TOKENS if gate else _MOST_ROWS) or _wrong_pixels(
+        memory, shapes, tower, fidelity
+    )
     if wrong:
         return wrong
     i, each = len(memory.ids), tower.tokens_per_cell
@@ -119,10 +122,14 @@ def contradiction(
     return _wrong_gate(memory, gate, shapes)
 
 
-def _wrong_tokens(memory: Memory, tower: Tower) -> str | None:
-    """The tokens that may still be named, and those that the last frame shows."""
+def _wrong_tokens(memory: Memory, tower: Tower, most: int) -> str | None:
+    """The tokens that may still be named, and those that the last frame shows.
+
+    Args:
+        most: tokens that a stream may have.
+    """
     ids, source = memory.ids, memory.source
-    if not 0 < memory.emitted <= MOST_TOKENS or not 0 < memory.frames <= 2**53:
+    if not 0 < memory.emitted <= most or not 0 < memory.frames <= 2**53:
         return f"expected some tokens and frames, got {memory.emitted} and {memory.frames}"
     if ids.dtype != torch.int64 or ids.dim() != 1 or not len(ids):
         return f"expected ids [I] of int64, got {list(ids.shape)} {ids.dtype}"
