@@ -140,6 +140,7 @@ class PyAVReader(Feed):
                 )
                 self.note(pts, frame.duration)
                 yield frame
+                del frame  # so that the decoder has its memory for the next
         self.ledger.close()
 
     def _decode(self, packet: Packet[VideoStream] | None) -> list[Frame]:
