@@ -61,7 +61,7 @@ def write(path: Path, *, codec: str = "libx264", size: tuple[int, int] = (64, 48
           muxer_options: dict[str, str] | None = None, tick: Fraction = TICK,
           rotation: tuple[float, bool, bool] | None = None, space: int | None = None,
           full_range: bool | None = None) -> Path:  # fmt: skip
-    """Encode `picture(0..frames)`; `pts` in units of `tick` seconds, one per frame."""
+    """Encode ``picture(0..frames)``; ``pts`` in units of ``tick`` seconds, one per frame."""
     wishes = {**SAME, **(muxer_options or {})}
     options = dict(SMALL if options is None else options)
     if codec.startswith("libx264"):

@@ -78,6 +78,21 @@ def test_packed_chroma_that_no_muxer_stores(pixels):
         np.testing.assert_array_equal(got[0].numpy(), want)
 
 
+def test_planes_that_are_stored_bottom_up_are_given_from_the_top():
+    frame = av.VideoFrame(65, 49, "yuv420p10le")
+    clips.picture(5, frame)
+    graph = av.filter.Graph()
+    buffer = graph.add_buffer(width=65, height=49, format=frame.format, time_base=Fraction(1, 10))
+    graph.link_nodes(buffer, graph.add("vflip"), graph.add("buffersink")).configure()
+    graph.push(frame)
+    turned = graph.pull()
+    assert turned.planes[0].line_size < 0
+    packer = Packer(turned, chunk=1, clock=Clock(Fraction(1, 10), 1), pool=Pool())
+    packer.add(Timed(turned, 20, 3), turned)
+    for got, want in zip(packer.finish().planes, separate(5, (65, 49), "yuv420p10le"), strict=True):
+        np.testing.assert_array_equal(got[0].numpy(), want[::-1])
+
+
 def separate(index, size, pixels):
     """What Y, Cb and Cr of generated frame ``index`` must be, however ``pixels`` packs them."""
     planes = clips.content(index, size, pixels)

@@ -218,6 +218,18 @@ def test_a_stream_of_rubbish(tmp_path):
         patchgate.open_video(bytes(data))
 
 
+def test_damage_is_not_called_a_lack_of_permission(tmp_path):
+    """Of a stream of a kind that nobody knows FFmpeg says that it is not permitted."""
+    path = clips.write(tmp_path / "clip.asf", codec="wmv2", frames=4, options={})
+    video = bytes.fromhex("C0EF19BC4D5BCF11A8FD00805F5C442B")  # ASF_Video_Media (ASF 10.4)
+    damaged = path.read_bytes().replace(video, bytes(16))
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    for source in (path, damaged, io.BytesIO(damaged)):
+        with pytest.raises(ValueError, match=r"not a video that FFmpeg can read \(Operation not"):
+            patchgate.open_video(source)
+
+
 def test_what_is_no_source():
     with pytest.raises(TypeError, match="path, bytes or a binary file object"):
         patchgate.open_video(7)

@@ -170,6 +170,14 @@ def test_a_segment_must_be_media(tmp_path, segment, content):
         list(patchgate.open_video(tmp_path / "list.m3u8", allow_playlists=True))
 
 
+@pytest.mark.parametrize("options", [{"allow_playlists": True}, {"format": "hls"}])
+def test_hls_that_names_what_is_not_there(tmp_path, options):
+    path = tmp_path / "list.m3u8"
+    path.write_text(HLS.format("", "nowhere.ts"))
+    with pytest.raises(ValueError, match=r"\(HLS\), and no video can be read from what it names"):
+        patchgate.open_video(path, **options)
+
+
 @pytest.mark.parametrize("line", ["file segment.ts", "file 'segment.ts'", r"file seg\ment.ts",
                                   "file seg'ment.'ts"])  # fmt: skip
 def test_ffconcat_that_was_asked_for(tmp_path, monkeypatch, segment, line):

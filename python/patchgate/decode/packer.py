@@ -21,8 +21,7 @@ from .pool import Pool
 from .timeline import Timed
 
 Array = NDArray[np.uint8] | NDArray[np.uint16]
-
-
+_BYTES, _WORDS = np.dtype(np.uint8), np.dtype(np.uint16)
 _BLOCK = 64  # frames allocated at once: a huge ``chunk`` must not reserve memory it may never fill
 
 
@@ -133,11 +132,10 @@ def _copy_planes(frame: Frame, into: list[Array], how: Layout) -> None:
 
 def _rows(plane: Any, how: Layout, samples: int = 1) -> Array:
     """``[H, W * samples]``: a view of the plane without the padding at the end of its lines."""
-    data: Any = np.frombuffer(plane, np.uint8 if how.bits == 8 else np.uint16)
-    rows: Array = data.reshape(plane.height, -1)
-    if plane.line_size < 0:  # stored bottom up
-        rows = rows[::-1]
-    return rows[:, : plane.width * samples]
+    dtype, line = (_BYTES if how.bits == 8 else _WORDS), plane.line_size
+    shape = (plane.height, plane.width * samples)
+    rows: Array = np.ndarray(shape, dtype, plane, 0, (abs(line), dtype.itemsize))
+    return rows[::-1] if line < 0 else rows  # stored bottom up
 
 
 def _copy(source: Array, into: Array, shift: int) -> None:

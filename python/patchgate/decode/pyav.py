@@ -43,7 +43,7 @@ class PyAVReader(Feed):
 
     def _forget(self) -> None:
         super()._forget()
-        self._shown: tuple[float, float] | None = None  # first stamp, latest end (seconds) so far
+        self._shown: tuple[int, int] | None = None  # first stamp, latest end (ticks) so far
         self._count = 0  # frames with a stamp so far
 
     def close(self) -> None:
@@ -130,34 +130,35 @@ class PyAVReader(Feed):
         return float("inf") if pts is None else self.clock.seconds(pts)
 
     def _decode_all(self, packets: Packets) -> Iterator[Frame]:
-        for packet in self._counted(packets):
-            yield from self._decode(packet)
-        yield from self._decode(None)
+        for packet in chain(self._counted(packets), [None]):
+            for frame in self._decode(packet):
+                if frame.is_corrupt:
+                    self.problems.corrupt_frames += 1
+                # Only now: the ledger counts from the picture that is shown last.
+                frame.pts = pts = self.ledger.shown(
+                    frame.pts, key=frame.key_frame, interlaced=frame.interlaced_frame
+                )
+                self.note(pts, frame.duration)
+                yield frame
+                del frame  # so that the decoder has its memory for the next
         self.ledger.close()
 
-    def _decode(self, packet: Packet[VideoStream] | None) -> Iterator[Frame]:
+    def _decode(self, packet: Packet[VideoStream] | None) -> list[Frame]:
         """The frames this packet completes (None: what is left); none where it is damaged."""
         try:
-            frames = self.stream.decode(packet)
+            return self.stream.decode(packet)
         except av.FFmpegError as error:
             if not isinstance(error, EOFError):
                 self.ledger.failures += 1
                 self.damaged(error, known=packet is not None and packet.is_corrupt)
-            return
-        for frame in frames:
-            self.problems.corrupt_frames += frame.is_corrupt
-            frame.pts = pts = self.ledger.shown(
-                frame.pts, key=frame.key_frame, interlaced=frame.interlaced_frame
-            )
-            self.note(pts, frame.duration)
-            yield frame
+            return []
 
     def note(self, pts: int | None, duration: int) -> None:
         """A picture was decoded: ``judge_end`` compares with what the header promised."""
         if pts is not None:
-            end = self.clock.seconds(pts + (duration or self.clock.nominal))
-            begin, latest = self._shown or (self.clock.seconds(pts), end)
-            self._shown = begin, max(latest, end)
+            end = pts + (duration or self.clock.nominal)
+            begin, latest = self._shown or (pts, end)
+            self._shown = begin, (latest if latest > end else end)
             self._count += 1
 
     def judge_end(self) -> None:
@@ -166,7 +167,7 @@ class PyAVReader(Feed):
             return
         promised = self.promised_end()
         if promised is not None and self._shown is not None:
-            begin, end = self._shown
+            begin, end = map(self.clock.seconds, self._shown)
             frame = max((end - begin) / self._count, self.clock.seconds(self.clock.nominal))
             self.problems.truncated |= ends_early(self.container, end, promised, frame)
         if not self._demuxer.waits:

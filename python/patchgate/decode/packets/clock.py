@@ -6,7 +6,7 @@ Time is kept in integer ticks and turned into seconds once, at the end, so that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from typing import Protocol
@@ -28,10 +28,15 @@ class Clock:
 
     tick: Fraction
     nominal: int
+    _ratio: tuple[int, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ratio", self.tick.as_integer_ratio())
 
     def seconds(self, ticks: int) -> float:
         """Ticks in seconds, correctly rounded: equal to ``float(ticks * tick)``."""
-        return ticks * self.tick.numerator / self.tick.denominator
+        over, under = self._ratio
+        return ticks * over / under
 
     def ticks(self, seconds: float | None) -> int:
         """Seconds in whole ticks, rounded down; None: more than any clock tells."""

@@ -136,7 +136,8 @@ class Feed:
 
     def _counted(self, packets: Packets) -> Packets:
         for packet in packets:
-            self.problems.corrupt_packets += packet.is_corrupt
+            if packet.is_corrupt:
+                self.problems.corrupt_packets += 1
             yield packet
 
     def entries(self, start: float) -> Iterator[Packets]:

@@ -123,8 +123,8 @@ class Ledger:
 
     def undercuts(self, stamp: int) -> bool:
         """Whether one of the next few pictures has this stamp or an earlier one."""
-        for sent in islice(self._waiting.values(), NEXT_FEW):
-            if sent[0] is not None and sent[0] <= stamp and not sent[4]:
+        for pts, _, _, _, hidden, _, _ in islice(self._waiting.values(), NEXT_FEW):
+            if pts is not None and pts <= stamp and not hidden:
                 return True
         return False
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from ..limits import DEFAULT_LIMITS, Limits
-from .formats import checked_format
+from .formats import PLAYLISTS, checked_format
 
 DEFAULT_TIMEOUT = 10.0  # seconds
 
@@ -48,6 +48,11 @@ class Access:
                     f"{name}: expected a positive number of seconds, or None to wait for ever, "
                     f"got {seconds}"
                 )
+
+    @property
+    def names_others(self) -> bool:
+        """Whether the source may be a playlist: then it names files beside itself."""
+        return self.allow_playlists or self.format in PLAYLISTS
 
 
 def _check_stream(stream: int | None) -> None:

@@ -27,6 +27,7 @@ class Demuxer:
 
     Attributes:
         container: PyAV's. What it tells at once may be asked of it directly.
+        waits: Whether a call may wait for somebody: a server, or who writes into a pipe.
 
     Raises:
         ValueError, OSError: naming the source, where it is no container that can be read.
@@ -37,6 +38,7 @@ class Demuxer:
         self.source, self._process, self._closed = source, os.getpid(), False
         self._handle = handle = source.handle()
         self._calls: Direct | Waiting = Direct()
+        self.waits = handle.waits
         try:
             if handle.waits:
                 reader = handle.reader
@@ -50,11 +52,6 @@ class Demuxer:
         except BaseException:
             self._calls.end(lambda: _let_go(handle))
             raise
-
-    @property
-    def waits(self) -> bool:
-        """Whether a call may wait for somebody: a server, or who writes into a pipe."""
-        return not isinstance(self._calls, Direct)
 
     def is_open(self) -> None:
         """The first frame is there: from here on ``read_timeout`` counts."""

@@ -51,6 +51,14 @@ def refused_playlist(name: str, kind: str) -> str:
     )
 
 
+def broken_playlist(name: str, kind: str, why: str | None) -> str:
+    """Why a playlist could not be opened that was asked for."""
+    return (
+        f"{name} is a playlist ({_TITLES[kind]}), and no video can be read from what it names "
+        f"({why}); check that its files and addresses are there, and are videos"
+    )
+
+
 def check_script(script: bytes, folder: str, name: str) -> None:
     """Checks that all that an ffconcat script names are media files on this disk.
 

@@ -10,7 +10,8 @@ from urllib.request import getproxies
 import av
 
 from ..memory import check_memory
-from .playlists import is_text, playlist_kind, refused_playlist
+from .formats import PLAYLISTS
+from .playlists import broken_playlist, is_text, playlist_kind, refused_playlist
 from .protocols import Address, trusted_certificates
 from .reasons import check_head
 from .source import Source
@@ -34,9 +35,10 @@ def refusal(source: Source, error: av.FFmpegError) -> Exception:
     check_memory(error, source.name)
     if source.address is not None:
         return _of_server(source, source.address, error)
-    if isinstance(error, PermissionError):
-        return PermissionError(f"{source.name}: no permission to read it")
-    if isinstance(error, FileNotFoundError):
+    # The source itself is open. FFmpeg's demuxers give these errors for damage, too.
+    if source.access.names_others and isinstance(error, PermissionError):
+        return PermissionError(f"{source.name}: it names a file that may not be read")
+    if source.access.names_others and isinstance(error, FileNotFoundError):
         return FileNotFoundError(f"{source.name}: it names a file that is not there")
     return ValueError(_of_file(source, error))
 
@@ -52,6 +54,8 @@ def _of_file(source: Source, error: av.FFmpegError) -> str:
             "fetch it again"
         )
     if kind := playlist_kind(head):
+        if source.access.names_others and kind in PLAYLISTS:
+            return broken_playlist(source.name, kind, error.strerror)
         return refused_playlist(source.name, kind)
     if is_text(head):
         return f"{source.name} is a text file, not a video"
