@@ -196,7 +196,10 @@ class _Part:
             after = np.flatnonzero(self.source[self.n :] != self.source[: -self.n])
             self.turned = np.concatenate([np.arange(self.n), after + self.n])
             self.before = self.source[after]
-        self.shown, self.frame = self.source[self.turned], self.turned // self.n + begin
+        self.shown = self.source[self.turned]
+        # Counted, not divided: that would take half of the time.
+        counts = np.diff(np.searchsorted(self.turned, np.arange(end - begin + 1) * self.n))
+        self.frame = np.repeat(np.arange(begin, end), counts)
         own = slice(int(ends[begin]), int(ends[end]))
         self.own, self.cell = np.arange(own.start, own.stop), fields["cell"][own]
         self.place = fields["frame"][own] - begin
@@ -256,5 +259,5 @@ class _Part:
 
     def note_last(self, last: Numbers) -> None:
         """Of tokens ``[K]``, the last frame that shows them: here they are turned from."""
-        after = self.turned[len(self.turned) - len(self.before) :] // self.n + self.begin
+        after = self.frame[len(self.frame) - len(self.before) :]
         last[self.before] = after - 1  # in order of time: the last one stays

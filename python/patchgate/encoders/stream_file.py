@@ -159,13 +159,13 @@ class _Counts(NamedTuple):
 
 def _tower(family: Tower, counts: _Counts, gate: Mapping[str, Tensor]) -> Tower:
     """The tower for pictures of the size that was saved."""
-    size = family.grid_size
+    own, side = family.grid_size, family.patch * family.merge
+    size = (side, side * counts.cells)  # of rows: where cells lie plays no part in what is checked
     if gate:
         height, width = gate["picture"].shape[-2:]
         size = height, width
-    elif size is None:  # rows of cells: where they lie plays no part in what is checked
-        side = family.patch * family.merge
-        size = side, side * counts.cells
+    if own is not None and (not gate or size == own):
+        size = family.size  # of which the grid covers the whole patches
     tower = family.remade(*size, counts.prefix)
     if (tower.cells, tower.depth + 1) != (counts.cells, counts.layers):
         raise ValueError(
