@@ -284,7 +284,7 @@ def test_chunks_that_cannot_be_are_refused(tmp_path, monkeypatch):
             spill.add(chunks[1])
         spill.finish()
     tokens = patchgate.VideoTokens.load(tmp_path / "t")
-    assert tokens.shape.T == len(chunks[0].kind)
+    assert len(chunks[0].kind) == tokens.shape.T
 
 
 def test_a_video_of_more_tokens_than_numbers_ends_with_a_warning(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,27 @@
+"""Streams of towers under every rule, for the tests of calls that fail and of files."""
+
+from typing import Any
+
+import pytest
+import torch
+from test_gated_stream import gated
+from torch import Tensor
+
+RULES: dict[str, dict[str, Any]] = {
+    "kept": {"context": "kept"},
+    "residual": {"context": "full", "tolerance": float("inf"), "reposition": False},
+    "watched": {"context": "full", "tolerance": 0.05},
+    "refreshed": {"context": "full", "tolerance": 0.05, "refresh": 3, "tolerance_layers": 1},
+}
+every_rule = pytest.mark.parametrize("rule", RULES)
+
+
+def stream_of(rule: str, family: str = "siglip") -> Any:
+    return gated(family, **RULES[rule]).stream()
+
+
+def assert_goes_on(stream: Any, other: Any, x: Tensor) -> None:
+    a, b = stream(x), other(x)
+    assert torch.equal(a.last_hidden_state, b.last_hidden_state)
+    assert torch.equal(a.pooler_output, b.pooler_output)
+    assert vars(stream.last_work) == vars(other.last_work)
