@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gated_families as families
 import pytest
 import torch
-from gated_cases import camera, normalised
+from gated_cases import MEAN, STD, camera, flicker, normalised, tower
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from stream_cases import RULES, assert_goes_on, stream_of
 from torch import Tensor
 
+import patchgate
 from patchgate.encoders import stream_file
 
 
@@ -109,6 +111,18 @@ DAMAGED: dict[str, Any] = {
     "sums: another dtype": remake("layer.0.sums.weighted", Tensor.float),
     "sums: fewer": remake("layer.0.sums.shift", lambda x: x[:-1]),
     "sums: old": alter("layer.0.sums.age", 0, 10**6),
+    "ids and gate: of one token": lambda s: s.tensors["gate.ids"].fill_(int(s.tensors["ids"][0])),
+    "row: some rows of a table in no slot": lambda s: s.tensors["layer.1.row"].zero_(),
+    "row: of features, all alike": lambda s: s.tensors["output.features.row"].zero_(),
+    "table: of 8 bits": remake("layer.1.table.key", lambda x: x.to(torch.float8_e4m3fn)),
+    "table: narrower than the tower": remake("layer.1.table.value", Tensor.float),
+    "table: attention of another dtype": remake("layer.1.table.made", Tensor.half),
+    "features: narrower than the tower": remake("output.features.table.rows", Tensor.bfloat16),
+    "born: twice at one place": lambda s: s.tensors["output.features.table.born"].zero_(),
+    "patches: of 8 bits": remake("patches", lambda x: x.to(torch.float8_e5m2)),
+    "pooled: without a gate": lambda s: [
+        s.tensors.pop(n) for n in list(s.tensors) if n.startswith("gate.")
+    ],
     "an output too many": lambda s: s.tensors.update({"output.tap_0.row": torch.zeros(1).long()}),
     "a tensor too many": lambda s: s.tensors.update(evil=torch.zeros(1)),
     "counts: missing": lambda s: s.told.pop("counts"),
@@ -149,6 +163,38 @@ def test_numbers_that_a_disk_gave_back_otherwise_are_noticed(tmp_path: Path) -> 
         saved.stream.restore(saved.path)
     saved.write()  # without a digest, as older files are
     saved.stream.restore(saved.path)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_stream_that_ran_under_autocast_can_be_saved(
+    rule: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    gated = patchgate.gated(tower("siglip", dtype), mean=MEAN, std=STD, **RULES[rule])
+    stream, other = gated.stream(), gated.stream()
+    x = normalised(flicker(8), dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        stream(x[:4])
+    stream.save(tmp_path / "t")
+    other.restore(tmp_path / "t")
+    assert_goes_on(stream, other, x[4:])
+
+
+def test_what_a_count_asks_for_is_in_the_file(tmp_path: Path) -> None:
+    """A tower of pictures of any size makes tables as large as it is told that they are."""
+    case = families.Case(families.siglip2())
+    stream = families.gated(case.model, context="kept").stream()
+    stream(**case.inputs(camera(2)))
+    stream.save(tmp_path / "t")
+    with safe_open(tmp_path / "t", "pt") as file:
+        told = file.metadata()
+        tensors = {n: file.get_tensor(n) for n in file.keys() if "gate." not in n}  # noqa: SIM118
+    told.pop("digest")
+    tensors.pop("pooled")
+    told["counts"] = json.dumps({**json.loads(told["counts"]), "cells": 2**40})
+    save_file(tensors, tmp_path / "t", told)
+    with pytest.raises(ValueError, match=r"damaged: expected source \[1099511627776\]"):
+        stream.restore(tmp_path / "t")
 
 
 @settings(max_examples=60)

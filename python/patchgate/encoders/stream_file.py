@@ -128,6 +128,8 @@ def _checked(
             raise ValueError("it has tensors, but no counts")
         return None
     counts = _Counts.of(found["counts"])
+    if there["source"].numel() != counts.cells:  # by which tables of the tower are made
+        raise ValueError(f"expected source [{counts.cells}], got {list(there['source'].shape)}")
     tower = _tower(family, counts, own)
     memory = _memory(there, counts, tower)
     unknown = there.keys() - dict(_flat(memory)).keys()
