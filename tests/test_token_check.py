@@ -31,6 +31,12 @@ CASES: dict[str, Any] = {
     "merged pixels": lambda: patchgate.merge(tokens_of("camera"), ratio=0.6),
     "a tower's": lambda: random_tokens(t=15),
     "merged": lambda: patchgate.merge(random_tokens(t=15), ratio=0.5, window=4),
+    "a slice that was merged": lambda: patchgate.merge(
+        random_tokens(t=15).slice(0.3, 0.9), ratio=0.5
+    ),
+    "a slice of pixels that was merged": lambda: patchgate.merge(
+        tokens_of("reuse").slice(0.2, 0.6), ratio=0.5
+    ),
     "a merged slice": lambda: patchgate.merge(random_tokens(t=15), ratio=0.5).slice(0.3, 0.9),
     "no frames": lambda: none_of(tokens_of("camera")),
 }
@@ -159,6 +165,52 @@ WRONG_PIXELS: dict[str, tuple[Any, str]] = {
 }
 
 
+def earlier_in_another_order(fields: dict[str, Any]) -> None:
+    """Which frame emitted them, turned round; spans as they follow from that."""
+    first = int(fields["cu_seqlens"][0])
+    frame, span = fields["frame"][:first], fields["span"][:first]
+    assert len(frame.unique()) > 1
+    last = frame + span
+    frame.copy_(frame.flip(0))
+    span.copy_(last - frame)
+
+
+def earlier_at_one_place(fields: dict[str, Any]) -> None:
+    first = int(fields["cu_seqlens"][0])
+    last = fields["frame"][:first] + fields["span"][:first]
+    fields["cell"][:first] = fields["cell"][0].clone()
+    fields["frame"][:first] = -1
+    fields["span"][:first] = last + 1
+
+
+def earlier_that_nothing_shows(fields: dict[str, Any]) -> None:
+    """One more token before the others."""
+    for name in ("features", "frame", "cell", "span"):
+        fields[name] = torch.cat([fields[name][:1], fields[name]])
+    fields["frame"][0] = fields["frame"][1] - 1
+    fields["span"][0] = 1
+    fields["cu_seqlens"] += 1
+    fields["source"] += 1
+
+
+WRONG_EARLIER: dict[str, tuple[Any, str]] = {
+    "in another order": (earlier_in_another_order, "earlier tokens in the order"),
+    "at one place": (earlier_at_one_place, "earlier tokens in the order"),
+    "not shown": (earlier_that_nothing_shows, "earlier tokens to be shown"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_EARLIER)
+@pytest.mark.parametrize("name", ["a slice", "a merged slice"])
+def test_earlier_tokens_that_no_slice_has_are_refused(
+    name: str, what: str, tmp_path: Path
+) -> None:
+    tokens = CASES[name]()
+    fields = fields_of(tokens)
+    WRONG_EARLIER[what][0](fields)
+    refused(fields, told(tokens), WRONG_EARLIER[what][1], tmp_path)
+
+
 def fields_of(tokens: VideoTokens) -> dict[str, Any]:
     return {name: value.clone() for name, value in tokens.tensors().items()}
 
@@ -206,6 +258,9 @@ def contradicts(tokens: VideoTokens) -> bool:
         return True
     if any(number >= 0 for number in frame[: ends[0]]):
         return True
+    emitted = [(frame[i], *cell[i]) for i in range(ends[0])]
+    if emitted != sorted(set(emitted)):
+        return True
     last = list(frame)
     for t in range(frames):
         own = range(ends[t], ends[t + 1])
@@ -228,6 +283,8 @@ def contradicts(tokens: VideoTokens) -> bool:
     if times != sorted(times) or not np.isfinite([*times, *tokens.duration_seconds.tolist()]).all():
         return True
     if any(seconds < 0 for seconds in tokens.duration_seconds.tolist()):
+        return True
+    if any(number < 0 for number in last[: ends[0]]):
         return True
     return tokens.span.tolist() != [b - a + 1 for a, b in zip(frame, last, strict=True)]
 

@@ -136,6 +136,9 @@ def _wrong_tokens(fields: Mapping[str, Numbers]) -> str | None:
         return f"cell: expected cells of {h} x {w}, got others"
     if bool(((frame[:first] >= 0) | (frame[:first] < -_MOST_FRAMES)).any()):
         return f"frame: expected negative ones of the first {first} tokens, got others"
+    later, after = np.diff(frame[:first]), np.diff(row[:first] * w + column[:first])
+    if bool(((later < 0) | ((later == 0) & (after <= 0))).any()):
+        return "frame, cell: expected earlier tokens in the order in which they were emitted"
     if not np.array_equal(frame[first:], np.repeat(np.arange(t), counts)):
         return "frame: expected those that cu_seqlens says"
     return None
@@ -168,6 +171,8 @@ def _wrong_cells(
         part.note_last(last)
     if frames:
         last[fields["source"][-1].ravel()] = frames - 1
+    if bool((last[: ends[0]] < 0).any()):
+        return "source: expected each of the earlier tokens to be shown by these frames"
     last -= fields["frame"]
     last += 1
     if not np.array_equal(last, fields["span"]):
