@@ -202,9 +202,7 @@ WRONG_EARLIER: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("what", WRONG_EARLIER)
 @pytest.mark.parametrize("name", ["a slice", "a merged slice"])
-def test_earlier_tokens_that_no_slice_has_are_refused(
-    name: str, what: str, tmp_path: Path
-) -> None:
+def test_earlier_tokens_that_no_slice_has_are_refused(name: str, what: str, tmp_path: Path) -> None:
     tokens = CASES[name]()
     fields = fields_of(tokens)
     WRONG_EARLIER[what][0](fields)
