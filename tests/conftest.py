@@ -12,9 +12,8 @@ if not torch.cuda.is_available():
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Started in the background (``make test &``), Ctrl-C is ignored, and by every process that is
-# started
-# from here, too: tests that press it would wait for ever.
+# Started in the background (``make test &``), Ctrl-C is ignored, here and in every process that is
+# started from here: tests that press it would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Under nohup a hang-up is ignored, likewise by every process that is started from here. A handler

@@ -27,6 +27,7 @@ from patchgate._check import (
     checked_switch,
 )
 from patchgate._tensors import as_given
+from patchgate.decode.source.access import Access
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.gate import GateSettings
 from patchgate.gather import PixelSpec
@@ -331,3 +332,14 @@ def test_parts_of_policies() -> None:
     )
     for function in (pick.top_k, pick.bins, pick.peaks, pick.basins):
         assert function(rel, seven).equal(function(rel, 7))
+
+
+@pytest.mark.parametrize("whole", [np.int64, np.uint8])
+@pytest.mark.parametrize("real", [np.float32, np.float64, Fraction])
+def test_where_a_video_comes_from_is_told_in_any_numbers(whole: Any, real: Any) -> None:
+    access = Access(open_timeout=real(5), read_timeout=real(5), stream=whole(0))
+    assert [type(access.open_timeout), type(access.stream)] == [float, int]
+    assert access == Access(open_timeout=5.0, read_timeout=5.0, stream=0)
+    options = {"stream": whole(0), "open_timeout": real(5), "read_timeout": real(5)}
+    with patchgate.open_video(clips.clip("h264.mp4"), chunk=whole(2), **options) as video:
+        assert len(next(iter(video))) == 2

@@ -1,11 +1,15 @@
-"""Streams of towers, and what it means that two go on alike."""
+"""Streams of towers under every rule, for the tests of calls that fail and of files."""
 
 from typing import Any
 
 import pytest
 import torch
-from test_gated_stream import gated
+from gated_cases import FAMILIES, MEAN, STD, tower
 from torch import Tensor
+
+import patchgate
+
+MODELS = {family: tower(family) for family in FAMILIES}
 
 RULES: dict[str, dict[str, Any]] = {
     "kept": {"context": "kept"},
@@ -14,6 +18,11 @@ RULES: dict[str, dict[str, Any]] = {
     "refreshed": {"context": "full", "tolerance": 0.05, "refresh": 3, "tolerance_layers": 1},
 }
 every_rule = pytest.mark.parametrize("rule", RULES)
+
+
+def gated(family: str, **settings: Any) -> Any:
+    """A small tower, gated."""
+    return patchgate.gated(MODELS[family], mean=MEAN, std=STD, **{"context": "kept", **settings})
 
 
 def stream_of(rule: str, family: str = "siglip") -> Any:

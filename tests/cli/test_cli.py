@@ -21,7 +21,7 @@ from patchgate.cli import app
 from patchgate.cli.options import GateOptions, parsed_size
 from patchgate.cli.signals import Stop, Stopped
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 SMALL = ["--size", "42,56"]
 EVERY_COMMAND = ["tokenize", "inspect"]
 

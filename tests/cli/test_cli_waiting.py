@@ -14,6 +14,7 @@ from pathlib import Path
 
 import clips
 import pytest
+from decode_cases import camera as camera  # a fixture
 from decode_cases import fifo
 from servers import silent, web
 from typer.testing import CliRunner

@@ -12,7 +12,7 @@ import pytest
 from forked import Limits, Outcome, outcomes
 from hostile.arguments import MAKERS, every_op
 
-HOSTILE = Path(__file__).parent / "hostile"
+HOSTILE = Path(__file__).parents[1] / "hostile"
 
 
 def test_every_op_is_called() -> None:

@@ -17,6 +17,7 @@ import clips
 import pytest
 import servers
 from decode_cases import FRAMES, fifo
+from decode_cases import camera as camera  # a fixture
 from servers import rtsp, silent, web
 
 import patchgate

@@ -8,11 +8,11 @@ import torch
 from gated_cases import FAMILIES, MEAN, STD, N, camera, flicker, noise, normalised, rows_of, tower
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stream_cases import MODELS, gated
 
 import patchgate
 
 EXACT = {"rtol": 0, "atol": 1e-10}
-MODELS = {family: tower(family) for family in FAMILIES}
 families = st.sampled_from(FAMILIES)
 
 
@@ -20,10 +20,6 @@ families = st.sampled_from(FAMILIES)
 def _no_grad():
     with torch.no_grad():
         yield
-
-
-def gated(family, **settings):
-    return patchgate.gated(MODELS[family], mean=MEAN, std=STD, **{"context": "kept", **settings})
 
 
 @settings(max_examples=60)

@@ -1,4 +1,4 @@
-"""What a call of a tower's stream that fails leaves, and who may call at the same time."""
+"""What a call of a stream that fails leaves: all as it was. And that calls come one at a time."""
 
 import threading
 from pathlib import Path
@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 from gated_cases import MEAN, STD, N, camera, flicker, noise, normalised, rows_of
-from stream_cases import assert_goes_on, every_rule, stream_of
-from test_gated_stream import gated
+from stream_cases import assert_goes_on, every_rule, gated, stream_of
 from torch import Tensor
 
 import patchgate

@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "cases"))
 
 import torch
 from forked import Limits, Outcome, outcomes

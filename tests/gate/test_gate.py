@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from gate_oracle import Oracle
+from gate_states import assert_same
 from gate_videos import any_map, any_video, busy_video, gate_settings, grids, pan, with_object
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,12 +17,6 @@ from patchgate import Gate, GateResult
 BUSY: dict[str, Any] = {  # every rule on
     "patch": 8, "search_radius": 4, "max_age": 5, "hysteresis": 0.5, "noise": "adaptive",
 }  # fmt: skip
-
-
-def assert_same(a: GateResult, b: GateResult) -> None:
-    for name, got, expected in zip(a._fields, a, b, strict=True):
-        assert got.dtype == expected.dtype, name
-        assert torch.equal(got, expected), name
 
 
 def joined(results: list[GateResult], dim: int = 0) -> GateResult:

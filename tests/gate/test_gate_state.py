@@ -1,17 +1,19 @@
-"""Which states a gate may be given."""
+"""What may stand in a gate's state."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 import torch
-from gate_state_cases import RULES, assert_equal, state_of
+from gate_states import RULES, assert_equal, assert_same, state_of
 from gate_videos import busy_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_gate import assert_same
 from torch import Tensor
 
 from patchgate import Gate
+
+# ---- what may be loaded
 
 
 def good_state(**rules: Any) -> tuple[Gate, dict[str, Tensor]]:
@@ -76,6 +78,8 @@ WRONG = {
     "ids: of the future": altered("ids", (0, 3, 3), 10**6),
     "source: negative": altered("source", (0, 1, 1), -(2**62)),
     "source: of the future": altered("source", (0, 1, 1), 2**62),
+    "source: of another cell": lambda s: s["source"].copy_(s["source"].flip(1)),
+    "ids: of one token": lambda s: s["ids"].fill_(int(s["ids"][0, 0, 0])),
     "births: negative": altered("births", (0, 2), -1),
     "births: out of order": lambda s: s["births"].copy_(s["births"].flip(1) * 7 + 3),
     "births: of the future": altered("births", (0, 3), 10**6),
@@ -106,6 +110,7 @@ WRONG = {
     "streamed: another dtype": replaced("streamed", Tensor.int),
     "a tensor is missing": lambda s: s.pop("ids"),
     "a tensor too many": lambda s: s.update(evil=torch.zeros(1)),
+    "a name that is a number": lambda s: s.update({5: torch.zeros(1)}),
 }  # fmt: skip
 
 
@@ -132,6 +137,60 @@ def test_what_waits_in_a_state_is_checked() -> None:
         gate.load_state_dict({"pending": state["pending"]})
     with pytest.raises(ValueError, match="expected what state_dict gives, got list"):
         gate.load_state_dict(list(state))  # type: ignore[arg-type]
+
+
+class Fickle(dict[str, Tensor]):
+    """Gives other clocks from the second time on."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = super().__getitem__(name)
+        self.asked = (*getattr(self, "asked", ()), name)
+        return tensor if self.asked.count(name) < 2 else tensor - 10**6
+
+
+class Lazy(Mapping[str, Tensor]):
+    """Reads a tensor whenever it is asked, from something that changes."""
+
+    def __init__(self, parts: dict[str, Tensor]) -> None:
+        self._parts = Fickle(parts)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def test_what_was_checked_is_what_is_loaded() -> None:
+    gate, state = good_state()
+    other = gate.fresh()
+    other.load_state_dict(Lazy(state))
+    assert_equal(state_of(other), state)
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        (torch.ones(3, 4).to_sparse(), "dense tensor, got torch.sparse"),
+        (torch.ones(3, 4, device="meta"), "on the CPU or a GPU, got meta"),
+        (torch.ones(3, 4).to(torch.complex64), "real numbers"),
+    ],
+)
+def test_maps_of_other_kinds_are_refused(factors: Tensor, message: str) -> None:
+    with pytest.raises(TypeError, match=f"threshold_map: expected .*{message}"):
+        Gate(patch=8).push(busy_video(0), factors)
+
+
+def test_no_gradient_is_remembered() -> None:
+    gate, state = good_state(temporal_patch=2)
+    gate.push(busy_video(0)[9:], torch.ones(3, 4, requires_grad=True))
+    assert not gate.state_dict()["pending_map"].requires_grad
+    state["pending_map"].requires_grad_()
+    gate.load_state_dict(state)
+    assert not gate.state_dict()["pending_map"].requires_grad
 
 
 def test_a_state_with_several_streams_says_so() -> None:

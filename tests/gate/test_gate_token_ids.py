@@ -1,13 +1,14 @@
-"""Where the gate's token ids end."""
+"""Where a gate's token ids end."""
 
 import resource
 
 import pytest
 import torch
-from gate_state_cases import assert_equal, state_of
+from gate_states import assert_equal, state_of
 from gate_videos import busy_video, pan
 
-from patchgate import Gate, gate_memory
+from patchgate import Gate
+from patchgate.gate import memory as gate_memory
 from patchgate.gate.memory import MOST_TOKENS, TokenIdsUsedUp
 
 
@@ -48,7 +49,7 @@ def test_which_frame_is_the_first_without_ids_does_not_depend_on_the_chunk(chunk
 
 
 def test_a_stream_at_its_end_is_named_and_the_others_go_on_after_its_reset() -> None:
-    gate, video = near_the_end(5, streams=3), busy_video(0)[None, :1].repeat(3, 3, 1, 1, 1)
+    gate, video = near_the_end(5, streams=3), busy_video(0)[None, :1].repeat(3, 1, 1, 1, 1)
     with pytest.raises(ValueError, match=r"stream 0 has emitted 2147483641 .*reset\(\[0\]\)"):
         gate.push(video)
     gate.reset([0])

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "cases"))
 
 import torch
 from forked import Limits, outcomes

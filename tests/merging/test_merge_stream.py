@@ -1,5 +1,7 @@
 """MergeStream: what comes out does not depend on how the frames came in."""
 
+import threading
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from merge_cases import SETTINGS, N, check, chunk_of, random_tokens, shots, streamed
 
 from patchgate import MergeStream, TokenChunk, merge
+from patchgate.merging.merger import Merger
 from patchgate.tokens.chunk import joined, split
 
 every_setting = pytest.mark.parametrize("asked", SETTINGS, ids=str)
@@ -178,3 +181,70 @@ def test_an_end_without_frames_is_nothing() -> None:
     assert stream.flush() == []
     with pytest.raises(ValueError, match="window: expected a number of frames"):
         MergeStream(ratio=0.5)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("windows", [0, 1])
+def test_a_push_and_a_flush_that_fail_in_the_middle_change_nothing(
+    error: BaseException, windows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many windows of the chunk, and at the very end of another."""
+    tokens = random_tokens(t=15)
+    first, rest = split(chunk_of(tokens), 4)
+    expected = streamed(tokens, [4], window=3, ratio=0.7)
+    stream = MergeStream(window=3, ratio=0.7)
+    done, real, calls = stream.push(first), Merger.merge, []
+
+    def fails(self: Merger, chunk: TokenChunk) -> TokenChunk:
+        merged = real(self, chunk)
+        calls.append(1)
+        if len(calls) > windows:
+            raise error
+        return merged
+
+    for call in (lambda: stream.push(rest), stream.flush):
+        calls.clear()
+        calls += [1] * (windows if call == stream.flush else 0)
+        with monkeypatch.context() as patched:
+            patched.setattr(Merger, "merge", fails)
+            with pytest.raises(type(error)):
+                call()
+    got = joined([*done, *stream.push(rest), *stream.flush()])
+    for name in TokenChunk._fields:
+        assert torch.equal(getattr(got, name), getattr(expected, name)), name
+
+
+def test_two_threads_in_a_merge_stream_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, chunk = MergeStream(window=3, ratio=0.7), chunk_of(random_tokens(t=9))
+    inside, go_on, real = threading.Event(), threading.Event(), Merger.merge
+
+    def slow(self: Merger, chunk: TokenChunk) -> TokenChunk:
+        inside.set()
+        assert go_on.wait(60)
+        return real(self, chunk)
+
+    monkeypatch.setattr(Merger, "merge", slow)
+    first = threading.Thread(target=lambda: stream.push(chunk))
+    first.start()
+    assert inside.wait(60)
+    for call in (lambda: stream.push(chunk), stream.flush, lambda: stream.relax(ratio=0.8)):
+        with pytest.raises(RuntimeError, match="MergeStream: used by two threads at once"):
+            call()
+    go_on.set()
+    first.join()
+    assert stream.flush() == []
+
+
+def test_a_relax_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = random_tokens(t=9)
+    stream = MergeStream(window=3, ratio=0.5)
+    first, rest = split(chunk_of(tokens), 3)
+    done = stream.push(first)
+    with monkeypatch.context() as patched:
+        real = Merger.relax
+        patched.setattr(Merger, "relax", lambda self, s: (real(self, s), 1 / 0))
+        with pytest.raises(ZeroDivisionError):
+            stream.relax(ratio=0.9)
+    got = joined([*done, *stream.push(rest), *stream.flush()])
+    expected = streamed(tokens, [3], window=3, ratio=0.5)
+    assert torch.equal(got.features, expected.features)

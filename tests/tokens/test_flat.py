@@ -19,9 +19,11 @@ from torch._subclasses.fake_tensor import FakeTensor
 import patchgate
 from patchgate import Gate, MergeStream, TokenChunk
 from patchgate.merging.scenes import SceneTracker
+from patchgate.pipeline.collect import empty_chunk
 from patchgate.policies.video import CappedGate
 from patchgate.policies.video.statistics import WatchedGate
 from patchgate.report.history import history_of
+from patchgate.tokens.layout import layout_of
 from patchgate.tokens.spill import TokenSpill
 
 PUSHES = 100_000
@@ -193,7 +195,7 @@ def tensors() -> int:
 def test_what_is_written_to_disk_takes_no_memory(tmp_path: Path) -> None:
     known = Gate(patch=8, size=(32, 32))
     frames, features = chunks(), torch.zeros(16, 192, dtype=torch.uint8)
-    with TokenSpill(tmp_path / "t", known, "bt601") as spill:
+    with TokenSpill(tmp_path / "t", empty_chunk(known), layout_of(known, "bt601")) as spill:
 
         def push() -> None:
             chunk = next(frames)

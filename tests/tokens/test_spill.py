@@ -12,6 +12,7 @@ import torch
 
 import patchgate
 from patchgate.beside import scratch_beside
+from patchgate.cli import app
 from patchgate.pipeline import token_chunks
 from patchgate.pipeline.collect import empty_chunk
 from patchgate.pipeline.fitting import sized_gate
@@ -210,3 +211,111 @@ def test_a_write_that_fails_for_real(tmp_path):
     assert "larger than this system allows" in run.stderr
     assert "Traceback" not in run.stderr
     assert not list(tmp_path.iterdir())
+
+
+def filled(path, gate, chunks):
+    with TokenSpill(path, *described(gate, "bt601")) as spill:
+        for each in chunks:
+            spill.add(each)
+        spill.finish()
+    return patchgate.VideoTokens.load(path)
+
+
+def chunks_of(gate, chunk=9):
+    with patchgate.open_video(clips.clip("h264.mp4"), chunk=chunk) as video:
+        return list(token_chunks(video, gate.fresh()))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("after", range(14))
+def test_an_add_that_fails_can_be_done_again(tmp_path, monkeypatch, error, after):
+    """After so many pieces of the chunk; and in the middle of noting last uses."""
+    gate = sized_gate(patchgate.Gate(on_motion="reuse"), SIZE)
+    chunks = chunks_of(gate)
+    expected = filled(tmp_path / "whole", gate, chunks)
+    real, calls = TokenSpill._put, []
+
+    def put(self, name, values):
+        real(self, name, values)
+        calls.append(1)
+        if len(calls) > after:
+            raise error
+
+    def note(self, source, tokens, real=TokenSpill._note_last_uses):
+        real(self, source, tokens)
+        if after > 9:
+            raise error
+
+    with TokenSpill(tmp_path / "t", *described(gate, "bt601")) as spill:
+        spill.add(chunks[0])
+        for each in chunks[1:]:
+            before = spill.frames, spill.tokens
+            calls.clear()
+            with monkeypatch.context() as patched:
+                patched.setattr(TokenSpill, "_put", put)
+                patched.setattr(TokenSpill, "_note_last_uses", note)
+                with pytest.raises((OSError, KeyboardInterrupt)):
+                    spill.add(each)
+            assert (spill.frames, spill.tokens) == before
+            spill.add(each)
+        spill.finish()
+    assert_equal(patchgate.VideoTokens.load(tmp_path / "t"), expected)
+
+
+def test_a_finish_that_fails_can_be_done_again(tmp_path):
+    gate = sized_gate(None, SIZE)
+    chunks = chunks_of(gate)
+    expected = filled(tmp_path / "whole", gate, chunks)
+    with TokenSpill(tmp_path / "t", *described(gate, "bt601")) as spill:
+        for each in chunks[:-1]:
+            spill.add(each)
+        with pytest.raises(ZeroDivisionError):
+            spill.finish(lambda: 1 / 0)
+        assert not (tmp_path / "t").exists()
+        spill.add(chunks[-1])
+        spill.finish()
+    assert_equal(patchgate.VideoTokens.load(tmp_path / "t"), expected)
+
+
+def test_chunks_that_cannot_be_are_refused(tmp_path, monkeypatch):
+    gate = sized_gate(None, SIZE)
+    chunks = chunks_of(gate)
+    with TokenSpill(tmp_path / "t", *described(gate, "bt601")) as spill:
+        spill.add(chunks[0])
+        for wrong in (-1, 10**9):
+            source = chunks[1].source.clone()
+            source[0, 0, 0] = wrong
+            with pytest.raises(ValueError, match=r"expected some of the .* tokens so far"):
+                spill.add(chunks[1]._replace(source=source))
+        monkeypatch.setattr("patchgate.tokens.spill.MOST_TOKENS", spill.tokens)
+        with pytest.raises(ValueError, match="tokens in all"):
+            spill.add(chunks[1])
+        spill.finish()
+    tokens = patchgate.VideoTokens.load(tmp_path / "t")
+    assert len(chunks[0].kind) == tokens.shape.T
+
+
+def test_a_video_of_more_tokens_than_numbers_ends_with_a_warning(tmp_path, monkeypatch, capsys):
+    """In Python and at the command line; the rest can be tokenized on its own."""
+    clip, gate = clips.clip("h264.mp4"), patchgate.Gate(size=SIZE)
+    whole = patchgate.tokenize(clip, gate=gate, chunk=4)
+    most = int(whole.cu_seqlens[20]) + whole.source[0].numel()
+    monkeypatch.setattr("patchgate.gate.memory.MOST_TOKENS", most)
+    with pytest.warns(UserWarning, match="more tokens than there are numbers for") as told:
+        part = patchgate.tokenize(clip, gate=gate, chunk=4)
+    assert 0 < part.shape.T <= 20
+    assert part.shape.T % 4 == 0
+    assert torch.equal(part.source, whole.source[: part.shape.T])
+    start = float(str(told[0].message).rpartition("start=")[2])
+    rest = patchgate.tokenize(clip, gate=gate, chunk=4, start=start)
+    assert part.shape.T + rest.shape.T == whole.shape.T
+
+    arguments = [str(clip), "-o", str(tmp_path / "t"), "--size", "42,56", "--chunk", "4", "--json"]
+    capsys.readouterr()
+    app(["tokenize", *arguments], standalone_mode=False)
+    facts = json.loads(capsys.readouterr().out)
+    assert any("more tokens than there are numbers for" in said for said in facts["warnings"])
+    assert patchgate.VideoTokens.load(tmp_path / "t").shape.T == facts["frames"] == part.shape.T
+    monkeypatch.setattr("patchgate.gate.memory.MOST_TOKENS", 3)
+    with pytest.raises(ValueError, match="has emitted 0 tokens"):
+        patchgate.tokenize(clip, gate=gate)

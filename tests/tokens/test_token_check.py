@@ -1,7 +1,8 @@
 """Which video tokens can be: every field against the others."""
 
+import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,49 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from merge_cases import random_tokens
-from test_tokens import assert_same, tokens_of
-from token_cases import kept_mask, video_tokens
-from token_file_cases import CASES, every_case, fields_of, refused, told, wrong
+from safetensors.torch import save_file
+from token_cases import assert_same, kept_mask, tokens_of, video_tokens
 
-from patchgate import VideoTokens, token_check
+import patchgate
+from patchgate import VideoTokens
 from patchgate.gate.settings import CHANGED, MERGED, MOVED, STATIC
+from patchgate.tokens import check as token_check
+from patchgate.tokens import file as token_file
+from patchgate.tokens.check import contradiction
+
+CASES: dict[str, Any] = {
+    "pixels": lambda: tokens_of("camera"),
+    "tubelets": lambda: tokens_of("tubelets"),
+    "quarters": lambda: tokens_of("quarters"),
+    "a slice": lambda: tokens_of("reuse").slice(0.2, 0.6),
+    "a slice of a slice": lambda: tokens_of("camera").slice(0.1, 0.7).slice(0.3, 0.6),
+    "a slice from a cut on": lambda: tokens_of("camera").slice(0.5, 0.8),
+    "merged pixels": lambda: patchgate.merge(tokens_of("camera"), ratio=0.6),
+    "a tower's": lambda: random_tokens(t=15),
+    "merged": lambda: patchgate.merge(random_tokens(t=15), ratio=0.5, window=4),
+    "a slice that was merged": lambda: patchgate.merge(
+        random_tokens(t=15).slice(0.3, 0.9), ratio=0.5
+    ),
+    "a slice of pixels that was merged": lambda: patchgate.merge(
+        tokens_of("reuse").slice(0.2, 0.6), ratio=0.5
+    ),
+    "a merged slice": lambda: patchgate.merge(random_tokens(t=15), ratio=0.5).slice(0.3, 0.9),
+    "no frames": lambda: none_of(tokens_of("camera")),
+}
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+def none_of(tokens: VideoTokens) -> VideoTokens:
+    empty = {name: value[:0] for name, value in tokens.tensors().items()}
+    return replace(tokens, **{**empty, "cu_seqlens": tokens.cu_seqlens[:1]})
+
+
+def told(tokens: VideoTokens) -> dict[str, Any] | None:
+    return None if tokens.layout is None else asdict(tokens.layout)
+
+
+def wrong(tokens: VideoTokens) -> str | None:
+    return contradiction(tokens.tensors(), told(tokens))
 
 
 @every_case
@@ -67,8 +105,8 @@ def shows_the_future(fields: dict[str, Any]) -> None:
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "cell negative": (put("cell", 5, -1), "cell: expected cells of"),
-    "cell beyond": (put("cell", 5, 99), "cell: expected cells of"),
+    "cell negative": (put("cell", 5, -1), "cell: expected cells of 3 x 4"),
+    "cell beyond": (put("cell", 5, 99), "cell: expected cells of 3 x 4"),
     "cell twice": (lambda f: f["cell"][5].copy_(f["cell"][4]), "cell: expected each once"),
     "cells out of order": (lambda f: f["cell"][:2].copy_(f["cell"][:2].flip(0)), "reading order"),
     "frame of none": (put("frame", -1, 10**15), "frame: expected those that cu_seqlens says"),
@@ -128,12 +166,71 @@ WRONG_PIXELS: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-@pytest.mark.parametrize("name", ["pixels", "quarters", "a tower's"])
-def test_a_field_that_contradicts_the_others_is_refused(
-    name: str, what: str, tmp_path: Path
-) -> None:
+def earlier_in_another_order(fields: dict[str, Any]) -> None:
+    """Which frame emitted them, turned round; spans as they follow from that."""
+    first = int(fields["cu_seqlens"][0])
+    frame, span = fields["frame"][:first], fields["span"][:first]
+    assert len(frame.unique()) > 1
+    last = frame + span
+    frame.copy_(frame.flip(0))
+    span.copy_(last - frame)
+
+
+def earlier_at_one_place(fields: dict[str, Any]) -> None:
+    first = int(fields["cu_seqlens"][0])
+    last = fields["frame"][:first] + fields["span"][:first]
+    fields["cell"][:first] = fields["cell"][0].clone()
+    fields["frame"][:first] = -1
+    fields["span"][:first] = last + 1
+
+
+def earlier_that_nothing_shows(fields: dict[str, Any]) -> None:
+    """One more token before the others."""
+    for name in ("features", "frame", "cell", "span"):
+        fields[name] = torch.cat([fields[name][:1], fields[name]])
+    fields["frame"][0] = fields["frame"][1] - 1
+    fields["span"][0] = 1
+    fields["cu_seqlens"] += 1
+    fields["source"] += 1
+
+
+WRONG_EARLIER: dict[str, tuple[Any, str]] = {
+    "in another order": (earlier_in_another_order, "earlier tokens in the order"),
+    "at one place": (earlier_at_one_place, "earlier tokens in the order"),
+    "not shown": (earlier_that_nothing_shows, "earlier tokens to be shown"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_EARLIER)
+@pytest.mark.parametrize("name", ["a slice", "a merged slice"])
+def test_earlier_tokens_that_no_slice_has_are_refused(name: str, what: str, tmp_path: Path) -> None:
     tokens = CASES[name]()
+    fields = fields_of(tokens)
+    WRONG_EARLIER[what][0](fields)
+    refused(fields, told(tokens), WRONG_EARLIER[what][1], tmp_path)
+
+
+def fields_of(tokens: VideoTokens) -> dict[str, Any]:
+    return {name: value.clone() for name, value in tokens.tensors().items()}
+
+
+def refused(fields: dict[str, Any], layout: Any, message: str, folder: Path) -> None:
+    found = contradiction(fields, layout)
+    assert found is not None
+    assert message in found
+    save_file(
+        {name: value.contiguous() for name, value in fields.items()},
+        folder / "damaged",
+        token_file.metadata(layout),
+    )
+    with pytest.raises(ValueError, match="damaged: ") as error:
+        VideoTokens.load(folder / "damaged")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_field_that_contradicts_the_others_is_refused(what: str, tmp_path: Path) -> None:
+    tokens = tokens_of("camera")
     fields = fields_of(tokens)
     WRONG[what][0](fields)
     refused(fields, told(tokens), WRONG[what][1], tmp_path)
@@ -145,16 +242,6 @@ def test_pixels_that_could_not_be_rebuilt_are_refused(what: str, tmp_path: Path)
     fields = fields_of(tokens)
     WRONG_PIXELS[what][0](fields)
     refused(fields, told(tokens), WRONG_PIXELS[what][1], tmp_path)
-
-
-def test_a_slice_of_pixels_needs_the_picture_before_it(tmp_path: Path) -> None:
-    tokens = CASES["a slice"]()
-    fields = fields_of(tokens)
-    del fields["start_picture"]
-    refused(fields, told(tokens), "or a start_picture", tmp_path)
-    fields = fields_of(random_tokens(t=5))
-    fields["start_picture"] = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    refused(fields, None, "start_picture has no meaning without a layout", tmp_path)
 
 
 # ---- against a definition that is obvious and slow
@@ -169,6 +256,9 @@ def contradicts(tokens: VideoTokens) -> bool:
     if any(not (0 <= row < h and 0 <= column < w) for row, column in cell):
         return True
     if any(number >= 0 for number in frame[: ends[0]]):
+        return True
+    emitted = [(frame[i], *cell[i]) for i in range(ends[0])]
+    if emitted != sorted(set(emitted)):
         return True
     last = list(frame)
     for t in range(frames):
@@ -192,6 +282,8 @@ def contradicts(tokens: VideoTokens) -> bool:
     if times != sorted(times) or not np.isfinite([*times, *tokens.duration_seconds.tolist()]).all():
         return True
     if any(seconds < 0 for seconds in tokens.duration_seconds.tolist()):
+        return True
+    if any(number < 0 for number in last[: ends[0]]):
         return True
     return tokens.span.tolist() != [b - a + 1 for a, b in zip(frame, last, strict=True)]
 
@@ -228,3 +320,7 @@ def test_a_million_tokens_are_checked_without_a_loop_over_frames() -> None:
         spent.append(time.thread_time() - begin)
     # A hundred thousand tokens: 5 ms on an idle machine. A loop in Python would take a second.
     assert min(spent) < 0.05
+
+
+def test_metadata_is_json() -> None:
+    assert json.loads(token_file.metadata(None)["layout"]) is None

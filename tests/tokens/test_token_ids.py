@@ -8,23 +8,22 @@ from typing import Any
 
 import pytest
 import torch
-from gate_state_cases import state_of
+from gate_states import state_of
 from gated_cases import N, camera, normalised, rows_of
-from merge_cases import random_tokens
+from merge_cases import chunk_of, random_tokens
 from stream_cases import stream_of
-from test_merge_stream import chunk_of
-from test_tokens import SIZE, assert_same, path
-from token_file_cases import told
+from token_cases import SIZE, assert_same, path
 from torch import Tensor
 
 import patchgate
 from patchgate import Gate, MergeStream, VideoTokens
 from patchgate.gate.memory import MOST_TOKENS, TokenIdsUsedUp
 from patchgate.merging.ledger import Ledger
-from patchgate.merging.stream import joined, split
+from patchgate.pipeline.collect import collected, empty_chunk
 from patchgate.pipeline.features import PixelFeatures
 from patchgate.pipeline.frames import token_chunks, until_used_up
-from patchgate.pipeline.video import collected, layout_of
+from patchgate.tokens.chunk import joined, split
+from patchgate.tokens.layout import layout_of
 from patchgate.tokens.spill import TokenSpill
 
 FAR = 2**31
@@ -37,6 +36,11 @@ def _no_grad():
 
 
 # ---- a video
+
+
+def described(gate: Gate, video: Any) -> tuple[Any, Any]:
+    """What a spill is told of the tokens to come."""
+    return empty_chunk(gate), layout_of(gate, video.colour.matrix)
 
 
 def gate_with(left: int) -> Gate:
@@ -87,7 +91,9 @@ def test_a_file_that_is_written_meanwhile_holds_what_came(tmp_path: Path) -> Non
     gate = gate_with(100)
     with (
         patchgate.open_video(path(), chunk=3) as video,
-        TokenSpill(tmp_path / "t", gate, video.colour.matrix) as spill,
+        TokenSpill(
+            tmp_path / "t", empty_chunk(gate), layout_of(gate, video.colour.matrix)
+        ) as spill,
     ):
         chunks = until_used_up(token_chunks(video, gate))
         with pytest.warns(UserWarning, match="numbers for"):
@@ -107,7 +113,9 @@ def test_a_file_takes_no_more_than_there_are_numbers_for(tmp_path: Path) -> None
     gate = Gate(patch=8, size=SIZE)
     with patchgate.open_video(path(), chunk=64) as video:
         (chunk,) = token_chunks(video, gate)
-        with TokenSpill(tmp_path / "t", gate, video.colour.matrix) as spill:
+        with TokenSpill(
+            tmp_path / "t", empty_chunk(gate), layout_of(gate, video.colour.matrix)
+        ) as spill:
             spill.tokens = MOST_TOKENS - len(chunk.frame) + 1
             with pytest.raises(ValueError, match=f"at most {MOST_TOKENS} tokens in all"):
                 spill.add(chunk)
@@ -116,7 +124,7 @@ def test_a_file_takes_no_more_than_there_are_numbers_for(tmp_path: Path) -> None
             spill.finish()
     loaded = VideoTokens.load(tmp_path / "t")
     assert_same(loaded, patchgate.tokenize(path(), gate=Gate(patch=8), size=SIZE))
-    assert told(loaded) is not None
+    assert loaded.layout is not None
 
 
 # ---- a tower's stream

@@ -1,6 +1,6 @@
 """VideoTokens: what a video's tokens say of every cell of every frame; saved, cut and rebuilt."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,16 @@ def test_reconstruct_in_rgb_is_to_look_at(name: str) -> None:
     assert rgb.dtype == torch.uint8
     assert tokens.layout is not None
     assert torch.equal(rgb, patchgate.colour.yuv_to_rgb(tokens.reconstruct(), tokens.layout.matrix))
+
+
+def test_luma_alone_is_grey_in_rgb() -> None:
+    tokens = tokens_of("camera")
+    assert tokens.layout is not None
+    features = tokens.features.view(len(tokens), 3, -1)[:, 0]
+    luma = replace(tokens, features=features, layout=replace(tokens.layout, planes=1))
+    planes = luma.reconstruct()
+    assert torch.equal(planes, tokens.reconstruct()[:, :1])
+    assert torch.equal(luma.reconstruct(rgb=True), planes.repeat(1, 3, 1, 1))
 
 
 @every_kind

@@ -26,8 +26,9 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
                limits: Limits = DEFAULT_LIMITS) -> Video:  # fmt: skip
     """Open a video for decoding to native YUV planes.
 
-    source: path, URL, bytes, or a binary file object (read from its first byte; the caller keeps
-        and closes it). One that cannot seek is read once and decoded from its beginning.
+    source: path, bytes, a binary file object (read from its first byte; the caller keeps and closes
+        it), or an address (file, http, https, rtsp, rtsps, udp, tcp, srt, pipe). A file that exists
+        is that file, whatever its name. What cannot seek is read once, from its beginning.
     device: "cpu" (PyAV), or "cuda", "cuda:1", ... (NVDEC): where it is decoded and the planes are.
     start, end: seconds on the clock of ``pts_seconds``, which need not begin at 0. Frame-exact:
         from the frame shown at ``start`` (the first, where ``start`` lies before it) to the last
@@ -40,14 +41,21 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
     errors: "warn" (damage is skipped, and told in one DecodeWarning at the end), "ignore" (only
         counted, in ``Video.problems``) or "raise" (DecodeError). NVDEC does not tell of damaged
         pictures, only of packets that it refuses.
+    format: FFmpeg's name of the format, such as "mp4", "h264" or "hls"; None: FFmpeg finds out.
+    allow_playlists: open playlists and scripts (HLS, DASH, ffconcat, SDP), too, and with them the
+        files and addresses that they name. Without it, a path, bytes or a file object is a media
+        file, and nothing else is opened.
+    open_timeout, read_timeout: seconds to the first frame, and seconds without a packet after it;
+        None: for ever. They hold for all but plain files and bytes, which do not wait.
     stream: the number of the file's stream to decode, counted from 0 among all of its streams;
         None: the one that shows the video (what moves before stills, colour before gray masks).
     limits: what the video may ask for (``patchgate.Limits``).
     fallback: where NVDEC cannot decode this codec, format or size: True: PyAV does, its batches
         are copied to the device, and one DecodeWarning says why; False: ValueError.
 
-    Returns a Video: iterate it for FrameBatch. FileNotFoundError, PermissionError; ValueError for
-    what is not a video, has no frames, or options out of range; NvdecUnavailable (a RuntimeError)
+    Returns a Video: iterate it for FrameBatch. FileNotFoundError, PermissionError; TimeoutError,
+    which names the option; ConnectionError or OSError for what a server does; ValueError for what
+    is not a video, has no frames, or options out of range; NvdecUnavailable (a RuntimeError)
     where a CUDA device is asked for and the driver, its video libraries or PyNvVideoCodec are not
     there, in words of what to install.
 

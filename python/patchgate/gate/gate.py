@@ -169,11 +169,13 @@ class Gate:
         """
         if not isinstance(state, Mapping):
             raise ValueError(f"state: expected what state_dict gives, got {type(state).__name__}")
-        now = _Now()
+        state, now = dict(state), _Now()  # what is checked is what is loaded
         if state:
             if wrong := gate_state.contradiction(state, self.settings):
                 raise ValueError(f"state: {wrong}")
-            copies = {n: state[n].clone() for n in ("pending", "pending_map") if n in state}
+            copies = {
+                n: state[n].detach().clone() for n in ("pending", "pending_map") if n in state
+            }
             memory = GateMemory.holding({n: state[n] for n in State._fields}, self.settings)
             streamed = "streamed" in state and bool(state["streamed"])
             now = _Now(memory, copies.get("pending"), copies.get("pending_map"), streamed)

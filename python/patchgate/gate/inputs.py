@@ -23,9 +23,7 @@ def checked_planes(planes: Any, settings: GateSettings, seen: Tensor | None) -> 
     """
     if not isinstance(planes, Tensor):
         raise TypeError(f"planes: expected a Tensor or a FrameBatch, got {type(planes).__name__}")
-    if planes.is_nested or planes.layout != torch.strided:
-        came = "a nested one" if planes.is_nested else str(planes.layout)
-        raise TypeError(f"planes: expected a dense tensor, got {came}")
+    _check_dense("planes", planes)
     if planes.dtype != torch.uint8:
         raise TypeError(f"planes: expected uint8 in 0..255, got {planes.dtype}")
     shape = list(planes.shape)
@@ -52,6 +50,12 @@ def checked_planes(planes: Any, settings: GateSettings, seen: Tensor | None) -> 
     return frames
 
 
+def _check_dense(name: str, tensor: Tensor) -> None:
+    if tensor.is_nested or tensor.layout != torch.strided:
+        came = "a nested one" if tensor.is_nested else str(tensor.layout)
+        raise TypeError(f"{name}: expected a dense tensor, got {came}")
+
+
 def _check_same(frames: Tensor, seen: Tensor) -> None:
     expected = (seen.shape[0], *seen.shape[2:])
     came = (frames.shape[0], *frames.shape[2:])
@@ -74,12 +78,15 @@ def checked_map(threshold_map: Any, settings: GateSettings, frames: Tensor) -> T
         factors = as_given(threshold_map)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"threshold_map: expected numbers [h, w], got {threshold_map!r}") from error
+    _check_dense("threshold_map", factors)
+    if factors.is_meta:
+        raise TypeError("threshold_map: expected numbers on the CPU or a GPU, got meta")
     if factors.is_complex():
         raise TypeError(f"threshold_map: expected real numbers, got {factors.dtype}")
     expected = [side // settings.cell for side in frames.shape[-2:]]
     if list(factors.shape) != expected:
         raise ValueError(f"threshold_map: expected [h, w] = {expected}, got {list(factors.shape)}")
-    factors = factors.to(frames.device, torch.float64).contiguous()
+    factors = factors.detach().to(frames.device, torch.float64).contiguous()
     if bool((factors.isnan() | (factors < 0)).any()):
         raise ValueError("threshold_map: expected factors >= 0 (inf allowed), got NaN or less")
     return factors

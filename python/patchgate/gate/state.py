@@ -27,7 +27,7 @@ def contradiction(state: Mapping[str, Any], settings: GateSettings) -> str | Non
     missing = [name for name in State._fields if name not in state]
     unknown = [name for name in state if name not in DTYPES | _EXTRAS]
     if missing or unknown:
-        return f"expected {', '.join(State._fields)}, got {sorted(state)}"
+        return f"expected {', '.join(State._fields)}, got {sorted(map(str, state))}"
     return (
         _wrong_tensor(state)
         or _wrong_settings(state, settings)
@@ -107,11 +107,27 @@ def _wrong_numbers(state: State, settings: GateSettings) -> str | None:
                 f"expected {name} below the {int(tokens[s])} tokens that stream {s} has emitted, "
                 f"got {low}..{high}"
             )
+    if wrong := _wrong_pictures(state, begun, settings.cell):
+        return wrong
     full = 255 * settings.sub_block**2  # the largest cost
     quartiles = state.quartiles[begun]
     if quartiles.numel() and not 0 <= int(quartiles.min()) <= int(quartiles.max()) <= full:
         return f"expected quartiles of costs, 0..{full}, got others"
     return _wrong_births(state, begun)
+
+
+def _wrong_pictures(state: State, begun: Tensor, p: int) -> str | None:
+    """A cell of p px is explained by a token that some of its pixels came from."""
+    ids, source = state.ids[begun], state.source[begun]
+    cells = ids.unflatten(1, (-1, p)).unflatten(3, (-1, p)).transpose(2, 3)  # [S, h, w, p, p]
+    strange = ~(cells == source[..., None, None]).flatten(3).any(3)  # [S, h, w]
+    if bool(strange.any()):
+        s, row, column = strange.nonzero()[0].tolist()
+        return (
+            f"expected source among the ids of a cell's pixels, got token "
+            f"{int(source[s, row, column])} in cell {row, column}, where ids has others"
+        )
+    return None
 
 
 def _wrong_births(state: State, begun: Tensor) -> str | None:

@@ -119,10 +119,9 @@ class Before:
             return
         age = births.shape[1]
         for s, (frames, _) in enumerate(self._state.clock.tolist()):
-            if frames <= self._frames:  # the first frame of a stream writes to all of its births
-                copy[s] = births[s]
-                continue
-            at = np.arange(frames - min(self._frames, age), frames) % age
+            begun = frames <= self._frames  # since then: its first frame cleared all
+            at = np.arange(age if begun else min(self._frames, age))
+            at = (frames - 1 - at) % age
             copy[s, at] = births[s, at]
 
     def _keep_rows(self) -> None:

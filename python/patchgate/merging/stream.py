@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from patchgate._signature import spelled
+from patchgate.gate.calls import Calls, Undo
 from patchgate.merging.budget import seconds
 from patchgate.merging.checks import Before
 from patchgate.merging.ledger import checked_names
@@ -29,10 +30,11 @@ class MergeStream:
     for each of those that can be named. If it is not told, any can, and it is 8 bytes for every
     token that ever came in (24 with ``keep_grid``).
 
-    A call that fails leaves the stream as it was before it: what its chunk should have been may be
-    pushed, or the stream flushed. Every chunk is looked at when it comes, so that none that waits
-    is wrong in itself. That a budget is below what the links allow is found only when its window
-    is whole, and frames to come do not mend it: ``relax`` does.
+    A call that fails, out of memory and interrupts included, leaves the stream as it was before it:
+    what its chunk should have been may be pushed, or the stream flushed. One thread at a time: a
+    call from a second one raises a ``RuntimeError``. Every chunk is looked at when it comes, so
+    that none that waits is wrong in itself. That a budget is below what the links allow is found
+    only when its window is whole, and frames to come do not mend it: ``relax`` does.
 
     Args:
         head: as for ``scenes``.
@@ -52,6 +54,7 @@ class MergeStream:
         self._waiting: list[TokenChunk] = []
         self._origin: float | None = None  # seconds: the first frame's time
         self._ended = False
+        self._calls = Calls("MergeStream")
 
     def push(self, chunk: TokenChunk, names: Tensor | None = None) -> list[TokenChunk]:
         """The next frames. Returns the windows that are done, with new token numbers.
@@ -75,6 +78,9 @@ class MergeStream:
                 earlier one; what ``merge`` refuses of features, times and kept grids; a budget
                 below what the links allow; a push after the end.
         """
+        return self._calls.run(self._mark, lambda: self._pushed(chunk, names))
+
+    def _pushed(self, chunk: TokenChunk, names: Tensor | None) -> list[TokenChunk]:
         if not isinstance(chunk, TokenChunk):
             raise TypeError(f"chunk: expected a TokenChunk, got {type(chunk).__name__}")
         if self._ended:
@@ -113,9 +119,13 @@ class MergeStream:
         Raises:
             TypeError, ValueError: any other, or a lower one.
         """
-        self._settings = self._settings.relaxed(settings)
-        self._merger.relax(self._settings)
-        self._before = replace(self._before, settings=self._settings)
+        self._calls.run(self._mark, lambda: self._relaxed(self._settings.relaxed(settings)))
+
+    def _relaxed(self, settings: MergeSettings) -> None:
+        merger = self._merger.copy()
+        merger.relax(settings)
+        before = replace(self._before, settings=settings)
+        self._settings, self._merger, self._before = settings, merger, before
 
     def flush(self) -> list[TokenChunk]:
         """The frames that still wait: the video ends here, and nothing may be pushed after it.
@@ -124,11 +134,18 @@ class MergeStream:
             ValueError: these frames have a budget below what the links allow. They still wait: see
                 ``relax``.
         """
+        return self._calls.run(self._mark, self._flushed)
+
+    def _flushed(self) -> list[TokenChunk]:
         merger, done = self._merger.copy(), []
         if sum(len(chunk.kind) for chunk in self._waiting):
             done.append(merger.merge(joined(self._waiting)))
         self._merger, self._waiting, self._ended = merger, [], True
         return done
+
+    def _mark(self) -> Undo:
+        before = {name: value for name, value in vars(self).items() if name != "_calls"}
+        return lambda: vars(self).update(before)  # what they name is replaced, not written to
 
 
 def ready(pts_seconds: Tensor, origin: float, settings: MergeSettings) -> int:

@@ -96,7 +96,7 @@ def until_used_up(chunks: Iterator[TokenChunk]) -> Generator[TokenChunk, None, N
             raise
         warnings.warn(
             f"the video has more tokens than there are numbers for: these end at {until:g} s; "
-            f"tokenize the rest on its own, with start={until:g}",
+            f"tokenize the rest on its own, with start={until}",
             stacklevel=2,
         )
 

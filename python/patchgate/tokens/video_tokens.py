@@ -108,6 +108,8 @@ class VideoTokens:
                 "tokenize it without a tower, in one go, to get tokens that hold its pixels"
             )
         planes = reconstruct.planes(self._chunk(), self.layout, self.start_picture)
+        if rgb and self.layout.planes == 1:
+            return planes.expand(-1, 3, -1, -1).contiguous()  # luma of full range: grey as it is
         return yuv_to_rgb(planes, self.layout.matrix) if rgb else planes
 
     def slice(self, start_seconds: float, end_seconds: float) -> Self:

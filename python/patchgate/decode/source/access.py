@@ -36,7 +36,7 @@ class Access:
             )
         if not isinstance(self.limits, Limits):
             raise TypeError(f"limits: expected patchgate.Limits(...), got {self.limits!r}")
-        _check_stream(self.stream)
+        object.__setattr__(self, "stream", _checked_stream(self.stream))
         for name in ("open_timeout", "read_timeout"):
             seconds = getattr(self, name)
             if seconds is None:
@@ -48,6 +48,7 @@ class Access:
                     f"{name}: expected a positive number of seconds, or None to wait for ever, "
                     f"got {seconds}"
                 )
+            object.__setattr__(self, name, float(seconds))  # from here on a number of Python's own
 
     @property
     def names_others(self) -> bool:
@@ -55,10 +56,11 @@ class Access:
         return self.allow_playlists or self.format in PLAYLISTS
 
 
-def _check_stream(stream: int | None) -> None:
+def _checked_stream(stream: int | None) -> int | None:
     if stream is None:
-        return
+        return None
     if isinstance(stream, bool) or not isinstance(stream, Integral):
         raise TypeError(f"stream: expected the number of a stream or None, got {stream!r}")
     if stream < 0:
         raise ValueError(f"stream: expected a number from 0 on, or None, got {stream}")
+    return int(stream)

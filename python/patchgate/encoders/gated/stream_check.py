@@ -22,6 +22,8 @@ Shape = tuple[int, ...]
 
 _MOST_ROWS = 2**53  # tokens of a stream of rows, whose ids no gate has to count in 32 bits
 _MOST_EXCHANGES = 64  # of a token's sums, after which they are taken anew
+_NARROW = (torch.float16, torch.bfloat16, torch.float32)  # autocast makes one of another
+_FLOATS = (*_NARROW, torch.float64)
 
 
 class Rows(NamedTuple):
@@ -114,12 +116,14 @@ def contradiction(
     parts += [(f"output {name}", part, units + i) for name, part in memory.outputs.items()]
     rows = [*shapes.layers, *(shapes.outputs[name] for name in memory.outputs)]
     for (name, part, slots), expected in zip(parts, rows, strict=True):
-        if wrong := _wrong_part(part, expected, slots) or _wrong_sums(part, expected, tokens):
+        wrong = _wrong_part(part, expected, slots) or _wrong_dtype(part, expected, tower)
+        if wrong := wrong or _wrong_sums(part, expected, tokens):
             return f"{name}: {wrong}"
-    born = memory.outputs["features"].tables["born"]
-    if bool(((born < 0) | (born >= memory.frames * units)).any()):
-        return f"expected features born in {memory.frames} frames of {units}, got others"
-    return _wrong_gate(memory, gate, shapes)
+    return (
+        _wrong_attention(memory)
+        or _wrong_births(memory, units)
+        or _wrong_gate(memory, gate, shapes)
+    )
 
 
 def _wrong_tokens(memory: Memory, tower: Tower, most: int) -> str | None:
@@ -153,7 +157,7 @@ def _wrong_pixels(memory: Memory, shapes: Shapes, tower: Tower, fidelity: Fideli
         came = getattr(memory, name)
         if came is None and (shape is None or name == "pooled"):  # of rows there is none
             continue
-        if came is None or not came.is_floating_point() or tuple(came.shape) != shape:
+        if came is None or came.dtype not in _FLOATS or tuple(came.shape) != shape:
             got = None if came is None else f"{list(came.shape)} {came.dtype}"
             return f"expected {name} {shape} of floats, got {got}"
     return None
@@ -174,6 +178,43 @@ def _wrong_part(part: LayerMemory, expected: Rows, slots: int) -> str | None:
             return f"expected table {name} {list(shape)}, got {list(table.shape)} {table.dtype}"
     if not 0 <= int(part.row.min()) <= int(part.row.max()) < r:
         return f"expected rows of tables of {r}, got {int(part.row.min())}..{int(part.row.max())}"
+    if part.tables and len(part.row.unique()) != r:
+        return f"expected each of {r} rows in a slot, got {len(part.row.unique())} of them"
+    return None
+
+
+def _wrong_dtype(part: LayerMemory, expected: Rows, tower: Tower) -> str | None:
+    """Tables of numbers that the tower does not make, with autocast or without."""
+    own = tower.weight.dtype
+    allowed = (own,) if own == torch.float64 else _NARROW
+    for name, table in part.tables.items():
+        if name != "born" and table.dtype not in allowed:
+            return f"expected table {name} of a tower of {own}, got {table.dtype}"
+    attended = {name: part.tables[name].dtype for name in ("query", "key", "value")
+                if name in expected.needed}  # fmt: skip
+    if len(set(attended.values())) > 1:
+        return f"expected one dtype of all that attends, got {attended}"
+    return None
+
+
+def _wrong_attention(memory: Memory) -> str | None:
+    """What a layer remembers of the attention in the one before it."""
+    for layer, later in zip(memory.layers, memory.layers[1:], strict=False):
+        if "made" not in later.tables:
+            continue
+        query, made = layer.tables["query"].dtype, later.tables["made"].dtype
+        if made != query:
+            return f"expected attention of {query}, as its queries are, got {made}"
+    return None
+
+
+def _wrong_births(memory: Memory, units: int) -> str | None:
+    """Where features were computed: no two of them at one place of one frame."""
+    born = memory.outputs["features"].tables["born"]
+    if bool(((born < 0) | (born >= memory.frames * units)).any()):
+        return f"expected features born in {memory.frames} frames of {units}, got others"
+    if len(born.unique()) != len(born):
+        return "expected features born each at a place of its own"
     return None
 
 
@@ -198,7 +239,7 @@ def _wrong_sums(part: LayerMemory, expected: Rows, tokens: int) -> str | None:
 def _wrong_gate(memory: Memory, gate: Mapping[str, Tensor], shapes: Shapes) -> str | None:
     """The gate's state against the tower's."""
     if not gate:
-        return None
+        return None if memory.pooled is None else "expected pooled beside the gate of frames only"
     if shapes.pooled is not None and memory.pooled is None:
         return "expected pooled of the last frame"
     clocks = gate["clock"].tolist()

@@ -120,6 +120,8 @@ def _checked(
             raise ValueError("it has tensors, but no counts")
         return None
     counts = _Counts.of(found["counts"])
+    if there["source"].numel() != counts.cells:  # by which tables of the tower are made
+        raise ValueError(f"expected source [{counts.cells}], got {list(there['source'].shape)}")
     tower = _tower(family, counts, own)
     memory = _memory(there, counts, tower)
     unknown = there.keys() - dict(_flat(memory)).keys()
@@ -151,13 +153,13 @@ class _Counts(NamedTuple):
 
 def _tower(family: Tower, counts: _Counts, gate: Mapping[str, Tensor]) -> Tower:
     """The tower for pictures of the size that was saved."""
-    size = family.grid_size
+    own, side = family.grid_size, family.patch * family.merge
+    size = (side, side * counts.cells)  # of rows: where cells lie plays no part in what is checked
     if gate:
         height, width = gate["picture"].shape[-2:]
         size = height, width
-    elif size is None:  # rows of cells: where they lie plays no part in what is checked
-        side = family.patch * family.merge
-        size = side, side * counts.cells
+    if own is not None and (not gate or size == own):
+        size = family.size  # of which the grid covers the whole patches
     tower = family.remade(*size, counts.prefix)
     if (tower.cells, tower.depth + 1) != (counts.cells, counts.layers):
         raise ValueError(

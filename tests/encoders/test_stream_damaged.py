@@ -1,20 +1,18 @@
-"""What may stand in the file of a tower's stream."""
+"""What may stand in the file of a stream."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import gated_families as families
 import pytest
-import qwen_cases
 import torch
-from gated_cases import N, camera, noise, normalised, rows_of
-from gated_families import CASES
-from gated_families import gated as gated_family
+from gated_cases import MEAN, STD, camera, flicker, normalised, tower
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
-from stream_cases import RULES, assert_goes_on, every_rule, stream_of
+from stream_cases import RULES, assert_goes_on, stream_of
 from torch import Tensor
 
 import patchgate
@@ -25,72 +23,6 @@ from patchgate.encoders.gated import stream_file
 def _no_grad():
     with torch.no_grad():
         yield
-
-
-FAMILIES = [
-    "dinov2, same cells, not square", "dinov2, larger", "registers", "dinov3", "siglip2",
-    "siglip2, padded", "siglip2, no head", "timm", "timm, cut off", "timm, average",
-    "timm, maximum", "timm, map", "timm, prr", "timm, no pooling", "timm, any size",
-]  # fmt: skip
-
-
-@every_rule
-@pytest.mark.parametrize("name", FAMILIES)
-def test_a_stream_of_every_family_is_saved_and_goes_on(
-    name: str, rule: str, tmp_path: Path
-) -> None:
-    case = CASES[name]()
-    frames = case.camera(5)
-    stream, other = (gated_family(case.model, **RULES[rule]).stream() for _ in range(2))
-    stream(**case.inputs(frames[:2]))
-    stream.save(tmp_path / "t")
-    other.restore(tmp_path / "t")
-    for part in (frames[2:4], frames[3:4], frames[4:]):  # one that stands still
-        a, b = (each(**case.inputs(part)) for each in (stream, other))
-        a, b = (out if isinstance(out, Tensor) else out.last_hidden_state for out in (a, b))
-        assert torch.equal(a, b)
-    stream.save(tmp_path / "t")
-    other.restore(tmp_path / "t")
-
-
-@every_rule
-@pytest.mark.parametrize("family", qwen_cases.FAMILIES)
-def test_a_stream_of_qwen_is_saved_and_goes_on(family: str, rule: str, tmp_path: Path) -> None:
-    model = qwen_cases.tower(family)
-    pixels = torch.rand(4 * 15 * 4, qwen_cases.WIDTH, dtype=torch.float64)
-    pixels = (pixels - 0.5) / 0.3
-    pixels[-2 * 15 * 4 :] = pixels[: 2 * 15 * 4]
-    settings_ = {"mean": (0.5,) * 3, "std": (0.3,) * 3, **RULES[rule]}
-    stream, other = (patchgate.gated(model, **settings_).stream() for _ in range(2))
-    half, thw = pixels.split(2 * 15 * 4), qwen_cases.grid_thw(2)
-    stream(half[0], grid_thw=thw)
-    stream.save(tmp_path / "t")
-    other.restore(tmp_path / "t")
-    a, b = (each(half[1], grid_thw=thw) for each in (stream, other))
-    for name in a:
-        if isinstance(a[name], Tensor):
-            assert torch.equal(a[name], b[name]), name
-
-
-def test_a_stream_of_rows_is_saved_and_goes_on(tmp_path: Path) -> None:
-    rows, cell, ends = rows_of(normalised(noise(3))), torch.arange(N), torch.tensor([0, N])
-    stream, other = stream_of("watched"), stream_of("watched")
-    for t in range(2):
-        stream.encode(rows[t], cell, ends, torch.arange(t * N, (t + 1) * N).view(1, 4, 4))
-    stream.save(tmp_path / "t")
-    other.restore(tmp_path / "t")
-    last = rows[2], cell, ends, torch.arange(2 * N, 3 * N).view(1, 4, 4)
-    assert torch.equal(stream.encode(*last), other.encode(*last))
-
-
-def test_hidden_states_that_were_asked_for_are_saved(tmp_path: Path) -> None:
-    x = normalised(camera(4))
-    stream, other = stream_of("residual"), stream_of("residual")
-    stream(x[:2], output_hidden_states=True)
-    stream.save(tmp_path / "t")
-    other.restore(tmp_path / "t")
-    a, b = (each(x[2:], output_hidden_states=True) for each in (stream, other))
-    assert all(map(torch.equal, a.hidden_states, b.hidden_states))
 
 
 class Saved:
@@ -132,16 +64,12 @@ def count(name: str, value: Any) -> Any:
     return change
 
 
-def forgotten(saved: Saved) -> int:
-    """A token that was emitted and that nothing shows any more."""
-    kept = set(saved.tensors["ids"].tolist())
-    return next(number for number in range(max(kept)) if number not in kept)
-
-
 DAMAGED: dict[str, Any] = {
     "gate: a negative clock": alter("gate.clock", (0, 0), -999_999),
     "gate: another clock": alter("gate.clock", (0, 0), 7),
-    "gate: a forgotten token": lambda s: s.tensors["gate.ids"][0, 0, 0].fill_(forgotten(s)),
+    "gate: a token that is not remembered": lambda s: s.tensors["gate.ids"].view(-1)[:1].fill_(
+        next(i for i in range(10**6) if i not in s.tensors["ids"].tolist())
+    ),
     "gate: missing": lambda s: s.tensors.pop("gate.ids"),
     "gate: another source": lambda s: s.tensors["gate.source"].copy_(
         s.tensors["gate.source"].flip(1)
@@ -183,6 +111,18 @@ DAMAGED: dict[str, Any] = {
     "sums: another dtype": remake("layer.0.sums.weighted", Tensor.float),
     "sums: fewer": remake("layer.0.sums.shift", lambda x: x[:-1]),
     "sums: old": alter("layer.0.sums.age", 0, 10**6),
+    "ids and gate: of one token": lambda s: s.tensors["gate.ids"].fill_(int(s.tensors["ids"][0])),
+    "row: some rows of a table in no slot": lambda s: s.tensors["layer.1.row"].zero_(),
+    "row: of features, all alike": lambda s: s.tensors["output.features.row"].zero_(),
+    "table: of 8 bits": remake("layer.1.table.key", lambda x: x.to(torch.float8_e4m3fn)),
+    "table: narrower than the tower": remake("layer.1.table.value", Tensor.float),
+    "table: attention of another dtype": remake("layer.1.table.made", Tensor.half),
+    "features: narrower than the tower": remake("output.features.table.rows", Tensor.bfloat16),
+    "born: twice at one place": lambda s: s.tensors["output.features.table.born"].zero_(),
+    "patches: of 8 bits": remake("patches", lambda x: x.to(torch.float8_e5m2)),
+    "pooled: without a gate": lambda s: [
+        s.tensors.pop(n) for n in list(s.tensors) if n.startswith("gate.")
+    ],
     "an output too many": lambda s: s.tensors.update({"output.tap_0.row": torch.zeros(1).long()}),
     "a tensor too many": lambda s: s.tensors.update(evil=torch.zeros(1)),
     "counts: missing": lambda s: s.told.pop("counts"),
@@ -223,6 +163,38 @@ def test_numbers_that_a_disk_gave_back_otherwise_are_noticed(tmp_path: Path) -> 
         saved.stream.restore(saved.path)
     saved.write()  # without a digest, as older files are
     saved.stream.restore(saved.path)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_stream_that_ran_under_autocast_can_be_saved(
+    rule: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    gated = patchgate.gated(tower("siglip", dtype), mean=MEAN, std=STD, **RULES[rule])
+    stream, other = gated.stream(), gated.stream()
+    x = normalised(flicker(8), dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        stream(x[:4])
+    stream.save(tmp_path / "t")
+    other.restore(tmp_path / "t")
+    assert_goes_on(stream, other, x[4:])
+
+
+def test_what_a_count_asks_for_is_in_the_file(tmp_path: Path) -> None:
+    """A tower of pictures of any size makes tables as large as it is told that they are."""
+    case = families.Case(families.siglip2())
+    stream = families.gated(case.model, context="kept").stream()
+    stream(**case.inputs(camera(2)))
+    stream.save(tmp_path / "t")
+    with safe_open(tmp_path / "t", "pt") as file:
+        told = file.metadata()
+        tensors = {n: file.get_tensor(n) for n in file.keys() if "gate." not in n}  # noqa: SIM118
+    told.pop("digest")
+    tensors.pop("pooled")
+    told["counts"] = json.dumps({**json.loads(told["counts"]), "cells": 2**40})
+    save_file(tensors, tmp_path / "t", told)
+    with pytest.raises(ValueError, match=r"damaged: expected source \[1099511627776\]"):
+        stream.restore(tmp_path / "t")
 
 
 @settings(max_examples=60)

@@ -1,6 +1,5 @@
-"""What else may stand in a file of tokens: dtypes, shapes and the layout."""
+"""Fields of video tokens whose dtype, shape or layout cannot be."""
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,23 @@ import pytest
 import torch
 from merge_cases import random_tokens
 from safetensors.torch import save_file
-from test_tokens import assert_same, tokens_of
-from token_file_cases import CASES, fields_of, refused, told
+from test_token_check import CASES, fields_of, refused, told
+from token_cases import assert_same, tokens_of
 
-from patchgate import VideoTokens, token_check, token_file
+from patchgate import VideoTokens
+from patchgate.tokens import check as token_check
+from patchgate.tokens import file as token_file
 from patchgate.tokens.check import contradiction
+
+
+def test_a_slice_of_pixels_needs_the_picture_before_it(tmp_path: Path) -> None:
+    tokens = CASES["a slice"]()
+    fields = fields_of(tokens)
+    del fields["start_picture"]
+    refused(fields, told(tokens), "or a start_picture", tmp_path)
+    fields = fields_of(random_tokens(t=5))
+    fields["start_picture"] = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    refused(fields, None, "start_picture has no meaning without a layout", tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name in token_check.FIELDS if name != "features"])
@@ -126,7 +137,3 @@ def test_what_would_not_load_is_not_saved(tmp_path: Path) -> None:
         replace(tokens, cell=cell).save(tmp_path / "t")
     assert_same(VideoTokens.load(tmp_path / "t"), tokens)
     assert [path.name for path in tmp_path.iterdir()] == ["t"]
-
-
-def test_metadata_is_json() -> None:
-    assert json.loads(token_file.metadata(None)["layout"]) is None
