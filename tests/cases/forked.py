@@ -24,7 +24,7 @@ _TOLD = 6000  # characters of stdout and stderr that are kept
 class Limits(NamedTuple):
     """What one case may take."""
 
-    seconds: float = 20.0
+    seconds: float = 20.0  # without those in which it was ready to run, and others ran
     resident: int = 2 << 30  # bytes beyond what the worker had before
     address: int | None = None  # bytes of address space beyond that; None: any
 
@@ -53,7 +53,11 @@ class _Worker:
             _work(run, cases, limits, until, end, self.log.fileno())
         os.close(end)
         os.set_blocking(self.pipe, False)
-        self.since = time.monotonic()
+        self._begin()
+
+    def _begin(self) -> None:
+        """A case begins now."""
+        self.since, self.queued = time.monotonic(), _queued(self.process)
 
     def heard(self) -> list[Outcome] | None:
         """What came through the pipe; None when the child has ended."""
@@ -69,12 +73,16 @@ class _Worker:
             verdict = line.decode(errors="replace")
             outcomes.append(Outcome(self.cases[self.done], verdict, ""))
             self.done += 1
-            self.since = time.monotonic()
+        if lines:
+            self._begin()
         return outcomes
 
     @property
     def late(self) -> bool:
-        return time.monotonic() - self.since > self.limits.seconds
+        waited = time.monotonic() - self.since
+        if waited <= self.limits.seconds:
+            return False
+        return waited - (_queued(self.process) - self.queued) > self.limits.seconds
 
     def end(self, kill: bool = False) -> Outcome | None:
         """Waits for the child. Of one that did not finish its cases: how it ended."""
@@ -143,6 +151,15 @@ def outcomes(
         finally:
             for key in list(selector.get_map().values()):
                 key.data.end(kill=True)
+
+
+def _queued(process: int) -> float:
+    """Seconds in which a process was ready to run, and others ran: on a busy machine a quick case
+    may take minutes, and is no hang."""
+    try:
+        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def _processor_time(process: int) -> str:

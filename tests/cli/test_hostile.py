@@ -73,6 +73,28 @@ def test_a_case_that_hangs_is_killed() -> None:
     ]  # fmt: skip
 
 
+def test_a_case_that_others_keep_from_running_does_not_hang() -> None:
+    """Five processes share one processor: what takes 0.5 s alone takes more than two."""
+    processors = os.sched_getaffinity(0)
+    busy = [sys.executable, "-c", "while True: pass"]
+    os.sched_setaffinity(0, {min(processors)})  # what is started from here on has it, too
+    others = [subprocess.Popen(busy) for _ in range(4)]
+
+    def run(case: int) -> str:
+        begin, wall = time.process_time(), time.monotonic()
+        while time.process_time() - begin < 0.5:
+            pass
+        return "slow" if time.monotonic() - wall > 1.5 else "quick"
+
+    try:
+        assert [each.verdict for each in ended(run, 1, seconds=1.5)] == ["slow"]
+    finally:
+        os.sched_setaffinity(0, processors)
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 def test_what_a_case_raises_is_told_with_its_place() -> None:
     found = ended(lambda case: [0, 1][case])
     assert found[2].verdict.startswith("raised: IndexError at test_hostile.py:")
