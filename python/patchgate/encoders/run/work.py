@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass
 
 import torch
 
+from patchgate.encoders.run import leaving
 from patchgate.encoders.run.packed import Counts
 from patchgate.encoders.tower import Tower
 
@@ -62,16 +63,16 @@ def work(tower: Tower, runs: list[Counts]) -> Work:
     (frames, m), d = active.shape, tower.weight.shape[0]
     patches = tower.cells * tower.tokens_per_cell
     patch = 2.0 * tower.weight.numel()
-    dense = tower.pool_flops(frames, frames * m, dense=True) + frames * patches * patch
+    dense = leaving.pool_flops(tower, frames, frames * m, dense=True) + frames * patches * patch
     dense += tower.position_flops(frames, dense=True)
     gated, encoded = 0.0, int(active.any(1).sum())
-    for layer in range(tower.depth):
+    for layer in range(tower.computed_layers):
         linear, pairs = tower.layer_flops(layer), frames * _pairs(tower, layer, m)
         dense += frames * m * linear + 4.0 * d * pairs
         gated += sum(run.tokens[layer] * linear + 4.0 * d * run.pairs[layer] for run in runs)
     gated += patch * sum(run.embedded for run in runs)
     gated += sum(tower.position_flops(len(run.active), dense=False) for run in runs)
-    gated += tower.pool_flops(encoded, int(active.sum()), dense=False)
+    gated += leaving.pool_flops(tower, encoded, int(active.sum()), dense=False)
     kept = sum(run.kept for run in runs)
     return Work(frames, encoded, frames * tower.cells, kept, dense, gated)
 
