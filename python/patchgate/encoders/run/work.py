@@ -9,6 +9,13 @@ With D features, C * P * P samples of a patch, per layer:
     pooling           ``Tower.pool_flops``
 
 Layer norms, activations, softmax, the gate and copies are not counted.
+
+Why these are formulas, and not ``torch.utils.flop_counter`` with formulas of our ops registered:
+that counts what runs, by a dispatch mode. The mode around a call takes longer than a call in which
+nothing changed. ``residual_attention`` and ``exchange`` are given segments, so that a formula must
+read from the device how long they are. And what the dense tower would have done has to be run to be
+counted: on a copy of the model on the meta device, again for every size of picture. The tests hold
+these formulas against that counter (``tests/encoders/test_gated_families.py``).
 """
 
 from __future__ import annotations
