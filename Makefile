@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist workste
 PINNED := torch==2.13.0 triton==3.6.0
 
 SOURCES := setup.py CMakeLists.txt pyproject.toml $(wildcard csrc/*.* csrc/*/*.* csrc/*/*/*.*)
-MICRO   := $(patsubst %,benchmarks/%.py,frame_grid gate gather)
+MICRO   := $(patsubst %,benchmarks/%.py,frame_grid gate)
 CPP     := $(foreach end,h cpp cu,$(wildcard csrc/*.$(end) csrc/*/*.$(end) csrc/*/*/*.$(end)))
 
 .PHONY: help setup lock demo test test-all bench reading proof fuzz sanitize lint format gpu clean

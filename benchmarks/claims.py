@@ -11,10 +11,9 @@ from pathlib import Path
 
 import gate as gate_frames
 import harness
+import table
 import torch
 from peers import rlt
-from rich.console import Console
-from rich.table import Table
 
 import patchgate
 from patchgate import grid
@@ -160,16 +159,8 @@ SECTIONS = {
 
 def main(names: list[str]) -> None:
     torch.set_num_threads(harness.THREADS)
-    console = Console()
     for name in names or SECTIONS:
-        rows = list(SECTIONS[name]())
-        table = Table(title=f"{name}: {SECTIONS[name].__doc__}", title_justify="left")
-        for column in ("what", "value", "target"):
-            table.add_column(column)
-        for each in rows:
-            table.add_row(str(each["what"]), f"{each['value']:g}", str(each["target"]))
-        console.print(table)
-        harness.save(name, rows)
+        table.publish(name, list(SECTIONS[name]()), f"{name}: {SECTIONS[name].__doc__}")
 
 
 if __name__ == "__main__":

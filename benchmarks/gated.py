@@ -20,9 +20,8 @@ from statistics import median
 from typing import Any
 
 import harness
+import table
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from transformers import SiglipVisionConfig, SiglipVisionModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -149,13 +148,8 @@ def main(frames: int, wanted: str) -> None:
         }.items():
             found = measure(model, processor, pixels, chunks)
             rows += [{"tower": name, "clip": clip, **row} for row in found]
-    table = Table(title="gated towers against dense ones", title_justify="left")
-    for name in rows[0]:
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console(width=180).print(table)
-    harness.save(f"gated_{wanted}" if wanted else "gated", rows)
+    results = f"gated_{wanted}" if wanted else "gated"
+    table.publish(results, rows, "gated towers against dense ones")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
-"""Gather against transformers' PIL processor on whole frames: pytest benchmarks/gather.py
+"""Gather against transformers' PIL processor on whole frames: python benchmarks/gather.py
 
 Frames of 1080p to SigLIP base/16 at 224 and so400m/14 at 384, on two threads. The processor is
 given ready-made RGB arrays in the layout that it is fastest with; gather starts from Y, Cb and Cr
-and, for a fair comparison, also from the same RGB. ``python benchmarks/gather.py`` prints the table
-of paired runs.
+and, for a fair comparison, also from the same RGB.
 """
 
 import statistics
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import harness
 import numpy as np
-import pytest
+import table
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -78,54 +76,6 @@ def check(batch: SimpleNamespace, rgb: Tensor, tower: str) -> None:
     assert torch.equal(F.unfold(pixels, spec.patch, stride=spec.patch)[0].T, ours)
 
 
-@pytest.fixture(autouse=True)
-def _two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(harness.THREADS)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def batch() -> SimpleNamespace:
-    return make_batch()
-
-
-@pytest.fixture(scope="module")
-def rgb(batch: SimpleNamespace) -> Tensor:
-    return rgb_frames(batch)
-
-
-def measure(benchmark: Any, call: Any, cells: int) -> None:
-    benchmark(call)
-    median = benchmark.stats.stats.median
-    benchmark.extra_info |= {
-        "threads": torch.get_num_threads(),
-        "ms_per_frame": round(median / FRAMES * 1e3, 4),
-        "us_per_cell": round(median / cells * 1e6, 2),
-    }
-
-
-@pytest.mark.parametrize("tower", TOWERS)
-@pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("source", ["yuv", "rgb"])
-def test_gather(
-    benchmark: Any, batch: SimpleNamespace, rgb: Tensor, tower: str, share: float, source: str
-) -> None:
-    check(batch, rgb, tower)
-    _, spec, h, w = setting(tower)
-    index = kept_cells(share, "scattered", h, w)
-    frames = batch if source == "yuv" else rgb
-    measure(benchmark, lambda: gather(frames, index, spec), len(index))
-
-
-@pytest.mark.parametrize("tower", TOWERS)
-def test_processor(benchmark: Any, rgb: Tensor, tower: str) -> None:
-    processor, _, h, w = setting(tower)
-    arrays = pictures(rgb)
-    measure(benchmark, lambda: processor(arrays, return_tensors="pt"), FRAMES * h * w)
-
-
 def compare(rounds: int = 9) -> list[dict[str, Any]]:
     """Every variant in turn, in one run: milliseconds a frame and how many times faster."""
     batch = make_batch()
@@ -158,9 +108,4 @@ def compare(rounds: int = 9) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     torch.set_num_threads(harness.THREADS)
-    table = compare()
-    for row in table:
-        print(
-            "{tower:14} {what:20} {ms_per_frame:8.3f} ms/frame {times_faster:7.1f} x".format(**row)
-        )
-    print(harness.save("gather", table))
+    table.publish("gather", compare(), "gather against the processor")

@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import table
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
@@ -154,13 +153,7 @@ def memory(name: str) -> int:
 
 def main() -> None:
     rows = [measure(tokens) for tokens in TOKENS]
-    table = Table(title="merging to a fifth of the tokens", title_justify="left")
-    for column in rows[0]:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console(width=140).print(table)
-    harness.save("merge", rows)
+    table.publish("merge", rows, "merging to a fifth of the tokens")
 
 
 if __name__ == "__main__":

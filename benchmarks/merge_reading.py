@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, get_args
 
-import harness
+import table
 import torch
 from peers.registry import CHOOSERS, at_budget
 from proof.workers import spread
@@ -113,7 +113,7 @@ def reader() -> OnFeatures:
     return OnFeatures("ViT", load("vit")[0].reader)
 
 
-def table(rows: Sequence[Row], key: Callable[[Row], Any]) -> Iterator[dict[str, Any]]:
+def retained(rows: Sequence[Row], key: Callable[[Row], Any]) -> Iterator[dict[str, Any]]:
     """One line for each group and share: what each rule retains of what the dense tokens say."""
     for group, own in sorted(grouped(rows, key).items()):
         for share, some in grouped(own, lambda r: r.setting).items():
@@ -143,11 +143,11 @@ def main() -> None:
     tasks = [Task(scene, seed, wanted.seconds)
              for scene in wanted.scenes for seed in range(wanted.clips)]  # fmt: skip
     rows = list(spread(partial(of_clip, wanted.split), tasks, wanted.processes, "clips"))
-    lines = [*table(rows, lambda r: r.group), *table(rows, lambda r: "all")]
-    for line in lines:
-        print(*line.values(), sep="  ")
+    lines = [*retained(rows, lambda r: r.group), *retained(rows, lambda r: "all")]
     if wanted.split == "test":
-        harness.save("merge_reading", lines)
+        table.publish("merge_reading", lines)
+    else:
+        table.show(lines)
 
 
 if __name__ == "__main__":

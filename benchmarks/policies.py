@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 import harness
+import table
 import torch
 from reading import viewers
 from reading.clips import footage
@@ -53,9 +54,7 @@ def main() -> None:
     wanted = arguments()
     rows = list(times())
     rows += reading(wanted.scenes, wanted.seconds)
-    harness.save("policies", rows)
-    for row in rows:
-        print(row)
+    table.publish("policies", rows)
 
 
 def arguments() -> argparse.Namespace:

@@ -16,9 +16,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import harness
+import table
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -147,13 +146,7 @@ def main() -> None:
         for dtype in (torch.float32, torch.bfloat16)
         for share in SHARES
     ]
-    table = Table(title="residual attention: how many times faster", title_justify="left")
-    for column in rows[0]:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console(width=140).print(table)
-    harness.save("residual_attention", rows)
+    table.publish("residual_attention", rows, "residual attention: how many times faster")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,31 @@
-"""Turns results/*.json into results/README.md: python benchmarks/table.py"""
+"""Rows as tables: on the terminal, as Markdown, and all of results/*.json in results/README.md:
+python benchmarks/table.py
+"""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import harness
+from rich.console import Console
+from rich.table import Table
+
+Rows = Sequence[Mapping[str, Any]]  # of one kind: the first names the columns
+
+
+def publish(name: str, rows: Rows, title: str = "") -> None:
+    """Shows rows and writes ``results/<name>.json``."""
+    show(rows, title)
+    print(harness.save(name, rows))
+
+
+def show(rows: Rows, title: str = "") -> None:
+    """Rows on the terminal."""
+    shown = Table(*rows[0], title=title, title_justify="left")
+    for row in rows:
+        shown.add_row(*(str(row.get(name, "")) for name in rows[0]))
+    Console().print(shown)
 
 
 def section(path: Path) -> list[str]:
@@ -41,11 +62,11 @@ def told(source: dict[str, Any]) -> str:
     )
 
 
-def markdown(rows: list[dict[str, Any]]) -> list[str]:
-    """Rows of one kind as a Markdown table."""
+def markdown(rows: Rows, hide: Sequence[str] = ()) -> list[str]:
+    """Rows as a Markdown table, without some of the columns."""
     if not rows:
         return ["(nothing measured)"]
-    columns = list(rows[0])
+    columns = [name for name in rows[0] if name not in hide]
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     for row in rows:
         lines.append("| " + " | ".join(str(row.get(name, "")) for name in columns) + " |")

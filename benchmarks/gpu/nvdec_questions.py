@@ -1,6 +1,7 @@
 """What only a GPU can answer of NVDEC and PyNvVideoCodec: python benchmarks/gpu/nvdec_questions.py
 
-Each question prints one line: its answer, or the error that came instead.
+Each question prints one line: its answer, or the error that came instead. Whether frames are those
+of PyAV is no question here: ``tests/gpu/test_nvdec_cuda.py`` asserts it.
 """
 
 import ctypes
@@ -28,8 +29,8 @@ from patchgate.decode.source.source import Source
 B_FRAMES = {"preset": "veryfast", "bf": "3", "g": "12"}
 
 
-def h264(name: str = "b.mp4") -> Path:
-    return films.moving(name, "libx264", (320, 240), options=B_FRAMES)
+def h264() -> Path:
+    return films.moving("b.mp4", "libx264", (320, 240), options=B_FRAMES)
 
 
 def gpu_backend():
@@ -78,38 +79,6 @@ def aliasing() -> str:
 def pitch() -> str:
     (strides,) = (shown.surface.planes()[0].stride() for shown in surfaces(h264(), 1))
     return f"a 320 x 240 luma plane has strides {strides}"
-
-
-def same_as_pyav(path: Path, **options) -> str:
-    """Every plane, stamp and duration of both decoders."""
-    cpu = list(patchgate.open_video(path, **options))
-    with patchgate.open_video(path, device="cuda", fallback=False, **options) as video:
-        gpu = list(video)
-    told = [f"{sum(map(len, gpu))} of {sum(map(len, cpu))} frames"]
-    for name in ("pts_seconds", "duration_seconds", "key_frame"):
-        ours, theirs = (torch.cat([getattr(b, name) for b in each]) for each in (gpu, cpu))
-        told.append(f"{name} {'equal' if torch.equal(ours, theirs) else 'DIFFER'}")
-    for i, name in enumerate(("Y", "Cb", "Cr")):
-        pairs = [(a.planes[i].cpu().int(), b.planes[i].int())
-                 for a, b in zip(gpu, cpu, strict=False)]  # fmt: skip
-        most = max(int((a - b).abs().max()) if a.shape == b.shape else -1 for a, b in pairs)
-        told.append(f"{name} differs by at most {most}" if most else f"{name} equal")
-    return ", ".join(told)
-
-
-def odd_sizes() -> str:
-    return same_as_pyav(films.moving("odd.webm", "libvpx-vp9", (321, 241)))
-
-
-def ten_bit() -> str:
-    return same_as_pyav(films.moving("deep.mp4", "libx265", (320, 240), "yuv420p10le"))
-
-
-def entry_at_no_idr() -> str:
-    """Open GOPs: the key packet that is sought is no IDR picture."""
-    options = {"x264-params": "bframes=3:keyint=12:min-keyint=12:open-gop=1:scenecut=0"}
-    return same_as_pyav(films.moving("open.mkv", "libx264", (320, 240), frames=48,
-                                     options=options), start=1.2)  # fmt: skip
 
 
 def simple_decoder_times() -> str:
@@ -171,12 +140,6 @@ QUESTIONS: dict[str, Callable[[], str]] = {
     "capabilities": capabilities,
     "are buffers used again": aliasing,
     "pitch": pitch,
-    "B-frames, MP4": lambda: same_as_pyav(h264()),
-    "B-frames and the end of a file, MKV": lambda: same_as_pyav(h264("b.mkv")),
-    "B-frames, MPEG-TS": lambda: same_as_pyav(h264("b.ts")),
-    "odd sizes": odd_sizes,
-    "10 bit": ten_bit,
-    "entry at a key packet that is no IDR": entry_at_no_idr,
     "what SimpleDecoder says of times": simple_decoder_times,
     "does decoding let other threads run": other_threads,
     "decode statistics": decode_statistics,

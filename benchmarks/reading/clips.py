@@ -1,12 +1,8 @@
-"""Clips by scene, split and seed: rendered, coded as H.264, decoded again.
-
-``python -m reading.clips contact OUT.png`` (in benchmarks/) draws a frame of every scene.
-"""
+"""Clips by scene, split and seed: rendered, coded as H.264, decoded again."""
 
 import hashlib
 import os
 import pickle
-import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -18,14 +14,13 @@ import PIL
 import torch
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 import patchgate
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.grid import to_grid
 from reading.scenes import SCENES
-from reading.truth import SCREEN, SMALL, Clip, Size, Split
+from reading.truth import Clip, Size, Split
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / "build" / "reading"
@@ -110,32 +105,3 @@ def _generator() -> str:
     for path in [*modules, *sorted(HERE.glob("scenes/*.py"))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def contact(path: Path, split: Split = "train", seed: int = 0) -> None:
-    """Draws a frame of every scene in both sizes, boxes around what is visible."""
-    sheet = Image.new("RGB", (SCREEN[1] + SMALL[1], SCREEN[0] * len(SCENES)), "grey")
-    for row, scene in enumerate(SCENES):
-        for left, size in ((0, SCREEN), (SCREEN[1], SMALL)):
-            sheet.paste(framed(footage(scene, split, seed, size), 0.7), (left, row * SCREEN[0]))
-    sheet.save(path)
-
-
-def framed(shown: Footage, share: float) -> Image.Image:
-    """A frame at a share of the clip's length, a box around every visible item."""
-    t = int(share * len(shown.planes))
-    picture = Image.fromarray(shown.rgb(t).permute(1, 2, 0).numpy())
-    draw = ImageDraw.Draw(picture)
-    for item in shown.truth.items:
-        if box := item.at(t):
-            draw.rectangle(box, outline="red")
-    draw.text((2, 0), shown.truth.name, fill="magenta")
-    return picture
-
-
-if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["contact", out]:
-            contact(Path(out))
-        case _:
-            sys.exit(__doc__)

@@ -61,14 +61,15 @@ def _reader(reader: str, rows: Sequence[Row]) -> Iterator[str]:
     ]
     yield from (f"## {reader}", "", f"{len(clips)} clips.", "")
     yield from ("### Retained, by group", "", *(_single(single) if peers else ()), "")
-    yield from (*markdown(tables.by_group(rows, compared), hide=("reader",)), "")
+    yield from (*table.markdown(list(tables.by_group(rows, compared)), hide=("reader",)), "")
     if peers:
         yield from ("### Against the adjacent gate tuned per clip", "", _TUNED, "")
         for key in ("group", "scene"):
-            yield from (f"By {key}:", "", *markdown(tables.per_clip(rows, key)), "")
+            yield from (f"By {key}:", "", *table.markdown(list(tables.per_clip(rows, key))), "")
     summary = grouped(tables.summary(rows), lambda row: row["family"])
     for family, own in summary.items():
-        yield from (f"### {_title(family)}", "", *markdown(own, hide=("reader", "family")), "")
+        shown = table.markdown(own, hide=("reader", "family"))
+        yield from (f"### {_title(family)}", "", *shown, "")
 
 
 def _real(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -101,9 +102,3 @@ def _single(single: tuple[str, str] | None) -> list[str]:
 
 def _title(family: str) -> str:
     return "patchgate: thresholds and other settings" if family == Ours.family else family
-
-
-def markdown(rows: Any, hide: Sequence[str] = ()) -> list[str]:
-    """Rows as a Markdown table, without some of the columns."""
-    shown = [{k: v for k, v in row.items() if k not in hide} for row in rows]
-    return table.markdown(shown)

@@ -1,14 +1,10 @@
 """A real screen recording at its full rate: what PP-OCR reads from the tokens, and from the video.
 
-    python benchmarks/reading/real.py [VIDEO] [--start 0] [--seconds 20]
-
 There is no truth here but what PP-OCR reads with confidence from the dense frame.
 
 Letters: T frames, H W pixels, h w cells.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, it sees only its folder
-
-from harness import THREADS, clip_folder
+from harness import THREADS
 from peers import rlt
-from rich.console import Console
-from rich.table import Table
+from torch import Tensor
 
 from patchgate import Gate, open_video
 from patchgate.colour import Matrix, yuv_to_rgb
@@ -150,35 +141,3 @@ def dense_lines(recording: Recording, frames: Sequence[int], recogniser: Recogni
 def _read(recogniser: Recogniser, pictures: Pictures, lines: Sequence[Line]) -> list[Reading]:
     """The detector's boxes have a margin of their own."""
     return recogniser.read([cut(pictures.rgb(each.frame), each.box, 0.0) for each in lines])
-
-
-def table(found: Sequence[dict[str, Any]]) -> Table:
-    """For people."""
-    first = found[0]
-    grid = "x".join(str(side) for side in first["grid"])
-    made = Table(title=f"{first['video']}, {first['seconds']:.0f} s at {grid}")
-    for heading in ("method", "tokens/s", "kept", "strings equal", "characters right"):
-        made.add_column(heading, justify="left" if heading == "method" else "right")
-    for row in found:
-        made.add_row(
-            row["method"], f"{row['tokens_per_second']:,.0f}", f"{row['kept_share']:.2%}",
-            f"{row['equal']} of {row['strings']}",
-            f"{row['characters_right'] / max(1, row['characters']):.2%}",
-        )  # fmt: skip
-    return made
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("video", nargs="?", type=Path, default=clip_folder() / VIDEO)
-    parser.add_argument("--start", type=float, default=0.0, help="seconds")
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--samples", type=int, default=30, help="frames that are read")
-    given = parser.parse_args()
-    torch.set_num_threads(THREADS)
-    found = rows(given.video, start=given.start, seconds=given.seconds, samples=given.samples)
-    Console().print(table(found))
-
-
-if __name__ == "__main__":
-    main()

@@ -115,6 +115,14 @@ def test_the_report_of_inspect_has_none(tmp_path):
     assert "frames over time" not in page.read_text()
 
 
+def test_strict_says_that_it_goes():
+    result = run(BOOK, "--policy", "apollo", "--frames", 8, "--strict", "--end", 1, "--json")
+    assert result.exit_code == 0, result.output
+    (told,) = json.loads(result.stdout)["warnings"]
+    assert "--strict) is deprecated" in told
+    assert "patchgate: warning: strict=True" in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from patchgate import reference
 
 pytest.importorskip("triton")
-from gpu.tune import overridden
-
 from patchgate.kernels.gather import gather
+from patchgate.kernels.launch import Launch
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="test_gather_cuda.py instead")
 
@@ -75,9 +74,16 @@ def test_cells_wider_than_a_block() -> None:
 
 
 @pytest.mark.parametrize("options", [{"OUTER": 64}, {"INNER": 64}, {"OUTER": 64, "INNER": 128}])
-def test_the_size_of_tiles_does_not_matter(options: dict[str, int]) -> None:
-    with overridden(options):
-        assert_equal(few(arguments(make_batch((110, 140)), make_spec((28, 28), 14)), 1))
+def test_the_size_of_tiles_does_not_matter(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, int]
+) -> None:
+    run = Launch.run
+
+    def changed(launch: Launch, *rest: Any) -> None:
+        run(launch._replace(options={**launch.options, **options}), *rest)
+
+    monkeypatch.setattr(Launch, "run", changed)
+    assert_equal(few(arguments(make_batch((110, 140)), make_spec((28, 28), 14)), 1))
 
 
 def test_no_cells_and_no_frames() -> None:

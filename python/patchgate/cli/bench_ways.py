@@ -1,6 +1,6 @@
-"""Three ways from decoded frames to a tower's input or features, for ``patchgate bench``.
+"""The ways from decoded frames to a tower's input or features, for ``patchgate bench``.
 
-Every cell; the cells that Run-Length Tokenization keeps; ours. All convert and resize by one op.
+Every cell, and the cells that the gate keeps. Both convert and resize by one op.
 
 Letters: T frames (or tubelets), f frames of a tubelet, N cells of a frame, K kept cells, m patches
 a side of a cell, C channels, P patch side.
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from patchgate import _ops, grid
@@ -22,7 +21,6 @@ from patchgate.gather.resize import Stretch
 from patchgate.pipeline import StageSeconds
 
 EVERY_CELL = "every cell"
-RLT_TAU = 0.1  # its authors' own
 _MEAN = _STD = (0.5, 0.5, 0.5)  # SigLIP's
 
 
@@ -51,39 +49,6 @@ class _EveryCell:
                 cut = rows.view(-1, h, w, 3, p, p).permute(0, 3, 1, 4, 2, 5)
                 self.model(cut.reshape(-1, 3, h * p, w * p))
         return rows.shape[0] * rows.shape[1]
-
-
-@dataclass
-class _RunLength:
-    """RLT (arXiv 2411.05222, section 3.1) in plain torch: the cells of which the last frame differs
-    from the first of the tubelet before; with a tower, they attend to each other.
-    """
-
-    spec: PixelSpec
-    gated: Any
-    _before: Tensor | None = None  # [1, N, m * m, C, f, P * P]
-
-    def push(self, batch: FrameBatch, stages: StageSeconds) -> int:
-        m, f = self.spec.merge, self.spec.temporal_patch
-        with stages.time("gather"):
-            rows = _all_rows(batch, self.spec)
-        with stages.time("gate"):
-            now = rows.view(*rows.shape[:2], m * m, 3, f, -1)
-            before = now[:1] if self._before is None else self._before
-            earlier = torch.cat([before, now[:-1]])
-            difference = (now[..., -1, :] - earlier[..., 0, :]).abs().mean((2, 3, 4))  # [T, N]
-            keep = difference > RLT_TAU
-            if self._before is None:
-                keep[0] = True
-            self._before = now[-1:]
-            index = keep.flatten().nonzero().flatten()  # [K]
-        if self.gated is not None:
-            with stages.time("encode"):
-                counts = keep.sum(1)
-                cu_seqlens = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-                kept = rows.flatten(0, 1)[index]
-                self.gated.encode(kept, index % keep.shape[1], cu_seqlens)
-        return len(index)
 
 
 @dataclass
@@ -129,7 +94,6 @@ def ways_of(gate: Gate, model: Any, tolerance: float) -> dict[str, Callable[[], 
     if model is None:
         return {
             EVERY_CELL: lambda: _EveryCell(spec, None),
-            "RLT": lambda: _RunLength(spec, None),
             "patchgate": lambda: _Gated(spec, gate.fresh(), None),
         }
     from patchgate.encoders.gated import gated
@@ -138,7 +102,6 @@ def ways_of(gate: Gate, model: Any, tolerance: float) -> dict[str, Callable[[], 
     full = gated(model, mean=_MEAN, std=_STD, tolerance=tolerance)
     return {
         EVERY_CELL: lambda: _EveryCell(spec, model),
-        "RLT": lambda: _RunLength(spec, kept),
         "patchgate, kept cells only": lambda: _Gated(spec, gate.fresh(), kept.stream()),
         "patchgate": lambda: _Gated(spec, gate.fresh(), full.stream()),
     }

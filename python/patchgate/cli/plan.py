@@ -1,5 +1,6 @@
 """``patchgate plan``: what a policy would look at, under a budget; printed and drawn."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -86,8 +87,8 @@ def plan(
                                   help="Features of each of them: frames x numbers.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="What the policy's public code does, its defects "
-                           "included.")
+        bool, typer.Option("--strict", help="Deprecated: what the policy's public code does, its "
+                           "defects included.")
     ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="REPORT.html", show_default=False,
@@ -109,6 +110,8 @@ def plan(
         with as_usage_error():
             budget = Budget(frames, tokens, _grid(grid, rounding, video, wanted, options))
         seen = _frames(video, wanted, options, decode, scores, features)
+        if strict:  # said here, whatever Python's filters say of warnings
+            warnings.filterwarnings("always", "strict=True", DeprecationWarning)
         chosen = named.run(seen, budget, **({"strict": True} if strict else {}))
         facts = _facts(video, policy, budget, seen, chosen)
         if output is not None:

@@ -4,6 +4,7 @@ Letters: K kept patches, F frames that keep a cell, R packed rows, N patches of 
 d features of a head, D features, C channels, P patch side.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -28,6 +29,9 @@ class Tower(Adapted, ABC):
     channels_last: ClassVar[bool] = False  # rows are (P, P, C), not (C, P, P)
     prefix: int  # CLS and registers: tokens of a frame before its patches
     shows_last: bool = False  # ``output`` needs what leaves the last layer, beside the features
+    # The layer after which it ends: its features are what leaves that layer, as it is. None: it
+    # goes on to its last layer, and through what comes after it.
+    ends_after: int | None = None
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -61,7 +65,12 @@ class Tower(Adapted, ABC):
     @property
     @abstractmethod
     def depth(self) -> int:
-        """Layers."""
+        """Layers of the model."""
+
+    @property
+    def computed_layers(self) -> int:
+        """Layers that are computed: all, or those until it ends."""
+        return self.depth if self.ends_after is None else self.ends_after
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -129,6 +138,27 @@ class Tower(Adapted, ABC):
                 f"processor: it makes pictures of {size[0]} x {size[1]}, the tower takes "
                 f"{tower.size[0]} x {tower.size[1]}"
             )
+        return tower
+
+    def ended(self, layer: int) -> "Tower":
+        """The tower whose features are ``hidden_states[layer]``, as most vision-language models
+        take them. Layers after it are not computed, nor the last norm and the pooling.
+
+        Args:
+            layer: as in transformers: 0 is what enters the first layer, -1 what leaves the last.
+
+        Raises:
+            ValueError: no such hidden state; nothing to compute; features of other layers, too.
+        """
+        if not -self.depth <= layer <= self.depth or layer == 0:
+            raise ValueError(
+                f"feature_layer: expected a hidden state after one of {self.depth} layers, got "
+                f"{layer}"
+            )
+        if self.tapped or self.tokens_per_cell > 1:
+            raise ValueError("feature_layer: this tower merges what leaves its layers")
+        tower = copy.copy(self)
+        tower.ends_after = layer % (self.depth + 1)
         return tower
 
     def rows(self, frames: Tensor, index: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 siglip.py, siglip2.py, clip.py, dinov2.py, dinov3.py, timm_vit.py, qwen.py, qwen3.py  one each
 space_time.py  VideoMAE and V-JEPA 2, which attend over space and time
 structure.py   checks that a model is built as its family knows it
-truncated.py   a tower as far as one of its hidden states
 """
 
 from typing import Any

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from patchgate._signature import spelled
 from patchgate.encoders.families import tower_of
-from patchgate.encoders.families.truncated import truncated
 from patchgate.encoders.gated.base import Output
 from patchgate.encoders.gated.calibrate import calibrated
 from patchgate.encoders.gated.clips import GatedClips, gated_clips, is_space_time
@@ -154,7 +153,7 @@ def gated(
     spec = pixel_spec(family, processor, mean, std)
     family = family.fitted(spec)
     if feature_layer is not None:
-        family = truncated(family, feature_layer)
+        family = family.ended(feature_layer)
     parts = (tower, family, spec, gate_settings(family, gate), fidelity)
     if capacity is None:
         return GatedTower(*parts, output)

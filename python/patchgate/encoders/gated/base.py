@@ -95,10 +95,16 @@ class BaseTower(StandIn):
                 raise ValueError('output="tokens": there are no hidden states and no tuples')
             return self.tokens(pixel_values, **options)
         tower, pixel_values, clips = self._opened(pixel_values, options)
-        layers, config = tower.depth, getattr(tower.model, "config", None)  # timm's have none
+        layers = tower.computed_layers
+        config = getattr(tower.model, "config", None)  # timm's have none
         if output_hidden_states is None:
             output_hidden_states = getattr(config, "output_hidden_states", False)
         wanted = inputs.checked_states(output_hidden_states, layers)
+        if wanted and tower.ends_after is not None:
+            raise ValueError(
+                "output_hidden_states: a tower that ends at feature_layer has fewer of them, and "
+                "would number them otherwise than the whole tower; gate it without feature_layer"
+            )
         needed = sorted({*wanted, layers}) if tower.shows_last else wanted
         states, pooled = self._states(tower, pixel_values, clips, needed)
         hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
@@ -142,7 +148,7 @@ class BaseTower(StandIn):
             raise ValueError(f"tokens: expected one clip, got {len(clips)}")
         times = checked_times(pts_seconds, duration_seconds, clips[0])
         before = self._frames_before()
-        needed = [tower.depth] if tower.shows_last else []  # by calls of the same stream
+        needed = [tower.computed_layers] if tower.shows_last else []  # by calls of the same stream
         [(frames, result)] = self._call(tower, pixel_values, clips, needed)
         return emitted_tokens(tower, frames, result, times, before)
 

@@ -64,7 +64,7 @@ class FixedTower(GatedTower):
                 "layer_capacity: every layer computes the kept cells only, without a tolerance and "
                 "new positions; leave it out"
             )
-        self.layer_capacity = _layers(layer_capacity, self.capacity, tower.depth)
+        self.layer_capacity = _layers(layer_capacity, self.capacity, tower.computed_layers)
         self.last_overflow = self.last_layer_overflow = self.last_in_range = None
         self._check_capacity(tower)
 
@@ -187,7 +187,7 @@ def _check_tower(tower: Tower) -> None:
         why = "of which a cell is several patches"
     elif tower.grid_size is None:
         why = "whose pictures have a size that is read from a tensor"
-    elif any(tower.windows(layer) is not None for layer in range(tower.depth)):
+    elif any(tower.windows(layer) is not None for layer in range(tower.computed_layers)):
         why = "whose attention has windows"
     if why is not None:
         name = type(tower.model).__name__

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import arange
+from patchgate.encoders.run import leaving
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums
 from patchgate.encoders.run.run import needs_earlier
@@ -53,16 +54,16 @@ class Shapes:
         x = tower.embed(tower.weight.new_zeros((each, patch)), cell)  # [m^2, D]
         layers, made = [], None
         taps: dict[str, Tensor] = {}
-        for layer in range(tower.depth + 1):
+        for layer in range(tower.computed_layers + 1):
             needed: dict[str, Shape] = {} if made is None else {"made": made}
             optional = {"x": _row(x)}
             if needs_earlier(tower, fidelity, layer):
                 needed, optional = needed | optional, {}
             if layer - 1 in tower.tapped:
                 taps[f"tap_{layer - 1}"] = tower.tap(layer - 1, x)
-            watched = layer < tower.depth and fidelity.watches(layer)
+            watched = layer < tower.computed_layers and fidelity.watches(layer)
             sums = None
-            if layer < tower.depth:
+            if layer < tower.computed_layers:
                 query, key, value = tower.qkv(layer, x, cell)  # [m^2, H, d] each
                 if full:
                     needed |= {"key": _row(key), "value": _row(value)}
@@ -72,8 +73,8 @@ class Shapes:
                 if watched:
                     sums = made = _row(value)
             layers.append(Rows(needed, optional, sums))
-        features = tower.leave(x)  # [1, E]
-        entry = tower.pool_entry(features)  # [1, E]
+        features = leaving.features(tower, x)  # [1, E]
+        entry = leaving.pool_entry(tower, features)  # [1, E]
         tables = {"rows": _row(features), "born": (1,)}
         if entry is not None:
             tables["pool"] = _row(entry)
@@ -82,7 +83,7 @@ class Shapes:
         shown = torch.cat([features, *taps.values()], 1)  # [1, E]
         frame = (1, tower.prefix + tower.cells, -1)
         scores = None if entry is None else entry.expand(frame[1], -1)[None]
-        pooled = tower.pool(shown.expand(frame[1], -1)[None], scores, [0])
+        pooled = leaving.pooled(tower, shown.expand(frame[1], -1)[None], scores, [0])
         return cls(layers, outputs, patch, None if pooled is None else pooled.shape[1])
 
 

@@ -31,11 +31,13 @@ def describe(
     model: nn.Module, tower: Tower, spec: PixelSpec, settings: GateSettings, fidelity: Fidelity
 ) -> dict[str, str]:
     """What a state belongs to: it fits no other."""
-    kinds = [kind.__name__ for kind in type(tower).__mro__[:2]]  # one that ends early says so
+    kinds = [kind.__name__ for kind in type(tower).__mro__[:2]]
+    if tower.ends_after is not None:
+        kinds[1] = "_Truncated"  # as files of earlier versions say it
     return {
         "format": _FORMAT,
         "tower": f"{type(model).__name__} {_fingerprint(model)}",
-        "layers": f"{tower.depth} {kinds}",
+        "layers": f"{tower.computed_layers} {kinds}",
         "pixels": f"mean {spec.mean}, std {spec.std}",
         "gate": json.dumps(asdict(settings)),
         "fidelity": json.dumps(asdict(fidelity)),
@@ -161,9 +163,10 @@ def _tower(family: Tower, counts: _Counts, gate: Mapping[str, Tensor]) -> Tower:
     if own is not None and (not gate or size == own):
         size = family.size  # of which the grid covers the whole patches
     tower = family.remade(*size, counts.prefix)
-    if (tower.cells, tower.depth + 1) != (counts.cells, counts.layers):
+    layers = tower.computed_layers + 1
+    if (tower.cells, layers) != (counts.cells, counts.layers):
         raise ValueError(
-            f"expected {tower.cells} cells and {tower.depth + 1} layers, got {counts.cells} and "
+            f"expected {tower.cells} cells and {layers} layers, got {counts.cells} and "
             f"{counts.layers}"
         )
     return tower

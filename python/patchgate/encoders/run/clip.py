@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
+from patchgate.encoders.run import leaving
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import Memory
 from patchgate.encoders.run.packed import Counts, Encoded, Kept
@@ -104,7 +105,9 @@ def _shown(
     frames = computed.nonzero().flatten()  # [F]
     entry = encoded.tables.get("pool")
     scores = None if entry is None else _ops.expand(entry.rows, entry.shown[frames])  # [F, M, E]
-    new = tower.pool(states["features"], scores, frames.tolist()) if len(frames) else None
+    new = None
+    if len(frames):
+        new = leaving.pooled(tower, states["features"], scores, frames.tolist())
     last = computed.cumsum(0) - 1  # [T]: of the F; -1: of an earlier run
     if new is None:
         return states, None if before is None else before.expand(len(last), -1).clone()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from patchgate import _ops
 from patchgate._tensors import arange
+from patchgate.encoders.run import leaving
 from patchgate.encoders.run.fidelity import Context
 from patchgate.encoders.tower import Tower
 from patchgate.gate import CHANGED, GateResult
@@ -124,10 +125,10 @@ def encode_fixed(
     cell = (places.token - tower.prefix).clamp(min=-1)
     keys, cu_keys = _keys(context, places)
     states = {}
-    for layer in range(tower.depth + 1):
+    for layer in range(tower.computed_layers + 1):
         if layer in hidden:
             states[f"hidden_{layer}"] = _ops.expand(x, places.shown)
-        if layer == tower.depth:
+        if layer == tower.computed_layers:
             break
         query, key, value = tower.qkv(layer, x, cell)
         out, _ = _ops.residual_attention(
@@ -140,11 +141,11 @@ def encode_fixed(
 
 def left(tower: Tower, x: Tensor, shown: Tensor, latest: Tensor) -> tuple[Tensor, Tensor | None]:
     """Features ``[T, M, E]`` and pooled outputs ``[T, E]`` of what leaves the last layer."""
-    rows = tower.leave(x)  # [R, E]
+    rows = leaving.features(tower, x)  # [R, E]
     features = _ops.expand(rows, shown)
-    entry = tower.pool_entry(rows)
+    entry = leaving.pool_entry(tower, rows)
     entry = None if entry is None else _ops.expand(entry, shown)
-    pooled = tower.pool(features, entry, list(range(len(shown))))
+    pooled = leaving.pooled(tower, features, entry, list(range(len(shown))))
     # A frame that computes nothing repeats the last output, though cells of it may have moved.
     return features, None if pooled is None else pooled[latest]
 

@@ -140,10 +140,10 @@ def encode_watched(
     rows = Rows.of(entering.active, entering.lineage, enter)
     x = entering.embedded(tower, frames, rows)  # [R, D]
     states, overflow = {}, [entering.overflow]
-    for layer in range(tower.depth + 1):
+    for layer in range(tower.computed_layers + 1):
         if layer in hidden:
             states[f"hidden_{layer}"] = _ops.expand(x, rows.shown)
-        if layer == tower.depth:
+        if layer == tower.computed_layers:
             break
         cell = rows.slot % rows.active.shape[1] - tower.prefix
         query, key, value = tower.qkv(layer, x, cell.clamp(min=-1))

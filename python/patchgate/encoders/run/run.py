@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import arange
+from patchgate.encoders.run import leaving
 from patchgate.encoders.run.attention import Groups, Segments
 from patchgate.encoders.run.entering import embedded, entering
 from patchgate.encoders.run.fidelity import Fidelity
@@ -45,11 +46,11 @@ class _Layer(NamedTuple):
 
 def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
     """Whether states of tokens that are not active are asked for where a layer begins."""
-    out = layer == tower.depth or layer - 1 in tower.tapped
+    out = layer == tower.computed_layers or layer - 1 in tower.tapped
     parts = out and tower.tokens_per_cell > 1  # of a cell may be active, others not
     # A cell that some layer left with part of its tokens active stays so in all that follow.
     below = any(fidelity.watches(earlier) for earlier in range(layer))
-    return (layer < tower.depth and fidelity.watches(layer)) or (parts and below)
+    return (layer < tower.computed_layers and fidelity.watches(layer)) or (parts and below)
 
 
 @dataclass
@@ -85,7 +86,7 @@ class Run:
         x, patches = self._embedded(active)
         tables: dict[str, Table] = {}
         made: Tensor | None = None  # [A, H, d]: attention outputs that x was made with
-        for layer in range(self.tower.depth + 1):
+        for layer in range(self.tower.computed_layers + 1):
             known: dict[str, Tensor] = {} if made is None else {"made": made}
             if layer in hidden or needs_earlier(self.tower, self.fidelity, layer):
                 known["x"] = x
@@ -95,10 +96,11 @@ class Run:
             if layer - 1 in self.tower.tapped:
                 name, make = f"tap_{layer - 1}", partial(self.tower.tap, layer - 1)
                 tables[name] = self._output(name, make, active, x, known, shown)
-            if layer == self.tower.depth:
+            if layer == self.tower.computed_layers:
                 break
             active, x, made = self._through(layer, x, active, shown, known)
-        tables["features"] = self._output("features", self.tower.leave, active, x, known, shown)
+        make = partial(leaving.features, self.tower)
+        tables["features"] = self._output("features", make, active, x, known, shown)
         self._layers.append(_Layer(known, shown, None))
         features = self._outputs["features"]
         for name in features.tables.keys() - {"rows"}:
@@ -264,7 +266,7 @@ class Run:
         if name == "features":
             first = self.memory.frames * units.shape[1]
             tables["born"] = kept.joined("born", units.flatten().nonzero() + first)
-            entry = self.tower.pool_entry(rows)
+            entry = leaving.pool_entry(self.tower, rows)
             # Rows that were remembered without an entry (the head was wrapped then) have none.
             if entry is not None and (not kept.count or "pool" in kept.tables):
                 tables["pool"] = kept.joined("pool", entry)

@@ -76,7 +76,7 @@ class Session:
         """
         memory = self.memory
         if memory is None:
-            memory = Memory.empty(kept.mask.device, tower.depth)
+            memory = Memory.empty(kept.mask.device, tower.computed_layers)
         output = encode_frames(tower, self.fidelity, memory, kept, hidden, later, dense)
         if later is not None:
             self.memory = output.memory.detached()

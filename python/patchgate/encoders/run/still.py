@@ -42,7 +42,7 @@ class Still:
             tables[f"hidden_{i}"] = self._last("x", self.memory.layers[i], tokens)
         mask = self.kept.mask
         active = torch.zeros((len(mask), tokens), dtype=torch.bool, device=mask.device)
-        nothing = [0] * self.tower.depth
+        nothing = [0] * self.tower.computed_layers
         return Encoded(tables, Counts(active, 0, 0, nothing, nothing))
 
     def remembered(self, named: Tensor) -> Memory:

@@ -9,6 +9,13 @@ With D features, C * P * P samples of a patch, per layer:
     pooling           ``Tower.pool_flops``
 
 Layer norms, activations, softmax, the gate and copies are not counted.
+
+Why these are formulas, and not ``torch.utils.flop_counter`` with formulas of our ops registered:
+that counts what runs, by a dispatch mode. The mode around a call takes longer than a call in which
+nothing changed. ``residual_attention`` and ``exchange`` are given segments, so that a formula must
+read from the device how long they are. And what the dense tower would have done has to be run to be
+counted: on a copy of the model on the meta device, again for every size of picture. The tests hold
+these formulas against that counter (``tests/encoders/test_gated_families.py``).
 """
 
 from __future__ import annotations
@@ -18,6 +25,7 @@ from dataclasses import astuple, dataclass
 
 import torch
 
+from patchgate.encoders.run import leaving
 from patchgate.encoders.run.packed import Counts
 from patchgate.encoders.tower import Tower
 
@@ -62,16 +70,16 @@ def work(tower: Tower, runs: list[Counts]) -> Work:
     (frames, m), d = active.shape, tower.weight.shape[0]
     patches = tower.cells * tower.tokens_per_cell
     patch = 2.0 * tower.weight.numel()
-    dense = tower.pool_flops(frames, frames * m, dense=True) + frames * patches * patch
+    dense = leaving.pool_flops(tower, frames, frames * m, dense=True) + frames * patches * patch
     dense += tower.position_flops(frames, dense=True)
     gated, encoded = 0.0, int(active.any(1).sum())
-    for layer in range(tower.depth):
+    for layer in range(tower.computed_layers):
         linear, pairs = tower.layer_flops(layer), frames * _pairs(tower, layer, m)
         dense += frames * m * linear + 4.0 * d * pairs
         gated += sum(run.tokens[layer] * linear + 4.0 * d * run.pairs[layer] for run in runs)
     gated += patch * sum(run.embedded for run in runs)
     gated += sum(tower.position_flops(len(run.active), dense=False) for run in runs)
-    gated += tower.pool_flops(encoded, int(active.sum()), dense=False)
+    gated += leaving.pool_flops(tower, encoded, int(active.sum()), dense=False)
     kept = sum(run.kept for run in runs)
     return Work(frames, encoded, frames * tower.cells, kept, dense, gated)
 

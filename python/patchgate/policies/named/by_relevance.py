@@ -11,7 +11,7 @@ from patchgate.policies import diverse, pick, pool, spend
 from patchgate.policies.budget import Budget
 from patchgate.policies.frames import Frames
 from patchgate.policies.named import published
-from patchgate.policies.named.compose import candidates, plan
+from patchgate.policies.named.compose import candidates, plan, warn_strict
 from patchgate.policies.named.compose import published as as_published
 from patchgate.policies.plan import Plan
 
@@ -20,11 +20,12 @@ _LADDER = ((4, 1.0), (8, 2.0), (32, 4.0))  # Q-Frame's frames and scales
 
 def aks(frames: Frames, budget: Budget, *, fps: float = 1.0, strict: bool = False) -> Plan:
     """Adaptive Keyframe Sampling (arXiv 2502.21271): ``pick.bins`` of relevance at 1 frame a
-    second. ``strict``: under-fills, to no frame at all.
+    second. ``strict`` (deprecated): under-fills, to no frame at all.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, fps=fps)
     if strict:
+        warn_strict()
         return as_published(frames, at[published.aks(frames.score(at), k)].tolist())
     return plan(frames, at[pick.bins(frames.score(at), k)], budget)
 
@@ -38,12 +39,13 @@ def bolt(
     strict: bool = False,
 ) -> Plan:
     """BOLT (arXiv 2503.21483): inverse CDF of relevance to the power 3 (LongVideoBench: 2.5).
-    ``strict``: frames of much weight come several times.
+    ``strict`` (deprecated): frames of much weight come several times.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, fps=fps)
     rel = frames.score(at)
     if strict:
+        warn_strict()
         return as_published(frames, at[published.bolt(rel, k, power=power)].tolist())
     return plan(frames, at[pick.inverse_cdf(rel, k, power=power)], budget)
 
@@ -57,14 +59,15 @@ def mdp3(
     strict: bool = False,
 ) -> Plan:
     """MDP3 (arXiv 2501.02885): greedy log-determinant of relevance and unlikeness, one segment.
-    ``strict`` takes ``rel`` as cosines with the text; else they are brought to 0..1, and where all
-    are alike only the features count.
+    ``rel`` is brought to 0..1, and where all are alike only the features count. ``strict``
+    (deprecated) takes it as cosines with the text.
     """
     weight = checked_number("weight", weight, 1e-9, 1e9, "")
     k = budget.count(len(frames))
     at = candidates(frames, k, count=pool_frames)
     feat, rel = frames.need("feat")[at], frames.score(at)
     if strict:
+        warn_strict()
         return as_published(frames, at[published.mdp3(feat, rel, k, weight=weight)].tolist())
     s = pick.unit(rel)
     gain = None if s is None else 2 / weight * diverse.gaussians(s).log()
@@ -114,12 +117,14 @@ def date(
     strict: bool = False,
 ) -> Plan:
     """DATE's TASS (arXiv 2509.09263): the most relevant frames that keep a shrinking distance.
-    Its time stamps (TIM): ``labels.seconds(plan.stamps(2, "first"))``. ``strict``: under-fills.
+    Its time stamps (TIM): ``labels.seconds(plan.stamps(2, "first"))``. ``strict`` (deprecated):
+    under-fills.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, fps=fps)
     rel, pts = frames.score(at), frames.pts[at]
     if strict:
+        warn_strict()
         return as_published(frames, at[published.tass(rel, pts, k, seconds=seconds)].tolist())
     return plan(frames, at[pick.gap(rel, pts, k, seconds=seconds)], budget)
 

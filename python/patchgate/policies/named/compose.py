@@ -1,5 +1,7 @@
 """What every named policy begins and ends with."""
 
+import warnings
+
 from torch import Tensor
 
 from patchgate._check import checked_count
@@ -37,6 +39,16 @@ def plan(
     """The chosen candidates, as fine as the budget's tokens allow."""
     at = as_given(positions).long()
     return Plan.of(frames, at, scale, ratio, clip).within(budget)
+
+
+def warn_strict() -> None:
+    """Of the policy that calls it, to whoever called that."""
+    warnings.warn(
+        "strict=True (--strict) is deprecated and will be removed: leave it out for the repaired "
+        "policy; what public code does is in benchmarks/peers/published.py of the repository",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 def published(frames: Frames, positions: list[int]) -> Plan:

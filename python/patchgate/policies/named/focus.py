@@ -10,7 +10,7 @@ from patchgate._tensors import arange, chance_of, drawn, whole
 from patchgate.policies import pool
 from patchgate.policies.budget import Budget
 from patchgate.policies.frames import Frames
-from patchgate.policies.named.compose import plan
+from patchgate.policies.named.compose import plan, warn_strict
 from patchgate.policies.pick import unit
 from patchgate.policies.plan import Plan
 
@@ -32,8 +32,23 @@ def focus(
     closely. A callable ``rel`` is asked for about 3 frames an arm and one a second of a quarter of
     the arms.
 
-    ``strict``: as in public code, what the second stage scored does not change the arms' worth.
+    ``strict`` (deprecated): as in public code, what the second stage scored does not change the
+    arms' worth.
     """
+    if strict:
+        warn_strict()
+    return bandit(frames, budget, arm_seconds=arm_seconds, seed=seed, recount=not strict)
+
+
+def bandit(
+    frames: Frames,
+    budget: Budget,
+    *,
+    arm_seconds: float = 16.0,
+    seed: int = 0,
+    recount: bool = True,
+) -> Plan:
+    """``focus``; ``recount``: what the second stage scored counts for the arms' worth, too."""
     n, k = len(frames), budget.count(len(frames))
     if k >= n or not k:
         return plan(frames, pool.uniform(n, k), budget)
@@ -54,7 +69,7 @@ def focus(
     s = unit(scores)
     if s is None:
         return plan(frames, pool.uniform(n, k), budget)
-    if not strict:
+    if recount:
         worth = _upper_bounds(seen, scores, arm, arms)
     chosen = seen[s.argsort(descending=True, stable=True)[: int(_TOP * k)]]
     best = worth.argsort(descending=True, stable=True)

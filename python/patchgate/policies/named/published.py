@@ -1,4 +1,5 @@
-"""What public code does, its defects included: for ``strict=True`` and for comparisons.
+"""What public code does, its defects included: for ``strict=True``, and to go with it. Comparisons
+have it in benchmarks/peers/published.py.
 
 Lists of positions as they come: too few, twice, or out of order. docs/policies.md names each
 defect. Written from what the code was observed to do.

@@ -18,7 +18,7 @@ from patchgate.policies.again import around
 from patchgate.policies.budget import Budget
 from patchgate.policies.frames import Frames
 from patchgate.policies.named import published
-from patchgate.policies.named.compose import candidates, plan
+from patchgate.policies.named.compose import candidates, plan, warn_strict
 from patchgate.policies.named.compose import published as as_published
 from patchgate.policies.plan import Plan
 
@@ -104,12 +104,13 @@ def apollo(
     strict: bool = False,
 ) -> Plan:
     """Apollo (arXiv 2412.10360): frames a second inside a clip, as many clips as the budget holds,
-    evenly. ``strict``: clips overlap, and frames past the end are the last one again.
+    evenly. ``strict`` (deprecated): clips overlap, and frames past the end are the last one again.
     """
     clip_frames = checked_count("clip_frames", clip_frames, 1)
     clip_seconds = checked_number("clip_seconds", clip_seconds, 1e-9, 1e9, "seconds")
     k, n = budget.count(len(frames)), len(frames)
     if strict:
+        warn_strict()
         count = k // clip_frames
         chosen = published.apollo(frames.seconds, n, clip_seconds, clip_frames, count)
         return as_published(frames, chosen)
@@ -210,13 +211,14 @@ def maxinfo(
     rank: int = 8,
     strict: bool = False,
 ) -> Plan:
-    """MaxInfo (arXiv 2502.03183): frames whose features span the others'. ``strict``: as many as a
-    tolerance of 0.3 asks for, k at most.
+    """MaxInfo (arXiv 2502.03183): frames whose features span the others'. ``strict`` (deprecated):
+    as many as a tolerance of 0.3 asks for, k at most.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, count=pool_frames)
     feat = frames.need("feat")[at]
     if strict:
+        warn_strict()
         return as_published(frames, at[published.max_info(feat, k, rank=rank)].tolist())
     return plan(frames, at[diverse.max_vol(feat, k, rank=rank)], budget)
 
