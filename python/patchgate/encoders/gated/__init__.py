@@ -147,14 +147,14 @@ def gated(
     fidelity, gate = Fidelity.split({**known, **settings})
     if isinstance(tower, GatedTower):
         raise ValueError("tower: it is gated already; its own tower is .tower")
-    family = tower_of(tower)
-    family.check_dtype()
-    family.check_calls()
-    spec = pixel_spec(family, processor, mean, std)
-    family = family.fitted(spec)
+    found = tower_of(tower)
+    found.check_dtype()
+    found.check_calls()
+    spec = pixel_spec(found, processor, mean, std)
+    found = found.fitted(spec)
     if feature_layer is not None:
-        family = family.ended(feature_layer)
-    parts = (tower, family, spec, gate_settings(family, gate), fidelity)
+        found = found.ended(feature_layer)
+    parts = (tower, found, spec, gate_settings(found, gate), fidelity)
     if capacity is None:
         return GatedTower(*parts, output)
     if output != "dense":

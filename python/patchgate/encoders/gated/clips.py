@@ -33,11 +33,11 @@ class GatedClips(StandIn):
     last_work: Work | None  # what the last call kept and computed
 
     def __init__(
-        self, family: SpaceTimeTower, mean: Triple, std: Triple, settings: GateSettings
+        self, tower: SpaceTimeTower, mean: Triple, std: Triple, settings: GateSettings
     ) -> None:
-        super().__init__(family.model)
+        super().__init__(tower.model)
         self.mean, self.std, self.gate_settings, self.last_work = mean, std, settings, None
-        self._family = family
+        self._tower = tower
 
     def forward(
         self,
@@ -66,7 +66,7 @@ class GatedClips(StandIn):
         unknown = sorted(name for name, value in options.items() if value not in (None, False))
         if unknown:
             raise TypeError(f"a gated space-time tower does not take {', '.join(unknown)}")
-        self._family.check_calls()
+        self._tower.check_calls()
         given = pixel_values if pixel_values_videos is None else pixel_values_videos
         shown, works = zip(*(self._encode(clip) for clip in self._checked(given)), strict=True)
         output = BaseModelOutput(last_hidden_state=torch.stack(shown))
@@ -78,12 +78,12 @@ class GatedClips(StandIn):
 
     def _encode(self, clip: Tensor) -> tuple[Tensor, Work]:
         """One clip ``[T * f, C, H, W]``: every cell's features ``[T * h * w, D]``."""
-        grid = self._family.grid(*clip.shape[2:])
+        grid = self._tower.grid(*clip.shape[2:])
         result = Gate.of(self.gate_settings).push(gate_planes(clip, self.mean, self.std))
         index, _, count = _ops.compact(result.kind, result.kind.numel())
         index = index[: int(count)]
-        features = self._family.encode(grid.rows(clip, index), index)
-        work = _work(self._family, result.kind.flatten(1).shape, index, grid)
+        features = self._tower.encode(grid.rows(clip, index), index)
+        work = _work(self._tower, result.kind.flatten(1).shape, index, grid)
         return _ops.expand(features, result.source.flatten()), work
 
     def _checked(self, clips: Any) -> Tensor:
@@ -92,24 +92,24 @@ class GatedClips(StandIn):
             raise TypeError(f"pixel values: expected normalised floats, got {came}")
         if clips.dim() != 5 or clips.shape[2] != 3 or not clips.numel():
             raise ValueError(f"pixel values: expected [B, T, 3, H, W], got {list(clips.shape)}")
-        f = self._family.temporal_patch
+        f = self._tower.temporal_patch
         if clips.shape[1] % f:
             raise ValueError(
                 f"pixel values: expected whole tubelets of {f} frames, got {clips.shape[1]} frames"
             )
-        weight = self._family.weight
+        weight = self._tower.weight
         if clips.device != weight.device:
             raise ValueError(
                 f"pixel values: the tower is on {weight.device}, got a tensor on {clips.device}"
             )
-        self._family.check_shape(list(clips.shape[1:]))
+        self._tower.check_shape(list(clips.shape[1:]))
         return clips
 
 
-def _work(family: SpaceTimeTower, shape: torch.Size, index: Tensor, grid: PatchGrid) -> Work:
+def _work(tower: SpaceTimeTower, shape: torch.Size, index: Tensor, grid: PatchGrid) -> Work:
     """The work of a clip of ``[T, h * w]`` cells, some of which were kept."""
-    patch, d = 2.0 * family.weight.numel(), family.weight.shape[0]
-    layers = [structure.linear_flops(layer) for layer in family.layers]
+    patch, d = 2.0 * tower.weight.numel(), tower.weight.shape[0]
+    layers = [structure.linear_flops(layer) for layer in tower.layers]
 
     def flops(tokens: int) -> float:
         return tokens * patch + sum(tokens * each + 4.0 * d * tokens**2 for each in layers)
