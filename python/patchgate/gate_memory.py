@@ -90,8 +90,8 @@ class GateMemory:
             raise TokenIdsUsedUp(
                 f"planes: stream {s} has emitted {counts[s]} tokens since its reset, and the "
                 f"{self.cells} cells of a frame may need more numbers than the {MOST_TOKENS} that "
-                f"there are; reset it, by reset([{s}]) of a gate or reset() of a tower's stream: its "
-                "next frame is whole, and its tokens count from 0"
+                f"there are; reset it, by reset([{s}]) of a gate or reset() of a tower's stream: "
+                "its next frame is whole, and its tokens count from 0"
             )
         self._most = max(counts) + self.cells
 
