@@ -4,17 +4,19 @@ import adapter_cases as cases
 import pytest
 import torch
 from adapter_cases import EXACT, TOWERS, Lora, gated, inputs, output
+from since import since
 
 WAYS = [cases.wrap, cases.hook, cases.pre_hook, cases.own_forward, cases.reparametrise]
 every = pytest.mark.parametrize("name", list(TOWERS))
 
 # Of each family, modules that an adapter is usually put around.
+_DINOV2_QUERY = f"encoder.layer.0.attention.{'q_proj' if since('5.18') else 'attention.query'}"
 ADAPTED = {
     "siglip": ["embeddings.patch_embedding", "encoder.layers.0.self_attn.q_proj",
                "encoder.layers.0.self_attn.out_proj", "encoder.layers.0.mlp.fc1", "head.mlp.fc2"],
     "clip": ["embeddings.patch_embedding", "encoder.layers.0.self_attn.v_proj"],
     "siglip2": ["embeddings.patch_embedding", "encoder.layers.0.self_attn.k_proj"],
-    "dinov2": ["embeddings.patch_embeddings.projection", "encoder.layer.0.attention.q_proj"],
+    "dinov2": ["embeddings.patch_embeddings.projection", _DINOV2_QUERY],
     "dinov3": ["embeddings.patch_embeddings", "model.layer.0.attention.o_proj"],
     "qwen25": ["patch_embed.proj", "blocks.0.attn.qkv", "blocks.0.attn.proj", "merger.mlp.0"],
     "qwen3": ["patch_embed.proj", "blocks.0.attn.qkv", "deepstack_merger_list.0.linear_fc1"],

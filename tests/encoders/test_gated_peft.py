@@ -11,7 +11,7 @@ TARGETS = {
     "siglip": ["q_proj", "v_proj", "fc1", "patch_embedding"],
     "clip": ["k_proj", "out_proj", "patch_embedding", "position_embedding"],
     "siglip2": ["q_proj", "out_proj", "patch_embedding"],
-    "dinov2": ["q_proj", "projection"],
+    "dinov2": ["q_proj", "query", "projection"],
     "dinov3": ["v_proj", "patch_embeddings"],
     "qwen25": ["qkv", "proj"],  # "proj" is the patch embedding's, too
     "qwen3": ["qkv", "proj", "linear_fc1", "pos_embed"],

@@ -10,6 +10,7 @@ import pytest
 import qwen_cases
 import test_gated_video_towers as videos
 import torch
+from since import language_models
 from token_cases import kept_mask, video_tokens
 from torch_settings import SETTINGS, assert_same, leaves
 
@@ -98,7 +99,10 @@ JOBS: dict[str, Callable[[], Job]] = {
 }
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize(
+    "job",
+    [pytest.param(name, marks=language_models if name.endswith("prompt") else ()) for name in JOBS],
+)
 def test_no_tower_depends_on_what_torch_was_told(job: str) -> None:
     run = JOBS[job]()
     want = run()

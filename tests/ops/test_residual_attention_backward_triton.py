@@ -22,9 +22,10 @@ def plain(case: Case, grad_out: Tensor, grad_lse: Tensor) -> tuple[Tensor, ...]:
     leaves = [x.detach().clone().requires_grad_() for x in case[:3]]
     bias = None if case.bias is None else case.bias.clone().requires_grad_()
     out, lse = reference.residual_attention(*leaves, *case[3:6], bias, case.scale)
-    out = out + 0 * sum(leaf.sum() for leaf in leaves)  # without frames it comes from none of them
-    finite = lse.isfinite()
     wanted = leaves if bias is None else [*leaves, bias]
+    nothing = sum(leaf[:0].sum() for leaf in wanted)  # without frames both come from none of them
+    out, lse = out + nothing, lse + nothing
+    finite = lse.isfinite()
     grads = torch.autograd.grad([out, lse[finite]], wanted, [grad_out, grad_lse[finite]])
     return grads if bias is not None else (*grads, case.query.new_empty(0).float())
 
