@@ -18,7 +18,6 @@ import json
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import harness
@@ -140,15 +139,9 @@ def print_growth(which: str, tokens: int) -> None:
     small = make_tokens(2 * CELLS)
     given, choices = make_tokens(tokens), choices_of(tokens // CELLS)
     ours(small), plain(small.features, choices_of(2))  # what libraries take once
-    before = memory("VmRSS")
+    before = harness.memory("VmRSS")
     ours(given) if which == "ours" else plain(given.features, choices)
-    print(memory("VmHWM") - before)
-
-
-def memory(name: str) -> int:
-    """Bytes of this process: VmRSS now, VmHWM at most (getrusage's begins with its parent's)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+    print(harness.memory("VmHWM") - before)
 
 
 def main() -> None:

@@ -27,8 +27,8 @@ from typing import Any, get_args
 
 import table
 import torch
+from harness import spread
 from peers.registry import CHOOSERS, at_budget
-from proof.workers import spread
 from reading.clips import footage
 from reading.merged import merged
 from reading.methods import Seen, Trace

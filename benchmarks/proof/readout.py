@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from harness import spread
 from peers import CHOOSERS, ENCODERS
 from reading import merged
 from reading.clips import footage
@@ -22,7 +23,6 @@ from reading.trial import Task, fewer, rows_of
 from reading.viewers import OnPictures, load
 
 from proof.options import Options, Steps
-from proof.workers import spread
 
 READERS = {"vit": "ViT", "ocr": "PP-OCR"}
 CONTROLS = ("uniform", "random")
@@ -68,8 +68,7 @@ def viewers(reader: str, steps: Steps) -> list[tuple[Any, tuple[Method, ...]]]:
         inside = tuple(Inside(peer.name, value, pictures.reader.tower)
                        for peer in ENCODERS.values() for value in peer.sweep)  # fmt: skip
         after = rivals("features", steps.tuned)
-        if merged.THERE:
-            after += tuple(merged.Merged(value=share) for share in merged.SHARES)
+        after += tuple(merged.Merged(value=share) for share in merged.SHARES)
         found.append((OnFeatures(READERS[reader], pictures.reader), (*after, *inside)))
     return found
 

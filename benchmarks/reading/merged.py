@@ -20,7 +20,6 @@ from reading.rivals import Encoded, Rival
 
 FAMILY = "patchgate, merged"
 SHARES = (0.5, 0.25, 0.125, 0.09, 0.06, 0.04, 0.02)  # of all cells
-THERE = hasattr(patchgate, "merge")  # else it is not listed
 
 
 @dataclass(frozen=True)
