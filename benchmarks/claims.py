@@ -37,7 +37,7 @@ def pushes(frames: torch.Tensor, **settings: object) -> Callable[[], object]:
 
 def zero_test() -> Iterator[Row]:
     """search_radius=0 against a vectorised plain-torch RLT mask, and against the copy roofline."""
-    frames = gate_frames.still()
+    frames = gate_frames.still(gate_frames.FRAMES)
     floats = gate_frames.normalised(frames)
     times = harness.paired(
         {

@@ -23,11 +23,11 @@ from typing import Any
 import harness
 import table
 import torch
+from reading.merged import every_cell
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from patchgate import VideoTokens, merge
-from patchgate.tokens import cu_seqlens
 
 GRID, WIDTH, SHARE = (20, 20), 1152, 0.2
 CELLS = GRID[0] * GRID[1]
@@ -45,21 +45,7 @@ def make_tokens(tokens: int) -> VideoTokens:
         changed = torch.rand(CELLS, 1, generator=random) < 0.1
         look = look + changed * torch.randn(CELLS, WIDTH, generator=random) / 2
         part.copy_(look + torch.randn(CELLS, WIDTH, generator=random) / 20)
-    kind = torch.full((frames, *GRID), 2, dtype=torch.uint8)
-    frame, row, column = kind.nonzero().unbind(1)
-    return VideoTokens(
-        features=features,
-        frame=frame,
-        cell=torch.stack([row, column], 1),
-        span=torch.ones_like(frame),
-        pts_seconds=torch.arange(frames, dtype=torch.float64) / 30,
-        duration_seconds=torch.full((frames,), 1 / 30, dtype=torch.float64),
-        cu_seqlens=cu_seqlens(kind),
-        source=torch.arange(tokens).view(kind.shape),
-        kind=kind,
-        motion=torch.zeros((*kind.shape, 2), dtype=torch.int8),
-        layout=None,
-    )
+    return every_cell(features.view(frames, CELLS, WIDTH), GRID, fps=30)
 
 
 def ours(tokens: VideoTokens) -> Tensor:
