@@ -24,8 +24,8 @@ Where only features ``[T, N, D]`` are at hand, call the modules: what they measu
 tower: ``peer.encode(model, pixel_values, share)`` gives ``layers.Encoded``, what every cell shows
 and the work it took.
 
-Beside them: ``adjacent``, the strongest gate of adjacent frames that we know how to build, and
-``top_k``, a budget on any score. Letters: T frames, h w cells, N = h * w, D features.
+Beside them: ``top_k``, a budget on any score, and ``published``, what the public code of policies
+chooses. Letters: T frames, h w cells, N = h * w, D features.
 """
 
 from peers.choice import Choice as Choice

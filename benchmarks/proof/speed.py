@@ -23,8 +23,9 @@ from patchgate import FrameBatch
 from patchgate.encoders.patch_grid import patch_rows
 from patchgate.merging import MergeStream
 from patchgate.pipeline import StageSeconds
+from patchgate.pipeline.tubelets import part
 from proof import equal, ways
-from proof.frames import again, decoded, part
+from proof.frames import again, decoded
 from proof.options import Options
 from proof.ours import SHARE, Live
 from proof.towers import Sized

@@ -15,6 +15,7 @@ from reading.ladder import LADDER
 
 import patchgate
 from patchgate.pipeline import StageSeconds
+from patchgate.pipeline.tubelets import joined
 
 # --- frames in memory -------------------------------------------------------------------------
 
@@ -37,7 +38,7 @@ def test_a_clip_is_played_again_and_time_goes_on(film: patchgate.FrameBatch) -> 
 
 
 def test_parts_joined_are_the_whole(film: patchgate.FrameBatch) -> None:
-    whole = frames.joined(list(frames.parts(film, 6)))
+    whole = joined(*frames.parts(film, 6))
     assert all(torch.equal(a, b) for a, b in zip(whole.planes, film.planes, strict=True))
 
 
