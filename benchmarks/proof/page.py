@@ -46,7 +46,7 @@ TOLD = {
     "stages": "Milliseconds a frame by stage, medians of runs in turn. `speed-up`: over dense, the "
     "gate's time included. The last column is 1 for a method whose time falls as its tokens do.",
     "at equal reading": "Both at the one setting for all clips with which PP-OCR reads 99 % (the "
-    "first section), kept cells only, in turn with all others.",
+    "first section), kept cells only, in turn.",
     "streams": "So many live streams that each bring four frames a tick; all served on the same "
     "threads. RLT packs all streams in one call, dense batches them, ours is one state a stream. "
     "`patchgate, merged`: the gate, residual attention, and what is kept merged to a fifth.",
