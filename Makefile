@@ -68,7 +68,7 @@ test-all: setup
 
 bench: setup
 	$(BIN)/python -m pytest -q $(MICRO) --benchmark-json=benchmarks/results/micro.json
-	for name in claims gather residual_attention gated merge memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in claims gather residual_attention gated merge; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/proof/run.py speed scaling
 	$(BIN)/python benchmarks/table.py
 

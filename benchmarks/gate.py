@@ -5,25 +5,13 @@ Frames of 378 x 378 in cells of 14 pixels, three planes, resident in memory.
 
 import pytest
 import torch
+from gpu.gate import noise, still
 from peers import rlt
 from torch import Tensor
 
 import patchgate
 
-FRAMES, SIDE, PATCH = 64, 378, 14
-
-
-def still(frames: int = FRAMES) -> Tensor:
-    """A textured picture that does not change, ``[T, 3, H, W]`` uint8."""
-    generator = torch.Generator().manual_seed(0)
-    picture = torch.randint(0, 256, (1, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
-    return picture.expand(frames, -1, -1, -1).contiguous()
-
-
-def noise(frames: int = FRAMES) -> Tensor:
-    """Frames with nothing in common: every cell searches and none is found."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (frames, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+FRAMES, SIDE, PATCH = 64, 378, 14  # as gpu.gate has them
 
 
 def flicker(share: float, frames: int = FRAMES) -> Tensor:
@@ -67,12 +55,12 @@ def _two_threads():
 @pytest.mark.benchmark(group="gate: still")
 @pytest.mark.parametrize("radius", [0, 8])
 def test_still(benchmark, radius):
-    push(benchmark, still(), search_radius=radius)
+    push(benchmark, still(FRAMES), search_radius=radius)
 
 
 @pytest.mark.benchmark(group="gate: still")
 def test_still_rlt(benchmark):
-    frames = normalised(still())
+    frames = normalised(still(FRAMES))
     benchmark(rlt.keep_mask, frames, PATCH)
     benchmark.extra_info["frames"] = FRAMES
 

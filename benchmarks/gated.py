@@ -22,27 +22,19 @@ from typing import Any
 import harness
 import table
 import torch
-from torch import Tensor, nn
+from proof.frames import decoded
+from proof.towers import SIZES
+from torch import Tensor
 from transformers import SiglipVisionConfig, SiglipVisionModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 import patchgate
-from patchgate.colour import yuv_to_rgb
 from patchgate.encoders.run.work import Work
+from patchgate.gather import rgb_frames
 
 BATCH = 16  # frames of the dense tower at a time
 CHUNK = 32  # frames of a gated call
-TOWERS = {
-    "SigLIP base/16-224": {},
-    "SigLIP so400m/14-384": {
-        "hidden_size": 1152,
-        "intermediate_size": 4304,
-        "num_hidden_layers": 27,
-        "num_attention_heads": 16,
-        "image_size": 384,
-        "patch_size": 14,
-    },
-}
+TOWERS = {name: size for name, size in SIZES.items() if name.startswith("SigLIP")}
 VARIANTS: dict[str, dict[str, Any]] = {
     "kept cells only": {"context": "kept"},
     "residual": {"tolerance": math.inf},
@@ -59,22 +51,8 @@ def clips() -> list[Path]:
 
 def pixel_values(path: Path, frames: int, processor: SiglipImageProcessorPil) -> Tensor:
     """The first frames as the processor makes them, ``[T, 3, H, W]``."""
-    pictures: list[Tensor] = []
-    with patchgate.open_video(path) as video:
-        for batch in video:
-            pictures += rgb(batch)
-            if len(pictures) >= frames:
-                break
-    return processor(
-        images=[each.permute(1, 2, 0).numpy() for each in pictures[:frames]], return_tensors="pt"
-    ).pixel_values
-
-
-def rgb(batch: patchgate.FrameBatch) -> list[Tensor]:
-    """``[3, H, W]`` uint8 of each frame."""
-    y, cb, cr = batch.planes
-    up = [nn.functional.interpolate(c[:, None], size=y.shape[-2:])[:, 0] for c in (cb, cr)]
-    return list(yuv_to_rgb(torch.stack([y, *up], 1), "bt601"))
+    rgb = rgb_frames(decoded(path, frames)).permute(0, 2, 3, 1)
+    return processor(images=list(rgb.numpy()), return_tensors="pt").pixel_values
 
 
 def towers(frames: int) -> dict[str, tuple[SiglipVisionModel, SiglipImageProcessorPil, int]]:

@@ -1,7 +1,10 @@
-"""What all benchmarks share: clips, threads, paired timing, and where a figure came from."""
+"""What all benchmarks share: clips, threads, processes, paired timing, memory, and where a figure
+came from.
+"""
 
 import datetime
 import json
+import multiprocessing
 import os
 import platform
 import shutil
@@ -9,15 +12,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 THREADS = 2
+
+Task = TypeVar("Task")
 
 
 def clip_folder() -> Path:
@@ -50,6 +56,35 @@ def paired(variants: dict[str, Callable[[], Any]], rounds: int = 7) -> dict[str,
 def ratio(slow: list[float], fast: list[float]) -> float:
     """Median of the ratios of paired runs."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def spread(
+    of: Callable[[Task], list[Any]], tasks: Sequence[Task], processes: int, doing: str
+) -> Iterator[Any]:
+    """Rows of all tasks, in their order, by processes of one thread each.
+
+    Args:
+        of: a function of a module.
+        doing: what the progress bar says.
+    """
+    from rich.progress import track  # not on every machine with a GPU
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,)) as pool:
+        waiting = [pool.submit(of, task) for task in tasks]
+        try:
+            for done in track(waiting, doing):
+                yield from done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # of no use once one has failed
+
+
+def memory(field: str) -> int:
+    """Bytes of this process by Linux' own count: VmRSS now, VmHWM at most so far (getrusage's
+    begins with that of the process that started this one).
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def copy_bandwidth(bytes_: int = 1 << 28) -> float:

@@ -18,17 +18,16 @@ import json
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import harness
 import table
 import torch
+from reading.merged import every_cell
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from patchgate import VideoTokens, merge
-from patchgate.tokens import cu_seqlens
 
 GRID, WIDTH, SHARE = (20, 20), 1152, 0.2
 CELLS = GRID[0] * GRID[1]
@@ -46,21 +45,7 @@ def make_tokens(tokens: int) -> VideoTokens:
         changed = torch.rand(CELLS, 1, generator=random) < 0.1
         look = look + changed * torch.randn(CELLS, WIDTH, generator=random) / 2
         part.copy_(look + torch.randn(CELLS, WIDTH, generator=random) / 20)
-    kind = torch.full((frames, *GRID), 2, dtype=torch.uint8)
-    frame, row, column = kind.nonzero().unbind(1)
-    return VideoTokens(
-        features=features,
-        frame=frame,
-        cell=torch.stack([row, column], 1),
-        span=torch.ones_like(frame),
-        pts_seconds=torch.arange(frames, dtype=torch.float64) / 30,
-        duration_seconds=torch.full((frames,), 1 / 30, dtype=torch.float64),
-        cu_seqlens=cu_seqlens(kind),
-        source=torch.arange(tokens).view(kind.shape),
-        kind=kind,
-        motion=torch.zeros((*kind.shape, 2), dtype=torch.int8),
-        layout=None,
-    )
+    return every_cell(features.view(frames, CELLS, WIDTH), GRID, fps=30)
 
 
 def ours(tokens: VideoTokens) -> Tensor:
@@ -140,15 +125,9 @@ def print_growth(which: str, tokens: int) -> None:
     small = make_tokens(2 * CELLS)
     given, choices = make_tokens(tokens), choices_of(tokens // CELLS)
     ours(small), plain(small.features, choices_of(2))  # what libraries take once
-    before = memory("VmRSS")
+    before = harness.memory("VmRSS")
     ours(given) if which == "ours" else plain(given.features, choices)
-    print(memory("VmHWM") - before)
-
-
-def memory(name: str) -> int:
-    """Bytes of this process: VmRSS now, VmHWM at most (getrusage's begins with its parent's)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+    print(harness.memory("VmHWM") - before)
 
 
 def main() -> None:

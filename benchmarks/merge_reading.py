@@ -26,11 +26,10 @@ from functools import cache, partial
 from typing import Any, get_args
 
 import table
-import torch
+from harness import spread
 from peers.registry import CHOOSERS, at_budget
-from proof.workers import spread
 from reading.clips import footage
-from reading.merged import merged
+from reading.merged import every_cell, merged
 from reading.methods import Seen, Trace
 from reading.questions import ask
 from reading.rivals import Encoded, OnFeatures, Rival, traced
@@ -39,9 +38,8 @@ from reading.score import Row, grouped, interval, total
 from reading.trial import Task, fewer, rows_of
 from reading.truth import Split
 from reading.viewers import load
-from torch import Tensor
 
-from patchgate import VideoTokens, merge
+from patchgate import merge
 
 SHARES = (0.5, 0.2, 0.1, 0.05)
 PEERS = ("EVS", "DTD, features", "VidCom2", "FrameFusion", "ToMe")
@@ -77,26 +75,6 @@ class Thinned(Rival):
         if choice is None:
             raise ValueError(f"{self.family}: no choice of {tokens} tokens")
         return [traced(choice, seen, "features")]
-
-
-def every_cell(features: Tensor, grid: tuple[int, int], fps: float) -> VideoTokens:
-    """Dense features ``[T, N, D]`` as tokens of which each stands for itself."""
-    kind = torch.full((len(features), *grid), 2, dtype=torch.uint8)
-    frame, row, column = kind.nonzero().unbind(1)
-    frames = len(features)
-    return VideoTokens(
-        features=features.flatten(0, 1),
-        frame=frame,
-        cell=torch.stack([row, column], 1),
-        span=torch.ones_like(frame),
-        pts_seconds=torch.arange(frames, dtype=torch.float64) / fps,
-        duration_seconds=torch.full((frames,), 1 / fps, dtype=torch.float64),
-        cu_seqlens=(torch.arange(frames + 1) * kind[0].numel()).int(),
-        source=torch.arange(len(frame)).view(kind.shape),
-        kind=kind,
-        motion=torch.zeros((*kind.shape, 2), dtype=torch.int8),
-        layout=None,
-    )
 
 
 def of_clip(split: Split, task: Task) -> list[Row]:

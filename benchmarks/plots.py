@@ -1,6 +1,6 @@
 """What all plots of the benchmarks share: colours, lines, axes and saving."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,21 @@ def line(
               zorder=3 if ours else 2)  # fmt: skip
     axis.grid(which="both", color="#e5e5e5", linewidth=0.6)
     axis.set_axisbelow(True)
+
+
+def retention(
+    axis: Axes, lines: Mapping[str, Iterable[tuple[float, float]]], apart: Sequence[str] = ()
+) -> None:
+    """What is still read against what it costs, a line of such points for each method.
+
+    Args:
+        apart: methods whose points are not joined.
+    """
+    for name, points in lines.items():
+        x, y = zip(*sorted(points), strict=True)
+        line(axis, name, x, y, joined=name not in apart)
+    axis.set(xscale="log", ylabel="of what is read from dense video")
+    percent(axis)
 
 
 def percent(axis: Axes) -> None:

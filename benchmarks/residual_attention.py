@@ -47,17 +47,18 @@ def make_layer(
 ) -> Layer:
     random = torch.Generator().manual_seed(0)
     kept = max(1, round(tokens * share))
-    # As from a fused projection of the kept tokens; the first frame was encoded before.
-    fused = torch.randn(tokens + frames * kept, 3, heads, width, generator=random).to(dtype)
+    # As from a fused projection of the kept tokens; where not all are, a frame was encoded before.
+    earlier = 0 if kept == tokens else tokens
+    fused = torch.randn(earlier + frames * kept, 3, heads, width, generator=random).to(dtype)
     query, key, value = fused.unbind(1)
     source, index = torch.arange(tokens), []
     for t in range(frames):
-        cells = torch.randperm(tokens, generator=random)[:kept]
+        cells = torch.randperm(tokens, generator=random)[:kept].sort().values
         source = source.clone()
-        source[cells] = tokens + t * kept + torch.arange(kept)
+        source[cells] = earlier + t * kept + torch.arange(kept)
         index.append(source)
     count = torch.arange(frames + 1, dtype=torch.int32)
-    arguments = (query[tokens:], key, value, count * kept, torch.cat(index), count * tokens, None)
+    arguments = (query[earlier:], key, value, count * kept, torch.cat(index), count * tokens, None)
     return Layer((*arguments, width**-0.5), frames, tokens, kept)
 
 

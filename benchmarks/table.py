@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from rich.console import Console
-from rich.table import Table
 
 Rows = Sequence[Mapping[str, Any]]  # of one kind: the first names the columns
 
@@ -22,6 +20,9 @@ def publish(name: str, rows: Rows, title: str = "") -> None:
 
 def show(rows: Rows, title: str = "") -> None:
     """Rows on the terminal."""
+    from rich.console import Console  # not on every machine with a GPU
+    from rich.table import Table
+
     shown = Table(*rows[0], title=title, title_justify="left")
     for row in rows:
         shown.add_row(*(str(row.get(name, "")) for name in rows[0]))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gpu import Case
 from gpu.floors import Work
+from gpu.gate import new_state
 from gpu.gather import CPU, whole_frames
 from patchgate import _ops, grid
 from patchgate.gate import GateSettings
@@ -31,7 +32,7 @@ def chain_case(size: tuple[int, int], frames: int, search_radius: int) -> Case:
     inputs = (
         *planes,
         *grid.tap_tables(size, _size(planes[1]), spec.place(*size), CPU),
-        *new_state((h, w)),
+        *new_state(torch.empty(1, 1, 1, 3, SIDE, SIDE), PATCH),
         *pixels.tap_tables(size, spec, CPU),
         pixels.colour_matrix("bt709", False, CPU),
         pixels.pixel_levels(spec, torch.float16, CPU),
@@ -89,18 +90,6 @@ def flickering(size: tuple[int, int], frames: int) -> tuple[Tensor, Tensor, Tens
 
     half = (size[0] // 2, size[1] // 2)
     return plane(*size), plane(*half), plane(*half)
-
-
-def new_state(cells: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Of one stream that has seen nothing, as the gate's schema says."""
-    return (
-        torch.zeros(1, 1, 3, SIDE, SIDE, dtype=torch.uint8),
-        torch.zeros(1, SIDE, SIDE, dtype=torch.int32),
-        torch.zeros(1, *cells, dtype=torch.int64),
-        torch.zeros(1, 2, dtype=torch.int64),
-        torch.zeros(1, 0, dtype=torch.int64),
-        torch.zeros(1, 15, dtype=torch.int32),
-    )
 
 
 def _size(plane: Tensor) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from residual_attention import make_layer
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -56,28 +57,12 @@ def _gradient(width: int, small: bool) -> Case:
 
 
 def _inputs(width: int, share: float, small: bool) -> tuple[tuple[Any, ...], tuple[Tensor, ...]]:
-    """The op's arguments, and dense frames' query, key and value ``[T, H, N, d]``.
-
-    In every frame a share of the tokens is new; its other keys are those of earlier frames. Query,
-    key and value are views of a fused projection.
-    """
+    """The op's arguments, and dense frames' query, key and value ``[T, H, N, d]``."""
     frames, tokens, heads = (2, 60, 2) if small else (32, 729, 16)
-    random = torch.Generator().manual_seed(0)
-    kept = max(1, round(tokens * share))
-    earlier = 0 if kept == tokens else tokens
-    fused = torch.randn(earlier + frames * kept, 3, heads, width, generator=random)
-    query, key, value = fused.to(torch.bfloat16).unbind(1)
-    source, index = torch.arange(tokens), []
-    for t in range(frames):
-        cells = torch.randperm(tokens, generator=random)[:kept].sort().values
-        source = source.clone()
-        source[cells] = earlier + t * kept + torch.arange(kept)
-        index.append(source)
-    count = torch.arange(frames + 1, dtype=torch.int32)
-    rows = torch.cat(index)
-    inputs = (query[earlier:], key, value, count * kept, rows, count * tokens, None, width**-0.5)
+    layer = make_layer(tokens, heads, width, frames, share, torch.bfloat16)
+    random = torch.Generator().manual_seed(1)
     dense = torch.randn(3, frames, heads, tokens, width, generator=random).to(torch.bfloat16)
-    return inputs, tuple(dense.unbind())
+    return layer.arguments, tuple(dense.unbind())
 
 
 def _counted(inputs: tuple[Any, ...]) -> Work:

@@ -25,8 +25,8 @@ a
 tower: ``peer.encode(model, pixel_values, share)`` gives ``layers.Encoded``, what every cell shows
 and the work it took.
 
-Beside them: ``adjacent``, the strongest gate of adjacent frames that we know how to build, and
-``top_k``, a budget on any score. Letters: T frames, h w cells, N = h * w, D features.
+Beside them: ``top_k``, a budget on any score, and ``published``, what the public code of policies
+chooses. Letters: T frames, h w cells, N = h * w, D features.
 """
 
 from peers.choice import Choice as Choice

@@ -8,6 +8,7 @@ import torch
 
 import patchgate
 from patchgate import FrameBatch
+from patchgate.pipeline.tubelets import joined, part
 
 
 def decoded(path: Path, frames: int, fps: float | None = None) -> FrameBatch:
@@ -18,22 +19,7 @@ def decoded(path: Path, frames: int, fps: float | None = None) -> FrameBatch:
             batches.append(batch)
             if sum(map(len, batches)) >= frames:
                 break
-    return again(joined(batches), frames)
-
-
-def joined(batches: list[FrameBatch]) -> FrameBatch:
-    """One batch of several."""
-    y, cb, cr = (torch.cat([b.planes[i] for b in batches]) for i in range(3))
-    pts = torch.cat([batch.pts_seconds for batch in batches])
-    duration = torch.cat([batch.duration_seconds for batch in batches])
-    return FrameBatch((y, cb, cr), pts, duration, batches[0].colour)
-
-
-def part(batch: FrameBatch, start: int, stop: int) -> FrameBatch:
-    """Some of its frames, in place."""
-    y, cb, cr = (plane[start:stop] for plane in batch.planes)
-    pts, duration = batch.pts_seconds[start:stop], batch.duration_seconds[start:stop]
-    return FrameBatch((y, cb, cr), pts, duration, batch.colour)
+    return again(joined(*batches), frames)
 
 
 def parts(batch: FrameBatch, frames: int) -> Iterator[FrameBatch]:

@@ -17,12 +17,9 @@ def reading(rows: Sequence[TableRow], path: Path) -> None:
     readers = list(plots.grouped(shown, "reader"))
     figure, axes = plots.panels(len(readers))
     for axis, (reader, own) in zip(axes[0], readers, strict=True):
-        for method, found in plots.grouped(own, "line"):
-            points = sorted((row["tokens/s"], row["retained"]) for row in found)
-            plots.line(axis, method, [p[0] for p in points], [p[1] for p in points])
-        axis.set(title=f"{reader}", xlabel="tokens a second", xscale="log",
-                 ylabel="of what is read from the dense video")  # fmt: skip
-        plots.percent(axis)
+        plots.retention(axis, {method: [(row["tokens/s"], row["retained"]) for row in found]
+                               for method, found in plots.grouped(own, "line")})  # fmt: skip
+        axis.set(title=reader, xlabel="tokens a second")
     plots.legend_beside(axes[0, -1])
     plots.save(figure, path)
 

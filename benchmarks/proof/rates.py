@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from harness import spread
 from peers import CHOOSERS, at_budget
 from peers.uniform import sampled_frames
 from reading import merged
@@ -32,13 +33,12 @@ from reading.trial import Task, fewer
 from reading.truth import SMALL
 
 from proof.options import Options
-from proof.workers import spread
 
 FPS = 30
 RATES = (1, 2, 3, 5, 10, 15, 30)
 BUDGETS = (1, 2, 4)  # whole frames' worth of tokens a second
 FEWER = "patchgate, fewer frames"
-OWN = (Ours.family, FEWER, *([merged.FAMILY] if merged.THERE else []))
+OWN = (Ours.family, FEWER, merged.FAMILY)
 METHODS = (*OWN, *CHOOSERS)
 STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 30)  # of FEWER: every so many frames
 _STEPS = 12  # of the bisection of others

@@ -7,8 +7,9 @@ what leaves its tower, so that those after and inside it can.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
+from harness import spread
 from peers import CHOOSERS, ENCODERS
 from reading import merged
 from reading.clips import footage
@@ -16,13 +17,12 @@ from reading.ladder import LADDER
 from reading.methods import SWEEP, AdjacentSubBlocks, Dense, Method, Ours, Uniform
 from reading.questions import ask
 from reading.rivals import Inside, OnFeatures, Rival
-from reading.score import ENOUGH, Row, Total, grouped, total
+from reading.score import Row, Setting, cheapest, grouped, total
 from reading.tables import number
 from reading.trial import Task, fewer, rows_of
 from reading.viewers import OnPictures, load
 
 from proof.options import Options, Steps
-from proof.workers import spread
 
 READERS = {"vit": "ViT", "ocr": "PP-OCR"}
 CONTROLS = ("uniform", "random")
@@ -68,8 +68,7 @@ def viewers(reader: str, steps: Steps) -> list[tuple[Any, tuple[Method, ...]]]:
         inside = tuple(Inside(peer.name, value, pictures.reader.tower)
                        for peer in ENCODERS.values() for value in peer.sweep)  # fmt: skip
         after = rivals("features", steps.tuned)
-        if merged.THERE:
-            after += tuple(merged.Merged(value=share) for share in merged.SHARES)
+        after += tuple(merged.Merged(value=share) for share in merged.SHARES)
         found.append((OnFeatures(READERS[reader], pictures.reader), (*after, *inside)))
     return found
 
@@ -147,21 +146,10 @@ def at_equal_reading(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-class Single(NamedTuple):
-    """The setting of fewest tokens that retains enough over all clips."""
-
-    setting: str
-    total: Total
-
-
-def one_setting(rows: Sequence[Row]) -> dict[str, Single | None]:
-    """Of each family of one reader; None: it has no such setting."""
-    found: dict[str, Single | None] = {}
-    for family, own in grouped(rows, lambda r: r.family).items():
-        every = [Single(s, total(f)) for s, f in grouped(own, lambda r: r.setting).items()]
-        enough = [single for single in every if single.total.retention >= ENOUGH]
-        found[family] = min(enough, key=lambda single: single.total.tokens, default=None)
-    return found
+def one_setting(rows: Sequence[Row]) -> dict[str, Setting | None]:
+    """Of each family of one reader, that of fewest tokens that retains enough over all clips."""
+    families = grouped(rows, lambda r: r.family)
+    return {family: cheapest(own) for family, own in families.items()}
 
 
 def duel(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
@@ -193,32 +181,27 @@ def duel(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def _with_one_setting(rows: Sequence[Row], single: dict[str, Single | None]) -> dict[str, Any]:
+def _with_one_setting(rows: Sequence[Row], single: dict[str, Setting | None]) -> dict[str, Any]:
     """Of a group: tokens a second of ours and of the peer that needs fewest over all clips."""
-    able = {family: one for family, one in single.items() if one}
-    mine = _cheapest({family: able[family] for family in MINE if family in able})
-    best = _cheapest({f: one for f, one in able.items() if f not in (*MINE, *NOT_COMPARED)})
-    ours_, theirs = (total(r for r in rows if r.method == method).rate if method else math.nan
-                     for method in (mine, best))  # fmt: skip
+    able = [one for one in single.values() if one]
+    sides = ([one for one in able if one.family in MINE],
+             [one for one in able if one.family not in (*MINE, *NOT_COMPARED)])  # fmt: skip
+    mine, best = (min(side, key=lambda one: one.total.tokens, default=None) for side in sides)
+    ours_, theirs = (total(r for r in rows if r.method == one[:2]).rate if one else math.nan
+                     for one in (mine, best))  # fmt: skip
     return {
         "one setting, ours": round(ours_) if mine else "-",
         "one setting, best peer": round(theirs) if best else "-",
-        "of it": best[0] if best else "-", "one setting, ours / best": number(ours_ / theirs, 2),
-    }  # fmt: skip
-
-
-def _cheapest(found: dict[str, Single]) -> tuple[str, str] | None:
-    """Family and setting of fewest tokens."""
-    family = min(found, key=lambda name: found[name].total.tokens, default=None)
-    return (family, found[family].setting) if family else None
+        "of it": best.family if best else "-",
+        "one setting, ours / best": number(ours_ / theirs, 2),
+    }
 
 
 def fewest(rows: Iterable[Row]) -> float:
     """Tokens a second of one family, at the best setting of each clip that retains enough."""
     tokens = seconds = 0.0
     for own in grouped(rows, lambda r: r.clip).values():
-        every = [total(found) for found in grouped(own, lambda r: r.setting).values()]
-        enough = [each.tokens for each in every if each.retention >= ENOUGH]
-        tokens += min(enough, default=every[0].cells)
-        seconds += every[0].seconds
+        best, cost = cheapest(own), own[0].cost
+        tokens += best.total.tokens if best else cost.cells
+        seconds += cost.seconds
     return tokens / seconds if seconds else math.nan

@@ -3,14 +3,12 @@
 Letters: T frames, N cells.
 """
 
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import harness
-import memory
 import torch
 from peers import rlt
 
@@ -19,6 +17,7 @@ from patchgate import FrameBatch
 from patchgate.pipeline import StageSeconds, token_chunks
 from proof import ways
 from proof.frames import decoded, parts, picked
+from proof.length import against_length
 from proof.options import Options
 from proof.ours import ours
 from proof.towers import Sized
@@ -104,18 +103,3 @@ class InMemory:
 
     def __iter__(self) -> Iterator[FrameBatch]:
         return parts(self._film, 16)
-
-
-def against_length(path: Path, lengths: tuple[int, ...]) -> Iterator[dict[str, Any]]:
-    """The command line on the clip, played again and again: a process each, its peak memory."""
-    for seconds in lengths:
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            row = memory.measure(path, seconds / 60, Path(folder))
-            spent = time.perf_counter() - start
-        frames = int(row["frames"])  # type: ignore[call-overload]
-        yield {
-            "clip": path.name, "seconds": round(60 * float(row["minutes"])),  # type: ignore[arg-type]
-            "frames": frames, "tokens": row["tokens"], "peak MB": row["peak_rss_mb"],
-            "file MB": row["file_mb"], "frames/s, all in all": round(frames / spent, 1),
-        }  # fmt: skip

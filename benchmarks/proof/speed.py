@@ -5,7 +5,6 @@ that a slow moment hits all alike. Every method on the first clip, those of whic
 claimed on all.
 """
 
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +23,9 @@ from patchgate import FrameBatch
 from patchgate.encoders.patch_grid import patch_rows
 from patchgate.merging import MergeStream
 from patchgate.pipeline import StageSeconds
+from patchgate.pipeline.tubelets import part
 from proof import equal, ways
-from proof.frames import again, decoded, part
+from proof.frames import again, decoded
 from proof.options import Options
 from proof.ours import SHARE, Live
 from proof.towers import Sized
@@ -42,16 +42,12 @@ def measure(options: Options) -> dict[str, list[dict[str, Any]]]:
     tower = Sized("tiny/16-96" if quick else "SigLIP base/16-224")
     frames, rounds = (16, 1) if quick else (64, 3)
     clips = harness.clips()[: 1 if quick else None]
-    stages = [
-        row for path in clips for row in by_stage(tower, path, frames, rounds, path == clips[0])
-    ]
+    timed_ = [by_stage(tower, path, frames, rounds, path == clips[0]) for path in clips]
     counts = dict(list(STREAMS.items())[: 2 if quick else None])
     streams = [row for path in clips for row in in_streams(tower, path, frames, counts)]
     return {
-        "stages": [{"tower": tower.name, **row} for row in stages],
-        "at equal reading": [
-            row for path in clips for row in equal.against_rlt(tower, path, frames, rounds)
-        ],
+        "stages": [{"tower": tower.name, **row} for rows, _ in timed_ for row in rows],
+        "at equal reading": [row for _, rows in timed_ for row in rows],
         "streams": [{"tower": tower.name, **row} for row in streams],
         "memory": list(memory(tower.name, clips[0], frames, 2 if quick else None)),
     }
@@ -59,47 +55,40 @@ def measure(options: Options) -> dict[str, list[dict[str, Any]]]:
 
 def by_stage(
     tower: Sized, path: Path, frames: int, rounds: int, every: bool
-) -> Iterator[dict[str, Any]]:
-    """Milliseconds a frame of every method (or of the main ones), and what they come to."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Milliseconds a frame of every method (or of the main ones), and what they come to; and RLT
+    against ours at equal reading, if that has been measured.
+    """
     batch = decoded(path, frames)
-    methods = (ways.all_of if every else ways.main_of)(tower, equal_tau())
+    at_equal_reading = equal.both(tower)
+    methods = (ways.all_of if every else ways.main_of)(tower) | at_equal_reading
     runs: dict[str, list[tuple[Done, dict[str, float], float]]] = {}
     for _ in range(rounds + 1):  # the first warms
         for name, way in methods.items():
             runs.setdefault(name, []).append(timed(way, batch))
-    plain = [spent for *_, spent in runs["dense"][1:]]
+    seconds = {name: [spent for *_, spent in found[1:]] for name, found in runs.items()}
     cells = len(batch) * tower.cells[0] * tower.cells[1]
+    rows = []
     for name, found in runs.items():
-        done, _, _ = found[0]
-        seconds = [spent for *_, spent in found[1:]]
-        speedup = harness.ratio(plain, seconds)
-        kept = done.tokens / cells
-        yield {
+        done, kept = found[0][0], found[0][0].tokens / cells
+        speedup = harness.ratio(seconds["dense"], seconds[name])
+        rows.append({
             "clip": path.name, "method": name, "kept": round(kept, 4),
             **{stage: _ms([each[1].get(stage, 0.0) for each in found[1:]], len(batch))
                for stage in STAGES},
-            "ms a frame": _ms(seconds, len(batch)),
+            "ms a frame": _ms(seconds[name], len(batch)),
             "speed-up": round(speedup, 2),
             "of the tower's work": round(done.flops / (tower.frame_flops * len(batch)), 4),
             "speed-up / token reduction": round(speedup * kept, 3),
-        }  # fmt: skip
+        })  # fmt: skip
+    if not at_equal_reading:
+        return rows, []
+    theirs, own = (seconds[name] for name in at_equal_reading)
+    return rows, [equal.duel(rows, harness.ratio(theirs, own))]
 
 
 def _ms(seconds: list[float], frames: int) -> float:
     return round(1e3 * median(seconds) / frames, 3)
-
-
-def equal_tau() -> float | None:
-    """The tau at which RLT reads as well as the dense video, if ``readout`` has been run.
-
-    Of the two readers' that which keeps fewer tokens.
-    """
-    path = harness.RESULTS / "proof" / "readout.json"
-    if not path.exists():
-        return None
-    rows = json.loads(path.read_text())["rows"]["equal reading"]
-    own = [row["setting"] for row in rows if row["method"] == "RLT" and "tau=" in row["setting"]]
-    return max((float(setting.removeprefix("tau=")) for setting in own), default=None)
 
 
 # --- live streams -----------------------------------------------------------------------------
@@ -213,12 +202,6 @@ def _peak(size: str, name: str, path: Path, frames: int) -> int:
     way = ways.all_of(tower)[name]
     timed(way, again(batch, 1))  # loads what is loaded once
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is what is there now
-    start = _bytes("VmHWM")
+    start = harness.memory("VmHWM")
     timed(way, batch)
-    return _bytes("VmHWM") - start
-
-
-def _bytes(field: str) -> int:
-    """Of this process, by Linux' own count."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+    return harness.memory("VmHWM") - start

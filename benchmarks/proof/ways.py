@@ -157,9 +157,9 @@ class Shown:
         return self._features
 
 
-def main_of(tower: Sized, equal_tau: float | None = None) -> dict[str, Way]:
-    """What is claimed something of; ``equal_tau``: where RLT reads as well as the dense video."""
-    found = {
+def main_of(tower: Sized) -> dict[str, Way]:
+    """What is claimed something of."""
+    return {
         "dense": dense(tower),
         "patchgate, kept cells only": ours(tower, context="kept"),
         "patchgate, residual": ours(tower, tolerance=float("inf")),
@@ -169,14 +169,11 @@ def main_of(tower: Sized, equal_tau: float | None = None) -> dict[str, Way]:
         "RLT": before(tower, "RLT", context="kept"),
         "RLT, residual": before(tower, "RLT", tolerance=float("inf")),
     }
-    if equal_tau is not None:
-        found[f"RLT, tau={equal_tau:g}"] = before(tower, "RLT", equal_tau, context="kept")
-    return found
 
 
-def all_of(tower: Sized, equal_tau: float | None = None) -> dict[str, Way]:
+def all_of(tower: Sized) -> dict[str, Way]:
     """Every row of the table: the main ones, and all peers."""
-    found = main_of(tower, equal_tau)
+    found = main_of(tower)
     for peer in ("GRT gate, SSIM", "GRT gate, L2", "DTD, pixels", "codec-patch-stream", "random"):
         found[peer] = before(tower, peer, context="kept")
     found["GRT as released"] = released_grt(tower)

@@ -6,21 +6,17 @@ reading.json, reading.md and reading.png. --quick: few clips and methods, to see
 
 import argparse
 import json
-import multiprocessing
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import harness
-import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from reading import methods, page, plot, tables, viewers
 from reading.clips import footage
@@ -87,23 +83,10 @@ def run(clips: Sequence[Task], reader: str, quick: bool) -> Iterator[Row]:
     names = tuple(viewers.VIEWERS) if reader == "both" else (reader,)
     for name in names:
         viewers.load(name)  # what is missing is said here, once
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    pool = ProcessPoolExecutor(
-        WORKERS, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)
-    )
-    with pool, Progress(*columns, TimeElapsedColumn()) as progress:
-        bar = progress.add_task("clips", total=len(clips))
-        waiting: list[Future[list[Row]]] = [pool.submit(one, clip, names, quick) for clip in clips]
-        try:
-            for done in as_completed(waiting):
-                progress.update(bar, advance=1, description=done.result()[0].clip)
-        finally:
-            pool.shutdown(cancel_futures=True)  # of no use once one has failed
-    for done in waiting:
-        yield from done.result()
+    return harness.spread(partial(one, names, quick), clips, WORKERS, "clips")
 
 
-def one(task: Task, names: Sequence[str], quick: bool) -> list[Row]:
+def one(names: Sequence[str], quick: bool, task: Task) -> list[Row]:
     """All rows of one clip, in a worker."""
     chosen = methods.FEW if quick else (*methods.OURS, *methods.PEERS)
     found: list[Row] = []

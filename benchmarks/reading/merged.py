@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import patchgate
 from patchgate import Gate, VideoTokens
 from patchgate.gate import CHANGED
-from patchgate.tokens import spans
+from patchgate.tokens import cu_seqlens, spans
+from patchgate.tokens.chunk import Told, chunk_of
 from reading.methods import Seen, Trace, ours
 from reading.rivals import Encoded, Rival
 
 FAMILY = "patchgate, merged"
 SHARES = (0.5, 0.25, 0.125, 0.09, 0.06, 0.04, 0.02)  # of all cells
-THERE = hasattr(patchgate, "merge")  # else it is not listed
 
 
 @dataclass(frozen=True)
@@ -54,20 +55,25 @@ def merged(seen: Seen, tokens: int, **changes: Any) -> Trace:
 def gated(seen: Seen, **changes: Any) -> VideoTokens:
     """The dense tower's features of what our gate keeps, with changes to its default."""
     result = Gate(**ours(**changes).settings).push(seen.planes)
-    changed = result.kind == CHANGED  # [T, h, w]
-    frame, row, column = changed.nonzero().unbind(1)  # [K] each
-    counts = changed.flatten(1).sum(1)
-    length = torch.full((len(changed),), 1 / seen.fps, dtype=torch.float64)
+    kept = seen.features[(result.kind == CHANGED).flatten(1)]  # [K, D]
+    return container(kept, result.kind, result.source, result.motion, seen.fps)
+
+
+def every_cell(features: Tensor, grid: tuple[int, int], fps: float) -> VideoTokens:
+    """Dense features ``[T, N, D]`` as tokens of which each stands for itself."""
+    kind = torch.full((len(features), *grid), CHANGED, dtype=torch.uint8)
+    source = torch.arange(kind.numel()).view(kind.shape)
+    motion = torch.zeros((*kind.shape, 2), dtype=torch.int8)
+    return container(features.flatten(0, 1), kind, source, motion, fps)
+
+
+def container(
+    features: Tensor, kind: Tensor, source: Tensor, motion: Tensor, fps: float
+) -> VideoTokens:
+    """Features ``[K, D]`` of what a gate keeps, with what it says of all cells ``[T, h, w]``."""
+    length = torch.full((len(kind),), 1 / fps, dtype=torch.float64)
+    told = Told((kind == CHANGED).flatten().nonzero().flatten(), source, kind, motion)
+    chunk = chunk_of(features, told, length.cumsum(0) - length, length, 0)
     return VideoTokens(
-        features=seen.features[changed.flatten(1)],
-        frame=frame,
-        cell=torch.stack([row, column], 1),
-        span=spans(frame, result.source),
-        pts_seconds=length.cumsum(0) - length,
-        duration_seconds=length,
-        cu_seqlens=torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int(),
-        source=result.source,
-        kind=result.kind,
-        motion=result.motion,
-        layout=None,
+        **chunk._asdict(), span=spans(chunk.frame, source), cu_seqlens=cu_seqlens(kind), layout=None
     )

@@ -12,12 +12,14 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import torch
-from peers import adjacent, rlt, top_k, uniform
+from peers import rlt, top_k, uniform
+from peers.pixels import by_pairs
 from torch import Tensor
 
 from patchgate import Gate
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.gate import CHANGED, STATIC, GateSettings
+from patchgate.report.adjacent import worst_errors
 
 Encode = Callable[[Tensor], Tensor]
 CELL = 16  # pixels: a patch of SigLIP base/16
@@ -92,7 +94,13 @@ class Seen:
     @cached_property
     def largest_differences(self) -> Tensor:
         """``[T, h, w]``, in grey levels, of sub-blocks as our default has them."""
-        return adjacent.largest_differences(self.planes, CELL, GateSettings().sub_blocks)
+        gate = Gate(patch=CELL)
+
+        def of(chunk: Tensor) -> Tensor:
+            errors = worst_errors(chunk[1:, None], chunk[:-1, None], gate)  # one frame a tubelet
+            return errors / gate.settings.sub_block**2
+
+        return by_pairs(self.planes, of)
 
     @cached_property
     def our_tokens(self) -> int:

@@ -19,15 +19,11 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     }
     figure, axes = plots.panels(2, rows=len(readers))
     for (left, right), (reader, own) in zip(axes, readers.items(), strict=True):
-        for name, totals in _lines(own).items():
-            retained = [each.retention for each in totals]
-            for axis, x in ((left, "rate"), (right, "own_flops")):
-                values = [getattr(each, x) for each in totals]
-                plots.line(axis, name, values, retained, joined=name != SETTINGS)
-        for axis in (left, right):
-            axis.set(xscale="log", ylabel="of what is read from dense video")
+        for axis, x in ((left, "rate"), (right, "own_flops")):
+            points = {name: [(getattr(each, x), each.retention) for each in totals]
+                      for name, totals in _lines(own).items()}  # fmt: skip
+            plots.retention(axis, points, apart=(SETTINGS,))
             axis.axhline(ENOUGH, color="#999999", linewidth=0.8)
-            plots.percent(axis)
         left.set(title=f"{reader}: retention against tokens", xlabel="tokens a second")
         right.set(title=f"{reader}: retention against work")
         right.set_xlabel(f"share of the dense operations ({_tower(own)})")
@@ -41,13 +37,10 @@ def _tower(rows: Sequence[Row]) -> str:
 
 
 def _lines(rows: Sequence[Row]) -> dict[str, list[Total]]:
-    """Per line, its methods from few tokens to many."""
+    """Per line, its methods."""
     found = grouped(rows, lambda row: row.method)
     lines = grouped((own[0] for own in found.values()), lambda row: _line_of(*row.method))
-    return {
-        name: sorted((total(found[row.method]) for row in own), key=lambda t: t.tokens)
-        for name, own in lines.items()
-    }
+    return {name: [total(found[row.method]) for row in own] for name, own in lines.items()}
 
 
 def _line_of(family: str, setting: str) -> str:

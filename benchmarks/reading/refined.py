@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from gpu.gate import new_state
 from torch import Tensor
 
 from patchgate import _ops
@@ -58,21 +59,13 @@ class _Loop:
     """One stream: the gate's state, and the refinements with theirs."""
 
     def __init__(self, frame: Tensor, predictions: Sequence[Prediction]) -> None:
-        c, height, width = frame.shape
-        h, w = height // CELL, width // CELL
+        h, w = (side // CELL for side in frame.shape[1:])
         self._predictions = predictions
         self._op_rules = SETTINGS.op_rules(h * w)
         self._rules = Rules(*self._op_rules.values())
         self._corners = corners_of(frame, CELL)  # [N, 2]
         self._first = True
-        self._state = (  # in the order in which the op takes it
-            torch.zeros((1, 1, c, height, width), dtype=torch.uint8),
-            torch.zeros((1, height, width), dtype=torch.int32),
-            torch.zeros((1, h, w), dtype=torch.int64),
-            torch.zeros((1, 2), dtype=torch.int64),
-            torch.zeros((1, 0), dtype=torch.int64),
-            torch.zeros((1, 15), dtype=torch.int32),
-        )
+        self._state = new_state(frame[None, None, None], CELL)  # in the order of the op
 
     def step(self, frame: Tensor) -> Step:
         """The next frame ``[C, H, W]``."""

@@ -6,7 +6,7 @@ Letters: N cells of a frame, L layers, D features, I of the MLP.
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -170,28 +170,27 @@ def interval(rows: Iterable[Row], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """Of one clip, the setting of fewest tokens that retains enough."""
+class Setting(NamedTuple):
+    """A method, and what it comes to over some rows."""
 
-    scene: str
-    clip: str
     family: str
     setting: str
     total: Total
 
 
-def tuned(rows: Iterable[Row], families: Sequence[str]) -> dict[str, Tuned]:
+def cheapest(rows: Iterable[Row]) -> Setting | None:
+    """The setting of fewest tokens that retains enough over all rows together; None: none does."""
+    methods = grouped(rows, lambda row: row.method)
+    every = (Setting(*method, total(own)) for method, own in methods.items())
+    enough = [each for each in every if each.total.retention >= ENOUGH]
+    return min(enough, key=lambda each: each.total.tokens, default=None)
+
+
+def tuned(rows: Iterable[Row], families: Sequence[str]) -> dict[str, Setting]:
     """Per clip, over all settings of some families, knowing the right answers: an oracle.
 
     A clip without a setting that retains enough is left out.
     """
-    best: dict[str, Tuned] = {}
-    rows = [row for row in rows if row.family in families]
-    for (clip, family, setting), own in grouped(rows, lambda r: (r.clip, *r.method)).items():
-        found = Tuned(own[0].scene, clip, family, setting, total(own))
-        if not found.total.dense or found.total.retention < ENOUGH:
-            continue
-        if clip not in best or found.total.tokens < best[clip].total.tokens:
-            best[clip] = found
-    return best
+    clips = grouped((row for row in rows if row.family in families), lambda row: row.clip)
+    found = {clip: cheapest(own) for clip, own in clips.items()}
+    return {clip: each for clip, each in found.items() if each is not None}

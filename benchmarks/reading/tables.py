@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from reading.methods import FAMILIES, Dense, Ours
-from reading.score import ENOUGH, Row, Total, Tuned, grouped, interval, total, tuned
+from reading.score import ENOUGH, Row, Setting, Total, cheapest, grouped, interval, total, tuned
 
 TableRow = dict[str, Any]
 
@@ -76,13 +76,8 @@ def side_by_side(rows: Sequence[Row]) -> Iterator[TableRow]:
 
 def best_single(rows: Iterable[Row], families: Sequence[str]) -> tuple[str, str] | None:
     """The one setting of fewest tokens that retains enough over all clips together."""
-    found = {
-        method: total(own)
-        for method, own in grouped(rows, lambda row: row.method).items()
-        if method[0] in families
-    }
-    enough = [method for method, all_ in found.items() if all_.retention >= ENOUGH]
-    return min(enough, key=lambda method: found[method].tokens, default=None)
+    best = cheapest(row for row in rows if row.family in families)
+    return None if best is None else (best.family, best.setting)
 
 
 def per_clip(rows: Sequence[Row], key: str) -> Iterator[TableRow]:
@@ -100,7 +95,7 @@ def per_clip(rows: Sequence[Row], key: str) -> Iterator[TableRow]:
 
 
 def _duel(
-    name: str, own: list[Row], theirs: dict[str, Tuned], ours: dict[str, Tuned], halved: bool
+    name: str, own: list[Row], theirs: dict[str, Setting], ours: dict[str, Setting], halved: bool
 ) -> TableRow:
     clips = {row.clip for row in own}
     mine = total(own)
@@ -135,15 +130,9 @@ def tuned_rows(rows: Sequence[Row]) -> Iterator[TableRow]:
         picked = {name: tuned(own, families) for name, families in
                   (("adjacent", ADJACENT), (Ours.family, (Ours.family,)))}  # fmt: skip
         for name, found in picked.items():
-            for each in found.values():
-                yield {
-                    "reader": reader,
-                    "clip": each.clip,
-                    "tuned": name,
-                    "family": each.family,
-                    "setting": each.setting,
-                    "tokens": each.total.tokens,
-                }
+            for clip, each in found.items():
+                yield {"reader": reader, "clip": clip, "tuned": name, "family": each.family,
+                       "setting": each.setting, "tokens": each.total.tokens}  # fmt: skip
 
 
 def number(value: float, digits: int = 3) -> float | str:

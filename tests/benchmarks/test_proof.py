@@ -1,18 +1,21 @@
 """benchmarks/proof: frames in memory, and the ways from them to features."""
 
+from pathlib import Path
 from typing import Any
 
 import harness
 import pytest
 import torch
 from peers import rlt
-from proof import frames, scaling, ways
+from proof import equal, frames, scaling, speed, ways
 from proof.ours import Live, merged, ours
 from proof.towers import Sized
 from proof.way import Done, Way, timed
+from reading.ladder import LADDER
 
 import patchgate
 from patchgate.pipeline import StageSeconds
+from patchgate.pipeline.tubelets import joined
 
 # --- frames in memory -------------------------------------------------------------------------
 
@@ -35,7 +38,7 @@ def test_a_clip_is_played_again_and_time_goes_on(film: patchgate.FrameBatch) -> 
 
 
 def test_parts_joined_are_the_whole(film: patchgate.FrameBatch) -> None:
-    whole = frames.joined(list(frames.parts(film, 6)))
+    whole = joined(*frames.parts(film, 6))
     assert all(torch.equal(a, b) for a, b in zip(whole.planes, film.planes, strict=True))
 
 
@@ -117,11 +120,29 @@ def test_a_peer_before_the_tower_keeps_what_its_mask_says(
 
 
 def test_every_way_runs(tower: Sized, film: patchgate.FrameBatch) -> None:
-    found = {name: run(way, film)[0] for name, way in ways.all_of(tower, 0.03).items()}
+    found = {name: run(way, film)[0] for name, way in ways.all_of(tower).items()}
     for name, done in found.items():
         assert 0 < done.tokens <= 20 * 36, name
         assert torch.isfinite(done.features).all(), name
     assert found["EVS"].tokens == 20 * 36 // 2
     assert found["GRT as released"].tokens == 20 * 36
     assert found["GRT as released"].flops < found["dense"].flops
-    assert found["RLT, tau=0.03"].tokens >= found["RLT"].tokens
+
+
+def test_rlt_and_ours_at_equal_reading(
+    tower: Sized, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    assert equal.both(tower) == {}  # before what is read was measured
+    found = {"RLT": "tau=0.03", "patchgate": LADDER[1].setting}
+    rows = [{"reader": equal.READER, "method": m, "setting": s} for m, s in found.items()]
+    harness.write(tmp_path / "proof" / "readout.json", {"equal reading": rows})
+    stages, (duel,) = speed.by_stage(tower, CLIP, 8, 1, every=False)
+    kept = {row["method"]: row["kept"] for row in stages}
+    assert duel["RLT, kept"] == kept["RLT, equal reading"] >= kept["RLT"]
+    assert duel["patchgate, kept"] == kept["patchgate, equal reading"]
+    assert duel["RLT / patchgate"] > 0
+    assert duel["settings"] == f"RLT tau=0.03; patchgate {LADDER[1].setting}"
+    rows[0]["setting"] = "none retains enough"
+    harness.write(tmp_path / "proof" / "readout.json", {"equal reading": rows})
+    assert speed.by_stage(tower, CLIP, 8, 1, every=False)[1] == []

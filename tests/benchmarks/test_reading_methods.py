@@ -6,7 +6,7 @@ import clips
 import pytest
 import torch
 from gate_videos import fade, noisy, pan, still, with_object
-from peers import adjacent, pixels, rlt, top_k, uniform
+from peers import pixels, rlt, top_k, uniform
 from reading import methods
 from reading.known import Known
 from reading.methods import CELL, Adjacent, Dense, Method, Seen, TopK, Trace, Uniform, ours
@@ -118,7 +118,7 @@ def test_adjacent_forgets_a_slow_fade_and_ours_does_not() -> None:
 
 def test_largest_differences_are_those_of_the_worst_sub_block() -> None:
     planes = moving()
-    found = adjacent.largest_differences(planes, CELL, 2)
+    found = Seen(planes, 25, MATRIX).largest_differences
     expected = worst_sub_blocks(planes[1:], planes[:-1], CELL, CELL // 2) / (CELL // 2) ** 2
     assert torch.allclose(found[1:], expected)
     assert bool(found[0].isinf().all())

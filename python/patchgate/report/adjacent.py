@@ -35,7 +35,8 @@ class AdjacentGate:
         """The next frames ``[T, f, C, H, W]`` uint8. The first of all is emitted whole."""
         cell = self._gate.settings.cell
         before = frames[:1] if self._before is None else self._before[None]
-        emitted = self._changed(frames, torch.cat([before, frames[:-1]]))
+        errors = worst_errors(frames, torch.cat([before, frames[:-1]]), self._gate)
+        emitted = errors > self._gate.settings.limit
         if self._shown is None:
             emitted[0] = True
             self._shown = frames[0]
@@ -46,10 +47,14 @@ class AdjacentGate:
         self._before = frames[-1].clone()
         return AdjacentResult(emitted, pictures)
 
-    def _changed(self, frames: Tensor, before: Tensor) -> Tensor:
-        """Cells ``[T, h, w]`` with a sub-block over the limit, in any frame of the tubelet."""
-        settings = self._gate.settings
-        a_side = settings.cell // settings.sub_block
-        errors = sub_block_errors(frames, before, self._gate).amax(1)  # [T, b, c]
-        cells = errors.unflatten(2, (-1, a_side)).unflatten(1, (-1, a_side)).amax((2, 4))
-        return cells > settings.limit
+
+def worst_errors(frames: Tensor, before: Tensor, gate: Gate) -> Tensor:
+    """The summed difference of each cell's worst sub-block, of any plane and any frame of the
+    tubelet: ``[T, h, w]`` int32.
+
+    Args:
+        frames, before: uint8 ``[T, f, C, H, W]``; each is compared with the one of its number.
+    """
+    a_side = gate.settings.cell // gate.settings.sub_block
+    errors = sub_block_errors(frames, before, gate).amax(1)  # [T, b, c]
+    return errors.unflatten(2, (-1, a_side)).unflatten(1, (-1, a_side)).amax((2, 4))
