@@ -1,12 +1,14 @@
-"""``gated``: any supported tower, so that it computes only what changed.
+"""``gated`` wraps a supported model so that it computes only the cells that changed.
 
-base.py         the calls of gated towers; tower.py GatedTower, and TowerStream, which goes on
-fixed.py        FixedTower: with a capacity, for ``torch.compile``
-clips.py        GatedClips: video towers that attend over space and time
-inputs.py       their arguments, checked; pixels.py pixel values back to what the gate compares
-emitted.py      the output as VideoTokens; stand_in.py in place of the tower in a larger model
-stream_file.py  a stream's state as a file; calibrate.py the largest tolerance that a read-out bears
-stream_check.py what a tower stream's state may be: the one place that knows
+tower.py         GatedTower; TowerStream, which keeps its state from call to call
+base.py          BaseTower: the calls that both have
+fixed.py         FixedTower: a gated tower with a capacity, for ``torch.compile``
+clips.py         GatedClips: video towers that attend over space and time
+stand_in.py      StandIn: a gated tower in the tower's place in a larger model
+inputs.py        checks the arguments of a call; pixels.py turns pixel values back into gate planes
+emitted.py       the output of a call as VideoTokens
+calibrate.py     finds the largest tolerance at which a user's answers stay the same
+stream_file.py   a stream's state as a file; stream_check.py says what such a state may be
 """
 
 from __future__ import annotations

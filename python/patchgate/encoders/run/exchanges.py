@@ -1,4 +1,4 @@
-"""What a scan over time does in which frame (see ``stale``): integers only, of all frames at once.
+"""What a scan over time does in which frame (see ``waking``): integers only, of all frames at once.
 
 Letters: T frames, M tokens of a frame, W windows of a frame, S remembered slots, c exchanged keys
 of all frames, f far inheritances, H heads, d features of a head.

@@ -1,9 +1,10 @@
 """A clip through a tower in buffers of fixed capacity, where tokens that stand still are watched.
 
-What ``run`` and ``stale`` do, with nothing that waits for the device or branches on what it
-computed: every layer has room for so many tokens, and those that would be one too many stay as they
-are and are counted. Which tokens attend cannot depend on the data either, so in a watched layer all
-of them do, in every frame, and no running sums are needed; what is saved are the linear layers.
+It does what ``run`` and ``waking`` do, but never waits for the device and never branches on what
+the device computed: every layer has room for a fixed number of tokens, and any further ones stay as
+they are and are counted. Which tokens attend cannot depend on the data either, so in a watched
+layer all of them do, in every frame, and no running sums are needed. Only the linear layers are
+saved.
 
 Letters: T frames, N cells, M = prefix + N tokens of a frame, K capacity, R rows of a layer, H
 heads, d features of a head, D features.
