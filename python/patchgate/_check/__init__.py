@@ -1,9 +1,8 @@
 """Checks at the public edge: each error says what was expected and what came.
 
 Every check returns the value as Python's own kind: ``4``, ``numpy.int64(4)``, ``4.0`` and
-``Fraction(8, 2)`` are the same threshold from there on, also in a file. Use the value that the check
-returns, not the one that came in (``tests/test_numbers.py`` looks for checks whose value is
-dropped).
+``Fraction(8, 2)`` are the same threshold from there on, also in a file. Use the value that the
+check returns, not the one that came in (``tests/test_numbers.py`` looks for dropped values).
 
 ops.py        the arguments of ops; fake kernels check them, too
 token_ops.py  the same for the ops on tokens: ``_check.ops`` says for whom

@@ -2,7 +2,7 @@
 
 decoder.py         PyNvVideoCodec, loaded when it is needed; capabilities.py what it can do
 decoder_pool.py    decoders used again
-surface.py         Surface, one picture that is borrowed from the decoder; Loan, for how long
+surface.py         Surface: one picture, borrowed from the decoder; Loan: when it is shown
 surface_reader.py  reads a video as surfaces; surface_packer.py copies them into batches
 
 Packets are brought into the decoder's form by ``decode.bitstream``.
