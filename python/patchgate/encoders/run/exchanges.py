@@ -1,4 +1,4 @@
-"""Plans the scan over time (see ``waking``): which keys of which tokens are exchanged in each frame.
+"""Plans the scan over time (see ``waking``): which tokens exchange which keys in each frame.
 
 The plan needs integers only, and is made for all frames at once.
 
