@@ -1,11 +1,19 @@
-"""What the documents show is there."""
+"""What the documents show is there, and so is what a folder's list of its files names."""
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+LIBRARY = ROOT / "python" / "patchgate"
+ONE_A_FILE = ("reference", "kernels")  # the files' names say it all
+FOLDERS = sorted(
+    path.parent
+    for path in LIBRARY.rglob("*/__init__.py")
+    if not {*path.relative_to(LIBRARY).parts}.intersection(ONE_A_FILE)
+)
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/**/*.md")])
 
 
@@ -26,3 +34,12 @@ def test_the_readmes_python_compiles_and_uses_public_names() -> None:
         compile(block, "README.md", "exec")
         for name in re.findall(r"\bpatchgate\.(\w+)", block):
             assert name in patchgate.__all__, name
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_a_folders_init_lists_its_files_and_no_others(folder: Path) -> None:
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    files = {path.name for path in folder.glob("*.py")} - {"__init__.py"}
+    assert set(re.findall(r"(?<![\w/])\w+\.py", text)) == files
+    rooms = {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert {room for room in rooms if not re.search(rf"\b{room}/", text)} == set()

@@ -169,7 +169,7 @@ def test_sums_are_taken_anew_now_and_then(family, monkeypatch):
     """Exchanging keys and summing up anew are the same."""
     x = normalised(flicker(20, 6))
     often = gated(family, tolerance=0.1)(x).last_hidden_state
-    monkeypatch.setattr("patchgate.encoders.run.stale._AGE", 0)
+    monkeypatch.setattr("patchgate.encoders.run.waking._AGE", 0)
     always = gated(family, tolerance=0.1)(x).last_hidden_state
     torch.testing.assert_close(often, always, **EXACT)
 

@@ -1,11 +1,12 @@
-"""Checks at the public edge: what was expected, and what came.
+"""Checks at the public edge: each error says what was expected and what came.
 
-Every check gives the value as Python's own kind: ``4``, ``numpy.int64(4)``, ``4.0`` and
-``Fraction(8, 2)`` are one and the same threshold from there on, in a file too. What comes in is not
-looked at again: use what the check gives (``tests/test_numbers.py`` looks whether one is dropped).
+Every check returns the value as Python's own kind: ``4``, ``numpy.int64(4)``, ``4.0`` and
+``Fraction(8, 2)`` are the same threshold from there on, also in a file. Use the value that the
+check returns, not the one that came in (``tests/test_numbers.py`` looks for dropped values).
 
-ops.py        what ops are given: checked the same in fake kernels
-token_ops.py  what the ops on tokens are given: ``_check.ops`` says for whom
+ops.py        the arguments of ops; fake kernels check them, too
+token_ops.py  the same for the ops on tokens: ``_check.ops`` says for whom
+text.py       names of files and classes, as messages show them
 """
 
 import math

@@ -1,10 +1,13 @@
 """The command line: ``patchgate tokenize``, ``info``, ``inspect``, ``plan`` and ``bench``.
 
-options.py   the options that commands share, each with unit and default
-commands.py  what the first three do, and the dict that they print with --json; inspection.py
-plan.py      what a policy would look at
-bench.py     what the gate saves and costs on a video; bench_ways.py
-terminal.py  progress, warnings, errors and exit codes, Ctrl-C; usage.py
+options.py     the options that commands share, each with unit and default
+commands.py    tokenize, info and inspect, and the dict that each prints with --json
+inspection.py  the work of inspect: page, picture, overlay
+plan.py        what a policy would look at
+bench.py       what the gate saves and costs on a video; bench_ways.py the ways that it times
+terminal.py    progress, warnings, errors and exit codes; usage.py messages of wrong usage
+signals.py     Ctrl-C: a command ends soon and leaves nothing half done
+__main__.py    ``python -m patchgate.cli``
 """
 
 import contextlib

@@ -1,14 +1,16 @@
 """Which cells of every frame are new.
 
-gate.py      Gate, the closed loop; GateResult
-settings.py  its arguments, checked once, and what follows from them
-inputs.py    what it accepts, and errors that say so
-memory.py    the gate's memory of its streams, and how many token ids are left
-run.py       the gate's op on a state, and on a clip of its own
-state.py     what a gate's state may be: the one place that knows
-tensors.py   the tensors of the gate's stream state
-calls.py     calls that change an object wholly or not at all, and one at a time
-undo.py      how a push is taken back: a copy of the state from before it
+gate.py      Gate, the closed loop
+settings.py  its arguments, checked once; Kind, what a cell is called
+inputs.py    checks what a push is given
+run.py       GateResult; calls the op, on a gate's memory or on a clip of its own
+memory.py    what the gate remembers of its streams, and how many token ids are left
+tensors.py   the tensors of that memory; state.py says what loaded ones may be
+calls.py     a call changes its object wholly or not at all, and one call runs at a time
+undo.py      takes a push back: a copy of the state from before it
+
+The rule by which a cell is called changed is the op's: ``reference/gate.py`` defines it in plain
+torch, ``csrc/cpu/gate/`` and ``csrc/cuda/gate/`` compute it.
 """
 
 from patchgate.gate.gate import Gate, GateResult

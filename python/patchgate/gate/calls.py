@@ -1,4 +1,4 @@
-"""Calls that change an object wholly or not at all, and one at a time."""
+"""Calls that change an object wholly or not at all; only one call runs at a time."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,7 +14,7 @@ class Calls:
     a second thread (or from a signal handler) while one is under way is refused.
 
     Args:
-        what: the object, as messages name it.
+        what: the name of the object in messages.
     """
 
     def __init__(self, what: str) -> None:
@@ -23,11 +23,11 @@ class Calls:
         self._undo: Undo | None = None  # of the call under way, or of one whose undo was cut short
 
     def run(self, mark: Callable[[], Undo], work: Callable[[], Result]) -> Result:
-        """One call.
+        """Runs one call.
 
         Args:
-            mark: takes down the state before the call, without changing it; what it returns brings
-                that state back.
+            mark: notes the state before the call, without changing it, and returns a function that
+                brings that state back.
             work: changes the object.
 
         Raises:
@@ -58,7 +58,7 @@ class Calls:
                     del self._inside["call"]
 
     def settle(self) -> None:
-        """Before the object is read: ends an undo that was itself interrupted."""
+        """Finishes an undo that was interrupted. Call it before the object is read."""
         if self._undo is not None and not self._inside:
             self._undo()
             self._undo = None

@@ -1,4 +1,4 @@
-"""The motion gate: which cells of every frame are new. docs/gate.md states its rules and guarantee.
+"""The motion gate decides which cells of every frame are new (docs/gate.md has the proof).
 
 Letters: S streams, T frames (or tubelets), C planes, H W pixels, h w cells, N = h * w.
 """
@@ -33,33 +33,36 @@ class _Now(NamedTuple):
 
 
 class Gate:
-    """Finds the cells of every frame that the tokens so far do not explain: a closed loop.
+    """Finds the cells of every frame that the tokens so far do not explain.
 
-    Per stream there is a reference picture: what the emitted tokens say the video looks like now.
-    A cell that equals it is static, one that equals another place of it has moved, the rest has
-    changed. From the changed cells and the vectors alone, every sub-block of every frame can be
-    rebuilt within ``limit``, whatever the length. ``None`` switches a rule off.
+    The gate keeps a reference picture of each stream: what the emitted tokens say the video looks
+    like now. A cell that equals it is static. A cell that equals another place of it has moved. All
+    other cells have changed. From the changed cells and the vectors alone, every sub-block of every
+    frame can be rebuilt to within ``limit``, however long the video is. ``None`` switches a rule
+    off.
 
     Args:
-        threshold: mean absolute difference that still counts as equal, in grey levels of 255, over
-            a sub-block; 0 is exact.
-        search_radius: reach of the block motion search in pixels, at most 127 / motion_precision.
-        on_motion: what a moved cell is. ``"encode"``: changed. ``"camera"``: moved if it moves with
-            the dominant motion, else changed. ``"reuse"``: moved.
-        scene_cut: share of the cells that nothing explains above which a frame is encoded whole.
-        max_age: frames after which a cell is encoded anew.
-        patch: patch side of the encoder in pixels.
-        merge: merge side of the encoder in patches; a cell is ``patch * merge`` pixels square.
-        temporal_patch: frames that one cell spans, 1 or 2.
-        sub_blocks: parts per patch side that are compared on their own; divides ``patch``.
+        threshold: the mean absolute difference over a sub-block that still counts as equal, in grey
+            levels of 255; 0 is exact.
+        search_radius: the reach of the block motion search in pixels, at most
+            127 / motion_precision.
+        on_motion: what a moved cell is called. ``"encode"``: changed. ``"camera"``: moved if it
+            moves with the dominant motion, else changed. ``"reuse"``: moved.
+        scene_cut: a frame is encoded whole if more than this share of its cells is explained by
+            nothing.
+        max_age: the number of frames after which a cell is encoded anew.
+        patch: the encoder's patch side in pixels.
+        merge: the encoder's merge side in patches. A cell is ``patch * merge`` pixels square.
+        temporal_patch: the number of frames that one cell spans, 1 or 2.
+        sub_blocks: the number of parts of a patch side that are compared on their own. It divides
+            ``patch``.
         chroma: compare Cb and Cr too, if the input has them.
-        hysteresis: factor on the limit for kept cells beside a changed one.
-        noise: ``"adaptive"``: the limit follows the noise, up to twice ``threshold``.
-        size: ``(H, W)`` of the grid in pixels; needed to push a ``FrameBatch``.
+        hysteresis: a factor on the limit of cells that lie beside a changed one.
+        noise: with ``"adaptive"``, the limit follows the noise, up to twice ``threshold``.
+        size: ``(H, W)`` of the grid in pixels; a ``FrameBatch`` can be pushed only with a size.
         fit: how a ``FrameBatch`` is brought to ``size``: ``"stretch"``, ``"crop"`` or ``"pad"``.
-        motion_precision: 1, 2 or 4: vectors to a whole, half or quarter of a pixel. Finer ones
-            follow pans, scrolling and zooms, which seldom move by whole pixels; the search takes
-            longer.
+        motion_precision: 1, 2 or 4: vectors are whole, half or quarter pixels. Finer ones follow
+            pans, scrolling and zooms, which seldom move by whole pixels, and take longer to find.
 
     Source: docs/gate.md; the idea is Gated Residual Tokenization (arXiv 2509.14199).
     """
@@ -94,45 +97,48 @@ class Gate:
 
     @property
     def picture_ids(self) -> Tensor | None:
-        """Per pixel of the reference picture, the token that it came from: ``[S, H, W]`` int32.
+        """The token that each pixel of the reference picture came from, ``[S, H, W]`` int32.
 
-        Only these, and the sources of the last frame, can be named by frames to come. The gate's
-        own memory, not to be written to; None before the first push.
+        Later frames can name only these tokens and the sources of the last frame. The tensor is the
+        gate's own memory: do not write to it. It is None before the first push.
         """
         self._calls.settle()
         return None if self._now.memory is None else self._now.memory.state.ids
 
     @classmethod
     def of(cls, settings: GateSettings) -> Self:
-        """A gate of these settings."""
+        """Makes a gate with these settings."""
         return cls(**asdict(settings))
 
     def fresh(self, **changes: Any) -> Self:
-        """A gate of the same settings but for ``changes``, with no state."""
+        """Makes a gate with the same settings, but for ``changes``, and no state."""
         return type(self)(**{**asdict(self.settings), **changes})
 
     def __repr__(self) -> str:
         return f"Gate({', '.join(f'{k}={v!r}' for k, v in asdict(self.settings).items())})"
 
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
-        """The next frames of the stream(s). Does not synchronise, but to check a threshold_map, and
-        where token ids may run out (see docs/gate.md).
+        """Compares the next frames of the stream(s) with what the tokens so far say.
+
+        A push synchronises only to check a ``threshold_map``, and where token ids may run out (see
+        docs/gate.md).
 
         Args:
             planes: uint8 ``[T, C, H, W]`` or ``[S, T, C, H, W]`` on the grid: C = 1 (luma) or 3
                 (Y, Cb, Cr, full range), H and W multiples of the cell. Or a ``FrameBatch``, which
                 is brought to ``size``.
-            threshold_map: ``[h, w]``, a factor on the limit of each cell for this push; 0 is exact,
-                ``inf`` never changes again until a key frame or max_age.
+            threshold_map: ``[h, w]``, a factor on the limit of each cell for this push. With 0 a
+                cell must be exactly equal; with ``inf`` it changes only with a key frame or
+                ``max_age``.
 
         Returns:
-            A ``GateResult``. With ``temporal_patch=2`` an odd frame waits for its partner, and the
-            map of the push that brings it holds for both.
+            A ``GateResult``. With ``temporal_patch=2``, an odd frame waits for its partner; the map
+            of the push that brings the partner holds for both.
 
         Raises:
             TypeError, ValueError: the input does not fit.
             TokenIdsUsedUp: a ``ValueError``: a stream may need more than 2^31 - 2 token ids since
-                its reset. Reset it and push again: its next frame is whole.
+                its reset. Reset it and push again; its next frame is then encoded whole.
             RuntimeError: another thread is in a call of this gate.
 
         A push that fails in any way, out of memory and interrupts included, leaves the gate as it
@@ -141,7 +147,8 @@ class Gate:
         return self._calls.run(self._mark, lambda: self._pushed(planes, threshold_map))
 
     def flush(self) -> GateResult:
-        """Repeats a frame that waits for its partner; without one the result has T = 0.
+        """Gates a frame that waits for its partner, as if it came twice. If no frame waits, the
+        result has T = 0.
 
         Raises:
             ValueError: nothing was pushed since the last reset.
@@ -149,7 +156,7 @@ class Gate:
         return self._calls.run(self._mark, self._flushed)
 
     def reset(self, streams: Iterable[int] | Tensor | None = None) -> None:
-        """Forgets all streams, or those given by index (or by a bool mask ``[S]``)."""
+        """Forgets all streams, or only those with the given numbers or in a bool mask ``[S]``."""
         self._calls.run(self._mark, lambda: self._reset(streams))
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -252,7 +259,7 @@ class Gate:
         clock[index] = 0  # frame 0 again: the rest of the state is not read any more
 
     def _run(self, frames: Tensor, factors: Tensor | None) -> tuple[GateMemory, GateResult]:
-        """The op on whole tubelets ``[S, T * f, C, H, W]``."""
+        """Calls the op on whole tubelets ``[S, T * f, C, H, W]``."""
         s, t, c, height, width = frames.shape
         f = self.settings.temporal_patch
         memory = self._now.memory

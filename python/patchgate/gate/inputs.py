@@ -1,4 +1,4 @@
-"""What the gate accepts, said in the user's words where it does not.
+"""Checks what a gate is given; errors are in the user's words.
 
 Letters: S streams, T frames, C planes, H W pixels, h w cells.
 """
@@ -17,9 +17,10 @@ _DEVICES = ("cpu", "cuda")
 
 
 def checked_planes(planes: Any, settings: GateSettings, seen: Tensor | None) -> Tensor:
-    """The planes as ``[S, T, C, H, W]`` with the C that is compared.
+    """Returns the planes as ``[S, T, C, H, W]`` with the C planes that are compared.
 
-    ``seen [S, f, C, H, W]`` is the reference picture of the pushes before, which they must fit.
+    Args:
+        seen: ``[S, f, C, H, W]``, the reference picture so far, which the planes must fit.
     """
     if not isinstance(planes, Tensor):
         raise TypeError(f"planes: expected a Tensor or a FrameBatch, got {type(planes).__name__}")
@@ -71,7 +72,7 @@ def _check_same(frames: Tensor, seen: Tensor) -> None:
 
 
 def checked_map(threshold_map: Any, settings: GateSettings, frames: Tensor) -> Tensor | None:
-    """The factors as ``[h, w]`` float64 on the device of ``frames [S, T, C, H, W]``."""
+    """Returns the factors as ``[h, w]`` float64 on the device of ``frames [S, T, C, H, W]``."""
     if threshold_map is None:
         return None
     try:
@@ -93,7 +94,7 @@ def checked_map(threshold_map: Any, settings: GateSettings, frames: Tensor) -> T
 
 
 def checked_streams(streams: Iterable[int] | Tensor, count: int) -> list[int]:
-    """Stream numbers in ``0..count - 1``, from numbers or from a bool mask ``[count]``."""
+    """Returns stream numbers in ``0..count - 1``, of numbers or of a bool mask ``[count]``."""
     if isinstance(streams, Tensor) and streams.dtype == torch.bool:
         if list(streams.shape) != [count]:
             raise ValueError(

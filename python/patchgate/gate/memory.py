@@ -18,16 +18,16 @@ MOST_TOKENS = 2**31 - 2  # of a stream since its reset: ids have 32 bits (csrc/c
 
 
 class TokenIdsUsedUp(ValueError):
-    """A stream has emitted as many tokens as there are numbers for them."""
+    """A stream may need more token ids than int32 has numbers."""
 
 
 class GateMemory:
-    """A state, which pushes change in place, and what it was before the push at hand.
+    """The state of a gate's streams, which pushes change in place, and a copy from before a push.
 
     Args:
         picture: ``[S, f, C, H, W]``, the shape of the reference picture.
-        settings: of the gate.
-        device: of the state.
+        settings: the gate's settings.
+        device: the device of the state.
     """
 
     layout: Layout
@@ -51,7 +51,7 @@ class GateMemory:
 
     @classmethod
     def holding(cls, parts: dict[str, Tensor], settings: GateSettings) -> Self:
-        """A copy of a state that was checked."""
+        """Makes a memory with a copy of a state that was checked."""
         memory = cls(tuple(parts["picture"].shape), settings, parts["picture"].device)
         for name, own in memory.state._asdict().items():
             own.copy_(parts[name])
@@ -60,19 +60,19 @@ class GateMemory:
 
     @property
     def clock(self) -> Tensor:
-        """``[S, 2]`` int64, frames seen and tokens emitted: the state's own, to be written to."""
+        """Frames seen and tokens emitted, ``[S, 2]`` int64: the state's own, not a copy."""
         self._most = None
         return self.state.clock
 
     def lent(self) -> None:
-        """The state was handed out: whoever has it may have written to it."""
+        """Notes that the state was handed out, so that its holder may have written to it."""
         self._most = None
         self.before.lent()
 
     def has_room(self, frames: int) -> bool:
-        """Whether there are token ids for so many frames, should all of their cells change.
+        """Whether there are enough token ids if all cells of that many frames change.
 
-        Waits for the device only where that may not be so.
+        Waits for the device only if there may be too few.
         """
         more = frames * self.cells
         if self._most is None or self._most + more > MOST_TOKENS:

@@ -1,4 +1,4 @@
-"""The gate's op on a state, and on a clip of its own.
+"""Calls the gate's op on a gate's memory, or on a whole clip.
 
 Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
 """
@@ -16,9 +16,10 @@ from patchgate.gate.tensors import DTYPES, shapes_of
 
 
 class GateResult(NamedTuple):
-    """What the gate says of every cell. ``..`` is ``S,`` when the input had streams, else nothing.
+    """The gate's answer for every cell.
 
-    With ``temporal_patch=2``, T counts tubelets.
+    In the shapes, ``..`` is ``S,`` if the input had streams, else nothing. With
+    ``temporal_patch=2``, T counts tubelets.
     """
 
     kind: Tensor  # [.., T, h, w] uint8: 0 static, 1 moved, 2 changed
@@ -35,7 +36,7 @@ class GateResult(NamedTuple):
 
 
 def run_op(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> GateResult:
-    """What the gate says of tubelets ``[S, T, f, C, H, W]``; changes the memory."""
+    """Gates tubelets ``[S, T, f, C, H, W]`` and changes the memory."""
     before = memory.before.changing(tubelets.shape[1])
     result = GateResult(*_ops.gate(tubelets, *memory.state, factors, *memory.rules))
     memory.before.changed(before, result.kind)
@@ -48,8 +49,9 @@ def captures(memory: GateMemory) -> bool:
 
 
 def gate_clip(planes: Tensor, settings: GateSettings) -> GateResult:
-    """A clip ``[T * f, C, H, W]`` of whole tubelets from its first frame, as a fresh ``Gate`` would
-    see it. Remembers nothing, and ``torch.compile`` makes one graph of it.
+    """Gates a clip ``[T * f, C, H, W]`` of whole tubelets, as a fresh ``Gate`` does.
+
+    Nothing is remembered, and ``torch.compile`` makes one graph of it.
     """
     frames = checked_planes(planes, settings, None)  # [1, T * f, C, H, W]
     picture = (1, settings.temporal_patch, *frames.shape[2:])

@@ -1,4 +1,4 @@
-"""The gate's settings, checked once, and what follows from them."""
+"""The gate's settings, checked once, and the op's arguments that follow from them."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from patchgate.grid import Fit
 
 
 class Kind(IntEnum):
-    """What a cell of a frame is: the values of ``GateResult.kind`` and ``VideoTokens.kind``."""
+    """The kinds of cells: the values of ``GateResult.kind`` and ``VideoTokens.kind``."""
 
     STATIC = 0  # equal to the reference picture at its place
     MOVED = 1  # equal to another place of the reference picture
@@ -32,7 +32,7 @@ OnMotion = Literal["encode", "camera", "reuse"]
 
 _ON_MOTION_CODE = {"encode": 0, "camera": 1, "reuse": 2}  # csrc/gate.h
 MAX_CELL = 256  # pixels: sums of a cell's column must fit 16 bits
-_MAX_STEPS = 127  # of a vector: it is told in 8 bits
+_MAX_STEPS = 127  # of a vector: it is stored as int8
 _MAX_AGE = 1_000_000  # frames: the state holds one number for each
 
 
@@ -56,7 +56,7 @@ GEOMETRY = ("patch", "merge", "temporal_patch", "size", "fit")  # the other keyw
 
 @dataclass(frozen=True)
 class GateSettings:
-    """The arguments of ``Gate``, which documents them; numbers as Python's own."""
+    """The arguments of ``Gate``, which documents them. Numbers are Python's own."""
 
     threshold: float = 4
     search_radius: int | None = 8
@@ -95,7 +95,7 @@ class GateSettings:
             settle(self, size=checked_size("size", self.size, self.cell))
 
     def _settle_rules(self) -> None:
-        """Those that None switches off."""
+        """Checks the rules that None switches off."""
         if self.search_radius is not None:
             precision = self.motion_precision
             name = "search_radius" + f" at motion_precision={precision}" * (precision > 1)
@@ -135,12 +135,12 @@ class GateSettings:
 
     @property
     def limit(self) -> int:
-        """What a passing cost may not exceed: threshold times the pixels of a sub-block."""
+        """The largest summed difference that still passes: threshold times a sub-block's pixels."""
         return math.floor(self.threshold * self.sub_block**2)
 
     def op_rules(self, cells: int) -> dict[str, Any]:
-        """The rules as the op's integers, in its order, for a grid of so many cells; computed in
-        float64.
+        """Returns the rules as the op's integers, in its order, for a grid of that many cells. They
+        are computed in float64.
         """
         texture = 2 * self.threshold * self.cell**2 * self.temporal_patch
         return {

@@ -1,4 +1,4 @@
-"""What a gate's state may be: the one place that knows, for states that come from outside.
+"""Checks states of gates that come from outside. No other place knows what a state may be.
 
 Letters: S streams, f frames of a tubelet, C planes, H W pixels, h w cells, A the gate's max_age,
 or 0.
@@ -20,10 +20,7 @@ _EXTRAS = {"pending": torch.uint8, "pending_map": torch.float64, "streamed": tor
 
 
 def contradiction(state: Mapping[str, Any], settings: GateSettings) -> str | None:
-    """What of a state, as ``Gate.state_dict`` gives it, cannot be, in words; None if all can.
-
-    Synchronises with its device.
-    """
+    """Says what of a state cannot come from ``Gate.state_dict``; None if all can. Synchronises."""
     missing = [name for name in State._fields if name not in state]
     unknown = [name for name in state if name not in DTYPES | _EXTRAS]
     if missing or unknown:
@@ -54,7 +51,7 @@ def _wrong_tensor(state: Mapping[str, Any]) -> str | None:
 
 
 def _wrong_settings(state: Mapping[str, Tensor], settings: GateSettings) -> str | None:
-    """What another gate than this one left."""
+    """Says what only a gate of other settings leaves."""
     picture, source, births = state["picture"], state["source"], state["births"]
     for name, letters in (("picture", "S, f, C, H, W"), ("source", "S, h, w"), ("births", "S, A")):
         if state[name].dim() != letters.count(",") + 1:
@@ -84,7 +81,7 @@ def _wrong_shape(state: Mapping[str, Tensor], settings: GateSettings) -> str | N
 
 
 def _wrong_numbers(state: State, settings: GateSettings) -> str | None:
-    """What the numbers of a state say against each other."""
+    """Says which numbers of a state contradict each other."""
     cells = state.source[0].numel()
     for s, (frames, tokens) in enumerate(state.clock.tolist()):
         if not 0 <= frames <= _MOST_FRAMES:
@@ -117,7 +114,7 @@ def _wrong_numbers(state: State, settings: GateSettings) -> str | None:
 
 
 def _wrong_pictures(state: State, begun: Tensor, p: int) -> str | None:
-    """A cell of p px is explained by a token that some of its pixels came from."""
+    """Checks that some pixels of each cell, p pixels square, came from the cell's source."""
     ids, source = state.ids[begun], state.source[begun]
     cells = ids.unflatten(1, (-1, p)).unflatten(3, (-1, p)).transpose(2, 3)  # [S, h, w, p, p]
     strange = ~(cells == source[..., None, None]).flatten(3).any(3)  # [S, h, w]

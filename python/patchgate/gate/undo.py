@@ -1,9 +1,9 @@
-"""How a push is taken back: a copy of the state from before it.
+"""Takes a push back, by a copy of the state from before it.
 
-The copy is brought up to date when a push begins, and only where the one before it changed
-anything: nothing of a picture that stood still, and of a large one only the rows of cells that
-changed. (On a GPU, which is not asked what changed, it is copied whole.) To go back takes no
-memory, so that it works where memory has run out.
+A push begins by bringing the copy up to date, and copies only what the push before it changed:
+nothing of a picture that stood still, and of a large one only the rows of cells that changed. A GPU
+is not asked what changed, so there the state is copied whole. To go back takes no memory, so it
+works where memory has run out.
 
 Letters: S streams, T frames (or tubelets), h w cells, A the gate's max_age, or 0.
 """
@@ -21,13 +21,14 @@ _LARGE = 1 << 21  # bytes of a state that is not copied whole for a few cells
 
 
 class Before:
-    """The state from before the push at hand. On the CPU it is copied by numpy: in one thread,
-    where torch would wake others and wait for them.
+    """The state from before the push at hand.
+
+    On the CPU it is copied by numpy, in one thread: torch would wake others and wait for them.
 
     Args:
-        layout: of the state in its bytes.
+        layout: where the tensors lie in the bytes.
         flat: ``[size]`` uint8, the bytes of the state.
-        state: its tensors.
+        state: the tensors of the state.
     """
 
     def __init__(self, layout: Layout, flat: Tensor, state: State) -> None:
@@ -38,7 +39,7 @@ class Before:
         self._still = torch.empty(
             0, dtype=torch.uint8, device="cpu"
         )  # kinds of frames that stand still
-        # Of the state, since the copy was made, beside what every frame changes:
+        # What may have changed since the copy was made, beside what every frame changes:
         self._all = False  # anything may have changed
         self._rows = np.zeros(layout.shapes["source"][1], np.bool_)  # [h]: cells of these did
         self._frames = 0  # pushed since then
@@ -66,15 +67,17 @@ class Before:
         self._rows[:] = False
 
     def changing(self, frames: int) -> bool:
-        """Before the op; tells what ``changed`` wants to know."""
+        """Call it before the op. Returns the argument ``before`` of ``changed``."""
         before, self._all = self._all, True
         self._frames += frames
         return before
 
     def changed(self, before: bool, kind: Tensor) -> None:
-        """After the op; kind ``[S, T, h, w]``: what it said of the cells, 0 where they stand still.
+        """Notes which cells the op changed; call it after the op, which writes to no others.
 
-        (Through the state nothing but these cells is written to.)
+        Args:
+            before: what ``changing`` returned.
+            kind: ``[S, T, h, w]``, the op's answer; 0 where a cell stands still.
         """
         if not kind.is_cpu:
             return
@@ -86,15 +89,15 @@ class Before:
             self._rows |= kind.amax((0, 1, 3)).bool().numpy()
 
     def lent(self) -> None:
-        """The state was handed out: whoever has it may have written to it."""
+        """Notes that the state was handed out, so that its holder may have written to it."""
         self._all = True
 
     def snapshot(self) -> Any:
-        """A copy of the state at hand, for ``set_back``."""
+        """Returns a copy of the state at hand, for ``set_back``."""
         return _raw(self._flat.clone())
 
     def set_back(self, then: Any) -> None:
-        """Brings a state of this call back, as often as is wanted."""
+        """Brings back the state of a ``snapshot``, as often as is wanted."""
         _write(self._raw, then)
 
     def _new_copy(self) -> Any:
@@ -110,7 +113,7 @@ class Before:
         return _raw(flat)
 
     def _keep_clocks(self) -> None:
-        """What every frame changes."""
+        """Copies what every frame changes."""
         begin, (copy, births) = self._layout.begin, self._births
         few = births.size <= _FEW_BIRTHS
         end = begin["source" if few else "births"]

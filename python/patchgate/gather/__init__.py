@@ -1,8 +1,8 @@
-"""The processor's work, for kept cells only.
+"""Gather does a processor's work (convert, resize, normalise) for the kept cells only.
 
 rows.py          gather(): kept cells of decoded frames as a tower's patch rows
 pixel_spec.py    PixelSpec: what a processor does to a frame, as plain data
-hf_processor.py  .. read from a processor of transformers
+hf_processor.py  reads a PixelSpec from a processor of transformers
 resize.py        how large a frame becomes
 """
 

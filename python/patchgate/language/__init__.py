@@ -1,14 +1,14 @@
 """From the tokens of a video to the call of a vision-language model of transformers.
 
 Each function takes a prompt with one placeholder for each video, and returns the arguments of
-``model(..)`` and ``model.generate(..)``. What the tower would have computed is handed over as
-``mm_encoder_outputs``; ``position_ids`` say where each token stands, without which the models run
-too, and are silently wrong.
+``model(..)`` and ``model.generate(..)``. ``mm_encoder_outputs`` has what the tower would have
+computed. ``position_ids`` say where each token stands; without them the models run, too, and give
+wrong answers without an error.
 
-prompt.py     a prompt in the making: ids, and where each of them stands
+positions.py  where packed tokens stand: Qwen's positions (m-RoPE) in time, down and across
+prompt.py     a prompt in the making: ids, and the position of each
 qwen.py       Qwen2.5-VL and Qwen3-VL; llava.py LLaVA-OneVision
 onevision.py  packed tokens for OneVision-Encoder and LLaVA-OneVision-2
-positions.py  where packed tokens stand, in the numbers that the models want
 images.py     images beside the videos of a prompt
 """
 

@@ -1,12 +1,14 @@
-"""Merging: fewer tokens that say almost the same.
+"""Merging turns tokens that are alike into one, until a budget is met.
 
-whole_video.py  merge(), of a whole video; stream.py MergeStream, of one that is still coming
-merger.py       both: a window of frames at a time (window.py)
-links.py        which earlier token each may join; contraction.py which links are joined
-budget.py       how many tokens may stay; agreement.py which members a mean counts
+whole_video.py  merge(), for a whole video; stream.py MergeStream, for one that is still coming
+merger.py       the work of both: merges one window of frames after the other (window.py)
+links.py        which earlier token each token may join
+contraction.py  which of these links are joined, to meet the budget
+budget.py       how many tokens may stay
+agreement.py    which members of a group count for its mean
 scenes.py       where a semantic scene ends: tokens join only within one
-settings.py     the arguments, checked once; checks.py what comes in
-ledger.py       what is remembered of every token that came in, by its name
+settings.py     the arguments, checked once; checks.py checks the chunks that come in
+ledger.py       what is remembered of every token that came in, by its number
 """
 
 from patchgate.merging.scenes import Scenes, scenes

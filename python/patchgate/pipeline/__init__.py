@@ -1,11 +1,14 @@
-"""The main job: a video in, the tokens of what changed out.
+"""The main job: turns a video into the tokens of what changed.
 
-video.py     tokenize(): opens the video, fits a gate to it, collects
-frames.py    the stages in a row, a batch of frames at a time; surfaces.py the same on a decoder's
-             surfaces, before they are written over
-features.py  what becomes of kept cells: their own pixels, or a tower's features
-fitting.py   the gate that fits a tower or a size; collect.py the chunks in one container
-prefetch.py  a thread that works ahead; tubelets.py frames in whole tubelets; stages.py their time
+video.py     tokenize(): opens the video, fits a gate to it, collects the tokens
+fitting.py   the gate that fits a tower or a size
+frames.py    the stages in a row, a batch of frames at a time
+surfaces.py  the same on surfaces borrowed from NVDEC, before it writes over them
+features.py  the features of kept cells: their own pixels, or what a tower makes of them
+collect.py   all chunks in one container
+prefetch.py  a thread that works ahead
+tubelets.py  cuts batches at whole tubelets
+stages.py    measures the time of each stage, and shares out the cores
 """
 
 from patchgate.pipeline.frames import FrameSource, token_chunks

@@ -1,4 +1,4 @@
-"""The chunks of a whole video, in one container. Letters: h w cells."""
+"""Collects the chunks of a whole video in one container. Letters: h w cells."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ def collected(
     layout: TokenLayout | None,
     on_chunk: Callable[[TokenChunk], None] | None = None,
 ) -> VideoTokens:
-    """The pipeline to its end, in one container."""
+    """Runs the pipeline to its end and collects its chunks in one container."""
     chunks = []
     for chunk in until_used_up(token_chunks(source, gate, features=features)):
         chunks.append(chunk)
@@ -29,7 +29,7 @@ def collected(
 def assemble(
     chunks: list[TokenChunk], empty: TokenChunk, layout: TokenLayout | None
 ) -> VideoTokens:
-    """One container of consecutive chunks from the video's start."""
+    """Joins consecutive chunks from the video's start in one container."""
     joined = TokenChunk(*map(torch.cat, zip(empty, *chunks, strict=True)))
     return VideoTokens(
         **joined._asdict(),
@@ -40,7 +40,7 @@ def assemble(
 
 
 def empty_chunk(gate: Gate, features: Features | None = None) -> TokenChunk:
-    """No frames and no tokens, in the right shapes."""
+    """Makes a chunk of no frames and no tokens, with the right shapes and dtypes."""
     assert gate.size is not None
     h, w = (side // gate.settings.cell for side in gate.size)
     return TokenChunk(

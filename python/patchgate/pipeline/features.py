@@ -1,4 +1,4 @@
-"""What a token's features are: the cell's own pixels, or what a tower makes of them.
+"""The features of tokens: the cells' own pixels, or what a tower makes of them.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
 D features, p cell side, P patch side.
@@ -26,7 +26,7 @@ Stage = Callable[[str], AbstractContextManager[None]]
 
 
 class GatedCells(NamedTuple):
-    """What the gate says of a chunk, as far as features need it."""
+    """The part of the gate's result for a chunk that features need."""
 
     kind: Tensor  # [T, h, w] uint8
     source: Tensor  # [T, h, w] int64
@@ -34,25 +34,25 @@ class GatedCells(NamedTuple):
 
 
 class Features(Protocol):
-    """How frames are looked at, and what becomes of the cells that are kept."""
+    """Brings frames to the gate's grid, and makes features of the cells that are kept."""
 
     def to_grid(self, batch: Pictures) -> Tensor:
-        """The frames as the gate compares them, uint8 ``[T, 3, H, W]``."""
+        """Brings frames to the grid, as the gate compares them: uint8 ``[T, 3, H, W]``."""
 
     def empty(self) -> Tensor:
-        """Features of no cells, ``[0, D]``."""
+        """Returns the features of no cells, ``[0, D]``."""
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
-        """What is taken of the frames for each cell, ``[K, E]``: after this they may go.
+        """Takes from the frames what each cell needs, ``[K, E]``. The frames may be freed after it.
 
         Args:
             planes: ``[T * f, C, H, W]``, as the gate compared them.
             batch: the same frames; the last of the last tubelet may be missing.
-            cells: ``[K]`` int64, flat over ``[T, h, w]``; rows of negative ones mean nothing.
+            cells: ``[K]`` int64, flat over ``[T, h, w]``. Rows of negative cells have no meaning.
         """
 
     def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
-        """The kept cells' features, ``[K, D]``, of their rows ``[K, E]``."""
+        """Makes the features ``[K, D]`` of kept cells of their rows ``[K, E]``."""
 
 
 class PixelFeatures:
@@ -64,7 +64,7 @@ class PixelFeatures:
         size: tuple[int, int],
         device: torch.device | None = None,
     ) -> None:
-        """``device``: of the frames; None: the CPU."""
+        """``device``: the device of the frames; None: the CPU."""
         self._settings, self._size = settings, size
         self._device = torch.device("cpu") if device is None else device
 
@@ -93,13 +93,13 @@ class PixelFeatures:
 
 
 class TowerFeatures:
-    """What a gated tower makes of the cells: its last hidden states in the frames that kept them.
+    """A gated tower's last hidden states of the cells, in the frames that kept them.
 
-    Serves one video: what is remembered of earlier chunks serves later ones.
+    One instance serves one video: later chunks use what it remembers of earlier ones.
     """
 
     def __init__(self, gated: GatedTower, size: tuple[int, int]) -> None:
-        """``size``: ``(H, W)`` of the tower's frames in pixels."""
+        """``size``: ``(H, W)``, the size of the tower's frames in pixels."""
         self._spec, self._tower = gated.pixel_spec, gated.sized(*size)
         self._session = Session(gated.fidelity)
 

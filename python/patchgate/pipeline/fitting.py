@@ -1,4 +1,4 @@
-"""A gate that fits the tower or the size asked for, and a tower's features for a video's frames."""
+"""Fits a gate to a tower or a size, and a gate and features to a video's frames."""
 
 from dataclasses import replace
 from typing import cast
@@ -15,12 +15,12 @@ DEFAULT_SIZE = (378, 378)
 def fitting_gate(
     tower: GatedTower | None, gate: Gate | None, size: int | tuple[int, int] | None
 ) -> Gate:
-    """A fresh gate, of the tower's size where there is a tower."""
+    """Makes a fresh gate that fits the tower, if there is one, or else the size."""
     return sized_gate(gate, size) if tower is None else _tower_gate(tower, gate, size)
 
 
 def prepared(source: Video, tower: GatedTower | None, gate: Gate) -> tuple[Gate, Features]:
-    """The gate for this video's frames, and what becomes of the cells that it keeps."""
+    """Returns the gate for this video's frames, and the features of the cells that it keeps."""
     if tower is None:
         own = cast("tuple[int, int]", gate.size)
         return gate, PixelFeatures(gate.settings, own, source.device)
@@ -30,7 +30,7 @@ def prepared(source: Video, tower: GatedTower | None, gate: Gate) -> tuple[Gate,
 
 
 def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int] | None) -> Gate:
-    """A fresh gate that fits the tower."""
+    """Makes a fresh gate that fits the tower."""
     if not isinstance(tower, GatedTower):
         raise TypeError(
             f"tower: expected one made by patchgate.gated(...), got {type(tower).__name__}"
@@ -50,7 +50,7 @@ def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int
 
 
 def sized_gate(gate: Gate | None, size: int | tuple[int, int] | None) -> Gate:
-    """A gate of the same settings with no state, and with a size."""
+    """Makes a fresh gate with the same settings and with a size."""
     if gate is None:
         return Gate(size=DEFAULT_SIZE if size is None else size)
     if not isinstance(gate, Gate):

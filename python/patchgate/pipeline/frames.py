@@ -1,4 +1,4 @@
-"""The stages in a row, a batch of frames at a time: decode -> grid -> gate -> compact -> gather.
+"""Runs the stages, a batch of frames at a time: decode -> grid -> gate -> compact -> gather.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
 D features, p cell side.
@@ -27,7 +27,7 @@ from patchgate.tokens.chunk import HostResult, chunk_of
 
 
 class FrameSource(Protocol):
-    """What the pipeline needs of a ``Video``."""
+    """The part of a ``Video`` that the pipeline needs."""
 
     threads: int  # that the decoder takes
 
@@ -40,16 +40,16 @@ def token_chunks(
     stages: StageSeconds | None = None,
     features: Features | None = None,
 ) -> Generator[TokenChunk, None, None]:
-    """The pipeline, a batch of frames at a time.
+    """Runs the pipeline over a video and yields the tokens of each batch of frames.
 
     Args:
-        video: open; read from its beginning.
-        gate: fresh, and with a size.
-        stages: collects where the time goes.
-        features: of the kept cells; None: their pixels.
+        video: an open video, which is read from its beginning.
+        gate: a fresh gate with a size.
+        stages: counts the seconds of each stage, if given.
+        features: makes features of the kept cells; None: their pixels.
 
     Raises:
-        TokenIdsUsedUp: the video has more tokens than there are numbers for; see ``until_used_up``.
+        TokenIdsUsedUp: the video has more tokens than int32 has numbers; see ``until_used_up``.
     """
     stages = stages or StageSeconds()
     if features is None:
@@ -75,15 +75,15 @@ def token_chunks(
             rows = features.rows(frames.planes, frames.batch, index)
         with spare_threads(video.threads):
             tokens = features.encode(rows, gated, stages.time)
-        said = (index, source, result.kind, result.motion)
-        told = HostResult(*(tensor.cpu() for tensor in said))
-        yield chunk_of(tokens, told, frames.pts_seconds, frames.duration_seconds, frames_seen)
+        on_device = (index, source, result.kind, result.motion)
+        host = HostResult(*(tensor.cpu() for tensor in on_device))
+        yield chunk_of(tokens, host, frames.pts_seconds, frames.duration_seconds, frames_seen)
         frames_seen += len(frames.pts_seconds)
 
 
 def until_used_up(chunks: Iterator[TokenChunk]) -> Generator[TokenChunk, None, None]:
-    """The chunks of ``token_chunks``, as long as there are numbers for their tokens; a warning says
-    where that ended. What came so far stands.
+    """Yields the chunks of ``token_chunks`` until token ids are used up; a warning then says where
+    to go on. The chunks before that stay valid.
     """
     until = None
     try:
@@ -102,7 +102,7 @@ def until_used_up(chunks: Iterator[TokenChunk]) -> Generator[TokenChunk, None, N
 
 
 class _GriddedFrames(NamedTuple):
-    """Frames on their way to the gate, in whole tubelets."""
+    """Frames on the gate's grid, in whole tubelets."""
 
     batch: FrameBatch  # as decoded; the last frame of the last tubelet may be missing
     planes: Tensor  # [T * f, C, H, W]

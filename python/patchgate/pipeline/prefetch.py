@@ -16,11 +16,11 @@ _POLL_SECONDS = 0.1  # how soon a producer whose consumer has left notices
 
 
 def prefetch(items: Iterator[Item], depth: int = 1) -> Generator[Item, None, None]:
-    """The same items, made by a thread of their own, at most ``depth`` ahead.
+    """Yields the same items, which a thread makes at most ``depth`` ahead.
 
-    What the producer raises is raised here, after the items before it. When the consumer leaves
-    early, the producer is stopped and closed before this generator ends, even where it waits for a
-    server or a pipe. Both have one CUDA stream: that which is current at the first item.
+    An error of the producer is raised here, after the items before it. If the consumer leaves
+    early, the producer is stopped and closed before this generator ends, even if it waits for a
+    server or a pipe. Producer and consumer use the CUDA stream that is current at the first item.
     """
     made: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(depth)
     left = threading.Event()  # the consumer is gone

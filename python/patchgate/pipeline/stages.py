@@ -1,4 +1,4 @@
-"""Where the pipeline's time goes, and whose the cores are."""
+"""Measures the time of the pipeline's stages, and shares the cores among them."""
 
 import contextlib
 import time
@@ -30,7 +30,7 @@ class StageSeconds:
 
 
 def timed(items: Iterator[Item], stages: StageSeconds, stage: str) -> Generator[Item, None, None]:
-    """The same items; the time in which each is made is that of a stage."""
+    """Yields the same items, and counts the time in which each is made as a stage's."""
     while True:
         with stages.time(stage):
             item = next(items, None)
@@ -41,7 +41,11 @@ def timed(items: Iterator[Item], stages: StageSeconds, stage: str) -> Generator[
 
 @contextlib.contextmanager
 def spare_threads(decoding: int) -> Iterator[None]:
-    """Leaves the decoder its cores: OpenMP's threads spin while they wait, and would take them."""
+    """Leaves the decoder its cores, which OpenMP's threads would take: they spin while they wait.
+
+    Args:
+        decoding: the number of threads that the decoder uses.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(min(before, max(1, usable_cpus() - decoding)))
     try:

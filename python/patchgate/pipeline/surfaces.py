@@ -1,9 +1,9 @@
-"""The pipeline on a decoder's surfaces: grid -> gate -> compact -> gather, a picture at a time.
+"""Runs the pipeline on surfaces borrowed from NVDEC: grid -> gate -> compact -> gather.
 
-A surface is only lent: the decoder writes over it with its next packet. So all that reads it is put
-on the decoder's own stream first, and the device keeps the order. What is kept of the pictures goes
-into a buffer of fixed capacity, behind what was kept before; where that is, only the device knows.
-The host asks once a chunk.
+A surface is only borrowed: the decoder writes over it with its next packet. So every kernel that
+reads it is put on the decoder's own stream before that, and the device keeps the order. The kept
+cells of each picture go into a buffer of fixed capacity, behind the cells kept before. Only the
+device knows where that is; the host asks once a chunk.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, N = h * w,
 K tokens, E numbers of a kept cell.
@@ -35,15 +35,16 @@ from patchgate.tokens.chunk import HostResult, chunk_of
 def surface_chunks(
     video: Video, gate: Gate, stages: StageSeconds, features: Features, together: int = 1
 ) -> Generator[TokenChunk, None, None]:
-    """``token_chunks`` of a video that NVDEC decodes.
+    """Does what ``token_chunks`` does for a video that NVDEC decodes.
 
-    The host waits once a chunk, for the number of its tokens. Device memory beside the decoder's
-    and the tower's: room for every cell of a chunk (``T * N * E`` numbers), the gate's state and,
-    where pictures wait for others or are turned, ``together * f`` of them.
+    The host waits once a chunk, for the number of its tokens. Beside the memory of the decoder and
+    the tower, the device needs room for every cell of a chunk (``T * N * E`` numbers), for the
+    gate's state and, if pictures wait for others or are turned, for ``together * f`` pictures.
 
     Args:
-        together: tubelets that go through the stages at once. One picture is read where it is. More
-            are copied first: fewer and larger launches, for as many pictures of memory.
+        together: the number of tubelets that go through the stages at once. A single picture is
+            read where it is. Several are copied first: this makes fewer and larger launches, and
+            takes memory for that many pictures.
     """
     f = gate.settings.temporal_patch
     packed = PackedCells(max(1, video.chunk // f // together) * together)
@@ -66,20 +67,23 @@ def surface_chunks(
 
 
 class PackedCells:
-    """Kept cells of consecutive tubelets, one behind another, packed without the host's knowledge.
+    """Packs the kept cells of consecutive tubelets, while the host does not know their number.
 
-    All rows are written where those before them end: the kept ones come first, and the rest is
-    written over by the next.
+    Each tubelet's rows are written where the kept rows before them end. Kept rows come first, and
+    the next tubelet writes over the rest.
     """
 
     def __init__(self, tubelets: int) -> None:
-        """Room for every cell of so many tubelets: it cannot overflow."""
+        """``tubelets``: there is room for every cell of that many, so that nothing overflows."""
         self.tubelets = tubelets
         self._rows: Tensor | None = None  # [T * N, E]
 
     def add(self, rows: Tensor, count: Tensor) -> None:
-        """``rows`` ``[t, N, E]`` of t tubelets, of which the first ``count`` ``[1]`` int64 are
-        kept.
+        """Adds the rows of t tubelets.
+
+        Args:
+            rows: ``[t, N, E]``, the kept ones first.
+            count: ``[1]`` int64, the number of kept rows.
         """
         _, cells, numbers = rows.shape
         if self._rows is None:
@@ -91,7 +95,7 @@ class PackedCells:
         self._end += count
 
     def take(self, count: int) -> Tensor:
-        """The rows kept so far, ``[K, E]``, in memory of their own; it is empty again."""
+        """Returns a copy of the rows kept so far, ``[K, E]``, and empties the buffer."""
         assert self._rows is not None
         self._end.zero_()
         return self._rows[:count].clone()
@@ -99,8 +103,10 @@ class PackedCells:
 
 @dataclass
 class Borrowed:
-    """Pictures for the ops, valid until the decoder goes on; of deep ones the samples are taken as
-    16 bits: they lie in the high bits, and are rounded to 8 alike.
+    """Pictures for the ops, valid until the decoder goes on.
+
+    Samples of more than 8 bits are read as 16 bits: they lie in the high bits, and are rounded to 8
+    in the same way.
     """
 
     planes: tuple[Tensor, Tensor, Tensor]  # Y [t * f, H, W], Cb and Cr [t * f, Hc, Wc]
@@ -116,9 +122,10 @@ class Borrowed:
 
 
 class _Group:
-    """Collects the pictures that go through the stages at once. One alone is read where it is; on
-    the CPU but for its chroma: ops take adjacent samples there, and in a surface Cb and Cr take
-    turns.
+    """Collects the pictures that go through the stages at once.
+
+    A single picture is read where it is. (On the CPU its chroma is copied: ops need adjacent
+    samples there, and in a surface Cb and Cr take turns.)
     """
 
     def __init__(self, first: Shown, frames: int) -> None:
@@ -133,7 +140,7 @@ class _Group:
         self._copies = empty_planes(planes[self._lent :], frames)  # the others, [t * f, H, W]
 
     def add(self, shown: Shown) -> Borrowed | None:
-        """All of them, once they are there."""
+        """Adds a picture. Returns all of them once the group is complete."""
         planes = shown.surface.planes()  # [H, W], [Hc, Wc] x 2
         copy_planes(planes[self._lent :], [plane[self.held] for plane in self._copies])
         self.held += 1
@@ -142,7 +149,9 @@ class _Group:
         return self._lend([*(plane[None] for plane in planes[: self._lent]), *self._copies])
 
     def rest(self, f: int) -> Borrowed:
-        """Those that are there, the last one repeated to a whole tubelet, as transformers does."""
+        """Returns an incomplete group. Its last picture is repeated until the tubelet is whole, as
+        transformers does.
+        """
         whole = -(-self.held // f) * f
         for plane in self._copies:
             plane[self.held : whole] = plane[self.held - 1]
@@ -173,12 +182,12 @@ class _Chunk:
         self._times: list[tuple[float, float]] = []  # of pictures
 
     def ends_before(self, shown: Shown) -> bool:
-        """It is full, or this picture comes from another decoder, or looks different."""
+        """Whether the chunk is full, or this picture has another decoder or another format."""
         full = self.tubelets == self._packed.tubelets
         return full or shown.surface.lane is not self._lane or shown.coded != self._coded
 
     def add(self, loan: Loan) -> None:
-        """All that is to be read of the picture is on its way when this returns."""
+        """Puts all kernels that read the picture on the decoder's stream."""
         self._times.append((loan.pts_seconds, loan.duration_seconds))
         with self._lane.running():
             frames = self._group.add(loan.picture)
@@ -198,7 +207,7 @@ class _Chunk:
         self.tubelets += len(result.kind)
 
     def finish(self, frames_before: int) -> TokenChunk:
-        """Waits for the device, the one time."""
+        """Waits for the device, once, and makes the chunk."""
         with self._lane.running():
             if self._group.held:
                 self._run(self._group.rest(self._f))
@@ -209,20 +218,20 @@ class _Chunk:
             index, cu_seqlens, _ = _ops.compact(kind, kind.numel())
             later = later_ids(self._gate)
             with self._stages.time("wait"):
-                told = [tensor.to("cpu", non_blocking=True)
+                host = [tensor.to("cpu", non_blocking=True)
                         for tensor in (cu_seqlens, index, source, kind, motion)]  # fmt: skip
                 self._lane.synchronize()
-            count = int(told[0][-1])
+            count = int(host[0][-1])
             rows = self._packed.take(count)  # [K, E]
         self._lane.lead(rows, kind, source, later)
         gated = GatedCells(kind, source, later)
         tokens = self._features.encode(rows, gated, self._stages.time)
         # Copies: page-locked memory is scarce, and most of the capacity is empty.
-        here = HostResult(*(tensor.clone() for tensor in (told[1][:count], *told[2:])))
-        return chunk_of(tokens, here, *self._seconds(), frames_before)
+        copies = HostResult(*(tensor.clone() for tensor in (host[1][:count], *host[2:])))
+        return chunk_of(tokens, copies, *self._seconds(), frames_before)
 
     def _seconds(self) -> tuple[Tensor, Tensor]:
-        """The pts of each tubelet's first picture, and how long its pictures are shown together."""
+        """Returns the time of each tubelet's first picture, and how long its pictures are shown."""
         pts, duration = torch.tensor(self._times, dtype=torch.float64, device="cpu").unbind(1)
         missing = -len(pts) % self._f
         duration = torch.nn.functional.pad(duration, (0, missing))

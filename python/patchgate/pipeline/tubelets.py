@@ -1,4 +1,4 @@
-"""Decoded frames in whole tubelets. Letters: T frames, f frames of a tubelet."""
+"""Cuts batches of decoded frames at whole tubelets. Letters: T frames, f frames of a tubelet."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,11 +8,12 @@ from patchgate.decode import FrameBatch
 
 
 def whole_tubelets(batches: Iterable[FrameBatch], frames: int) -> Iterator[FrameBatch]:
-    """The same frames, of which only the last batch, and one before a change of size or format, may
-    end inside a tubelet.
+    """Yields the same frames in other batches, which end with a whole tubelet.
+
+    Only the last batch, and one before a change of size or format, may end inside a tubelet.
 
     Args:
-        frames: of a tubelet.
+        frames: the number of frames of a tubelet.
     """
     held: FrameBatch | None = None  # waits for the frames that it lacks
     for batch in batches:
@@ -42,7 +43,7 @@ def part(batch: FrameBatch, first: int, last: int) -> FrameBatch:
 
 
 def joined(*parts: FrameBatch) -> FrameBatch:
-    """Copies, which keep no larger batch alive."""
+    """Joins batches as copies, which keep no larger batch alive."""
     y, cb, cr = (torch.cat(planes) for planes in zip(*(p.planes for p in parts), strict=True))
     pts = torch.cat([part.pts_seconds for part in parts])
     duration = torch.cat([part.duration_seconds for part in parts])

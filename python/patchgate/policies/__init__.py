@@ -3,15 +3,15 @@
 A policy is made of three small parts and knows nothing of pixels:
 
 pool.py     which frames are candidates        grids.py    tokens of a frame after merging
-pick.py     which survive, by a score          budget.py   frames and tokens
-diverse.py  .. by features                     frames.py   candidates and what is known of them
-spend.py    in what detail each is shown       plan.py     frames, detail, cost; sets of plans
-again.py    windows, for a second look         labels.py   how times are told to a model
+pick.py     which are chosen, by a score       budget.py   how many frames and tokens may be used
+diverse.py  which are chosen, by features      frames.py   candidates and what is known of them
+spend.py    in what detail each is shown       plan.py     frames, their detail and their cost
+again.py    windows, for a second look         labels.py   times as text for a language model
 
-named/  the literature's systems, a composition each: POLICIES
-video/  what knows of videos: times and key frames, the gate's statistics, scores of a query, Looker
+named/  POLICIES: the systems of the literature, each composed of these parts
+video/  the parts that read videos: times and key frames, the gate's statistics, scores, Looker
 
-docs/policies.md says what is what.
+docs/policies.md explains each policy.
 """
 
 from patchgate.policies import diverse, labels, pick, pool, spend

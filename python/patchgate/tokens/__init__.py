@@ -1,11 +1,11 @@
 """The packed container of a video's tokens.
 
 video_tokens.py  VideoTokens
-layout.py        the grid that tokens stand for; where each frame's begin
+layout.py        the grid that tokens stand for; where each frame's tokens begin
 chunk.py         TokenChunk: the tokens of a few consecutive frames, joined and split
-reconstruct.py   the video rebuilt from tokens of pixels
+reconstruct.py   rebuilds the video from tokens of pixels
 file.py          tokens as a safetensors file; spill.py writes one as tokens come
-check.py         what the fields of ``VideoTokens`` may be, and how they go together
+check.py         which fields make valid ``VideoTokens``
 """
 
 from patchgate.tokens.chunk import TokenChunk

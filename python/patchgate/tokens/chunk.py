@@ -15,7 +15,7 @@ _OF_TOKENS = ("features", "frame", "cell")  # of a chunk; the rest is of frames
 class TokenChunk(NamedTuple):
     """The tokens of a few consecutive frames. Token ids and frames count from the video's start.
 
-    On the CPU, but for the features: they are where the tower, or without one the video, is.
+    Features are on the device of the tower, or without one of the video; all else is on the CPU.
     """
 
     features: Tensor  # [K, D]
@@ -29,7 +29,7 @@ class TokenChunk(NamedTuple):
 
 
 class HostResult(NamedTuple):
-    """What the gate says of a chunk, on the CPU."""
+    """The gate's result for a chunk, on the CPU."""
 
     cells: Tensor  # [K] int64, flat over [T, h, w]
     source: Tensor  # [T, h, w] int64
@@ -39,13 +39,20 @@ class HostResult(NamedTuple):
 
 def chunk_of(
     features: Tensor,  # [K, D]
-    told: HostResult,
+    host: HostResult,
     pts_seconds: Tensor,  # [T]
     duration_seconds: Tensor,  # [T]
     frames_before: int,
 ) -> TokenChunk:
-    """Tokens with their places, of frames that follow so many others."""
-    index, source, kind, motion = told
+    """Makes a chunk of features and the gate's result.
+
+    Args:
+        features: ``[K, D]``.
+        host: the gate's result on the CPU.
+        pts_seconds, duration_seconds: ``[T]`` float64 each.
+        frames_before: the number of frames of the video before the chunk.
+    """
+    index, source, kind, motion = host
     h, w = kind.shape[1:]
     frame = index // (h * w) + frames_before
     cell = torch.stack([index // w % h, index % w], 1)
@@ -53,21 +60,21 @@ def chunk_of(
 
 
 def concatenated(parts: Sequence[Tensor]) -> Tensor:
-    """``torch.cat`` along rows, without a copy where only one of them has any."""
+    """Joins tensors along rows as ``torch.cat`` does, but copies nothing if only one has rows."""
     some = [part for part in parts if len(part)]
     return some[0] if len(some) == 1 else torch.cat(list(parts))
 
 
 def joined(chunks: list[TokenChunk]) -> TokenChunk:
-    """Consecutive chunks as one."""
+    """Joins consecutive chunks."""
     return TokenChunk(*map(concatenated, zip(*chunks, strict=True)))
 
 
 def split(chunk: TokenChunk, frames: int, before: int = 0) -> tuple[TokenChunk, TokenChunk]:
-    """The first so many frames, and the others. Nothing is copied.
+    """Splits a chunk into its first ``frames`` frames and the others. Nothing is copied.
 
     Args:
-        before: frames of the video before the chunk.
+        before: the number of frames of the video before the chunk.
     """
     # Not all tokens are of kept cells: a tower with a tolerance computes others anew.
     tokens = int((chunk.frame < before + frames).sum())

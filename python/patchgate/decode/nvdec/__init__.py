@@ -2,8 +2,10 @@
 
 decoder.py         PyNvVideoCodec, loaded when it is needed; capabilities.py what it can do
 decoder_pool.py    decoders used again
-bitstream.py       packets as the decoder wants them
-surface.py         one picture on loan; surface_reader.py reads them, surface_packer.py copies them
+surface.py         Surface: one picture, borrowed from the decoder; Loan: when it is shown
+surface_reader.py  reads a video as surfaces; surface_packer.py copies them into batches
+
+Packets are brought into the decoder's form by ``decode.bitstream``.
 """
 
 from .decoder import NvdecError, NvdecUnavailable

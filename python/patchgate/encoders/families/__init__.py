@@ -2,7 +2,7 @@
 
 siglip.py, siglip2.py, clip.py, dinov2.py, dinov3.py, timm_vit.py, qwen.py, qwen3.py  one each
 space_time.py  VideoMAE and V-JEPA 2, which attend over space and time
-structure.py   checks that a model is built as its family knows it
+structure.py   checks that a model is built as its family expects
 """
 
 from typing import Any
@@ -42,12 +42,12 @@ _REFUSED = {
 
 
 def tower_of(model: Any) -> Tower:
-    """The family of a model of transformers or timm, with its structure checked.
+    """Makes the ``Tower`` of a model of transformers or timm, and checks the model's structure.
 
     Raises:
-        ImportError: of a transformers that is too old.
-        TypeError: not a family that is known, or not built as expected.
-        ValueError: sizes that do not fit.
+        ImportError: transformers is too old.
+        TypeError: no family has such a model, or the model is not built as its family expects.
+        ValueError: sizes do not fit.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"tower: expected a torch module, got {type(model).__name__}")

@@ -1,4 +1,4 @@
-"""That a model is built as its family knows it: said at once, in the words of what differs."""
+"""Checks that a model is built as its family expects; an error names what differs."""
 
 from collections.abc import Collection, Iterable
 from numbers import Integral
@@ -12,10 +12,10 @@ from patchgate.encoders.tower import Tower
 
 
 def part(model: nn.Module, path: str) -> Any:
-    """What lies at a dotted path of attributes and indices.
+    """Returns what lies at a dotted path of attributes and indices.
 
     Raises:
-        TypeError: nothing does.
+        TypeError: nothing lies there.
     """
     found: Any = model
     for name in path.split("."):
@@ -60,7 +60,7 @@ def check_tree(model: nn.Module, root: str, paths: Iterable[str]) -> None:
 
 
 def side_of(value: Any, name: str) -> int:
-    """One number, given as such or as a pair of equal ones."""
+    """Returns one number, which was given as such or as a pair of equal ones."""
     sides = set(value) if isinstance(value, list | tuple) else {value}
     if len(sides) != 1 or not all(isinstance(side, Integral) for side in sides):
         raise ValueError(f"tower: expected {name} of one number, got {value}")
@@ -110,7 +110,7 @@ def check_checkpointing(module: nn.Module, flag: str = "gradient_checkpointing")
 
 
 def check_floats(pixel_values: Any, tower: Tower) -> None:
-    """Pixels that were normalised, where the tower is."""
+    """Raises unless pixel values are floats on the tower's device."""
     if not isinstance(pixel_values, Tensor):
         raise TypeError(f"pixel_values: expected a Tensor, got {type(pixel_values).__name__}")
     if not pixel_values.is_floating_point():

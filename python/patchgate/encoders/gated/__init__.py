@@ -1,12 +1,14 @@
-"""``gated``: any supported tower, so that it computes only what changed.
+"""``gated`` wraps a supported model so that it computes only the cells that changed.
 
-base.py         the calls of gated towers; tower.py GatedTower, and TowerStream, which goes on
-fixed.py        FixedTower: with a capacity, for ``torch.compile``
-clips.py        GatedClips: video towers that attend over space and time
-inputs.py       their arguments, checked; pixels.py pixel values back to what the gate compares
-emitted.py      the output as VideoTokens; stand_in.py in place of the tower in a larger model
-stream_file.py  a stream's state as a file; calibrate.py the largest tolerance that a read-out bears
-stream_check.py what a tower stream's state may be: the one place that knows
+tower.py         GatedTower; TowerStream, which keeps its state from call to call
+base.py          BaseTower: the calls that both have
+fixed.py         FixedTower: a gated tower with a capacity, for ``torch.compile``
+clips.py         GatedClips: video towers that attend over space and time
+stand_in.py      StandIn: a gated tower in the tower's place in a larger model
+inputs.py        checks the arguments of a call; pixels.py turns pixel values back into gate planes
+emitted.py       the output of a call as VideoTokens
+calibrate.py     finds the largest tolerance at which a user's answers stay the same
+stream_file.py   a stream's state as a file; stream_check.py says what such a state may be
 """
 
 from __future__ import annotations
@@ -32,13 +34,14 @@ from patchgate.gather import PixelSpec
 
 
 def pixel_spec(tower: Tower, processor: Any, mean: Any, std: Any) -> PixelSpec:
-    """What was done to the pixels, by the tower's processor or (if None) by its mean and std.
+    """Makes the ``PixelSpec`` that says how the tower's pixel values were made.
 
     Args:
-        processor: a transformers processor, or a ``PixelSpec``.
+        processor: a transformers processor, or a ``PixelSpec``; None: use ``mean`` and ``std``.
 
     Raises:
-        ValueError: neither or both; a processor that does not fit the tower, or is not known.
+        ValueError: neither or both were given; the processor is not known or does not fit the
+            tower.
     """
     if (processor is None) == (mean is None and std is None):
         came = "neither" if processor is None else "both"
@@ -66,7 +69,7 @@ def pixel_spec(tower: Tower, processor: Any, mean: Any, std: Any) -> PixelSpec:
 
 
 class GatedKwargs(FidelityKwargs, GateRules, total=False):
-    """The keywords of ``gated`` beside its own arguments; ``gated`` documents them."""
+    """The ``settings`` of ``gated``, which documents them."""
 
 
 @spelled(Fidelity, GateSettings, leave_out=GEOMETRY)
@@ -84,51 +87,57 @@ def gated(
 ) -> GatedTower | GatedClips:
     """Wraps a vision tower so that it computes only the cells that changed.
 
-    ``tower(pixel_values)`` is then one clip, its batch axis time: same call, same output type and
-    shapes. A cell that was kept is encoded from its own pixel values; any other shows the features
-    of the token that explains it (``Gate``). A frame that keeps nothing is not computed at all.
+    The result is called as the tower is, and returns the same type and shapes. One call is one
+    clip: the batch axis is time. A cell that the gate keeps is encoded from its own pixel values.
+    Any other cell shows the features of the token that explains it (see ``Gate``). A frame that
+    keeps no cell is not computed at all.
 
     Args:
-        tower: a vision tower of a family that docs/towers.md lists, such as transformers'
-            ``SiglipVisionModel`` or ``Dinov2Model``. It is not changed, and is at hand as
-            ``.tower``; weights are shared.
-        processor: the tower's transformers processor (or a ``PixelSpec``), for the mean and
-            standard deviation that bring pixel values back to 8 bit.
-        mean, std: per channel, in its place.
+        tower: a vision model of a family that docs/towers.md lists, such as transformers'
+            ``SiglipVisionModel`` or ``Dinov2Model``. It is not changed: the result shares its
+            weights and has it as ``.tower``.
+        processor: the tower's transformers processor, or a ``PixelSpec``. Its mean and standard
+            deviation bring pixel values back to 8 bit.
+        mean, std: one number per channel, instead of a processor.
         feature_layer: the features are ``hidden_states[feature_layer]``, as many vision-language
-            models take them, and layers after it are not computed.
-        capacity: compute so many kept cells of a clip, never more or fewer, so that every shape is
-            known beforehand: for ``torch.compile``. See ``FixedTower``. Only for towers of one
-            patch a cell, and without ``refresh``.
-        layer_capacity: with ``capacity``, how many cells of a clip each layer has room for, those
-            included that become active or are embedded where they are now: one number, or one for
-            each layer, not descending. None: twice the capacity.
-        output: ``"dense"``: a call returns what the tower's does. ``"tokens"``: ``VideoTokens``,
-            each feature once; it then needs ``pts_seconds``. See ``GatedTower.tokens``.
-        settings: what a cell that was not kept means to the others, and those of the gate
-            (``threshold``, ...: see ``Gate``; patch, merge and size are the tower's):
+            models take them. Layers after it are not computed.
+        capacity: the number of kept cells of a clip that every call computes, never more or fewer.
+            Every shape is then known beforehand, as ``torch.compile`` wants it: see
+            ``FixedTower``. The tower must have one patch a cell, and ``refresh`` must be None.
+        layer_capacity: with ``capacity``, the number of cells of a clip that each layer has room
+            for, including those that become active or are embedded where they are now. Give one
+            number, or one for each layer, not descending. None: twice the capacity.
+        output: with ``"dense"``, a call returns what the tower's call does. With ``"tokens"``, it
+            returns ``VideoTokens``, which have each feature once, and needs ``pts_seconds``: see
+            ``GatedTower.tokens``.
+        settings: how cells that were not kept take part, and the settings of the gate, such as
+            ``threshold``: see ``Gate``. Patch, merge and size are the tower's.
 
-            context: ``"full"``: residual attention, kept cells attend to all cells of their frame;
-                those that were not kept lend the keys and values of their source tokens.
-                ``"kept"``: nothing, kept cells (and CLS) attend to those of their own frame.
-            tolerance: with ``"full"``, a cell that stands still is computed from the layer on in
-                which its attention output has moved by more than this share of the one that its
-                state was made with: its neighbours changed what it means. 0: the dense tower over
-                each cell's source patch. ``math.inf``: never. See ``patchgate.calibrate``.
-            tolerance_layers: cells may become active in so many layers only, the first ones.
-            refresh: frames after which all cells are computed anew; None: never.
-            reposition: embed moved cells anew where they are now. False: they lend what their
-                source was, with its position (with ``tolerance=0`` they never do). Needless on a
-                camera that stands still; where text scrolls it loses half of it.
+            context: with ``"full"`` (residual attention), kept cells attend to all cells of their
+                frame, and cells that were not kept lend the keys and values of their source
+                tokens. With ``"kept"``, kept cells (and CLS) attend only to those of their own
+                frame.
+            tolerance: with ``"full"``, the share by which a still cell's attention output may
+                move from the one that its state was made with. If it moves by more in a layer, the
+                cell is computed from that layer on, since its neighbours changed what it means.
+                0 gives the dense tower over each cell's source patch; ``math.inf`` never computes
+                a still cell. See ``patchgate.calibrate``.
+            tolerance_layers: the number of layers, from the first, in which still cells may become
+                active; None: all.
+            refresh: the number of frames after which all cells are computed anew; None: never.
+            reposition: embed moved cells anew where they are now. With False they lend what their
+                source was, with its old position (but never with ``tolerance=0``). A camera that
+                stands still does not need it; where text scrolls, False loses half of the text.
 
     Returns:
-        A ``GatedTower``; with ``capacity`` a ``FixedTower``, which is one.
+        A ``GatedTower``; with ``capacity`` a ``FixedTower``, which is one, too; for a video model
+        with attention over space and time, a ``GatedClips``.
 
     Raises:
-        ImportError: a tower of a transformers that is older than 5.17.
-        TypeError: a tower that is not known, settings that the gate does not have.
-        ValueError: no processor and no mean and std; a processor that is not known; sizes of
-            tower, processor and gate that do not fit; weights of mixed dtypes or devices.
+        ImportError: transformers is older than 5.17.
+        TypeError: the tower is not supported, or the gate has no such setting.
+        ValueError: there is neither a processor nor mean and std; the processor is not known;
+            sizes of tower, processor and gate do not fit; weights have several dtypes or devices.
 
     Source: docs/towers.md; ``"kept"`` is the context of RLT (arXiv 2411.05222), the gate is in
     docs/gate.md.

@@ -1,4 +1,4 @@
-"""The calls that every gated tower has, and how they end: in the tower's own form, or packed.
+"""The calls that every gated tower has; their output has the tower's own form, or is packed.
 
 Letters: T frames, N cells of a frame, K kept patches, F frames that keep a cell, R packed rows,
 P patch side, D features, E numbers of a token.
@@ -65,27 +65,29 @@ class BaseTower(StandIn):
         return_dict: bool | None = None,
         **options: Any,
     ) -> Any:
-        """Frames of one clip, in order; or of several, one after the other.
+        """Encodes the frames of one clip, in order, or of several clips one after the other.
 
         Args:
             pixel_values: ``[T, 3, H, W]`` float, as the processor makes them.
-            clip_lengths: frames of each clip, if there are several. Nothing passes between them.
-            output_hidden_states: also the input of the first layer and the output of each (or
-                only of those numbered), shown as the last one is.
-            return_dict: False: a tuple, as in transformers.
+            clip_lengths: the number of frames of each clip, if there are several. Nothing passes
+                from one clip to the next.
+            output_hidden_states: return the input of the first layer and the output of each layer,
+                too, or only the states of these numbers. Cells show them as they show the last one.
+            return_dict: False returns a tuple, as in transformers.
+            options: further options of the tower's own call.
 
         Returns:
             The tower's ``BaseModelOutputWithPooling``. ``last_hidden_state`` ``[T, N, D]`` (CLIP:
-            ``[T, 1 + N, D]``) shows at each cell its source token's features, and as CLS that of
-            the last frame that kept a cell. ``pooler_output`` ``[T, D]``, likewise of the last
-            frame that kept a cell: CLIP, that CLS after the layer norm; SigLIP, its attention
-            pooling of all N cells as that frame shows them.
+            ``[T, 1 + N, D]``) has at each cell the features of its source token, and as CLS that
+            of the last frame that kept a cell. ``pooler_output`` ``[T, D]`` is also that of the
+            last frame that kept a cell: CLIP normalises that CLS, SigLIP pools all N cells as
+            that frame shows them. Synchronises.
 
         Raises:
-            TypeError: pixel values that are not floats; options that a packed tower lacks.
-            ValueError: shapes, devices or values that do not fit (as RGB, more than a quarter of
-                the range outside of it, or NaN); training with dropout or checkpointing;
-                interpolated positions; attention maps.
+            TypeError: pixel values are not floats, or an option is not supported.
+            ValueError: shapes or devices do not fit; pixel values are NaN or lie outside of RGB's
+                range by more than a quarter of it; the tower is in training with dropout or
+                checkpointing; interpolated positions or attention maps are asked for.
         """
         options["interpolate_pos_encoding"] = interpolate_pos_encoding
         if clip_lengths is not None:
@@ -122,26 +124,28 @@ class BaseTower(StandIn):
         duration_seconds: Tensor | None = None,
         **options: Any,
     ) -> VideoTokens:
-        """What a call computes, packed: each feature once, where it was computed.
+        """Encodes one clip and packs the result: each feature once, where it was computed.
 
-        Those are the cells that were kept, and with a tolerance, refresh or new positions also
-        cells that were computed anew though the gate let them pass; ``kind`` is the gate's.
+        The tokens are the cells that the gate kept. With a tolerance, refresh or new positions,
+        they are also the cells that were computed anew though the gate let them pass. ``kind`` is
+        always the gate's.
 
         Args:
             pixel_values, options: as in a call, of one clip.
-            pts_seconds: ``[T]`` floats, when each frame (tubelet: its first) is shown.
-            duration_seconds: ``[T]`` floats, for how long; None: until the next, and the last as
-                long as the one before it.
+            pts_seconds: ``[T]`` floats, the time at which each frame (of a tubelet, the first) is
+                shown.
+            duration_seconds: ``[T]`` floats, how long each is shown. None: until the next one; the
+                last one as long as the one before it.
 
         Returns:
-            ``VideoTokens``, the features on the tower's device, all else on the CPU. ``dense()`` is
-            the ``last_hidden_state`` of a call without its prefix tokens (Qwen-VL:
-            ``pooler_output``, with those of deepstack beside it:
-            ``language.positions.split_deepstack``). Of a stream: this push, its first tokens those
-            of earlier ones that it still shows, as in a ``slice``.
+            ``VideoTokens`` with the features on the tower's device and all else on the CPU.
+            ``dense()`` gives the ``last_hidden_state`` of a call without its prefix tokens
+            (Qwen-VL: its ``pooler_output``, beside which stand the features of deepstack; see
+            ``language.positions.split_deepstack``). A stream returns the frames of this push;
+            tokens of earlier pushes that these frames still show come first, as in a ``slice``.
 
         Raises:
-            TypeError, ValueError: as a call; several clips; times that do not fit the frames.
+            TypeError, ValueError: as in a call; there are several clips; times do not fit.
         """
         tower, pixel_values, clips = self._opened(pixel_values, options)
         if len(clips) != 1:
@@ -155,21 +159,23 @@ class BaseTower(StandIn):
     def encode(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None = None
     ) -> Tensor:
-        """Kept patches to features, with no gate: for callers that have gathered them.
+        """Encodes kept patches without a gate, for callers that gate and gather themselves.
 
         Args:
             rows: ``[K, 3 * P * P]`` float, normalised, each in ``(3, P, P)`` order.
             cell: ``[K, 2]`` integers (row, column), or ``[K]`` flat.
-            cu_seqlens: ``[T + 1]`` integers: frame t's are ``cu_seqlens[t]:cu_seqlens[t + 1]``.
-            source: ``[T, h, w]`` integers: which of the K explains each cell, in order of frames
-                and cells, as ``GateResult.source``. ``context="kept"`` can do without.
+            cu_seqlens: ``[T + 1]`` integers; frame t has the rows
+                ``cu_seqlens[t]:cu_seqlens[t + 1]``.
+            source: ``[T, h, w]`` integers: which of the K rows explains each cell, numbered in
+                order of frames and cells as ``GateResult.source`` is. Only ``context="kept"`` can
+                do without it.
 
         Returns:
-            ``[K, D]``: what the tower's ``last_hidden_state`` would show at these cells in their
-            own frames. CLS, which each frame that keeps a cell has, is left out.
+            ``[K, D]``: what the tower's ``last_hidden_state`` would have at these cells in their
+            own frames, without CLS. Synchronises.
 
         Raises:
-            TypeError, ValueError: tensors that do not fit, and training as in a call.
+            TypeError, ValueError: tensors do not fit, or the tower is in training as in a call.
         """
         tower, kept, order = self._given(rows, cell, cu_seqlens, source, 0)
         if not len(kept.patches):
@@ -181,8 +187,8 @@ class BaseTower(StandIn):
     def _given(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None, emitted: int
     ) -> tuple[Tower, Kept, Tensor]:
-        """The tower for ``encode``, its arguments, checked and sorted, and the way back to their
-        order.
+        """Checks the arguments of ``encode``. Returns the tower, the rows in order of their cells,
+        and the permutation that brings results back into the caller's order.
         """
         self._tower.check_calls()
         tower, side = self._tower, self._tower.patch * self._tower.merge
@@ -201,24 +207,24 @@ class BaseTower(StandIn):
         return tower, Kept(rows, mask, source), order.argsort()
 
     def sized(self, height: int, width: int) -> Tower:
-        """Its ``Tower`` for pictures of that many pixels, for the pipeline, which gates and
-        gathers itself and holds a ``Session`` of its own.
+        """Returns the ``Tower`` for pictures of a size in pixels. The pipeline uses it: it gates
+        and gathers by itself, and holds its own ``Session``.
 
         Raises:
-            ValueError: training, hooks or a size that packed tokens cannot serve.
+            ValueError: the tower is in training, has hooks or cannot take the size.
         """
         self._tower.check_calls()
         tower = self._tower.sized(height, width)
         tower.check_mode()
         return tower
 
-    def _of_tower(self, name: str) -> Any:
+    def _of_model(self, name: str) -> Any:
         if name in self._tower.dense:
             raise AttributeError(
                 f"{name} would compute every cell; call the gated tower itself, or ask the "
                 "original, .tower"
             ) from None
-        return super()._of_tower(name)
+        return super()._of_model(name)
 
     def extra_repr(self) -> str:
         return f"{type(self.tower).__name__}, {self.gate_settings}, {self.fidelity}"
@@ -228,8 +234,8 @@ class BaseTower(StandIn):
     def _opened(
         self, pixel_values: Tensor, options: dict[str, Any]
     ) -> tuple[Tower, Tensor, list[int]]:
-        """The tower for these frames, the pixels that it covers ``[T * f, 3, H, W]``, and the
-        length of each clip in T. Raises for what a packed tower cannot serve.
+        """Checks the arguments of a call. Returns the tower for these frames, the pixels that it
+        covers ``[T * f, 3, H, W]``, and the length of each clip in T.
         """
         self._tower.check_calls()
         tower, pixel_values = self._tower.opened(pixel_values, options)
@@ -244,25 +250,25 @@ class BaseTower(StandIn):
     def _states(
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """What all frames show, ``[T, M, E]`` each, and ``pooler_output``."""
+        """Returns the states of all frames, ``[T, M, E]`` each, and ``pooler_output``."""
         return _joined([part for part, _ in self._call(tower, frames, clips, hidden)])
 
     @abstractmethod
     def _call(
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> list[tuple[ClipOutput, GateResult]]:
-        """Each clip's output, and what the gate said of it; sets ``last_work``."""
+        """Returns each clip's output and the gate's result for it; sets ``last_work``."""
 
     @abstractmethod
     def _frames_before(self) -> int:
-        """Frames of the same clip in earlier calls."""
+        """Returns how many frames of the same clip earlier calls had."""
 
     def _planes(self, pixel_values: Tensor) -> Tensor:
         return gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)
 
 
 def _joined(parts: list[ClipOutput]) -> tuple[dict[str, Tensor], Tensor | None]:
-    """One clip after the other."""
+    """Joins the states of all clips, one clip after the other."""
     states = {name: torch.cat([part.states[name] for part in parts]) for name in parts[0].states}
     pooled = [part.pooled for part in parts if part.pooled is not None]
     return states, torch.cat(pooled) if pooled else None

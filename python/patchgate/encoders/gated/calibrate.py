@@ -1,4 +1,4 @@
-"""Which tolerance a tower needs: the largest at which its answers stay those of the exact one.
+"""Calibration finds the largest tolerance at which a tower's answers stay those of the exact one.
 
 Letters: T frames, M tokens of a frame, D features.
 """
@@ -23,7 +23,7 @@ _PROBES = 32  # directions of the read-out that stands in for the user's
 
 @dataclass(frozen=True)
 class Trial:
-    """What a tolerance cost and kept."""
+    """The answers that a tolerance kept, and the work that it took."""
 
     tolerance: float
     agreement: float  # share of the answers of tolerance 0
@@ -32,7 +32,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What ``calibrate`` found."""
+    """The tolerance that ``calibrate`` found, and all that it tried."""
 
     tolerance: float
     target: float
@@ -57,28 +57,32 @@ def calibrate(
 ) -> Calibration:
     """Finds and sets the largest tolerance at which the tower's answers stay right.
 
-    Every clip goes through the tower once for each tolerance, from the largest down, until the
-    share of answers that are those of ``tolerance=0`` (the dense tower over what the gate kept)
-    reaches the target on every clip. The tower uses what was found from then on, and so does every
-    tower made later by ``gated`` of the same model: it is kept in ``model.config.patchgate``, which
-    ``save_pretrained`` writes.
+    Every clip goes through the tower once for each tolerance, from the largest down. The search
+    stops where, on every clip, the target's share of the answers are those of ``tolerance=0`` (the
+    dense tower over what the gate kept). The tower uses that tolerance from then on. So does every
+    tower that ``gated`` makes of the same model later: the tolerance is kept in
+    ``model.config.patchgate``, which ``save_pretrained`` writes.
 
     Args:
-        tower: made by ``gated`` with ``context="full"``.
-        clips: pixel values, as the tower takes them; a clip with further arguments is a dict.
-        readout: from the tower's output to a list, a tuple or a tensor of answers (classes,
-            strings, token ids), of the same length for the same clip. None: to which of 32 random
-            directions each token's centred features point most. That is no task of yours: give your
-            own if you have one. Do not use cosine similarity: at 0.997, 7 % of the strings were
-            already wrong (docs/towers.md).
-        target: share of the answers.
-        tolerances: to try; 0 need not be among them.
+        tower: a tower made by ``gated`` with ``context="full"``, without a capacity.
+        clips: pixel values, as the tower takes them, or for a clip with further arguments a dict.
+        readout: a function from the tower's output to a list, a tuple or a tensor of answers
+            (classes, strings, token ids), of the same length for the same clip. None: the answers
+            are the numbers of those of 32 random directions to which the tokens' centred features
+            point most. No task of yours asks for these: give your own function if you have one. Do
+            not use cosine similarity: at 0.997, 7 % of the strings were already wrong
+            (docs/towers.md).
+        target: the share of the answers that must stay the same, above 0 and at most 1.
+        tolerances: the tolerances to try; 0 need not be among them.
+
+    Returns:
+        The tolerance that was found, with the share of answers and the work of each one tried.
 
     Raises:
-        TypeError, ValueError: not such a tower; no clips; a target outside of 0..1; answers that
-            cannot be compared.
+        TypeError, ValueError: the tower is no such tower; there are no clips; the target is out of
+            range; the answers cannot be compared.
 
-    Source: our own method; docs/towers.md, where tolerances are chosen, has the figures.
+    Source: our own method; docs/towers.md has the figures.
     """
     if not isinstance(tower, GatedTower):
         raise TypeError(f"tower: expected one made by gated(...), got {type(tower).__name__}")
@@ -117,7 +121,7 @@ def calibrate(
 
 
 def calibrated(model: Any) -> dict[str, float]:
-    """The settings that an earlier calibration left with a model."""
+    """Returns the settings that an earlier calibration left with a model."""
     kept = getattr(getattr(model, "config", None), "patchgate", None)
     return {"tolerance": float(kept["tolerance"])} if kept else {}
 
@@ -175,7 +179,7 @@ def _agreement(right: list[Any], answers: list[Any]) -> float:
 
 
 class _Pointing:
-    """To which of some random directions the features of each token point most."""
+    """A read-out: to which of some random directions each token's features point most."""
 
     def __call__(self, output: Any) -> Tensor:
         states = output if isinstance(output, Tensor) else output.last_hidden_state

@@ -25,8 +25,10 @@ from patchgate.gather.resize import Keep
 
 
 class GatedClips(StandIn):
-    """A space-time tower that computes only what changed within each clip. In place of its tower in
-    a larger model, it has the same parameters under the same names.
+    """A video model that computes only the cells that changed within each clip.
+
+    It can take the place of its model in a larger one: it has the same parameters under the same
+    names.
     """
 
     gate_settings: GateSettings
@@ -46,20 +48,21 @@ class GatedClips(StandIn):
         return_dict: bool | None = None,
         **options: Any,
     ) -> Any:
-        """Clips that know nothing of each other.
+        """Encodes clips independently of each other.
 
         Args:
             pixel_values_videos: ``[B, T * f, 3, H, W]`` float, as the processor makes them
                 (VideoMAE has them as ``pixel_values``).
-            return_dict: False: a tuple, as in transformers.
+            return_dict: False returns a tuple, as in transformers.
+            options: nothing else is supported; None and False are accepted.
 
         Returns:
-            The tower's ``BaseModelOutput``: ``last_hidden_state`` ``[B, T * h * w, D]`` shows at
-            each cell its source token's features.
+            The model's ``BaseModelOutput``. Its ``last_hidden_state`` ``[B, T * h * w, D]`` has the
+            features of each cell's source token. Synchronises.
 
         Raises:
-            TypeError: pixel values that are not floats; options that a packed tower lacks.
-            ValueError: shapes, devices or values that do not fit.
+            TypeError: the pixel values are not floats, or an option is not supported.
+            ValueError: shapes, devices or values do not fit.
         """
         from transformers.modeling_outputs import BaseModelOutput  # only where it is
 
@@ -123,13 +126,13 @@ SPACE_TIME: tuple[type[SpaceTimeTower], ...] = (VJepa2, VideoMae)
 
 
 def is_space_time(model: Any) -> bool:
-    """Whether it is a tower for ``gated_clips``."""
+    """Whether ``gated_clips`` supports a model."""
     classes = {base.__name__ for base in type(model).__mro__}
     return any(classes & set(family.names) for family in SPACE_TIME)
 
 
 def gated_clips(
-    tower: nn.Module,
+    model: nn.Module,
     processor: Any = None,
     *,
     mean: Any = None,
@@ -137,48 +140,49 @@ def gated_clips(
     context: str = "full",
     **settings: Any,
 ) -> GatedClips:
-    """Wraps a space-time tower so that it computes only what changed within each clip.
+    """Wraps a video model so that it computes only the cells that changed within each clip.
 
     Args:
-        tower: a ``VideoMAEModel``, or the ``VJEPA2Encoder`` of a V-JEPA 2 model
+        model: a ``VideoMAEModel``, or the ``VJEPA2Encoder`` of a V-JEPA 2 model
             (``model.encoder = gated(model.encoder, ...)``). It is not changed.
-        processor: the tower's transformers processor (or a ``PixelSpec``), for the mean and
-            standard deviation that bring pixel values back to 8 bit.
-        mean, std: per channel, in its place.
-        context: ``"kept"``: kept cells attend to all kept cells of their clip.
-        settings: of the gate, as ``threshold``; see ``Gate``. Patch and tubelet are the tower's.
+        processor: the model's transformers processor, or a ``PixelSpec``. Its mean and standard
+            deviation bring pixel values back to 8 bit.
+        mean, std: one number per channel, instead of a processor.
+        context: only ``"kept"``: kept cells attend to all kept cells of their clip.
+        settings: settings of the gate, such as ``threshold``: see ``Gate``. Patch and tubelet are
+            the model's.
 
     Returns:
         A ``GatedClips``.
 
     Raises:
-        ImportError: a tower of a transformers that is too old.
-        TypeError: a tower that is not known, settings that the gate does not have.
-        ValueError: ``context="full"``; no mean and std; sizes that do not fit the tower.
+        ImportError: transformers is too old.
+        TypeError: the model is not supported, or the gate has no such setting.
+        ValueError: ``context="full"``; no mean and std; sizes that do not fit the model.
 
     Source: ``"kept"`` is the context of RLT (arXiv 2411.05222); the gate is in docs/gate.md.
     """
-    check_transformers("tower", tower, TRANSFORMERS)
+    check_transformers("tower", model, TRANSFORMERS)
     if context != "kept":
         raise ValueError(
             "context: this tower attends over space and time, so that a cell of one frame changes "
             "what every cell of every other frame means: there is nothing to reuse. Only "
             f'context="kept" is offered, got {context!r}'
         )
-    classes = [base.__name__ for base in type(tower).__mro__]
+    classes = [base.__name__ for base in type(model).__mro__]
     for family in SPACE_TIME:
         if any(name in family.names for name in classes):
-            built = family(tower)
-            built.check_dtype()
-            built.check_calls()
-            gate = _gate_settings(built, settings)
-            return GatedClips(built, *_normalisation(processor, mean, std), gate)
+            tower = family(model)
+            tower.check_dtype()
+            tower.check_calls()
+            gate = _gate_settings(tower, settings)
+            return GatedClips(tower, *_normalisation(processor, mean, std), gate)
     known = ", ".join(name for family in SPACE_TIME for name in family.names)
-    raise TypeError(f"tower: {type(tower).__name__} is not supported; supported are {known}")
+    raise TypeError(f"tower: {type(model).__name__} is not supported; supported are {known}")
 
 
 def _gate_settings(tower: SpaceTimeTower, given: dict[str, Any]) -> GateSettings:
-    """The gate's settings: the tower's sizes, and what the user says of the rest."""
+    """The gate's settings: sizes from the tower, everything else from the user."""
     known = [each.name for each in fields(GateSettings)]
     own = {"patch": tower.patch, "merge": 1, "temporal_patch": tower.temporal_patch, "size": None}
     # What the processor does to a frame is done; a fit would be silently ignored.

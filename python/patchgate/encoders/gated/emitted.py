@@ -1,4 +1,4 @@
-"""What a gated tower computed in a call, as packed tokens.
+"""Packs what a gated tower computed in a call as tokens.
 
 Letters: T frames, h w cells, N = h * w, M = prefix + N, K tokens, D features.
 """
@@ -25,11 +25,11 @@ class Times(NamedTuple):
 def emitted_tokens(
     tower: Tower, frames: ClipOutput, result: GateResult, times: Times, before: int
 ) -> VideoTokens:
-    """One token for every feature that the frames show.
+    """Makes one token of every feature that the frames show.
 
     Args:
-        result: what the gate said of the frames.
-        before: frames of the same clip in earlier calls.
+        result: the gate's result for these frames.
+        before: the number of frames of the same clip in earlier calls.
     """
     features = frames.states["features"][:, tower.prefix :].flatten(0, 1)  # [T * N, D]
     # Where a feature was computed is its name: no two are computed at one place of one frame.
@@ -56,7 +56,7 @@ def emitted_tokens(
 
 
 def checked_times(pts_seconds: Any, duration_seconds: Any, frames: int) -> Times:
-    """Raises if they are not those of so many frames, in order."""
+    """Returns the times as float64 on the CPU; raises if they do not fit that many frames."""
     pts = _checked_seconds("pts_seconds", pts_seconds, frames)
     if bool((pts.diff() <= 0).any()):
         raise ValueError("pts_seconds: expected each frame after the one before it")

@@ -24,19 +24,20 @@ from patchgate.gather import PixelSpec
 
 
 class FixedTower(GatedTower):
-    """What ``gated(tower, ..., capacity=K)`` returns: a gated tower whose calls cost the same
-    whatever the frames show, read nothing back from the device, and compile to one graph.
+    """A gated tower of fixed capacity: what ``gated(tower, ..., capacity=K)`` returns.
 
-    In every call it computes the first K kept cells of a clip, in order of frames and cells, and
-    reserves the prefix tokens of all frames. Kept cells beyond these show what their place showed
-    in the frame before, and so do cells that later refer to them.
+    A call costs the same whatever the frames show, reads nothing back from the device, and compiles
+    to one graph. It computes the first K kept cells of a clip, in order of frames and cells, and
+    reserves the prefix tokens of all frames. Any further kept cells show what their place showed in
+    the frame before, and so do cells that later refer to them.
 
-    With a finite tolerance (or new positions) more cells are computed than were kept, and every
-    layer has room for so many. A cell that becomes active where there is no more room, in order of
-    frames, stays as it was; a moved cell that cannot be embedded anew lends what its source was.
+    With a finite tolerance (or new positions), more cells are computed than were kept; each layer
+    has room for ``layer_capacity`` of them. A cell that becomes active when its layer has no more
+    room, in order of frames, stays as it was. A moved cell that cannot be embedded anew lends what
+    its source was.
 
-    Nothing is raised for that, nor for pixel values that cannot be a picture's: it is left on the
-    device, for ``check``.
+    A call raises no error for any of these cells, nor for pixel values that cannot be a picture's.
+    It counts them on the device, and ``check`` raises the error.
     """
 
     capacity: int  # K, of one clip
@@ -69,12 +70,12 @@ class FixedTower(GatedTower):
         self._check_capacity(tower)
 
     def check(self) -> None:
-        """That the last call showed what it should: one synchronisation.
+        """Checks that the last call left nothing out. Synchronises once.
 
         Raises:
-            ValueError: more cells were kept than the capacity, or computed than a layer has room
-                for; pixel values that do not come from a processor with this mean and std; there
-                was no call.
+            ValueError: more cells were kept than the capacity, or more were to be computed than a
+                layer has room for; the pixel values do not come from a processor with this mean and
+                std; there was no call.
         """
         if self.last_overflow is None or self.last_in_range is None:
             raise ValueError("check: expected a call before it")
@@ -167,9 +168,10 @@ class FixedTower(GatedTower):
 
 
 def _planes(pixel_values: Tensor, spec: PixelSpec) -> tuple[Tensor, Tensor]:
-    """As ``gate_planes``, for all frames at once, and whether they are in range, ``[]`` bool.
+    """Does what ``gate_planes`` does for all frames at once. Also returns whether all values are in
+    range, ``[]`` bool.
 
-    Compiled, a value half-way between two levels may fall the other way.
+    In a compiled graph, a value half-way between two levels may be rounded the other way.
     """
     exact = torch.float64 if pixel_values.dtype == torch.float64 else torch.float32
     channels = zip(pixel_values.detach().unbind(1), spec.mean, spec.std, strict=True)
@@ -181,7 +183,7 @@ def _planes(pixel_values: Tensor, spec: PixelSpec) -> tuple[Tensor, Tensor]:
 
 
 def _check_tower(tower: Tower) -> None:
-    """Raises for towers whose shapes are not known beforehand, or whose rows are not one a cell."""
+    """Raises if the tower's shapes are not known beforehand, or a cell has several rows."""
     why = None
     if tower.tokens_per_cell > 1 or tower.temporal_patch > 1:
         why = "of which a cell is several patches"
@@ -195,7 +197,7 @@ def _check_tower(tower: Tower) -> None:
 
 
 def _check_fidelity(fidelity: Fidelity) -> None:
-    """Raises for settings that it does not offer."""
+    """Raises if a setting is not available with a capacity."""
     if fidelity.refresh is not None:
         raise ValueError("refresh: not available with capacity; leave one of them out")
 
@@ -207,7 +209,7 @@ def _varies(fidelity: Fidelity) -> bool:
 
 
 def _layers(given: int | Sequence[int] | None, capacity: int, depth: int) -> tuple[int, ...]:
-    """Cells that each layer has room for. None: twice the capacity."""
+    """Returns how many cells each layer has room for. None: twice the capacity."""
     if given is None:
         given = 2 * capacity
     several = given if isinstance(given, Sequence) else (given,) * depth

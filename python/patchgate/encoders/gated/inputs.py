@@ -1,4 +1,4 @@
-"""What a gated tower accepts, said in the user's words where it does not.
+"""Checks the arguments of a gated tower; errors are in the user's words.
 
 Letters: T frames, H W pixels, h w cells, N = h * w, K kept patches, P patch side.
 """
@@ -23,7 +23,7 @@ _HANDED_DOWN = ("vision_aspect_ratio", "use_cache")
 
 
 def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
-    """The gate's settings: the tower's sizes, and what the user says of the rest."""
+    """The gate's settings: sizes from the tower, everything else from the user."""
     known = [each.name for each in fields(GateSettings)]
     for name in given:
         if name not in known:
@@ -45,7 +45,7 @@ def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
 
 
 def check_options(interpolate: bool, options: dict[str, Any]) -> None:
-    """Options of the tower's call that a packed tower cannot serve."""
+    """Raises if the call has an option of the model's own call that a gated tower cannot serve."""
     if interpolate:
         raise ValueError(
             "interpolate_pos_encoding=True: a gated tower takes pictures of its own size only"
@@ -63,7 +63,7 @@ def check_options(interpolate: bool, options: dict[str, Any]) -> None:
 
 
 def check_pixels(pixel_values: Any, tower: Tower) -> None:
-    """Frames of the tower's size, at least one, where the tower is."""
+    """Raises unless there is at least one frame, of the tower's size and on its device."""
     check_floats(pixel_values, tower)
     shape, (height, width) = list(pixel_values.shape), tower.size
     if len(shape) != 4 or shape[1:] != [3, height, width]:
@@ -73,7 +73,7 @@ def check_pixels(pixel_values: Any, tower: Tower) -> None:
 
 
 def checked_clips(lengths: Sequence[int] | None, frames: int) -> list[int]:
-    """The frames of each clip: one clip if nothing is said."""
+    """Returns the number of frames of each clip; without ``lengths`` there is one clip."""
     if lengths is None:
         return [frames]
     try:
@@ -89,7 +89,11 @@ def checked_clips(lengths: Sequence[int] | None, frames: int) -> list[int]:
 
 
 def checked_states(wanted: Any, layers: int) -> list[int]:
-    """Which hidden states are wanted: as transformers says it, with a flag, a number or several."""
+    """Returns the numbers of the wanted hidden states.
+
+    Args:
+        wanted: as in transformers a flag, a number or several numbers.
+    """
     states = layers + 1
     if wanted is None or isinstance(wanted, bool | np.bool_):
         return list(range(states)) if wanted else []
@@ -109,7 +113,9 @@ def checked_states(wanted: Any, layers: int) -> list[int]:
 def checked_rows(
     rows: Tensor, cell: Tensor, cu_seqlens: Tensor, tower: Tower
 ) -> tuple[Tensor, Tensor]:
-    """The kept cells ``[T, N]`` of what ``encode`` is given, and the order of rows by cell."""
+    """Checks the arguments of ``encode``. Returns which cells were kept ``[T, N]``, and the order
+    ``[K]`` that sorts the rows by cell.
+    """
     for name, tensor in (("rows", rows), ("cell", cell), ("cu_seqlens", cu_seqlens)):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
@@ -150,12 +156,12 @@ def checked_rows(
 
 
 def checked_source(source: Tensor | None, mask: Tensor, emitted: int) -> Tensor:
-    """The token of each cell, ``[T, N]`` int64.
+    """Returns the token of each cell, ``[T, N]`` int64.
 
     Args:
-        source: as given; None: only kept cells matter.
-        mask: ``[T, N]`` bool, those that were kept.
-        emitted: tokens of earlier calls.
+        source: the argument of ``encode``; None: only kept cells get their tokens, others get 0.
+        mask: ``[T, N]`` bool, which cells were kept.
+        emitted: the number of tokens of earlier calls.
     """
     own = arange(int(mask.sum()), device=mask.device) + emitted
     if source is None:
@@ -182,7 +188,12 @@ def checked_source(source: Tensor | None, mask: Tensor, emitted: int) -> Tensor:
 
 
 def checked_names(names: Tensor | None, emitted: int, tower: Tower) -> Tensor:
-    """Ids ``[.]`` int64 of tokens that later calls may name, of so many that there are by now."""
+    """Returns the ids ``[.]`` int64 of tokens that later calls may name.
+
+    Args:
+        names: the argument of ``encode``.
+        emitted: the number of tokens so far, those of this call included.
+    """
     if names is None:
         return torch.empty(0, dtype=torch.int64, device=tower.weight.device)
     if not isinstance(names, Tensor) or names.is_floating_point():

@@ -1,4 +1,7 @@
-"""Pixel values back to what the gate compares. Letters: T frames, C channels, H W pixels."""
+"""Turns pixel values back into the planes that the gate compares.
+
+Letters: T frames, C channels, H W pixels.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,18 @@ _BT601 = (
 
 
 def gate_planes(pixel_values: Tensor, mean: Triple, std: Triple) -> Tensor:
-    """The gate's input: ``round(255 * (x * std + mean))``, clamped, as full-range BT.601.
+    """Makes the gate's input: ``round(255 * (x * std + mean))``, clamped, as full-range BT.601.
 
     Args:
         pixel_values: ``[T, 3, H, W]`` float. With bfloat16 a level may be off by one.
-        mean, std: with which RGB of 0..1 was normalised.
+        mean, std: the numbers with which RGB of 0..1 was normalised.
 
     Returns:
-        ``[T, 3, H, W]`` uint8 Y, Cb, Cr.
+        ``[T, 3, H, W]`` uint8 Y, Cb, Cr. Synchronises.
 
     Raises:
-        ValueError: NaN, or values outside of what this mean and std make of 0..1, by more than
-            a quarter of that range.
+        ValueError: a value is NaN, or lies outside of what this mean and std make of 0..1 by more
+            than a quarter of that range.
     """
     exact = torch.float64 if pixel_values.dtype == torch.float64 else torch.float32
     out = torch.empty(pixel_values.shape, dtype=torch.uint8, device=pixel_values.device)
@@ -46,10 +49,11 @@ def gate_planes(pixel_values: Tensor, mean: Triple, std: Triple) -> Tensor:
 
 
 def _ycbcr(rgb: Tensor, out: Tensor) -> None:
-    """``colour.rgb_to_ycbcr`` of whole floats ``[3, H, W]`` into uint8 ``[3, H, W]``, bit for bit.
+    """Writes ``colour.rgb_to_ycbcr`` of whole floats ``[3, H, W]`` into uint8 ``[3, H, W]``, bit
+    for bit.
 
-    They are floats already, and integers would take twice the time. All sums are whole numbers of
-    at most 2^24, so that float32 is exact.
+    The levels are floats already, and integers would take twice the time. All sums are whole
+    numbers of at most 2^24, so that float32 is exact.
     """
     r, g, b = rgb
     for plane, (to_r, to_g, to_b, half) in zip(out, _BT601, strict=True):
@@ -58,7 +62,7 @@ def _ycbcr(rgb: Tensor, out: Tensor) -> None:
 
 
 def _check_range(extremes: Tensor, mean: Triple, std: Triple) -> None:
-    """That the least and greatest of each frame ``[T, 2]`` can be those of a picture, not NaN."""
+    """Raises if the least or greatest value of a frame ``[T, 2]`` is NaN or no picture's."""
     fits = (extremes >= -_OVERSHOOT) & (extremes <= 1 + _OVERSHOOT)
     if bool(fits.all()):
         return

@@ -1,4 +1,4 @@
-"""A module that stands in for its tower in a larger model."""
+"""A module that takes the place of a model inside a larger one."""
 
 from typing import Any, Self
 
@@ -6,23 +6,23 @@ from torch import nn
 
 
 class StandIn(nn.Module):
-    """Has the tower's parameters under the same names; what it lacks itself (``config``, ``dtype``,
-    ...) is the tower's.
+    """Has a model's parameters under the same names. Attributes that it does not have itself
+    (``config``, ``dtype``, ...) are read from the model.
     """
 
-    tower: nn.Module  # the original, untouched
+    tower: nn.Module  # the original model, unchanged; a public name
 
-    def __init__(self, tower: nn.Module) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         # Not by setattr: as a submodule it would appear in the names of the parameters. With its
         # own tables shared instead, .to() and load_state_dict() here are the same as there.
-        self.__dict__["tower"] = tower
+        self.__dict__["tower"] = model
         for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
-            self.__dict__[name] = tower.__dict__[name]
-        self.training = tower.training
+            self.__dict__[name] = model.__dict__[name]
+        self.training = model.training
 
     def train(self, mode: bool = True) -> Self:
-        """As ``nn.Module.train``, for the tower too."""
+        """Does what ``nn.Module.train`` does, for the model, too."""
         super().train(mode)
         self.tower.training = mode
         return self
@@ -31,11 +31,10 @@ class StandIn(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            tower = self.__dict__.get("tower")
-            if tower is None:  # half built, as while it is unpickled
+            if "tower" not in self.__dict__:  # half built, as while it is unpickled
                 raise
-            return self._of_tower(name)
+            return self._of_model(name)
 
-    def _of_tower(self, name: str) -> Any:
-        """An attribute that only the tower has."""
+    def _of_model(self, name: str) -> Any:
+        """An attribute that only the model has."""
         return getattr(self.tower, name)

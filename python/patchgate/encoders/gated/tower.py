@@ -21,24 +21,28 @@ from patchgate.tokens import VideoTokens
 
 
 class GatedTower(BaseTower):
-    """What ``gated`` returns: in place of its tower in a larger model, it has the same parameters
-    under the same names; what it lacks itself (``config``, ``dtype``, ...) is the tower's.
+    """A vision tower that computes only the cells that changed: what ``gated`` returns.
 
-    For inference, or training without dropout: gradients flow to the weights and the kept pixels.
-    Packed tokens pass through the leaves of the tower's layers, so that adapters and hooks on those
-    (projections, norms, MLPs, the patch embedding) are in the result; on the tower itself, its
-    layers and their attention they would be left out, and are refused.
+    It can take the place of its model in a larger one: it has the same parameters under the same
+    names, and attributes that it lacks itself (``config``, ``dtype``, ...) are the model's.
+
+    It serves inference, and training without dropout: gradients flow to the weights and the kept
+    pixels. Packed tokens pass through the leaves of the model's layers (projections, norms, MLPs,
+    the patch embedding), so that adapters and hooks on these are in the result. On the model
+    itself, its layers and their attention they would be left out; a call refuses them.
     """
 
     def stream(self) -> "TowerStream":
-        """A tower that goes on where its last call ended: pushes of a clip equal the whole clip."""
+        """Returns a ``TowerStream``, each call of which goes on where the last one ended. Pushes of
+        a clip give together what one call with the whole clip gives.
+        """
         own = self.gate_settings, self.fidelity, self.output
         return TowerStream(self.tower, self._tower, self.pixel_spec, *own)
 
     def _call(
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> list[tuple[ClipOutput, GateResult]]:
-        """Clips that know nothing of each other, and what the gate said of them."""
+        """Encodes each clip in a session of its own."""
         parts = []
         for clip in frames.split([n * tower.temporal_patch for n in clips]):
             session = self._session()
@@ -47,7 +51,7 @@ class GatedTower(BaseTower):
         return parts
 
     def _session(self) -> Session:
-        """For a clip of its own."""
+        """Opens a session for a new clip."""
         return Session(self.fidelity, Gate.of(self.gate_settings))
 
     def _frames_before(self) -> int:
@@ -55,8 +59,10 @@ class GatedTower(BaseTower):
 
 
 class TowerStream(GatedTower):
-    """A gated tower that keeps its state between calls: the gate's, and the tokens that cells of
-    later frames can still refer to. Gradients do not reach back into earlier calls.
+    """A gated tower that keeps its state from call to call.
+
+    The state is the gate's, and the tokens that cells of later frames can still refer to. Gradients
+    do not reach back into earlier calls.
 
     A call that fails in any way, out of memory and interrupts included, leaves the stream as it
     was: the same frames may be pushed again. One thread at a time: a call from a second one raises
@@ -69,13 +75,13 @@ class TowerStream(GatedTower):
         self._now = self._session()
 
     def forward(self, pixel_values: Tensor, *given: Any, **named: Any) -> Any:
-        """As ``GatedTower.forward``, of frames of one clip that follow those of the call before."""
+        """Does what ``GatedTower.forward`` does, with frames that follow those of the last call."""
         call = partial(super().forward, pixel_values, *given, **named)
         # What ``tokens`` does is a call of its own.
         return call() if self.output == "tokens" else self._calls.run(self._mark, call)
 
     def tokens(self, pixel_values: Tensor, **named: Any) -> VideoTokens:
-        """As ``GatedTower.tokens``, of frames that follow those of the call before."""
+        """Does what ``GatedTower.tokens`` does, with frames that follow those of the last call."""
         return self._calls.run(self._mark, partial(super().tokens, pixel_values, **named))
 
     def reset(self) -> None:
@@ -136,15 +142,16 @@ class TowerStream(GatedTower):
         source: Tensor | None = None,
         names: Tensor | None = None,
     ) -> Tensor:
-        """As ``GatedTower.encode``, of frames that follow those of the call before.
+        """Does what ``GatedTower.encode`` does, with frames that follow those of the last call.
 
         Args:
-            source: token ids since the last ``reset``.
-            names: ids that later frames may name, beside those that the last frame shows
-                (``Gate.picture_ids``: parts of cells that motion can bring together again).
+            rows, cell, cu_seqlens: as in ``GatedTower.encode``.
+            source: ``[T, h, w]`` integers: token ids, counted since the last ``reset``.
+            names: integers: ids that later frames may name beside those that the last frame shows.
+                These are ``Gate.picture_ids``: motion can bring parts of cells together again.
 
         Raises:
-            TypeError, ValueError: as there; ids of tokens that are not remembered.
+            TypeError, ValueError: as in ``GatedTower.encode``; a token is not remembered any more.
         """
         given = rows, cell, cu_seqlens, source, names
         return self._calls.run(self._mark, lambda: self._encoded(*given))

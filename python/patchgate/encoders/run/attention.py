@@ -1,4 +1,4 @@
-"""Attention of packed tokens: each to the kept ones of its frame, or to all of them.
+"""Attention of packed tokens: each attends to the kept tokens of its frame, or to all of them.
 
 Letters: T frames, M tokens of a frame, A active ones of all frames, G groups of queries, L keys of
 all groups, r rows of a layer's tables, H heads, d features of a head.
@@ -17,8 +17,9 @@ from patchgate._tensors import arange
 
 @dataclass(frozen=True)
 class Segments:
-    """Active tokens that attend to each other only (``context="kept"``): those of a frame, or of
-    each window of a frame.
+    """Segments of active tokens that attend to each other only (``context="kept"``).
+
+    A segment is a frame's active tokens, or those of one window of a frame.
     """
 
     lengths: list[int]  # of those that have any
@@ -26,7 +27,12 @@ class Segments:
 
     @classmethod
     def of(cls, active: Tensor, window: Tensor | None) -> Self:
-        """``active``: ``[T, M]`` bool. ``window``: ``[M]`` int64."""
+        """Makes the segments of active tokens.
+
+        Args:
+            active: ``[T, M]`` bool.
+            window: ``[M]`` int64, the window of each token; None: a frame is one window.
+        """
         if window is None:
             return cls([n for n in active.sum(1).tolist() if n], None)
         frame = arange(len(active), device=active.device)[:, None]
@@ -35,10 +41,16 @@ class Segments:
         return cls(segment[order].unique_consecutive(return_counts=True)[1].tolist(), order)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Outputs ``[A, H, d]`` of such each.
+        """Computes attention within each segment.
 
-        One call per segment: with 1 to 20 tokens a frame as fast as batches padded to like lengths
-        (which must be gathered and scattered again), with more it is faster.
+        There is one call per segment. With 1 to 20 tokens a frame this takes as long as batches
+        padded to like lengths, which must be gathered and scattered again; with more, it is faster.
+
+        Args:
+            query, key, value: ``[A, H, d]`` each.
+
+        Returns:
+            ``[A, H, d]``.
         """
         if not self.lengths:
             return torch.zeros_like(query)
@@ -55,7 +67,10 @@ class Segments:
 
 @dataclass(frozen=True)
 class Groups:
-    """Which queries attend to which keys: those of a frame, or of each window of a frame."""
+    """Groups of queries and keys: each query attends to all keys of its group.
+
+    A group is a frame, or one window of a frame.
+    """
 
     cu_queries: Tensor  # [G + 1] int32: packed queries of group g are cu_queries[g]:[g + 1]
     key_index: Tensor  # [L] int64: rows of the tables of keys and values
@@ -65,11 +80,12 @@ class Groups:
 
     @classmethod
     def of(cls, active: Tensor, shown: Tensor, window: Tensor | None) -> Self:
-        """Active tokens attend to all tokens of their frame, or of their window.
+        """Makes the groups in which active tokens attend to all tokens of their frame or window.
 
         Args:
-            active: ``[T, M]`` bool. shown: ``[T, M]`` int64, the row of each token.
-            window: ``[M]`` int64.
+            active: ``[T, M]`` bool.
+            shown: ``[T, M]`` int64, the row of each token.
+            window: ``[M]`` int64, the window of each token; None: a frame is one window.
         """
         frames, m = active.shape
         order, windows = None, 1
@@ -89,10 +105,14 @@ class Groups:
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float
     ) -> tuple[Tensor, Tensor]:
-        """Residual attention: outputs ``[A, H, d]`` and logs of the denominators ``[A, H]``.
+        """Computes residual attention.
 
         Args:
-            query: ``[A, H, d]``. key, value: ``[r, H, d]``.
+            query: ``[A, H, d]``.
+            key, value: ``[r, H, d]``.
+
+        Returns:
+            The outputs ``[A, H, d]`` and the logarithms of the denominators ``[A, H]``.
         """
         if self.order is not None:
             query = query[self.order]
@@ -106,5 +126,5 @@ class Groups:
 
 
 def _ends(counts: Tensor) -> Tensor:
-    """``[G + 1]`` int32, the running sum from 0."""
+    """Returns where each group ends: ``[G + 1]`` int32, the running sum from 0."""
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()

@@ -1,4 +1,4 @@
-"""A clip through a tower, run after run, and what its frames show.
+"""Takes some frames of a clip through a tower, run after run, and collects what they show.
 
 Letters: T frames, N cells, M = prefix + N tokens of a frame, K kept cells, F frames that computed
 anything, D features, E numbers of a token.
@@ -25,7 +25,7 @@ _TOKENS = 8192  # of all frames at a time, where those that stand still are watc
 
 
 class ClipOutput(NamedTuple):
-    """What some frames of a clip show, and what is remembered of them."""
+    """The states that some frames of a clip show, and the memory that they leave."""
 
     # "features" and "hidden_<i>" -> [T, M, D], "born" (see Encoded) -> [T, M, 1]; empty if not
     # asked for
@@ -45,12 +45,12 @@ def encode_frames(
     later: Tensor | None = None,
     dense: bool = True,
 ) -> ClipOutput:
-    """Frames that follow those of the memory.
+    """Encodes frames that follow those of the memory.
 
     Args:
-        hidden: numbers of the hidden states that are wanted.
-        later: ids of tokens that frames after these may name; None: there are no such frames.
-        dense: whether every token of every frame is wanted, or only what was kept.
+        hidden: the numbers of the hidden states that are wanted.
+        later: int64 ids of tokens that frames after these may name; None: there are no such frames.
+        dense: True computes every token's states, False only the features of kept cells.
     """
     parts, counts = [], []
     for frames, tokens in _runs(tower, fidelity, kept):
@@ -73,7 +73,9 @@ def encode_frames(
 
 
 def _runs(tower: Tower, fidelity: Fidelity, kept: Kept) -> Iterator[tuple[slice, slice]]:
-    """Whole frames, and their kept patches, of so many rows (more where one frame has more)."""
+    """Cuts the frames into runs of at most ``_ROWS`` rows (one frame may have more). Yields the
+    frames of each run and its kept patches.
+    """
     frames, n = kept.mask.shape
     each = tower.tokens_per_cell
     counts = (kept.mask.sum(1) * each).tolist()
@@ -92,7 +94,7 @@ def _runs(tower: Tower, fidelity: Fidelity, kept: Kept) -> Iterator[tuple[slice,
 def _shown(
     tower: Tower, encoded: Encoded, before: Tensor | None
 ) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Every state of every token, and the pooled output of every frame."""
+    """Returns every state of every token, and the pooled output of every frame."""
     states = {
         name: _ops.expand(table.rows, table.shown)
         for name, table in encoded.tables.items()

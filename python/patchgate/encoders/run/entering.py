@@ -14,11 +14,12 @@ from patchgate.encoders.tower import Tower
 
 
 def entering(tower: Tower, fidelity: Fidelity, kept: Kept, moved: Tensor, before: int) -> Tensor:
-    """The tokens that enter the first layer, ``[T, M]`` bool.
+    """Returns which tokens enter the first layer, ``[T, M]`` bool.
 
     Args:
-        moved: ``[T, N]`` bool: not kept, and of another source than in the frame before.
-        before: frames of the stream so far.
+        moved: ``[T, N]`` bool: cells that were not kept and have another source than in the frame
+            before.
+        before: the number of frames of the stream so far.
     """
     cells = kept.mask
     if fidelity.repositions:
@@ -31,11 +32,11 @@ def entering(tower: Tower, fidelity: Fidelity, kept: Kept, moved: Tensor, before
 
 
 def embedded(tower: Tower, rows: Tensor, cell: Tensor) -> Tensor:
-    """The active tokens as they enter the first layer, ``[A, D]``.
+    """Embeds the active tokens as they enter the first layer, ``[A, D]``.
 
     Args:
-        rows: ``[K, E]``, pixels of the patches among them.
-        cell: ``[A]`` int64, -1: a prefix token.
+        rows: ``[K, E]``, the pixels of the patches among the active tokens.
+        cell: ``[A]`` int64, the patch's number in its frame; -1: a prefix token.
     """
     patches = tower.embed(rows, cell[cell >= 0])
     if not tower.prefix:

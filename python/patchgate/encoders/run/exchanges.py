@@ -1,4 +1,6 @@
-"""What a scan over time does in which frame (see ``stale``): integers only, of all frames at once.
+"""Plans the scan over time (see ``waking``): which tokens exchange which keys in each frame.
+
+The plan needs integers only, and is made for all frames at once.
 
 Letters: T frames, M tokens of a frame, W windows of a frame, S remembered slots, c exchanged keys
 of all frames, f far inheritances, H heads, d features of a head.
@@ -15,7 +17,7 @@ from patchgate.encoders.run.slots import Slots
 
 
 class Inherited(NamedTuple):
-    """Where tokens take what they were from, if that is not their own place in the frame before."""
+    """Which tokens inherit from elsewhere than their own place in the frame before, and whence."""
 
     near: list[Tensor]  # per frame: tokens that were elsewhere in the frame before
     column: list[Tensor]  # where they were
@@ -76,7 +78,9 @@ class Exchanges:
         inherited: Inherited,
         dtype: torch.dtype,
     ) -> Self:
-        """Keys are exchanged, unless there are as many as a window has, or none to exchange."""
+        """Plans exchanges for tokens whose window changed some of its keys, but not all. A token
+        attends anew if its window changed as many keys as it has, or if its sums are elsewhere.
+        """
         size = window.bincount()  # [W]
         last = torch.cat([before[None], row[:-1]])
         group, changed, weight = _exchanged(last, row, window)
@@ -99,12 +103,12 @@ class Exchanges:
 
 
 def by_frame(mask: Tensor) -> list[Tensor]:
-    """The active tokens of each frame of ``[T, M]`` bool, ascending."""
+    """Lists the set tokens of each frame of ``[T, M]`` bool, ascending."""
     return list(mask.nonzero()[:, 1].split(mask.sum(1).tolist()))
 
 
 def _exchanged(old: Tensor, new: Tensor, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows ``[c]`` that a window shows more or less often than before, and by how much ``[c]``.
+    """Finds rows ``[c]`` that a window shows more or less often than before, and by how much.
 
     Args:
         old, new: ``[T, M]`` int64.

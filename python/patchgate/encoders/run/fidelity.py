@@ -13,7 +13,7 @@ UNCALIBRATED = 0.05  # the tolerance that read all of eight formulas with real w
 
 
 class FidelityKwargs(TypedDict, total=False):
-    """The keywords of ``gated`` that make a ``Fidelity``; ``gated`` documents them."""
+    """The keywords of ``gated`` that make a ``Fidelity``. ``gated`` documents them."""
 
     context: Context
     tolerance: float
@@ -24,7 +24,10 @@ class FidelityKwargs(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The arguments of ``gated`` that say what a cell that was not kept means to the others."""
+    """The arguments of ``gated`` that say how cells that were not kept take part.
+
+    ``gated`` documents them.
+    """
 
     context: Context = "full"
     tolerance: float = UNCALIBRATED
@@ -53,7 +56,7 @@ class Fidelity:
                     )
 
     def watches(self, layer: int) -> bool:
-        """Whether tokens that stand still can become active in a layer."""
+        """Whether still tokens can become active in a layer."""
         limit = self.tolerance_layers
         near = self.context == "full" and self.tolerance < math.inf
         return near and (limit is None or layer < limit)
@@ -70,7 +73,7 @@ class Fidelity:
 
     @classmethod
     def split(cls, given: Mapping[str, Any]) -> tuple["Fidelity", dict[str, Any]]:
-        """Parts settings into those named here and the others."""
+        """Splits settings into a ``Fidelity`` and the settings that it does not have."""
         names = {each.name for each in fields(cls)}
         own = {name: value for name, value in given.items() if name in names}
         return cls(**own), {name: v for name, v in given.items() if name not in names}

@@ -23,7 +23,7 @@ from patchgate.gate import CHANGED, GateResult
 
 
 class FixedFrames(NamedTuple):
-    """What the frames of a clip show."""
+    """The states that the frames of a clip show, and what did not fit."""
 
     states: dict[str, Tensor]  # "features" and "hidden_<i>" -> [T, M, E]
     pooled: Tensor | None  # [T, E]
@@ -32,10 +32,10 @@ class FixedFrames(NamedTuple):
 
 
 class Fitting(NamedTuple):
-    """The first K cells that the gate kept.
+    """The first K cells that the gate kept, which fit the capacity.
 
-    Any further ones are taken for cells that stand still: they show what their place showed in the
-    frame before, and so do cells that name the tokens of such.
+    Any further ones are treated as still cells: they show what their place showed in the frame
+    before, and so do cells that name their tokens.
     """
 
     cells: Tensor  # [K] int64: flat over [T, N]; past the last: 0
@@ -62,8 +62,8 @@ class Fitting(NamedTuple):
 class Places(NamedTuple):
     """Which tokens the R rows are, and which row every token shows.
 
-    Rows are packed, frame after frame. Those past the last repeat the first: they are in no frame's
-    attention, and nothing shows them.
+    Rows are packed, frame after frame. Unused rows at the end repeat the first: no frame attends to
+    them, and no token shows them.
     """
 
     kept: Tensor  # [K] int64: the kept cells, flat over [T, N]
@@ -76,7 +76,7 @@ class Places(NamedTuple):
 
     @classmethod
     def of(cls, result: GateResult, prefix: int, capacity: int) -> Self:
-        """The fitting of the first K cells that the gate kept."""
+        """Places the first K cells that the gate kept, and the prefix tokens of their frames."""
         kept = Fitting.of(result, capacity)
         (frames, n), m = kept.mask.shape, prefix + kept.mask.shape[1]
         busy = kept.mask.any(1)  # [T]
@@ -93,15 +93,22 @@ class Places(NamedTuple):
 
 
 def packed_slots(active: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """The active slots of ``[T, M]``, flat over it, and where each frame's end: ``[R]`` int64, of
-    which those past the last are 0, and ``[T + 1]`` int32.
+    """Packs active slots.
+
+    Args:
+        active: ``[T, M]`` bool.
+        rows: R.
+
+    Returns:
+        The active slots, flat over ``[T, M]``, in order, ``[R]`` int64; unused ones are 0. And
+        where each frame's end, ``[T + 1]`` int32.
     """
     slot, cu_rows, _ = _ops.compact(active[:, None].to(torch.uint8) * CHANGED, rows)
     return slot.clamp(min=0), cu_rows
 
 
 def latest_of(busy: Tensor) -> Tensor:
-    """The last frame so far that computed anything, ``[T]`` int64."""
+    """Returns the last frame so far that computed anything, ``[T]`` int64, of ``[T]`` bool."""
     frame = arange(len(busy), device=busy.device)
     return torch.where(busy, frame, 0).cummax(0).values
 
@@ -114,11 +121,13 @@ def encode_fixed(
     capacity: int,
     hidden: list[int],
 ) -> FixedFrames:
-    """A clip's features.
+    """Encodes a clip with the same work in every layer.
 
     Args:
-        frames: ``[T, 3, H, W]``. result: what a fresh gate says of them.
-        hidden: numbers of the hidden states that are wanted too.
+        frames: ``[T, 3, H, W]``.
+        result: a fresh gate's result for these frames.
+        capacity: K.
+        hidden: the numbers of the hidden states that are wanted, too.
     """
     places = Places.of(result, tower.prefix, capacity)
     x = _entering(tower, frames, places)  # [R, D]
@@ -140,7 +149,7 @@ def encode_fixed(
 
 
 def left(tower: Tower, x: Tensor, shown: Tensor, latest: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Features ``[T, M, E]`` and pooled outputs ``[T, E]`` of what leaves the last layer."""
+    """Makes features ``[T, M, E]`` and pooled outputs ``[T, E]`` of what leaves the last layer."""
     rows = leaving.features(tower, x)  # [R, E]
     features = _ops.expand(rows, shown)
     entry = leaving.pool_entry(tower, rows)
@@ -151,14 +160,14 @@ def left(tower: Tower, x: Tensor, shown: Tensor, latest: Tensor) -> tuple[Tensor
 
 
 def _entering(tower: Tower, frames: Tensor, places: Places) -> Tensor:
-    """The rows as they enter the first layer, ``[R, D]``."""
+    """Embeds the rows as they enter the first layer, ``[R, D]``."""
     patches = tower.embed(tower.rows(frames, places.kept), places.kept % tower.cells)  # [K, D]
     return torch.cat([tower.prefix_tokens().to(patches.dtype), patches])[places.entry]
 
 
 def _keys(context: Context, places: Places) -> tuple[Tensor, Tensor]:
-    """The rows that each frame's queries attend to, and ``[T + 1]`` int32 where each frame's end:
-    what all of its tokens show, or only those that it computes.
+    """Returns the rows that each frame's queries attend to, and where each frame's end, ``[T + 1]``
+    int32. These are the rows that all of its tokens show, or only those that it computes.
     """
     frames, m = places.shown.shape
     if context == "kept":

@@ -1,9 +1,10 @@
-"""A clip through a tower in buffers of fixed capacity, where tokens that stand still are watched.
+"""A clip through a tower in buffers of fixed capacity, where still tokens are watched.
 
-What ``run`` and ``stale`` do, with nothing that waits for the device or branches on what it
-computed: every layer has room for so many tokens, and those that would be one too many stay as they
-are and are counted. Which tokens attend cannot depend on the data either, so in a watched layer all
-of them do, in every frame, and no running sums are needed; what is saved are the linear layers.
+It does what ``run`` and ``waking`` do, but never waits for the device and never branches on what
+the device computed: every layer has room for a fixed number of tokens, and any further ones stay as
+they are and are counted. Which tokens attend cannot depend on the data either, so in a watched
+layer all of them do, in every frame, and no running sums are needed. Only the linear layers are
+saved.
 
 Letters: T frames, N cells, M = prefix + N tokens of a frame, K capacity, R rows of a layer, H
 heads, d features of a head, D features.
@@ -25,7 +26,7 @@ from patchgate.gate import GateResult
 
 @dataclass(frozen=True)
 class Lineage:
-    """Which slot every token inherits from (see ``slots``), for a clip of its own.
+    """Which slot every token of a whole clip inherits from (see ``slots``).
 
     The first frame inherits from nothing: all of it is computed.
     """
@@ -34,8 +35,8 @@ class Lineage:
 
     @classmethod
     def of(cls, kept: Fitting, moved: Tensor, prefix: int) -> Self:
-        """A token that stands still inherits from its place in the frame before, one that moved
-        from the first cell of the last frame before that shows its source.
+        """Finds the parents. A still token inherits from its place in the frame before; a moved one
+        from the first cell that shows its source, in the last earlier frame that has such a cell.
         """
         (frames, n), tokens = kept.source.shape, len(kept.cells)
         m, device = prefix + n, kept.source.device
@@ -53,7 +54,7 @@ class Lineage:
         return cls(torch.cat([still[:, :prefix], cells], 1))
 
     def shown(self, active: Tensor) -> Tensor:
-        """Which of the packed active tokens each token shows, ``[T, M]`` int64."""
+        """Returns which of the packed active tokens each token shows, ``[T, M]`` int64."""
         flat = active.flatten()
         own = arange(len(flat), device=flat.device)
         root = torch.where(flat, own, self.parent.flatten())
@@ -63,8 +64,9 @@ class Lineage:
 
 
 class Rows(NamedTuple):
-    """The tokens that a layer computes, packed, and which of them every token shows. Rows past the
-    last repeat the first; nothing shows them.
+    """The tokens that a layer computes, packed, and which of them every token shows.
+
+    Unused rows at the end repeat the first; no token shows them.
     """
 
     active: Tensor  # [T, M] bool
@@ -88,9 +90,9 @@ class Entering(NamedTuple):
 
     @classmethod
     def of(cls, kept: Fitting, prefix: int, repositions: bool, room: int) -> Self:
-        """The kept cells, and of those that moved as many as there is room for among these.
+        """Lets the kept cells enter, and as many moved ones as the room is left for.
 
-        Any further ones lend what their source was, with its position.
+        Any further moved cells lend what their source was, with its position.
         """
         before = torch.cat([kept.source[:1], kept.source[:-1]])
         moved = ~kept.mask & (kept.source != before)  # [T, N]
@@ -104,7 +106,7 @@ class Entering(NamedTuple):
         return cls(kept, active, Lineage.of(kept, moved, prefix), overflow)
 
     def embedded(self, tower: Tower, frames: Tensor, rows: Rows) -> Tensor:
-        """The rows as they enter, ``[R, D]``: each from its source's pixels, where it is now."""
+        """Embeds the rows, ``[R, D]``: each from its source's pixels, at the place where it is."""
         m = self.active.shape[1]
         token = rows.slot % m
         cell = (token - tower.prefix).clamp(min=0)
@@ -125,12 +127,15 @@ def encode_watched(
     layers: tuple[int, ...],
     hidden: list[int],
 ) -> FixedFrames:
-    """A clip's features.
+    """Encodes a clip and computes still tokens anew whose attention output moved.
 
     Args:
-        frames: ``[T, 3, H, W]``. result: what a fresh gate says of them.
-        layers: cells that each layer has room for, not descending. The prefix tokens of all frames
-            have theirs beside it.
+        frames: ``[T, 3, H, W]``.
+        result: a fresh gate's result for these frames.
+        capacity: K.
+        layers: the number of cells that each layer has room for, not descending. The prefix tokens
+            of all frames have room of their own.
+        hidden: the numbers of the hidden states that are wanted, too.
     """
     spare = len(frames) * tower.prefix
     room = [min(each, result.kind.numel()) + spare for each in layers]
@@ -175,7 +180,7 @@ def _attended(
     shown: Tensor,  # [T, M]
     scale: float,
 ) -> Tensor:
-    """The attention of packed queries to all tokens of their frames."""
+    """Lets packed queries attend to all tokens of their frames."""
     frames, m = shown.shape
     ends = arange(frames + 1, device=shown.device).int() * m
     return _ops.residual_attention(
@@ -184,5 +189,5 @@ def _attended(
 
 
 def _differs(shown: Tensor) -> Tensor:
-    """Frames that show other rows than the one before, ``[T]`` bool."""
+    """Returns which frames show other rows than the frame before, ``[T]`` bool."""
     return (shown != torch.cat([shown[:1], shown[:-1]])).any(1)

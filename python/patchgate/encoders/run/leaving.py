@@ -1,6 +1,6 @@
-"""What comes after the last layer that is computed: the tower's last norm, and its pooling.
+"""What follows the last computed layer: the tower's last norm and its pooling.
 
-A tower that ends before has neither: see ``Tower.ends_after``.
+A tower that ends at an earlier layer has neither: see ``Tower.ends_after``.
 
 Letters: T frames, M tokens of a frame, R packed rows, F frames that are pooled, D features,
 E numbers of a token.
@@ -12,22 +12,22 @@ from patchgate.encoders.tower import Tower
 
 
 def features(tower: Tower, rows: Tensor) -> Tensor:
-    """The features of what leaves the last layer, ``[R, D]``: see ``Tower.leave``."""
+    """Makes features of the rows ``[R, D]`` that leave the last layer: see ``Tower.leave``."""
     return tower.leave(rows) if tower.ends_after is None else rows
 
 
 def pool_entry(tower: Tower, rows: Tensor) -> Tensor | None:
-    """What pooling needs of each feature ``[R, D]``: see ``Tower.pool_entry``."""
+    """Returns what pooling needs of each feature ``[R, D]``: see ``Tower.pool_entry``."""
     return tower.pool_entry(rows) if tower.ends_after is None else None
 
 
 def pooled(tower: Tower, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
-    """``[F, D]`` of some of the frames ``[T, M, D]``; ``entry`` is ``[F, M, E]``: see
+    """Pools F of the frames ``[T, M, D]`` to ``[F, D]``; ``entry`` is ``[F, M, E]``. See
     ``Tower.pool``.
     """
     return tower.pool(dense, entry, frames) if tower.ends_after is None else None
 
 
 def pool_flops(tower: Tower, frames: int, tokens: int, dense: bool) -> float:
-    """Operations of pooling: see ``Tower.pool_flops``."""
+    """Counts the operations of pooling: see ``Tower.pool_flops``."""
     return tower.pool_flops(frames, tokens, dense) if tower.ends_after is None else 0.0

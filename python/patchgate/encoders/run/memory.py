@@ -1,4 +1,4 @@
-"""What a stream remembers of the frames before: per layer, the rows that later frames may show.
+"""What a stream remembers of earlier frames: for each layer, the rows that later frames may show.
 
 Letters: N cells, M tokens of a frame, S remembered slots (see ``slots``), I remembered tokens,
 r rows, A rows of this run, H heads, d features of a head, D features, E numbers of a patch.
@@ -14,8 +14,9 @@ from patchgate.encoders.tower import Tower
 
 
 class Sums(NamedTuple):
-    """Each token's attention in one layer as running sums, so that keys can be exchanged: the
-    numerator and denominator of a softmax whose scores are taken relative to ``shift``.
+    """Each token's attention in one layer as running sums, in which keys can be exchanged.
+
+    They are the numerator and the denominator of a softmax, with scores relative to ``shift``.
     """
 
     weighted: Tensor  # [M, H, d] float32 or float64: values, weighted
@@ -39,18 +40,26 @@ class LayerMemory:
 
     @property
     def count(self) -> int:
-        """r."""
+        """The number of remembered rows, r."""
         return len(next(iter(self.tables.values()))) if self.tables else 0
 
     def joined(self, name: str, new: Tensor) -> Tensor:
-        """A table with the rows of this run, ``[r + A, ...]``."""
+        """Returns a table with the rows of this run behind the remembered ones, ``[r + A, ...]``.
+
+        Args:
+            new: ``[A, ...]``.
+        """
         if name not in self.tables:
             return new
         return torch.cat([self.tables[name].to(new.dtype), new])  # autocast may differ by now
 
     @classmethod
     def of(cls, tables: dict[str, Tensor], row: Tensor, sums: Sums | None) -> Self:
-        """Keeps only the rows ``[S]`` of whole tables that slots show."""
+        """Remembers those rows of whole tables that the slots show.
+
+        Args:
+            row: ``[S]`` int64: the row that each slot shows.
+        """
         keep, row = row.unique(return_inverse=True)
         return cls(row, {name: table[keep] for name, table in tables.items()}, sums)
 
@@ -69,14 +78,17 @@ class MadeWith(NamedTuple):
     cells: int
 
 
-def made_with(tower: "Tower") -> MadeWith:
-    """The tower as it is."""
+def made_with(tower: Tower) -> MadeWith:
+    """Describes the tower as it is now."""
     return MadeWith(tower.weight.dtype, tower.weight.device, tower.prefix, tower.cells)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Between two runs of a stream. Its size is bounded by the picture, not by the video."""
+    """All that is remembered between two runs of a stream.
+
+    Its size is bounded by the picture, not by the video.
+    """
 
     ids: Tensor  # [I] int64, ascending: tokens that may still be named
     layers: tuple[LayerMemory, ...]  # depth + 1: what enters each layer, and leaves the last
@@ -94,7 +106,7 @@ class Memory:
         return cls(none, (LayerMemory.empty(device),) * (depth + 1))
 
     def index_of(self, ids: Tensor) -> Tensor:
-        """Tokens by number: those remembered first, then new ones as they come."""
+        """Numbers tokens: remembered ones first, in order of their ids, then new ones."""
         new = ids - self.emitted
         return torch.where(new >= 0, new + len(self.ids), torch.searchsorted(self.ids, ids))
 
@@ -109,7 +121,7 @@ class Memory:
             )
 
     def detached(self) -> Self:
-        """Without the graph that made it."""
+        """Returns the same memory without the graph of gradients that made it."""
         return replace(
             self,
             pooled=None if self.pooled is None else self.pooled.detach(),
@@ -118,7 +130,7 @@ class Memory:
             outputs={name: output.detached() for name, output in self.outputs.items()},
         )
 
-    def check_same(self, tower: "Tower", hidden: list[int]) -> None:
+    def check_same(self, tower: Tower, hidden: list[int]) -> None:
         """Raises if a call that wants these hidden states cannot go on from the one before."""
         if self.made_with is None:
             return

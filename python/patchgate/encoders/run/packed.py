@@ -25,7 +25,7 @@ class Table(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What one run computed, as far as its work is told by it."""
+    """Counts of what one run computed, from which ``work`` is counted."""
 
     active: Tensor  # [T, M] bool: tokens that the last layer computed
     kept: int  # K

@@ -1,8 +1,8 @@
 """Some frames on their way through a tower, all together, layer by layer.
 
-``context="kept"``: kept cells attend to those of their own frame. ``"full"``, residual attention:
-to all cells of it, and those that were not kept lend their keys and values. On top of that
-(``tolerance``) the closed loop goes on inside the tower: see ``stale``.
+With ``context="kept"``, kept cells attend to kept cells of their own frame. With ``"full"``
+(residual attention), they attend to all cells of it, and those that were not kept lend their keys
+and values. With a ``tolerance``, the closed loop goes on inside the tower: see ``waking``.
 
 A cell is m^2 tokens (Qwen-VL: four) and one feature; a prefix token is one of each.
 
@@ -27,7 +27,7 @@ from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
 from patchgate.encoders.run.packed import Counts, Encoded, Kept, Table
 from patchgate.encoders.run.slots import Slots
-from patchgate.encoders.run.stale import Scan
+from patchgate.encoders.run.waking import Scan
 from patchgate.encoders.tower import Tower
 
 
@@ -55,7 +55,7 @@ def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
 
 @dataclass
 class Run:
-    """A run goes once: ``encode``, then ``remembered`` for the run after it."""
+    """One run: call ``encode`` once, then ``remembered``, which gives the memory of the next."""
 
     tower: Tower
     fidelity: Fidelity
@@ -109,11 +109,11 @@ class Run:
         return Encoded(tables, Counts(active, kept, patches, self._tokens, self._pairs))
 
     def remembered(self, named: Tensor) -> Memory:
-        """For the next run.
+        """The memory that the next run needs.
 
         Args:
-            named: int64: tokens that it may name, and those that the last frame shows; in any
-                order, those to come among them.
+            named: int64 ids of the tokens that the next run may name and of those that the last
+                frame shows, in any order. Ids of tokens that are yet to come may be among them.
         """
         emitted = self.memory.emitted + len(self.kept.patches) // self.tower.tokens_per_cell
         ids = named[named < emitted].unique()  # [I']
@@ -212,7 +212,7 @@ class Run:
         out: Tensor,  # [A, H, d]
         lse: Tensor,  # [A, H]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Lets those go on, too, whose meaning changed though they stand still."""
+        """Activates unchanged tokens, too, if their attention output moved."""
         kept, later = self.memory.layers[layer], self.memory.layers[layer + 1]
         scan = Scan(
             slots=self._slots,

@@ -16,26 +16,30 @@ from patchgate.gate.calls import Undo
 
 
 class Session:
-    """What one push of a clip leaves for the next: the gate's state, and the tower's memory.
+    """The state that one push of a clip leaves for the next: the gate's, and the tower's memory.
 
-    Pushes of a clip, however it is cut, give together what one push of the whole clip gives. A call
-    of a gated tower opens a session for each clip, a stream keeps one, and the pipeline, which has
-    a gate of its own, keeps one without a gate.
+    However a clip is cut, its pushes give together what one push of the whole clip gives. A call of
+    a gated tower opens a session for each clip, and a stream keeps one. The pipeline has a gate of
+    its own and keeps a session without one.
     """
 
     def __init__(self, fidelity: Fidelity, gate: Gate | None = None) -> None:
-        """``gate``: a fresh one; None: whoever calls ``encode`` says what is kept."""
+        """Begins a clip.
+
+        Args:
+            gate: a fresh one. None: only ``encode`` is called, with the result of another gate.
+        """
         self.fidelity, self.gate = fidelity, gate
         self.memory: Memory | None = None  # None: no frame came yet
 
     @property
     def frames(self) -> int:
-        """Frames (tubelets) so far."""
+        """The number of frames (tubelets) so far."""
         return 0 if self.memory is None else self.memory.frames
 
     @property
     def emitted(self) -> int:
-        """Tokens so far: the id of the next one."""
+        """The number of tokens so far, which is the id of the next one."""
         return 0 if self.memory is None else self.memory.emitted
 
     @property
@@ -46,13 +50,13 @@ class Session:
     def push(
         self, tower: Tower, frames: Tensor, planes: Tensor, hidden: list[int], last: bool = False
     ) -> tuple[ClipOutput, GateResult]:
-        """Gates the next frames, and encodes the cells that changed.
+        """Gates the next frames and encodes the cells that changed. Synchronises.
 
         Args:
-            frames: ``[T * f, C, H, W]``, as ``Tower.opened`` gives them.
+            frames: ``[T * f, C, H, W]``, as ``Tower.opened`` returns them.
             planes: uint8 ``[T * f, 3, H, W]``: the same frames as the gate compares them.
-            hidden: numbers of the hidden states that are wanted.
-            last: whether the clip ends with these frames: nothing is remembered then.
+            hidden: the numbers of the hidden states that are wanted.
+            last: whether the clip ends with these frames, so that nothing need be remembered.
         """
         assert self.gate is not None
         result = self.gate._pushed(planes, None)  # undone by ``mark``
@@ -67,12 +71,15 @@ class Session:
         later: Tensor | None,
         dense: bool = True,
     ) -> ClipOutput:
-        """The next frames, of which somebody else has said what is kept. Checks nothing.
+        """Encodes the next frames, whose kept cells the caller names. Checks nothing.
 
         Args:
-            later: ids of tokens that frames after these may name, beside those that the last one
-                shows; None: there are no such frames, and nothing is remembered.
-            dense: whether every token of every frame is wanted, or only those of kept cells.
+            kept: the kept cells of these frames, and the token that explains each cell.
+            hidden: the numbers of the hidden states that are wanted.
+            later: int64 ids of tokens that frames after these may name beside those that the last
+                frame shows. None: the clip ends here, and nothing is remembered.
+            dense: True computes the states of every token of every frame, False only the features
+                of kept cells.
         """
         memory = self.memory
         if memory is None:
@@ -83,15 +90,15 @@ class Session:
         return output
 
     def kept(self, tower: Tower, frames: Tensor, result: GateResult) -> Kept:
-        """The cells of frames ``[T * f, C, H, W]`` that the gate calls changed, with their patches.
-        Synchronises.
+        """Takes the patches of the cells that the gate called changed from frames
+        ``[T * f, C, H, W]``. Synchronises.
         """
         index, _, count = _ops.compact(result.kind, result.kind.numel())
         patches = tower.rows(frames, index[: int(count)])
         return Kept(patches, result.kind.flatten(1) == CHANGED, result.source.flatten(1))
 
     def mark(self) -> Undo:
-        """Takes down the state; the call of what it returns brings it back."""
+        """Notes the state. Calling what this returns brings it back."""
         memory = self.memory  # never written to: each push makes another
         undo = None if self.gate is None else self.gate._mark()
 
@@ -104,8 +111,8 @@ class Session:
 
 
 def later_ids(gate: Gate) -> Tensor:
-    """Tokens that frames to come may name beside those that the last frame shows, int64: motion can
-    bring single pixels of the reference picture together again to a cell.
+    """Ids, int64, of the tokens that later frames may name beside those that the last frame shows:
+    motion can bring single pixels of the reference picture together to a cell again.
     """
     assert gate.picture_ids is not None
     return gate.picture_ids.flatten().long()

@@ -1,9 +1,9 @@
-"""Whose state each token of each frame shows: its own, if it is computed there, or inherited.
+"""Slots say whose state each token of each frame shows: its own, or one that it inherits.
 
-A *slot* is a token's place in a frame. Remembered slots come first, 0 to S - 1: those of the last
-frame, then one per source that later frames may still name; then those of this run, frame by frame.
-What a slot inherits does not depend on the layer, but whether it does: a token that is active in a
-layer shows its own row there, any other the row of its parent.
+A *slot* is a token's place in a frame. Slots are numbered: first the remembered ones, 0 to S - 1
+(those of the last frame, then one per source that later frames may still name), then those of this
+run, frame by frame. Each slot has a parent, which is the same in all layers. In a layer in which
+its token is active, a slot shows its own row; in any other layer it shows the row of its parent.
 
 Letters: T frames of a run, N cells, M = prefix + N tokens of a frame, S remembered slots, I
 remembered sources, K new ones.
@@ -31,9 +31,12 @@ class Slots:
         """Follows every source through the run.
 
         Args:
-            source: ``[T, N]`` int64, of each cell, as an index into the I + K sources.
-            moved: ``[T, N]`` bool: not kept, and of another source than in the frame before.
-            remembered: I; S is M + I, or 0 if nothing is remembered. new: K.
+            source: ``[T, N]`` int64, each cell's source as an index into the I + K sources.
+            moved: ``[T, N]`` bool: cells that were not kept and have another source than in the
+                frame before.
+            prefix: prefix tokens of a frame.
+            remembered: I. S is M + I, or 0 if nothing is remembered.
+            new: K.
         """
         (frames, n), device = source.shape, source.device
         m = prefix + n
@@ -52,12 +55,12 @@ class Slots:
         return cls(earlier, parent, last)
 
     def rows(self, active: Tensor, remembered: Tensor, count: int) -> Tensor:
-        """The row of a layer's table that every slot of the run shows, ``[T, M]`` int64.
+        """Returns the row of a layer's table that every slot of the run shows, ``[T, M]`` int64.
 
         Args:
             active: ``[T, M]`` bool.
             remembered: ``[S]`` int64, the rows of the remembered slots.
-            count: of remembered rows; those of active slots follow, in order.
+            count: the number of remembered rows. Rows of active slots follow them, in order.
         """
         flat = active.flatten()
         own = arange(len(flat), device=flat.device) + self.earlier
@@ -69,7 +72,11 @@ class Slots:
         return table[root].view_as(active)
 
     def remembered(self, sources: Tensor) -> Tensor:
-        """The slots to keep for the next run: the last frame's, then those of sources ``[I']``."""
+        """Returns the slots to keep for the next run: the last frame's, then one per source.
+
+        Args:
+            sources: ``[I']`` int64.
+        """
         frames, m = self.parent.shape
         here = arange(m, device=sources.device) + self.earlier + (frames - 1) * m
         return torch.cat([here, self.last[sources]])

@@ -1,4 +1,4 @@
-"""A run of frames in which nothing is new: they show what the frame before them did.
+"""A run of frames in which no cell is new or moved: they show what the frame before them showed.
 
 Letters: T frames, M tokens of a frame.
 """
@@ -23,7 +23,7 @@ def stand_still(fidelity: Fidelity, memory: Memory, kept: Kept) -> bool:
 
 @dataclass
 class Still:
-    """In place of a ``Run`` of such frames: no layer is entered."""
+    """Takes the place of a ``Run`` for such frames, and enters no layer."""
 
     tower: Tower
     fidelity: Fidelity
@@ -31,7 +31,7 @@ class Still:
     kept: Kept
 
     def encode(self, hidden: list[int]) -> Encoded:
-        """As ``Run.encode``."""
+        """Does what ``Run.encode`` does."""
         each, outputs = self.tower.tokens_per_cell, self.memory.outputs
         units = self.tower.prefix + self.tower.cells
         tokens = self.tower.prefix + self.tower.cells * each
@@ -46,9 +46,9 @@ class Still:
         return Encoded(tables, Counts(active, 0, 0, nothing, nothing))
 
     def remembered(self, named: Tensor) -> Memory:
-        """As ``Run.remembered``; what need not be remembered any more goes with the next run."""
+        """Does what ``Run.remembered`` does, but forgets nothing: the next ``Run`` will."""
         return replace(self.memory, frames=self.memory.frames + len(self.kept.mask))
 
     def _last(self, table: str, known: LayerMemory, tokens: int) -> Table:
-        """What the last frame shows, which comes first of the remembered, in every frame."""
+        """Shows in every frame what the last frame showed: its slots are the first remembered."""
         return Table(known.tables[table], known.row[:tokens].expand(len(self.kept.mask), -1))

@@ -1,4 +1,4 @@
-"""Work counted, not timed: floating-point operations of a tower, a multiply and an add as two.
+"""Counts the floating-point operations of a tower; a multiply and an add are two.
 
 With D features, C * P * P samples of a patch, per layer:
 
@@ -32,7 +32,7 @@ from patchgate.encoders.tower import Tower
 
 @dataclass(frozen=True)
 class Work:
-    """What one call kept and computed."""
+    """The cells that one call kept, and the operations that it took."""
 
     frames: int  # T
     encoded_frames: int  # F: those that computed a cell
@@ -43,7 +43,7 @@ class Work:
 
     @classmethod
     def total(cls, parts: Iterable[Work]) -> Work:
-        """The sum of some works."""
+        """Returns the sum of several works."""
         return cls(*(sum(each) for each in zip(*map(astuple, parts), strict=True)))
 
     @property
@@ -65,7 +65,7 @@ class Work:
 
 
 def work(tower: Tower, runs: list[Counts]) -> Work:
-    """The work of some runs. Synchronises."""
+    """Counts the work of some runs. Synchronises."""
     active = torch.cat([run.active for run in runs])  # [T, M]
     (frames, m), d = active.shape, tower.weight.shape[0]
     patches = tower.cells * tower.tokens_per_cell
@@ -85,6 +85,6 @@ def work(tower: Tower, runs: list[Counts]) -> Work:
 
 
 def _pairs(tower: Tower, layer: int, m: int) -> int:
-    """Queries times keys of a dense frame."""
+    """Returns the number of pairs of queries and keys in a dense frame."""
     window = tower.windows(layer)
     return m * m if window is None else int((window.bincount() ** 2).sum())

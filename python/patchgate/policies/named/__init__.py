@@ -1,9 +1,9 @@
 """Every named policy, and what it asks of the frames.
 
-query_free.py    those that need no query
-by_relevance.py  those that score frames by a query; f2c.py and focus.py are longer ones
-compose.py       what each begins and ends with
-published.py     what public code does, its defects included
+query_free.py    policies that need no query
+by_relevance.py  policies that score frames by a query; f2c.py and focus.py are longer ones
+compose.py       the steps with which each policy begins and ends
+published.py     what public code does, its defects included (``strict=True``)
 """
 
 import inspect

@@ -1,10 +1,12 @@
-"""Policies and the videos that they choose from.
+"""The parts of policies that read videos.
 
-container.py    times and key frames, with no decoding; wanted.py decodes chosen frames only
-statistics.py   what the gate knows of every frame, by the way
-scorer.py       relevance to a query
-capped_gate.py  a plan's ratio as a cap on the gate
-looker.py       looks again and does nothing twice; joined.py several looks in one container
+container.py    times and key frames, read without decoding
+wanted.py       decodes chosen frames only
+statistics.py   the gate's statistics of every frame
+scorer.py       the relevance of frames to a query
+capped_gate.py  a gate that keeps at most a plan's ratio of each frame
+looker.py       Looker: looks at a video again and tokenizes no frame twice
+joined.py       joins the tokens of several looks in one container
 """
 
 from patchgate.policies.video.capped_gate import CappedGate

@@ -1,10 +1,11 @@
-"""Whether a token that stands still has changed its meaning: the closed loop inside a layer.
+"""Where a still token wakes: its attention output moved, so it becomes active.
 
-A stale token's attention output changes only by the keys that changed. From its softmax as running
-sums the old ones are taken out and the new ones put in, exactly (op exchange). Where the output has
-moved by more than the tolerance from the one that the token's state was made with, the token
-becomes active. That scan is all that is sequential in time: activation acts on later layers, never
-on this layer's attention.
+A token is stale if it stands still while keys of its frame changed. Its attention output changes
+only by those keys. The softmax is kept as running sums, from which the op ``exchange`` takes the
+old keys and to which it adds the new ones, exactly. If the output has moved by more than the
+tolerance from the one that the token's state was made with, the token becomes active: the later
+layers compute it. Only this scan is sequential in time: waking acts on later layers, never on this
+layer's attention.
 
 Letters: T frames, M tokens of a frame, S remembered slots, r rows of a layer's tables, n stale
 tokens, m members of a window, W windows, f rows saved for later frames, H heads, d features of a
@@ -66,7 +67,11 @@ class Scan:
     made: Tensor  # [S, H, d]: what the remembered slots' next states were made with
 
     def run(self, tolerance: float) -> Fired:
-        """Frame after frame. ``tolerance``: relative, of the norm over all heads."""
+        """Scans frame after frame.
+
+        Args:
+            tolerance: the share of the output's norm over all heads by which it may move.
+        """
         m = self.active.shape[1]
         inherited = Inherited.of(self.slots)
         before = self.before[:m] if self.slots.earlier else self.row[0]
@@ -103,7 +108,7 @@ class Scan:
         return Fired(mask, torch.cat([empty, *outs]), now.sums, pairs)
 
     def _is_passed_over(self, t: int) -> bool:
-        """Whether all tokens are active in frame t and in the next: nothing of it is looked at."""
+        """Whether all tokens are active in frame t and in the next, so that nothing reads it."""
         return self._whole[t : t + 2] == [True, True]
 
     @cached_property
@@ -119,7 +124,7 @@ class Scan:
         return window
 
     def _first(self, saved: int) -> _Present:
-        """The frame before the run, and room for what its frames must save for later ones."""
+        """The state of the frame before the run, with room for what later frames inherit."""
         (_, heads, width), m = self.out.shape, self.active.shape[1]
         made = self.made.detach()
         older = torch.cat([made, made.new_empty((saved, heads, width))]) if saved else made
@@ -171,7 +176,7 @@ class Scan:
         weight: Tensor,
         cu_changed: Tensor,
     ) -> Tensor:
-        """As the op; nothing to exchange is just the distances."""
+        """Calls the op ``exchange``; with no keys to exchange it only measures the distances."""
         sums = now.sums
         rest = (
             sums.shift, now.made, token, self.row[t, token], cu_tokens,
@@ -196,7 +201,7 @@ class Scan:
         return torch.is_grad_enabled() and any(x.requires_grad for x in taken)
 
     def _full(self, t: int, tokens: Tensor, ends: Tensor) -> Sums:
-        """The sums of tokens of frame t, in order of their windows, taken anew."""
+        """Sums up tokens of frame t, which are in order of their windows, anew."""
         order = torch.cat(self.windows)
         out, lse = _ops.residual_attention(
             self.query[self.row[t, tokens]], self.key, self.value, ends, self.row[t, order],
@@ -206,7 +211,7 @@ class Scan:
 
 
 def _inherit(now: _Present, inherited: Inherited, t: int) -> None:
-    """From the frame before to frame t. Sums of tokens from older frames will be taken anew."""
+    """Carries sums and outputs on to frame t. Sums of tokens from older frames are taken anew."""
     near, column, far = inherited.near[t], inherited.column[t], inherited.far[t]
     if len(near):
         _put(now.sums, near, Sums(*(part.index_select(0, column) for part in now.sums)))
@@ -216,13 +221,13 @@ def _inherit(now: _Present, inherited: Inherited, t: int) -> None:
 
 
 def _put(sums: Sums, tokens: Tensor, new: Sums) -> None:
-    """Overwrites those of some tokens. (index_copy_, unlike an assignment, wakes no thread.)"""
+    """Overwrites the sums of some tokens (``index_copy_``, unlike ``[]=``, wakes no thread)."""
     for part, each in zip(sums, new, strict=True):
         part.index_copy_(0, tokens, each)
 
 
 def _summed(out: Tensor, lse: Tensor) -> Sums:
-    """Sums of finished softmaxes: relative to their own denominators."""
+    """Finished softmaxes as sums, relative to their own denominators."""
     age = torch.zeros(len(out), dtype=torch.int64, device=out.device)
     return Sums(out, torch.ones_like(lse), lse, age)
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from patchgate.encoders.run.slots import Slots
-from patchgate.encoders.run.stale import Fired, Scan
+from patchgate.encoders.run.waking import Fired, Scan
 
 N, HEADS, WIDTH, SCALE = 12, 2, 8, 0.35
 
