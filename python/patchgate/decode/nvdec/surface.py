@@ -14,9 +14,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ..ffmpeg import Frame
 from ..frames import Colour
 from ..orientation import Orientation, orientation_of
-from ..planes import Frame, Look, colour_of, look_of, native
+from ..planes import Look, colour_of, look_of, native
 
 
 class Lane:
