@@ -79,6 +79,8 @@ def same_as_pyav(name: str) -> str:
         ours = films.told(video)
     theirs = films.told_by_pyav(path)
     answer = [f"{len(ours)} of {len(theirs)} frames"]
+    if len(ours) != len(theirs):
+        answer.append("their numbers DIFFER")
     for i, what in enumerate(films.TOLD):
         pairs = zip(ours, theirs, strict=False)
         differ = [frame for frame, (a, b) in enumerate(pairs) if a[i] != b[i]]

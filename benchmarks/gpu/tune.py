@@ -16,10 +16,10 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import table
-import torch
 
 from gpu import all_cases, same_bits
-from gpu.measure import on_gpu, outputs, time_us
+from gpu.device import Gpu, here
+from gpu.measure import outputs
 from patchgate.kernels.launch import Launch
 
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -52,16 +52,16 @@ def option_sets(op: str) -> Iterator[dict[str, Any]]:
         yield {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
 
-def tuned(op: str) -> Iterator[dict[str, Any]]:
+def tuned(op: str, device: Gpu) -> Iterator[dict[str, Any]]:
     """A row per case and set of options."""
-    for case in all_cases([op]):
-        inputs = on_gpu(case.inputs)
+    for case in all_cases([op], small=device.small):
+        inputs = device.moved(case.inputs)
         expected = outputs(case.call(*inputs))
         rows = []
         for options in option_sets(op):
             with overridden(options):
                 right = same_bits(outputs(case.call(*inputs)), expected)
-                _, middle, _ = time_us(functools.partial(case.call, *inputs))
+                _, middle, _ = device.time_us(functools.partial(case.call, *inputs))
             told = ", ".join(f"{name}={value}" for name, value in options.items())
             row = {"case": case.name, "options": told, "us": round(middle, 2), "right": right}
             rows.append(row)
@@ -69,7 +69,5 @@ def tuned(op: str) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    if not torch.cuda.is_available():
-        sys.exit("no CUDA device")
     for name in sys.argv[1:] or GRIDS:
-        print("\n".join(table.markdown(list(tuned(name)))))
+        print("\n".join(table.markdown(list(tuned(name, here())))))

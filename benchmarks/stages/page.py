@@ -65,9 +65,9 @@ def folder_of(fact: dict[str, Any]) -> str:
     return f"{name.removeprefix('nvidia-')}-{fact['date']}"
 
 
-def kept_facts(results: Path = RESULTS) -> list[dict[str, Any]]:
+def kept_facts() -> list[dict[str, Any]]:
     """All of them, in order of their dates."""
-    files = [path for letter in STAGES for path in results.glob(f"*/{letter}.jsonl")]
+    files = [path for letter in STAGES for path in RESULTS.glob(f"*/{letter}.jsonl")]
     facts = [fact for path in sorted(files) for fact in read(path)]
     return sorted(facts, key=lambda fact: str(fact["date"]))
 
@@ -83,7 +83,7 @@ def written(page: str, facts: Iterable[dict[str, Any]]) -> str:
 
 def table(facts: list[dict[str, Any]]) -> str:
     """A line per kernel."""
-    lines = ["| kernel | where | ran | equal to the CPU | measured | date, commit |",
+    lines = ["| kernel | where | ran | equal to the CPU, in cases | measured | date, commit |",
              "|---|---|---|---|---|---|"]  # fmt: skip
     for kernel in (*KERNELS, *PATHS):
         own = [fact for fact in facts if fact.get("kernel") == kernel]
@@ -104,7 +104,7 @@ def told(facts: list[dict[str, Any]]) -> list[str]:
     ran = "yes" if any(fact.get("ran") or "equal" in fact for fact in facts) else "no"
     if ran == "yes" and broken:
         ran = f"yes, but: {'; '.join(broken)}"
-    same = "-" if not equal else f"NO: {'; '.join(wrong)}" if wrong else f"yes, {len(equal)} cases"
+    same = "-" if not equal else f"NO: {'; '.join(wrong)}" if wrong else f"yes, in {len(equal)}"
     timed = {fact["item"]: figure for fact in facts if (figure := figure_of(fact))}
     measured = next(iter(timed.values()), "not yet")
     last = facts[-1]

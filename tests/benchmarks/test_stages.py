@@ -1,4 +1,4 @@
-"""benchmarks/stages: budgets, items that fail, hang or die, runs that are killed. No GPU, no torch."""
+"""benchmarks/stages: budgets, items that fail, hang or die, runs that are killed. No torch."""
 
 import os
 import signal
@@ -79,7 +79,8 @@ def test_a_budget_of_nothing_leaves_everything_out(tmp_path: Path) -> None:
 
 def test_a_run_that_is_killed_leaves_its_facts_and_no_process(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from stages import Stage; from stages.run import Run\n"
+        "import sys; from pathlib import Path\n"
+        "from stages import Stage; from stages.run import Run\n"
         "stage = Stage('a test', 'stage_slow', 60, 60)\n"
         "Run('a', Path(sys.argv[1]), 60, False, stage).run()"
     )
