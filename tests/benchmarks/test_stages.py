@@ -82,7 +82,7 @@ def test_a_run_that_is_killed_leaves_its_facts_and_no_process(tmp_path: Path) ->
         "import sys; from pathlib import Path\n"
         "from stages import Stage; from stages.run import Run\n"
         "stage = Stage('a test', 'stage_slow', 60, 60)\n"
-        "Run('a', Path(sys.argv[1]), 60, False, stage).run()"
+        "Run('a', Path(sys.argv[1]), 60, True, stage).run()"
     )
     paths = os.pathsep.join([str(carry.ROOT / "benchmarks"), str(CASES)])
     command = [sys.executable, "-c", code, str(tmp_path)]
