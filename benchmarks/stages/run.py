@@ -78,7 +78,11 @@ class Run:
             if not how:
                 worker.end()
         if why:
-            return first if self._mended(why, log) else None
+            if self._mended(why, log):
+                return first
+            for name, _, kernel in self._items[first:]:
+                self._add(name, "left out", "no process begins any more", kernel=kernel)
+            return None
         if ended.result:
             told_how = f"{ended.why} ({how})" if ended.died else ended.why
             name, _, kernel = self._items[ended.at]
@@ -148,8 +152,8 @@ class Run:
         limit = max(LEAST_SECONDS, min(BUILD_SECONDS, self._until - begin))
         try:
             code = subprocess.run(
-                command, cwd=ROOT, env=os.environ | {"PATCHGATE_CUDA": "1"}, timeout=limit,
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                command, cwd=ROOT, env={**os.environ, "PATCHGATE_CUDA": "1", **this_gpu()},
+                timeout=limit, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             ).returncode  # fmt: skip
             result, said = ("passed", "") if code == 0 else ("failed", f"exit status {code}")
         except subprocess.TimeoutExpired:
@@ -174,6 +178,16 @@ class Run:
         if self._rehearsed:
             given |= {"TRITON_INTERPRET": "1"}
         return {**os.environ, **given}
+
+
+def this_gpu() -> dict[str, str]:
+    """So that only the GPU that is here is built for; nothing where nobody tells which it is."""
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"CUDAARCHS": f"{done.stdout.split()[0].replace('.', '')}-real"}
 
 
 def run(letters: str, folder: Path, budget: float | None, rehearsed: bool) -> bool:

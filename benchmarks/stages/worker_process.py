@@ -12,6 +12,8 @@ from typing import Any
 
 from commit import ROOT
 
+END_SECONDS = 3.0  # a process that waits for a device may not end at all
+
 
 class Worker:
     """A process that runs a stage's items, from one of them on."""
@@ -56,8 +58,12 @@ class Worker:
             self._process.wait(grace)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        code = self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
         os.close(self._incoming)
         if self._process.stdin is not None:
             self._process.stdin.close()
+        code = self._process.returncode
+        if code is None:
+            return "it cannot be ended"
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"

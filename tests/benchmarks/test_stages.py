@@ -63,8 +63,8 @@ def test_whatever_becomes_of_an_item_is_a_fact_and_the_next_one_runs(tmp_path: P
 
 def test_a_stage_ends_within_its_budget_and_says_what_it_left_out(tmp_path: Path) -> None:
     begin = time.monotonic()
-    facts = ran(tmp_path, "stage_slow", 2)
-    assert time.monotonic() - begin < 2
+    facts = ran(tmp_path, "stage_slow", 4)
+    assert time.monotonic() - begin < 4
     assert len({fact["item"] for fact in facts}) == 100
     results = [fact["result"] for fact in facts]
     assert results[0] == "passed"
@@ -118,7 +118,10 @@ def test_a_library_that_was_built_and_does_not_load_either_is_the_end(
     calls: list[list[str]] = []
 
     def build(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        if command[0] == "nvidia-smi":
+            return subprocess.CompletedProcess(command, 0, "9.0\n")
         assert options["timeout"] <= stages_run.BUILD_SECONDS
+        assert options["env"]["CUDAARCHS"] == "90-real"
         calls.append(command)
         return subprocess.CompletedProcess(command, 0)
 
@@ -128,6 +131,21 @@ def test_a_library_that_was_built_and_does_not_load_either_is_the_end(
     assert [fact["result"] for fact in facts] == ["failed", "passed", "failed"]
     assert facts[-1]["why"].startswith("it could not begin: ImportError")
     assert [command[1:3] for command in calls] == [["setup.py", "-q"]]
+
+
+def test_where_no_other_process_begins_the_rest_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a device that an item has made unusable for all processes."""
+    monkeypatch.setenv("STAGE_CASES_BEGIN", str(tmp_path / "begun"))
+    results = [(fact["item"], fact["result"]) for fact in ran(tmp_path, "stage_once")]
+    assert results == [
+        ("first", "passed"),
+        ("hangs", "passed"),
+        ("hangs", "stopped"),
+        ("a test", "failed"),
+        ("last", "left out"),
+    ]
 
 
 def test_stages_share_a_budget_and_the_exit_status_is_that_of_all(
