@@ -13,7 +13,13 @@ SOURCES := setup.py CMakeLists.txt pyproject.toml $(wildcard csrc/*.* csrc/*/*.*
 MICRO   := $(patsubst %,benchmarks/%.py,frame_grid gate)
 CPP     := $(foreach end,h cpp cu,$(wildcard csrc/*.$(end) csrc/*/*.$(end) csrc/*/*/*.$(end)))
 
-.PHONY: help setup lock demo test test-all bench reading proof fuzz sanitize lint format gpu clean
+# Where a GPU's facts go, and what a machine with one may be sent.
+OUT     ?= build/gpu-facts
+MAX_MIB ?= 64
+GPU_STAGES := gpu-a gpu-b gpu-c gpu-d gpu-e gpu-bcd
+
+.PHONY: help setup lock demo test test-all bench reading proof fuzz sanitize lint format clean
+.PHONY: gpu $(GPU_STAGES) gpu-rehearse gpu-carry gpu-facts
 
 help:
 	@echo "make demo      tokenize a real clip, look at what was kept, print the table"
@@ -26,7 +32,11 @@ help:
 	@echo "make lock      constraints.txt anew: the exact versions that all of these install"
 	@echo ".ci/run help   what CI runs: .ci/run, and the tests with the newest and oldest versions"
 	@echo "make lint      ruff, mypy, clang-format (make format: apply them)"
-	@echo "make gpu       the GPU suite, with the system's python3 and torch"
+	@echo "make gpu       all that a GPU is wanted for, in stages (gpu-a .. gpu-e), into OUT=folder:"
+	@echo "               with the system's python3 and torch; docs/gpu.md"
+	@echo "make gpu-rehearse  the same stages without a GPU, in small"
+	@echo "make gpu-carry     what must travel to a machine with a GPU; MAX_MIB=64 for a stage"
+	@echo "make gpu-facts     OUT's facts into benchmarks/results, and benchmarks/GPU.md anew"
 
 # torch first and by itself: a build-isolated install would fetch another. Its CUDA build brings a
 # Triton of its own; versions.py leaves the lock's out then.
@@ -102,9 +112,22 @@ fuzz: setup
 sanitize: setup
 	$(BIN)/python .ci/sanitize.py
 
-# No installs, no network: builds into build/gpu against the torch that is there.
+# No installs, no network, and none of this machine's .venv: the torch that is there.
+STAGES := benchmarks/stages
 gpu:
-	$(PYTHON) .ci/gpu.py
+	$(PYTHON) $(STAGES) run abcde --out $(OUT) $(if $(BUDGET),--budget $(BUDGET))
+
+$(GPU_STAGES):
+	$(PYTHON) $(STAGES) run $(@:gpu-%=%) --out $(OUT) $(if $(BUDGET),--budget $(BUDGET))
+
+gpu-rehearse: setup
+	$(BIN)/python $(STAGES) run abcde --out $(OUT) --rehearse $(if $(BUDGET),--budget $(BUDGET))
+
+gpu-carry: setup
+	$(BIN)/python $(STAGES) carry --max-mib $(MAX_MIB)
+
+gpu-facts: setup
+	$(BIN)/python $(STAGES) keep $(OUT)
 
 clean:
 	rm -rf build $(VENV)/built.stamp python/patchgate/*.so

@@ -1,8 +1,8 @@
-"""Builds patchgate's two native modules by handing everything to CMake.
+"""Builds patchgate's native library by handing everything to CMake.
 
-``_C`` holds the torch ops (stable ABI: one file for every torch >= 2.11 and every Python);
-``_host`` holds what is not a tensor op (pybind11: tied to one Python).
+``_C`` holds the torch ops (stable ABI: one file for every torch >= 2.11 and every Python).
 PATCHGATE_CUDA=1 demands the CUDA kernels, =0 leaves them out; else they are built where nvcc is.
+CUDAARCHS="90-real" builds them for those architectures alone.
 PATCHGATE_SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer, for make sanitize.
 """
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.resolve()
 
 
 class CMakeBuild(build_ext):
-    """One CMake build for all extensions, which land beside the package's Python files."""
+    """One CMake build, whose libraries land beside the package's Python files."""
 
     def run(self):
         # find_spec, not import: building must not load torch, let alone ask it for a device.
@@ -28,6 +28,7 @@ class CMakeBuild(build_ext):
         cuda = os.environ.get("PATCHGATE_CUDA", "AUTO")
         sanitize = os.environ.get("PATCHGATE_SANITIZE", "0")
         kind = "sanitize" if sanitize == "1" else f"cuda-{cuda.lower()}"
+        kind += "".join(f"-{name}" for name in os.environ.get("CUDAARCHS", "").split(";") if name)
         build = ROOT / "build" / f"cmake-{kind}"
         configure = [
             "cmake", "-S", str(ROOT), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release",
@@ -50,6 +51,6 @@ class CMakeBuild(build_ext):
 setup(
     packages=["patchgate.kernels", *find_packages("python")],
     package_dir={"": "python", "patchgate.kernels": "kernels"},
-    ext_modules=[Extension("patchgate._C", []), Extension("patchgate._host", [])],
+    ext_modules=[Extension("patchgate._C", [])],
     cmdclass={"build_ext": CMakeBuild},
 )

@@ -7,9 +7,7 @@ import json
 import multiprocessing
 import os
 import platform
-import shutil
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from commit import ROOT, commit
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 THREADS = 2
 
@@ -100,7 +98,7 @@ def provenance() -> dict[str, Any]:
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return gpu | {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "commit": _commit(),
+        "commit": commit(),
         "command": "python " + " ".join([os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -121,19 +119,6 @@ def write(path: Path, rows: Any, **run: Any) -> Path:
     content = {"provenance": provenance() | run, "rows": rows}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
-
-
-def _commit() -> str:
-    """The commit, with a + if anything but the results differs from it; "unknown" without git."""
-    if shutil.which("git") is None or not _git("rev-parse", "HEAD"):
-        return "unknown"
-    changed = _git("status", "--short", "--", ".", ":!benchmarks/results")
-    return _git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def _cpu_model() -> str:

@@ -51,7 +51,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "calls",
     ),
 }
-COMPILED = {"_C", "_host"}  # below all of them
+COMPILED = {"_C"}  # below all of them
 ONE_A_FILE = {"reference", "kernels"}  # lists of ops, which may be long
 
 MOST_ROOMS, MOST_LINES, MOST_FILES, MOST_FLAT_TESTS = 22, 300, 20, 15

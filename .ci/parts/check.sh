@@ -1,5 +1,5 @@
-# Setup from the lock, lint, the builds with and without nvcc, the tests, a minute of fuzzing.
-# time limit: 30m
+# Setup, lint, builds with and without nvcc, tests, the GPU's stages rehearsed, a minute of fuzzing.
+# time limit: 35m
 set -euo pipefail
 
 make setup
@@ -38,5 +38,9 @@ make test
 
 # The dense-reading benchmark, in small: that it runs, not what it finds.
 .venv/bin/python benchmarks/reading/curve.py --quick --out build/reading/quick
+
+# What is run on a GPU, without one: no stage may fail there for a reason that shows here.
+rm -rf build/rehearsal
+make gpu-rehearse OUT=build/rehearsal BUDGET=300
 
 make fuzz SECONDS=60

@@ -1,9 +1,10 @@
 """GPU benchmarks: every op against the CPU first, then timed against the floor that it cannot beat.
 
-    python benchmarks/gpu                 all, into results/<gpu>-<date>.json and a table
-    python benchmarks/gpu gather          one op, printed only
+    python benchmarks/gpu gather          an op's times, printed (stages/ keeps them)
     python benchmarks/gpu --floors        the counted floors on an H200; needs no GPU
     python benchmarks/gpu --small         small sizes, checked and not timed: for compute-sanitizer
+
+device.py is what they run on, a GPU or a rehearsal; measure.py checks and times a case.
 
 An op is a module here, ``<op>.py`` with one function ``cases(small)`` that returns a list of
 ``Case``, and a name in ``OPS``.
@@ -30,6 +31,8 @@ OPS = (  # along the path of a frame
     "activate",
     "expand",
     "segment_mean",
+    "nearest_token",
+    "row_distance",
 )
 
 
@@ -51,6 +54,7 @@ class Case:
         expected: what is compared, on the CPU's inputs; None: ``call`` itself.
         agree: whether outputs, brought to the CPU, are right.
         baseline: what a user would do without the op, on the same inputs; timed beside it.
+        kernel: the op of torch that it calls, where that is not called as ``op``; "-": several.
     """
 
     op: str
@@ -61,6 +65,7 @@ class Case:
     expected: Callable[..., Any] | None = None
     agree: Callable[[Sequence[Tensor], Sequence[Tensor]], bool] = same_bits
     baseline: Callable[..., Any] | None = None
+    kernel: str = ""
 
 
 def all_cases(ops: Sequence[str] = (), small: bool = False) -> list[Case]:

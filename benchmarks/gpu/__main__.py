@@ -7,19 +7,11 @@ from pathlib import Path
 # This folder would hide other modules behind the ops' names.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import harness  # noqa: E402
 import table  # noqa: E402
-import torch  # noqa: E402
 
 from gpu import all_cases  # noqa: E402
-from gpu.measure import (  # noqa: E402
-    ceilings_here,
-    check,
-    floor_row,
-    measured_row,
-    on_gpu,
-    result_name,
-)
+from gpu.device import here  # noqa: E402
+from gpu.measure import check, floor_row, measured_row  # noqa: E402
 
 
 def main() -> None:
@@ -32,30 +24,21 @@ def main() -> None:
     if given.floors:
         print("\n".join(table.markdown([floor_row(case) for case in cases])))
         return
-    if not torch.cuda.is_available():
-        sys.exit("no CUDA device: only --floors works here")
+    device = here()
     if given.small:
         for case in cases:
-            check(case, on_gpu(case.inputs))
+            check(case, device.moved(case.inputs), device)
             print(f"{case.op}: {case.name}: right", flush=True)
         return
-    measure(given.ops)
-
-
-def measure(ops: list[str]) -> None:
-    """Times the cases and prints the table; of all ops, it is kept."""
-    ceilings = ceilings_here()
+    ceilings = device.ceilings()
     print(f"{ceilings.name}: a copy moves {ceilings.bytes / 1e12:.2f} TB/s, read and written")
     rows = []
-    for case in all_cases(ops):
-        rows.append(measured_row(case, ceilings))
+    for case in cases:
+        rows.append(measured_row(case, device, ceilings))
         print("{op}: {case}: {us} us, {times floor} x floor".format(**rows[-1]), flush=True)
     # All keys in every row: a case without a baseline has an empty cell.
     names = {name: "" for row in rows for name in row}
-    rows = [names | row for row in rows]
-    print("\n" + "\n".join(table.markdown(rows)))
-    if not ops:
-        print(harness.save(result_name(ceilings.name, harness.provenance()["date"]), rows))
+    print("\n" + "\n".join(table.markdown([names | row for row in rows])))
 
 
 if __name__ == "__main__":

@@ -1,50 +1,49 @@
 """Expand: 32 frames of so400m/14 at 384 px, of which a tenth was kept."""
 
+import math
+
 import torch
 
 from gpu import Case
 from gpu.floors import Work
 from patchgate import _ops
 
-WIDTH, CELLS = 1152, 27 * 27
+WIDTH = 1152
 
 
 def cases(small: bool) -> list[Case]:
-    frames = 2 if small else 32
-    return [_case(frames, dtype) for dtype in (torch.float16, torch.float32)] + [
-        _gradient(frames, torch.bfloat16)
-    ]
+    shape = (2, 9, 9) if small else (32, 27, 27)  # T, h, w
+    made = [_case(shape, dtype) for dtype in (torch.float16, torch.float32)]
+    return [*made, _gradient(shape, torch.bfloat16)]
 
 
-def _source(frames: int) -> torch.Tensor:
+def _source(shape: tuple[int, int, int]) -> torch.Tensor:
     """Nine of ten cells show an older token: the tokens of the cells so far, sorted or not."""
-    cells = frames * CELLS
-    return torch.randint(
-        0, cells // 10, (frames, 27, 27), generator=torch.Generator().manual_seed(0)
-    )
+    tokens = math.prod(shape) // 10
+    return torch.randint(0, tokens, shape, generator=torch.Generator().manual_seed(0))
 
 
-def _case(frames: int, dtype: torch.dtype) -> Case:
-    source = _source(frames)
+def _case(shape: tuple[int, int, int], dtype: torch.dtype) -> Case:
+    source = _source(shape)
     features = torch.randn(int(source.max()) + 1, WIDTH).to(dtype)
     row = WIDTH * features.element_size()
     moved = (len(features) + source.numel()) * row + 8 * source.numel()
     op = _ops.expand
-    return Case("expand", f"{frames} frames, {_told(dtype)}", Work(moved), (features, source), op)
+    return Case("expand", f"{shape[0]} frames, {_told(dtype)}", Work(moved), (features, source), op)
 
 
-def _gradient(frames: int, dtype: torch.dtype) -> Case:
-    source = _source(frames)
+def _gradient(shape: tuple[int, int, int], dtype: torch.dtype) -> Case:
+    source = _source(shape)
     tokens = int(source.max()) + 1
-    # Whole numbers: sums are exact in float32, whatever their order.
-    grad = torch.randint(-100, 100, (*source.shape, WIDTH)).to(dtype)
+    # Small whole numbers: sums are exact whatever their order, and need no rounding at the end.
+    grad = torch.randint(-5, 6, (*source.shape, WIDTH)).to(dtype)
     row = WIDTH * grad.element_size()
     moved = (tokens + source.numel()) * row + 8 * source.numel()
     work = Work(moved, float32=grad.numel())
-    name = f"gradient, {frames} frames, {_told(dtype)}"
+    name = f"gradient, {shape[0]} frames, {_told(dtype)}"
     return Case(
         "expand", name, work, (grad, source, tokens), _ops.expand_backward,
-        baseline=_index_add,
+        baseline=_index_add, kernel="expand_backward",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""From a file to kept patches on a GPU, against decoding alone: python benchmarks/gpu/nvdec.py
+"""From a file to kept patches on a GPU, against decoding alone: stages/decoder.py runs it.
 
 1080p H.264 for one stream and for eight, each stream in a thread of its own. Every variant reads
 the same film in turn, in one run; what is quoted are ratios of medians of those pairs.
@@ -12,25 +12,20 @@ rgb              PyNvVideoCodec's RGB + torchvision's resize and normalise + RLT
 upload           PyAV on the CPU, batches copied to the GPU, then the same stages as copied
 """
 
-import argparse
 import statistics
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 import harness
-import table
 import torch
 import torch.nn.functional as F
 from peers import rlt
 from torch import Tensor
 
 import patchgate
-from gpu import films, traces
+from gpu import traces
 from patchgate import Gate, grid
 from patchgate.decode import FrameBatch, Video
 from patchgate.gather import PixelSpec, gather
@@ -42,6 +37,7 @@ SPEC = PixelSpec(size=384, mean=(0.5,) * 3, std=(0.5,) * 3, patch=14)  # SigLIP 
 DTYPE = torch.bfloat16
 SIDE = 378  # 27 whole patches
 TARGET = 0.95  # of the frame rate of decoding alone
+AT = torch.device("cuda", 0)
 
 
 class Rows:
@@ -51,7 +47,7 @@ class Rows:
         return grid.placed_grid(batch, SPEC.place(batch.height, batch.width))
 
     def empty(self) -> Tensor:
-        return torch.empty((0, 3 * SPEC.patch**2), dtype=DTYPE, device="cuda")
+        return torch.empty((0, 3 * SPEC.patch**2), dtype=DTYPE, device=AT)
 
     def rows(self, planes: Tensor, batch: Any, cells: Tensor) -> Tensor:
         return gather(batch, cells, SPEC, DTYPE)
@@ -67,7 +63,7 @@ class OnTheGpu:
         self.video, self.threads = video, video.threads
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        return (batch.to(torch.device("cuda", 0)) for batch in self.video)
+        return (batch.to(AT) for batch in self.video)
 
 
 # ---- one stream, each way: the number of frames
@@ -201,24 +197,3 @@ def watched(path: Path) -> dict[str, Any]:
             "copies_to_host": len(trace.to_host), "largest_bytes": max(trace.to_host, default=0),
             "bytes_a_frame": round(sum(trace.to_host) / frames),
             "kernels_a_frame": round(trace.kernels / frames, 1)}  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=40, help="of film")
-    parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
-    path = films.large(asked.seconds)
-    rows: list[dict[str, Any]] = [{"gpu": torch.cuda.get_device_name(), **watched(path)}]
-    for streams in (1, 8):
-        rows += measured(path, streams, asked.rounds)
-    for row in rows[1:]:
-        met = f"{TARGET}: {'reached' if row['of_decode'] >= TARGET else 'MISSED'}"
-        row["target"] = met if row["way"] == "patchgate" else ""
-    table.show(rows[:1], "what crosses to the host")
-    table.show(rows[1:], "frames a second, of one stream and of several at once")
-    print("written to", harness.save("nvdec", rows))
-
-
-if __name__ == "__main__":
-    main()

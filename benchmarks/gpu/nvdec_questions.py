@@ -1,20 +1,13 @@
-"""What only a GPU can answer of NVDEC and PyNvVideoCodec: python benchmarks/gpu/nvdec_questions.py
-
-Each question prints one line: its answer, or the error that came instead. Whether frames are those
-of PyAV is no question here: ``tests/gpu/test_nvdec_cuda.py`` asserts it.
-"""
+"""What only a GPU can answer of NVDEC and PyNvVideoCodec: stages/decoder.py asks."""
 
 import ctypes
 import importlib.metadata
-import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-import av
 import torch
 
 import patchgate
@@ -26,18 +19,14 @@ from patchgate.decode.nvdec.surface_reader import SurfaceReader
 from patchgate.decode.pyav import PyAVReader
 from patchgate.decode.source.source import Source
 
-B_FRAMES = {"preset": "veryfast", "bf": "3", "g": "12"}
-
-
-def h264() -> Path:
-    return films.moving("b.mp4", "libx264", (320, 240), options=B_FRAMES)
-
 
 def gpu_backend():
     return backend(torch.device("cuda"))
 
 
 def versions() -> str:
+    import av
+
     driver = ctypes.c_int()
     ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(driver))
     package = importlib.metadata.version("PyNvVideoCodec")
@@ -72,21 +61,40 @@ def surfaces(path: Path, count: int = 12):
 
 
 def aliasing() -> str:
-    pointers = [shown.surface.planes()[0].data_ptr() for shown in surfaces(h264())]
+    pointers = [shown.surface.planes()[0].data_ptr() for shown in surfaces(films.film("b.mp4"))]
     return f"{len(pointers)} pictures of {len(set(pointers))} buffers"
 
 
 def pitch() -> str:
-    (strides,) = (shown.surface.planes()[0].stride() for shown in surfaces(h264(), 1))
+    (strides,) = (shown.surface.planes()[0].stride() for shown in surfaces(films.film("b.mp4"), 1))
     return f"a 320 x 240 luma plane has strides {strides}"
 
 
+def same_as_pyav(name: str) -> str:
+    """Every plane, stamp and duration of both decoders."""
+    path = films.film(name)
+    with patchgate.open_video(
+        path, device="cuda", fallback=False, **films.FILMS[name].read
+    ) as video:
+        ours = films.told(video)
+    theirs = films.told_by_pyav(path)
+    answer = [f"{len(ours)} of {len(theirs)} frames"]
+    if len(ours) != len(theirs):
+        answer.append("their numbers DIFFER")
+    for i, what in enumerate(films.TOLD):
+        pairs = zip(ours, theirs, strict=False)
+        differ = [frame for frame, (a, b) in enumerate(pairs) if a[i] != b[i]]
+        answer.append(f"{what} DIFFER in frames {differ[:5]}" if differ else f"{what} equal")
+    return ", ".join(answer)
+
+
 def simple_decoder_times() -> str:
+    import av
     import PyNvVideoCodec as nvc
 
-    simple = nvc.SimpleDecoder(str(h264()), gpu_id=0, use_device_memory=True)
+    simple = nvc.SimpleDecoder(str(films.film("b.mp4")), gpu_id=0, use_device_memory=True)
     got = [simple[i].getPTS() for i in range(6)]
-    with av.open(str(h264())) as container:
+    with av.open(str(films.film("b.mp4"))) as container:
         true = [frame.pts for frame, _ in zip(container.decode(video=0), range(6), strict=False)]
     return f"SimpleDecoder's first stamps {got}, true {true}"
 
@@ -104,7 +112,7 @@ def other_threads() -> str:
         work()
         return (counted[0] - before) / (time.perf_counter() - begin)
 
-    with patchgate.open_video(films.large(4), device="cuda", fallback=False) as video:
+    with patchgate.open_video(films.film(films.LARGE), device="cuda", fallback=False) as video:
         thread = threading.Thread(target=count)
         thread.start()
         alone = rate(lambda: time.sleep(0.5))
@@ -117,7 +125,7 @@ def other_threads() -> str:
 def decode_statistics() -> str:
     import PyNvVideoCodec as nvc
 
-    demuxer = nvc.CreateDemuxer(filename=str(h264()))
+    demuxer = nvc.CreateDemuxer(filename=str(films.film("b.mp4")))
     decoder = nvc.CreateDecoder(gpuid=0, codec=demuxer.GetNvCodecId(), usedevicememory=True,
                                 enableDecodeStats=True)  # fmt: skip
     sizes = {frame.decode_stats_size for packet in demuxer for frame in decoder.Decode(packet)}
@@ -125,11 +133,14 @@ def decode_statistics() -> str:
 
 
 def pyav_hardware() -> str:
+    import av
     from av.codec.hwaccel import HWAccel
 
+    if not torch.cuda.is_available():
+        raise patchgate.NvdecUnavailable("no CUDA device")
     torch.zeros(1, device="cuda")  # torch's primary context comes first
     accel = HWAccel("cuda", allow_software_fallback=False)
-    with av.open(str(h264()), hwaccel=accel) as container:
+    with av.open(str(films.film("b.mp4")), hwaccel=accel) as container:
         frame = next(container.decode(video=0))
     return f"PyAV's own NVDEC beside torch's context: a frame of {frame.format.name}"
 
@@ -140,20 +151,14 @@ QUESTIONS: dict[str, Callable[[], str]] = {
     "capabilities": capabilities,
     "are buffers used again": aliasing,
     "pitch": pitch,
+    "B-frames, MP4": partial(same_as_pyav, "b.mp4"),
+    "B-frames and the end of a file, MKV": partial(same_as_pyav, "b.mkv"),
+    "B-frames, MPEG-TS": partial(same_as_pyav, "b.ts"),
+    "odd sizes": partial(same_as_pyav, "odd.webm"),
+    "10 bit": partial(same_as_pyav, "deep.mp4"),
+    "entry at a key packet that is no IDR": partial(same_as_pyav, "open.mkv"),
     "what SimpleDecoder says of times": simple_decoder_times,
     "does decoding let other threads run": other_threads,
     "decode statistics": decode_statistics,
     "PyAV's hardware decoding": pyav_hardware,
 }
-
-
-def main() -> None:
-    for question, answer in QUESTIONS.items():
-        try:
-            print(f"{question}: {answer()}", flush=True)
-        except Exception as error:  # the other questions stand
-            print(f"{question}: {type(error).__name__}: {error}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

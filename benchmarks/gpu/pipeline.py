@@ -42,7 +42,7 @@ def chain_case(size: tuple[int, int], frames: int, search_radius: int) -> Case:
     written = inputs[-2] * 3 * PATCH * PATCH * 2
     work = Work(sum(plane.numel() for plane in planes) + written)
     name = f"{frames} x {size[0]}p, a tenth kept, search_radius={search_radius}"
-    return Case("pipeline", name, work, inputs, chain, baseline=plain)
+    return Case("pipeline", name, work, inputs, chain, baseline=plain, kernel="-")
 
 
 def chain(

@@ -53,6 +53,7 @@ def _gradient(width: int, small: bool) -> Case:
         (grad, torch.zeros_like(lse), *inputs, out, lse),
         torch.ops.patchgate.residual_attention_backward,
         agree=_close,
+        kernel="residual_attention_backward",
     )
 
 

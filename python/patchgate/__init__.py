@@ -3,7 +3,7 @@
 from patchgate import _early as _early  # before torch, which takes its time
 from patchgate import _ops as _ops  # loads the native library and registers the ops
 from patchgate import language, policies, reference
-from patchgate._host import build_info
+from patchgate._ops.library import build_info
 from patchgate.decode import (
     Colour,
     DecodeError,

@@ -1,16 +1,13 @@
 """The GPU benchmarks' own parts: cases, counted floors, rows. What they time needs a GPU."""
 
-import copy
-import json
 import subprocess
 import sys
-from pathlib import Path
 
 import harness
 import pytest
-import table
 import torch
 from gpu import OPS, Case, all_cases, measure
+from gpu.device import Gpu, OnCpu, Rehearsal
 from gpu.floors import H200, Work, floor
 from gpu.gather import COLOUR_OPERATIONS, counted, make_inputs, sectors
 from hypothesis import given
@@ -19,6 +16,16 @@ from hypothesis import strategies as st
 from patchgate.gather import PixelSpec
 
 TWICE = Case("op", "twice", Work(4300), (torch.ones(3),), lambda x: x * 2)
+
+
+class OfTheCpu(Rehearsal):
+    """The CPU with its own ops, and without a Triton to interpret."""
+
+    def __init__(self) -> None:
+        self.at = torch.device("cpu")
+
+    def ops(self, kernel: str = "") -> OnCpu:
+        return OnCpu(triton=False)
 
 
 def test_the_slowest_unit_sets_the_floor() -> None:
@@ -45,11 +52,12 @@ def test_an_op_without_cases_is_refused() -> None:
         all_cases(["gather", "grid"])
 
 
-@pytest.mark.parametrize("op", ["expand", "pipeline"])
+@pytest.mark.parametrize("op", [op for op in OPS if op != "gather"])
 def test_small_cases_run(op: str) -> None:
     """On the CPU a case is its own expectation: what is tested is that its inputs fit."""
+    device = OfTheCpu()
     for case in all_cases([op], small=True):
-        measure.check(case, copy.deepcopy(case.inputs))
+        measure.check(case, device.moved(case.inputs), device)
         if case.baseline is not None:
             assert measure.outputs(case.baseline(*case.inputs))
 
@@ -96,33 +104,42 @@ def test_sectors_of_wider_samples_hold_fewer() -> None:
 
 
 def test_a_wrong_result_is_not_timed() -> None:
-    measure.check(TWICE, TWICE.inputs)
+    measure.check(TWICE, TWICE.inputs, OfTheCpu())
     with pytest.raises(AssertionError, match=r"op .twice.: the GPU's result is not the CPU's"):
-        measure.check(TWICE, (torch.zeros(3),))
+        measure.check(TWICE, (torch.zeros(3),), OfTheCpu())
 
 
-def test_a_row_has_time_floor_and_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_has_time_floor_and_baseline() -> None:
     times = iter([(3.0, 4.0, 5.0), (30.0, 40.0, 50.0)])
-    monkeypatch.setattr(measure, "time_us", lambda call: next(times))
-    monkeypatch.setattr(measure, "on_gpu", lambda inputs: inputs)
+
+    class Timed(OfTheCpu):
+        def time_us(self, call: object) -> tuple[float, float, float]:
+            return next(times)
+
     case = Case(*(getattr(TWICE, name) for name in ("op", "name")), Work(4_300_000), TWICE.inputs,
                 TWICE.call, baseline=torch.neg)  # fmt: skip
-    row = measure.measured_row(case, H200)
+    row = measure.measured_row(case, Timed(), H200)
     assert row["floor us"] == 1.0
     assert row["times floor"] == 4.0
     assert row["GB/s"] == 1075.0
     assert row["times faster"] == 10.0
 
 
-def test_results_are_kept_under_the_gpus_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(harness, "RESULTS", tmp_path)
-    name = measure.result_name("NVIDIA H200", "2026-11-23")
-    assert name == "nvidia-h200-2026-11-23"
-    path = harness.save(name, [measure.floor_row(TWICE)])
-    assert json.loads(path.read_text())["rows"][0]["op"] == "op"
-    assert "| op | twice |" in "\n".join(table.section(path))
+def test_without_a_gpu_there_is_no_device_but_the_rehearsals() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(RuntimeError, match="no CUDA device"):
+        Gpu()
+
+
+def test_what_is_moved_keeps_its_strides_and_is_a_copy() -> None:
+    memory = torch.arange(24, dtype=torch.uint8).view(4, 6)
+    chroma, count = OfTheCpu().moved((memory[:, 1::2], 5))
+    assert count == 5
+    assert torch.equal(chroma, memory[:, 1::2])
+    assert chroma.stride() == (6, 2)
+    chroma.fill_(0)
+    assert memory[0, 1] == 1
 
 
 def test_floors_are_printed_without_a_gpu() -> None:

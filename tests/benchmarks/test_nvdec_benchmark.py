@@ -14,14 +14,14 @@ import patchgate
 
 
 def test_every_way_sees_the_same_frames_and_rows(nvdec: FakeBackend) -> None:
-    path = films.moving("short.mp4", "libx264", (320, 240), frames=20)
-    assert benchmark.decode(path) == benchmark.ours(path) == benchmark.together(path) == 20
+    path = films.film("b.mp4")
+    assert benchmark.decode(path) == benchmark.ours(path) == benchmark.together(path) == 24
     video = patchgate.open_video(path, device="cuda")
     borrowed = rows_of(video)
     assert borrowed.shape[1:] == (3 * 14 * 14,)
     assert borrowed.dtype == torch.bfloat16
     assert torch.equal(borrowed, rows_of(Batches(video)))
-    assert benchmark.at_once(benchmark.decode, path, 3) == 60
+    assert benchmark.at_once(benchmark.decode, path, 3) == 72
 
 
 def test_rivals_may_fail_and_own_ways_must_agree(
@@ -76,8 +76,7 @@ def test_the_rival_preprocesses_as_the_processor_does() -> None:
 
 
 def test_threads_are_counted(nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = films.moving("short.mp4", "libx264", (320, 240), frames=20)
-    monkeypatch.setattr(films, "large", lambda seconds: short)
+    monkeypatch.setattr(films, "LARGE", "b.mp4")
     assert "% of its rate alone" in nvdec_questions.other_threads()
 
 
@@ -87,7 +86,24 @@ def test_questions_are_answered(
 ) -> None:
     monkeypatch.setattr(nvdec_questions, "gpu_backend", lambda: nvdec)
     answer = nvdec_questions.QUESTIONS[question]()
-    assert any(told in answer for told in ("2 buffers", "strides (320, 1)"))
+    assert "DIFFER" not in answer
+    assert any(told in answer for told in ("2 buffers", "strides (320, 1)", "Cr equal"))
+
+
+def test_what_is_not_as_pyav_has_it_is_told(
+    nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the hashes of its planes, which were written beside the film."""
+    path = films.film("b.mp4")
+    told = films.told_by_pyav(path)
+    assert len(told) == 24
+    assert [len(each) for each in told] == [len(films.TOLD)] * 24
+    told[3][films.TOLD.index("Cb")] = "another"
+    monkeypatch.setattr(films, "told_by_pyav", lambda path: told[:-1])
+    answer = nvdec_questions.same_as_pyav("b.mp4")
+    assert answer.startswith("24 of 23 frames, their numbers DIFFER")
+    assert "Cb DIFFER in frames [3]" in answer
+    assert "Y equal" in answer
 
 
 def test_a_trace_is_summed_up() -> None:

@@ -4,12 +4,12 @@ The schemas are in ``csrc/ops.cpp``; everything that registers something in Pyth
 
 attention.py        fake kernels and gradients of residual attention, exchange, activate
 gather_gradient.py  the gradient of gather
+library.py          the file itself, and how it was built
 merge.py            fake kernels and gradients of the ops of merging
 triton.py           the ops whose GPU kernels are written in Triton: kernels/, by name
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,14 +17,14 @@ from torch import Tensor
 
 from patchgate._check import ops as _op_checks
 from patchgate._check import token_ops as _token_op_checks
+from patchgate._ops import library as _library
 
-_LIBRARY = Path(__file__).parent.with_name("_C.so")
-if not _LIBRARY.exists():
+if not _library.PATH.exists():
     raise ImportError(
-        f"patchgate's native library is missing ({_LIBRARY.name} in {_LIBRARY.parent}). "
+        f"patchgate's native library is missing ({_library.PATH.name} in {_library.PATH.parent}). "
         "Build it: pip install --no-build-isolation -e ."
     )
-torch.ops.load_library(_LIBRARY)
+torch.ops.load_library(_library.PATH)
 
 frame_grid = torch.ops.patchgate.frame_grid.default
 gate = torch.ops.patchgate.gate.default

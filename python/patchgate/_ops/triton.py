@@ -1,8 +1,8 @@
 """Registers the ops whose GPU kernels are written in Triton.
 
 ``kernels/<op>.py`` (installed as ``patchgate.kernels.<op>``) has one public function of the op's
-own name and schema, and one for ``<op>_backward`` where there is such an op. It is imported when
-the first CUDA tensor arrives: a machine without a GPU needs no Triton.
+own name and schema. It is imported when the first CUDA tensor arrives: a machine without a GPU
+needs no Triton.
 """
 
 import importlib
@@ -11,26 +11,33 @@ from typing import Any
 
 import torch
 
-OPS: tuple[str, ...] = (  # each is in kernels/<op>.py
-    "activate",
-    "exchange",
-    "expand",
-    "expand_backward",
-    "gather",
-    "residual_attention",
-    "residual_attention_backward",
-    "nearest_token",
-    "segment_mean",
-    "segment_mean_backward",
-)
+OPS = {  # each op, and the file of kernels/ that it is in
+    "activate": "activate",
+    "exchange": "exchange",
+    "expand": "expand",
+    "expand_backward": "expand",
+    "gather": "gather",
+    "residual_attention": "residual_attention",
+    "residual_attention_backward": "residual_attention_backward",
+    "nearest_token": "nearest_token",
+    "segment_mean": "segment_mean",
+    "segment_mean_backward": "segment_mean",
+}
+
+
+def by_triton(op: str) -> Callable[..., Any]:
+    """An op's Triton code, which takes what the op takes. Imports Triton."""
+    kernel: Callable[..., Any] = getattr(
+        importlib.import_module(f"patchgate.kernels.{OPS[op]}"), op
+    )
+    return kernel
 
 
 def _on_first_use(op: str) -> Callable[..., Any]:
     """The op's Triton kernel, imported by the first call."""
 
     def run(*args: Any) -> Any:
-        module = f"patchgate.kernels.{op.removesuffix('_backward')}"
-        return getattr(importlib.import_module(module), op)(*args)
+        return by_triton(op)(*args)
 
     return run
 

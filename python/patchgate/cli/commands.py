@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from patchgate._host import build_info
+from patchgate._ops.library import build_info
 from patchgate.cli.options import GateOptions, OpenOptions, ReadOptions, spread
 from patchgate.cli.signals import Stop, Stopped, kills_interrupt
 from patchgate.cli.terminal import Meter, bytes_text, reported, result, say

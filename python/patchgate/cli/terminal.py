@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import typer
-from av.error import FFmpegError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -25,6 +24,7 @@ from patchgate import _early
 from patchgate._check.text import escaped
 from patchgate.cli.signals import INTERRUPTED, NOTHING, Stopped
 from patchgate.decode import DecodeWarning, Video
+from patchgate.decode.ffmpeg import ffmpeg_errors_and
 from patchgate.gate import CHANGED
 from patchgate.report.history import counted
 from patchgate.tokens import TokenChunk
@@ -63,7 +63,7 @@ def reported() -> Iterator[list[str]]:
             say("interrupted", NOTHING)
             code = error.exit_code if isinstance(error, Stopped) else INTERRUPTED
             raise typer.Exit(code) from None
-        except (OSError, ValueError, FFmpegError) as error:
+        except ffmpeg_errors_and(OSError, ValueError, ImportError) as error:
             say("error", as_options(str(error)))
             raise typer.Exit(1) from error
         except (MemoryError, RuntimeError) as error:

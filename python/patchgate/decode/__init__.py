@@ -12,6 +12,7 @@ pyav.py         the CPU reader; planes.py what can be told of its frames; packer
 nvdec/          the GPU's decoder: pictures that stay on the device
 bitstream.py    packets as hardware decoders want them, and what they say of the pictures
 description.py  what an opened video tells of itself
+ffmpeg.py       PyAV, imported when something is first decoded
 orientation.py  how a picture is to be turned, by the data beside its samples
 changes.py      what is said where the picture changes in the middle of a video
 """

@@ -5,12 +5,7 @@ from __future__ import annotations
 import io
 import re
 
-import av
-from av.bitstream import BitStreamFilterContext
-from av.packet import Packet
-from av.video.stream import VideoStream
-
-from .planes import Frame
+from .ffmpeg import Frame, Packet, av
 
 # MP4 and Matroska put lengths where the decoder looks for start codes (ISO 14496-15, 10), and the
 # parameter sets into the file's header.
@@ -22,23 +17,23 @@ _START_CODE = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
 class Bitstream:
     """One stream's packets, turned into what a hardware decoder takes."""
 
-    def __init__(self, codec: str, stream: VideoStream) -> None:
+    def __init__(self, codec: str, stream: av.VideoStream) -> None:
         self._codec = codec
         name = _FILTERS.get(codec)
-        self._filter = None if name is None else BitStreamFilterContext(name, stream)
+        self._filter = None if name is None else av.bitstream.BitStreamFilterContext(name, stream)
         self._sets = parameter_sets(codec, stream.codec_context.extradata or b"")
 
-    def prepared(self, packet: Packet[VideoStream]) -> list[Packet[VideoStream]]:
+    def prepared(self, packet: Packet) -> list[Packet]:
         """The packets to decode for this one, which is used up. av.FFmpegError if it is damaged."""
         return [packet] if self._filter is None else self._filter.filter(packet)
 
-    def entered(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+    def entered(self, packet: Packet) -> Packet:
         """A prepared key packet for a decoder that saw nothing before it. The filter writes the
         file's parameter sets before IDR pictures only; one may also enter at others."""
         data = bytes(packet)
         if not self._sets or sequence_headers(self._codec, data):
             return packet
-        return Packet(self._sets + data)  # type: ignore[return-value]
+        return av.Packet(self._sets + data)  # type: ignore[return-value]
 
 
 def parameter_sets(codec: str, header: bytes) -> bytes:
@@ -136,7 +131,7 @@ def _sequence_obu(data: bytes) -> bytes:
     return b""
 
 
-def is_shown(codec: str, data: Packet[VideoStream] | bytes) -> bool:
+def is_shown(codec: str, data: Packet | bytes) -> bool:
     """False for a packet that only makes a reference: VP8's golden frames (RFC 6386, 9.1), and
     VP9's frames of which the header says so (6.2) and that are not in one packet with others
     (annex B)."""
@@ -158,7 +153,7 @@ def first_picture(decoder_name: str, data: bytes) -> Frame | None:
     """A key packet's picture, by one of FFmpeg's decoders; None where it cannot be decoded."""
     decoder = av.CodecContext.create(decoder_name, "r")
     try:
-        frames = [*decoder.decode(Packet(data)), *decoder.decode(None)]  # type: ignore[attr-defined]
+        frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]  # type: ignore[attr-defined]
     except av.FFmpegError:
         return None
     finally:

@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import av
+from .ffmpeg import av
 
 _LARGE = 1 << 30  # bytes: more than what FFmpeg asks for at once for any picture that it decodes
 _SMALL = 32 << 20  # with less than this left, any error may be for want of memory

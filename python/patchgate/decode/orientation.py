@@ -6,12 +6,10 @@ import warnings
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-import av
 import numpy as np
-from av.filter import Graph
-from av.sidedata.sidedata import Type
 from torch import Tensor
 
+from .ffmpeg import av
 from .frames import DecodeWarning
 
 _KINDS = 64  # FFmpeg has about half as many today
@@ -67,8 +65,10 @@ def display_matrix(frame: av.VideoFrame) -> bytes | None:
 
 def _known(frame: av.VideoFrame) -> av.VideoFrame:
     """The same picture with such side data alone as PyAV knows."""
+    from av.sidedata.sidedata import Type  # a module that av's own name does not lead to
+
     known = {kind.value for kind in Type}
-    graph = Graph()
+    graph = av.filter.Graph()
     last = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format,
                             time_base=frame.time_base or Fraction(1, 25))  # fmt: skip
     for kind in set(range(_KINDS)) - known:

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from patchgate._tensors import doubles, truths
 
+from .ffmpeg import Frame
 from .frames import FrameBatch
 from .limits import DEFAULT_LIMITS, Limits
 from .memory import room_for
 from .orientation import orientation_of, oriented
 from .packets.clock import Clock
-from .planes import Frame, Layout, colour_of, layout
+from .planes import Layout, colour_of, layout
 from .pool import Pool
 from .timeline import Timed
 

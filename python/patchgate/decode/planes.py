@@ -7,11 +7,8 @@ import warnings
 from functools import lru_cache
 from typing import NamedTuple
 
-import av
-
+from .ffmpeg import Frame
 from .frames import Colour, DecodeWarning, Matrix
-
-Frame = av.VideoFrame
 
 # AVCOL_SPC_*: 2 is "unspecified": BT.601 at any size, FFmpeg's and NVDEC's rule (players guess
 # 709 for HD). 0 is RGB's own, met only where we convert. FCC is BT.601 to within 0.02, 240M BT.709.

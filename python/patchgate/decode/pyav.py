@@ -6,10 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import chain, dropwhile
 
-import av
-from av.packet import Packet
-from av.video.stream import VideoStream
-
+from .ffmpeg import Frame, Packet, av
 from .frames import Problems
 from .packets.feed import Errors, Feed, Packets
 from .packets.ledger import Ledger, Sent
@@ -18,8 +15,6 @@ from .source.reasons import no_frame
 from .source.refusals import explained_timeout, has_late_index, late_index
 from .source.source import Source
 from .source.waiting import Halt, Stopped
-
-Frame = av.VideoFrame
 
 
 class PyAVReader(Feed):
@@ -53,7 +48,7 @@ class PyAVReader(Feed):
 
     def _probe(self) -> Frame:
         """The first frame: only it knows rotation, colour and whether the video decodes at all."""
-        self._probed: list[tuple[Packet[VideoStream], Sent]] = []
+        self._probed: list[tuple[Packet, Sent]] = []
         self._probing = True
         self._decoded = self._decode_all(self._remembered(self.numbered()))
         try:
@@ -143,7 +138,7 @@ class PyAVReader(Feed):
                 del frame  # so that the decoder has its memory for the next
         self.ledger.close()
 
-    def _decode(self, packet: Packet[VideoStream] | None) -> list[Frame]:
+    def _decode(self, packet: Packet | None) -> list[Frame]:
         """The frames this packet completes (None: what is left); none where it is damaged."""
         try:
             return self.stream.decode(packet)
@@ -179,6 +174,6 @@ def _from(frames: Iterator[Frame], pts: int | None) -> Iterator[Frame]:
     return dropwhile(lambda f: pts is not None and f.pts is not None and f.pts < pts, frames)
 
 
-def _unnumbered(packet: Packet[VideoStream], sent: Sent) -> Packet[VideoStream]:
+def _unnumbered(packet: Packet, sent: Sent) -> Packet:
     packet.pts = sent.pts
     return packet

@@ -14,6 +14,7 @@ import torch
 
 from .changes import told_change
 from .description import Described
+from .ffmpeg import Frame
 from .frames import DecodeError, DecodeWarning, FrameBatch, Problems
 from .iteration import Run
 from .nvdec.capabilities import why_not
@@ -25,7 +26,7 @@ from .openings import Openings, close_at_exit
 from .packer import Packer
 from .packets.clock import Clock
 from .packets.feed import Errors
-from .planes import Frame, FrameFormat, format_of, native
+from .planes import FrameFormat, format_of, native
 from .pool import Pool
 from .pyav import PyAVReader
 from .source.source import Source

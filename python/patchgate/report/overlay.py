@@ -8,13 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
 from patchgate import grid
 from patchgate.decode import FrameBatch
+from patchgate.decode.ffmpeg import av
 from patchgate.gate import CHANGED, Gate
 from patchgate.report.cells import arrows, draw_arrows, shown_size, tinted
 from patchgate.tokens import TokenChunk
@@ -52,7 +51,7 @@ class OverlayVideo:
         self._stream.pix_fmt = "yuv420p"
         self._stream.time_base = self._stream.codec_context.time_base = _CLOCK
         self._stream.codec_context.colorspace = _BT709
-        self._stream.codec_context.color_range = ColorRange.MPEG
+        self._stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
         return self
 
     def __exit__(
@@ -95,8 +94,11 @@ class OverlayVideo:
         return np.asarray(image)
 
     def _write(self, rgb: np.ndarray, seconds: float, duration: float) -> None:
+        told = av.video.reformatter
         frame = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            format="yuv420p",
+            dst_colorspace=told.Colorspace.ITU709,
+            dst_color_range=told.ColorRange.MPEG,
         )
         frame.pts, frame.time_base = round(seconds / _CLOCK), _CLOCK
         frame.duration = round(duration / _CLOCK)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from patchgate._host import build_info
+from patchgate._ops.library import build_info
 from patchgate.decode import Video
 from patchgate.gate import CHANGED, MOVED, Gate
 from patchgate.report.comparison import Compared, Comparison

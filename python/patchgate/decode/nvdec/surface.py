@@ -14,9 +14,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ..ffmpeg import Frame
 from ..frames import Colour
 from ..orientation import Orientation, orientation_of
-from ..planes import Frame, FrameFormat, colour_of, format_of, native
+from ..planes import FrameFormat, colour_of, format_of, native
 
 
 class Lane:

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
-import av
-from av.packet import Packet
-from av.video.stream import VideoStream
-
 from ..bitstream import Bitstream, first_picture, sequence_headers
+from ..ffmpeg import Packet, av
 from ..frames import DecodeError
 from ..packets.feed import Errors
 from ..packets.ledger import UNKNOWN, Sent
@@ -82,11 +79,11 @@ class SurfaceReader:
         finally:
             self._give_back()
 
-    def _stamp(self, packet: Packet[VideoStream]) -> int | None:
+    def _stamp(self, packet: Packet) -> int | None:
         sent = self._demuxed.ledger.sent(packet.pts)
         return None if sent.hidden else sent.pts
 
-    def _decoded(self, packet: Packet[VideoStream], number: int, sent: Sent) -> Iterator[Shown]:
+    def _decoded(self, packet: Packet, number: int, sent: Sent) -> Iterator[Shown]:
         if sent.key:
             yield from self._reshaped(bytes(packet))
             if self._decoder is None:

@@ -12,15 +12,12 @@ from collections.abc import Iterator
 from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
-from av.container import InputContainer
-from av.packet import Packet
-from av.video.stream import VideoStream
-
 from ..bitstream import is_shown
+from ..ffmpeg import Container, Packet, av
 from ..limits import Limits
 from .clock import LOOK_AHEAD, Clock, near
 
-Packets = Iterator["Packet[VideoStream]"]
+Packets = Iterator[Packet]
 
 _WINDOW = 2 * LOOK_AHEAD  # packets among which stamps are brought into order
 _HELD = 2**26  # bytes of packets that wait for the decoder; more are decoded instead
@@ -35,7 +32,7 @@ class Order:
     ``headless`` counts the packets before the first key packet.
     """
 
-    def __init__(self, stream: VideoStream, clock: Clock, limits: Limits) -> None:
+    def __init__(self, stream: av.VideoStream, clock: Clock, limits: Limits) -> None:
         self.sound, self.headless = True, 0
         self._codec = stream.codec_context.codec.canonical_name
         self._depth = stream.codec_context.reorder_depth  # pictures decoded before and shown after
@@ -46,7 +43,7 @@ class Order:
         self._top = self._floor = -(1 << 62)  # the latest stamp so far, and before the last key
         self._below = 0  # the last stamp that has left the window
 
-    def add(self, packet: Packet[VideoStream]) -> bool:
+    def add(self, packet: Packet) -> bool:
         """The next packet; whether all are sound so far."""
         if packet.is_discard or not is_shown(self._codec, packet):
             return self.sound
@@ -100,7 +97,7 @@ def entered(packets: Packets, order: Order, start: int, back: int = 0) -> Entry 
     Args:
         packets: from a key packet before it, or from the beginning.
     """
-    held: list[Packet[VideoStream]] = []
+    held: list[Packet] = []
     entry: int | None = None
     size = 0
     for packet in packets:
@@ -119,14 +116,14 @@ def entered(packets: Packets, order: Order, start: int, back: int = 0) -> Entry 
     return Entry(entry, chain(held, packets))
 
 
-def seeks(container: InputContainer, stream: VideoStream) -> bool:
+def seeks(container: Container, stream: av.VideoStream) -> bool:
     """Whether a seek may be believed in such a container."""
     if "mp4" in container.format.name:  # its table has every packet, but where it is in fragments
         return 0 < stream.frames <= len(stream.index_entries)
     return "matroska" in container.format.name
 
 
-def indexed(container: InputContainer, stream: VideoStream, clock: Clock, limits: Limits) -> bool:
+def indexed(container: Container, stream: av.VideoStream, clock: Clock, limits: Limits) -> bool:
     """Whether the index, as far as a seek has made it known, tells of one clock that just runs."""
     if "matroska" not in container.format.name:
         return True

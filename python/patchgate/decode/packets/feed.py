@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Literal
 
-import av
-from av.packet import Packet
-from av.video.stream import VideoStream
-
+from ..ffmpeg import Packet, av
 from ..frames import DecodeError, Problems
 from ..memory import check_memory
 from ..source.demuxer import Demuxer, hold_on
@@ -24,7 +21,7 @@ from .entry import Order, entered, indexed, seeks
 from .ledger import NEXT_FEW, Ledger, makes_up_stamps
 from .promises import promised_end
 
-Packets = Iterator["Packet[VideoStream]"]
+Packets = Iterator[Packet]
 Errors = Literal["warn", "ignore", "raise"]
 Reach = Literal["seek", "read", "decode"]
 
@@ -88,9 +85,9 @@ class Feed:
         """Count anew (in the same object: Video shows it): what was read so far is read again."""
         vars(self.problems).update(vars(Problems()))
         self.ledger = Ledger(self.codec(), self.problems, self.clock)
-        self._ahead: deque[Packet[VideoStream]] = deque()  # read, and not given to the decoder yet
+        self._ahead: deque[Packet] = deque()  # read, and not given to the decoder yet
         self._raw: Packets = iter(())  # where they come from
-        self._last: Packet[VideoStream] | None = None
+        self._last: Packet | None = None
 
     def close(self) -> None:
         """Free the decoder and its threads. Again is fine; the user's file object stays open."""
@@ -273,7 +270,7 @@ class Feed:
         return self.stream.frames or None
 
 
-def _clock(stream: VideoStream) -> Clock:
+def _clock(stream: av.VideoStream) -> Clock:
     tick = stream.time_base or Fraction(1, 90_000)
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     return Clock(tick, max(1, round(1 / (rate * tick))))

@@ -10,10 +10,8 @@ from collections import deque
 from itertools import dropwhile, islice
 from typing import Any, NamedTuple
 
-from av.packet import Packet
-from av.video.stream import VideoStream
-
 from ..bitstream import HIDES, is_shown
+from ..ffmpeg import Packet
 from ..frames import Problems
 from .clock import LOOK_AHEAD, Clock
 
@@ -71,7 +69,7 @@ class Ledger:
         self._decoded_at: deque[int] | None = None  # stamps to give out, where there are no others
         self._hides = codec in HIDES
 
-    def enter(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+    def enter(self, packet: Packet) -> Packet:
         """Notes what the packet says; from here on its ``pts`` is its number."""
         pts, dts = packet.pts, packet.dts
         hidden = packet.is_discard or (self._hides and not is_shown(self._codec, packet))

@@ -14,13 +14,11 @@ from collections.abc import Iterator
 from itertools import dropwhile
 from typing import NamedTuple
 
-import av
 import numpy as np
-from av.packet import Packet
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..bitstream import is_shown
+from ..ffmpeg import Packet, av
 from ..pyav import PyAVReader
 from ..timeline import timed
 from .clock import LOOK_AHEAD, Clock
@@ -130,9 +128,7 @@ def _holes(packets: _Packets) -> NDArray[np.int64]:
     return holes if len(holes) * _SOME <= len(gaps) else holes[:0]
 
 
-def _came(
-    reader: PyAVReader, numbered: Iterator[tuple[int, Packet[VideoStream]]], last: int
-) -> list[int]:
+def _came(reader: PyAVReader, numbered: Iterator[tuple[int, Packet]], last: int) -> list[int]:
     """The packets up to the last whose pictures come out, where decoding begins here."""
     came: list[int] = []
     for number, packet in numbered:
@@ -145,7 +141,7 @@ def _came(
     return came
 
 
-def _numbers(reader: PyAVReader, packet: Packet[VideoStream] | None) -> list[int]:
+def _numbers(reader: PyAVReader, packet: Packet | None) -> list[int]:
     try:
         return [frame.pts for frame in reader.stream.decode(packet) if frame.pts is not None]
     except av.FFmpegError:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-from av.container import InputContainer
-from av.video.stream import VideoStream
-
+from ..ffmpeg import Container, av
 from ..limits import Limits
 from ..source.source import Source
 from .clock import Clock
@@ -17,7 +15,7 @@ _TAG = 11  # bytes of an FLV tag's header
 
 
 def promised_end(
-    container: InputContainer, stream: VideoStream, clock: Clock, limits: Limits
+    container: Container, stream: av.VideoStream, clock: Clock, limits: Limits
 ) -> float | None:
     """When the video stream ends, in seconds on the clock of its stamps, if the header says so.
 
@@ -30,7 +28,7 @@ def promised_end(
     return end
 
 
-def _said(container: InputContainer, stream: VideoStream, clock: Clock) -> float | None:
+def _said(container: Container, stream: av.VideoStream, clock: Clock) -> float | None:
     begin = clock.seconds(stream.start_time or 0)
     if container.format.name == "avi" and stream.frames:
         return begin + clock.seconds(stream.frames)  # its duration follows the file's size
@@ -47,7 +45,7 @@ def _said(container: InputContainer, stream: VideoStream, clock: Clock) -> float
     return None
 
 
-def ends_early(container: InputContainer, end: float, promised: float, frame: float) -> bool:
+def ends_early(container: Container, end: float, promised: float, frame: float) -> bool:
     """Whether pictures that end at ``end`` seconds fall short of what was promised.
 
     Args:
@@ -57,7 +55,7 @@ def ends_early(container: InputContainer, end: float, promised: float, frame: fl
     return end < promised - (0.75 * frame if exact else max(2.5 * frame, 0.005 * promised))
 
 
-def is_cut(container: InputContainer, source: Source, end: int | None) -> bool:
+def is_cut(container: Container, source: Source, end: int | None) -> bool:
     """Whether the file ends in the middle of something, by the layout of its format.
 
     Args:

@@ -8,11 +8,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import av
-from av.container import InputContainer
-from av.packet import Packet
-from av.video.stream import VideoStream
-
+from ..ffmpeg import Container, Packet, av
 from .origins import Handle
 from .refusals import refusal
 from .source import Source
@@ -48,7 +44,7 @@ class Demuxer:
                 self.is_open()
             else:
                 self._calls.limit(source.access.open_timeout, "open_timeout", together=True)
-            self.container: InputContainer = self._call(lambda: _opened(handle, source))
+            self.container: Container = self._call(lambda: _opened(handle, source))
         except BaseException:
             self._calls.end(lambda: _let_go(handle))
             raise
@@ -57,14 +53,14 @@ class Demuxer:
         """The first frame is there: from here on ``read_timeout`` counts."""
         self._calls.limit(self.source.access.read_timeout, "read_timeout")
 
-    def packets(self, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    def packets(self, stream: av.VideoStream) -> Iterator[Packet]:
         """The stream's packets from here on. FFmpeg's errors end it; it may be called again."""
         packets = self.container.demux(stream)
         if isinstance(self._calls, Direct):
             return packets
         return iter(lambda: self._call(lambda: next(packets, None)), None)
 
-    def seek(self, ticks: int, stream: VideoStream) -> None:
+    def seek(self, ticks: int, stream: av.VideoStream) -> None:
         """av.FFmpegError where the container cannot."""
         self._call(lambda: self.container.seek(ticks, stream=stream))
 
@@ -102,7 +98,7 @@ class Demuxer:
         return answer
 
 
-def _opened(handle: Handle, source: Source) -> InputContainer:
+def _opened(handle: Handle, source: Source) -> Container:
     try:
         # GENPTS (PyAV's default) fills missing time stamps; odd bytes in titles must not stop us.
         return av.open(handle.file, mode="r", format=handle.format, timeout=handle.timeouts,
@@ -119,7 +115,7 @@ def _opened(handle: Handle, source: Source) -> InputContainer:
         handle.given()
 
 
-def _close(container: InputContainer, handle: Handle) -> None:
+def _close(container: Container, handle: Handle) -> None:
     container.close()
     _let_go(handle)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import av
-from av.format import ContainerFormat
+from ..ffmpeg import av
 
 # By the names of FFmpeg's demuxers. All of these read the one file that they are given. (Not here:
 # "image2" and "mlv", which look for numbered siblings, and "vobsub", which opens a second file.)
@@ -66,6 +65,6 @@ def checked_format(name: str | None) -> str | None:
 def _title_of(name: str) -> str | None:
     """The same for all names of one demuxer; None where FFmpeg has none of that name."""
     try:
-        return str(ContainerFormat(name, "r").long_name)
+        return str(av.ContainerFormat(name, "r").long_name)
     except ValueError:
         return None

@@ -5,23 +5,19 @@ from __future__ import annotations
 import errno
 import re
 
-import av
-from av.packet import Packet
-from av.stream import Stream
-from av.video.stream import VideoStream
-
+from ..ffmpeg import Packet, av
 from ..limits import Limits
 from .source import Source
 
 _ANIMATED = 0x02  # a flag of a WebP's VP8X chunk
 
 
-def is_encrypted(packet: Packet[Stream] | Packet[VideoStream]) -> bool:
+def is_encrypted(packet: av.Packet[av.stream.Stream] | Packet) -> bool:
     """Whether the container says that its bytes need a key."""
     return packet.has_sidedata("encryption_info")
 
 
-def is_too_large(error: av.FFmpegError, stream: VideoStream, limits: Limits) -> bool:
+def is_too_large(error: av.FFmpegError, stream: av.VideoStream, limits: Limits) -> bool:
     """Whether the decoder refused a picture for its size: then it has forgotten that, or tells it
     although it shows no such picture."""
     context = stream.codec_context

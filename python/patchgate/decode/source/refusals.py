@@ -7,8 +7,7 @@ import ssl
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-import av
-
+from ..ffmpeg import av
 from ..memory import check_memory
 from .formats import PLAYLISTS
 from .playlists import broken_playlist, is_text, playlist_kind, refused_playlist
@@ -19,12 +18,14 @@ from .source import Source
 _ASK_SECONDS = 2.0  # for what a second look at a server may take
 
 _RANGES = "An MP4 whose index lies at its end needs a server that knows byte ranges"
-_ANSWERS: dict[type[Exception], tuple[type[OSError], str]] = {
-    av.error.HTTPNotFoundError: (FileNotFoundError, "the server has nothing there (404)"),
-    av.error.HTTPUnauthorizedError: (PermissionError, "the server wants a name and password (401)"),
-    av.error.HTTPForbiddenError: (PermissionError, "the server refuses it (403)"),
-    av.error.HTTPClientError: (OSError, "the server answered with an error"),
-    av.error.HTTPError: (OSError, "the server answered with an error"),
+_ANSWERS: dict[str, tuple[type[OSError], str]] = {  # by the names of what PyAV raises
+    "HTTPNotFoundError": (FileNotFoundError, "the server has nothing there (404)"),
+    "HTTPUnauthorizedError": (PermissionError, "the server wants a name and password (401)"),
+    "HTTPForbiddenError": (PermissionError, "the server refuses it (403)"),
+    "HTTPClientError": (OSError, "the server answered with an error"),
+    "HTTPError": (OSError, "the server answered with an error"),
+}
+_BROKEN: dict[type[Exception], tuple[type[OSError], str]] = {
     ConnectionRefusedError: (ConnectionRefusedError, "nobody listens there"),
     ConnectionError: (ConnectionError, "the connection broke"),
 }
@@ -106,7 +107,8 @@ def explained_timeout(error: TimeoutError, source: Source, container: str) -> Ti
 
 
 def _of_server(source: Source, address: Address, error: av.FFmpegError) -> Exception:
-    for kind, (raised, words) in _ANSWERS.items():
+    answers = {getattr(av.error, name): said for name, said in _ANSWERS.items()}
+    for kind, (raised, words) in (answers | _BROKEN).items():
         if isinstance(error, kind):
             return raised(f"{source.name}: {words}; check the address ({error.strerror})")
     if isinstance(error, av.error.ProtocolNotFoundError):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from av.container import InputContainer
-from av.video.stream import VideoStream
+from ..ffmpeg import Container, av
 
 
-def video_stream(container: InputContainer, name: str, number: int | None = None) -> VideoStream:
+def video_stream(container: Container, name: str, number: int | None = None) -> av.VideoStream:
     """The stream that shows the video: what moves comes before stills, colour before gray masks.
 
     Args:
@@ -26,9 +25,9 @@ def video_stream(container: InputContainer, name: str, number: int | None = None
     return stream
 
 
-def _wanted(container: InputContainer, name: str, number: int) -> VideoStream:
+def _wanted(container: Container, name: str, number: int) -> av.VideoStream:
     streams = container.streams
-    if number < len(streams) and isinstance(found := streams[number], VideoStream):
+    if number < len(streams) and isinstance(found := streams[number], av.VideoStream):
         return found
     has = "there is none" if number >= len(streams) else f"that is {streams[number].type}"
     videos = ", ".join(_said(stream) for stream in streams.video) or "none"
@@ -36,7 +35,7 @@ def _wanted(container: InputContainer, name: str, number: int) -> VideoStream:
                      f"its video streams are {videos}")  # fmt: skip
 
 
-def _chosen(container: InputContainer, name: str) -> VideoStream:
+def _chosen(container: Container, name: str) -> av.VideoStream:
     videos = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not videos:
         kinds = sorted({stream.type for stream in container.streams} - {"video"})
@@ -49,7 +48,7 @@ def _chosen(container: InputContainer, name: str) -> VideoStream:
     return next((stream for stream in equals if stream is best), equals[0])
 
 
-def _rank(stream: VideoStream) -> tuple[bool, bool, bool, bool]:
+def _rank(stream: av.VideoStream) -> tuple[bool, bool, bool, bool]:
     """Can be decoded; moves; stands for itself; has colour."""
     disposition = stream.disposition
     kind = type(disposition)
@@ -60,12 +59,12 @@ def _rank(stream: VideoStream) -> tuple[bool, bool, bool, bool]:
     return True, not still, not disposition & kind.dependent, not pixels.startswith("gray")
 
 
-def _is_cover(stream: VideoStream) -> bool:
+def _is_cover(stream: av.VideoStream) -> bool:
     kind = type(stream.disposition)
     return bool(stream.disposition & (kind.attached_pic | kind.timed_thumbnails))
 
 
-def _said(stream: VideoStream) -> str:
+def _said(stream: av.VideoStream) -> str:
     context = stream.codec_context
     if context is None:
         return f"{stream.index} (no decoder)"
