@@ -100,6 +100,7 @@ class MergeStream:
         self._waiting, self._origin = waiting, origin
         return done
 
+    @spelled(RelaxKwargs)
     def relax(self, **settings: Unpack[RelaxKwargs]) -> None:
         """Asks for less from here on: for a budget that the frames that wait cannot meet.
 

@@ -4,7 +4,8 @@ video.py     tokenize(): opens the video, fits a gate to it, collects
 frames.py    the stages in a row, a batch of frames at a time; surfaces.py the same on a decoder's
              surfaces, before they are written over
 features.py  what becomes of kept cells: their own pixels, or a tower's features
-fitting.py   the gate that fits a tower or a size; collect.py the chunks in one container
+fitting.py   the gate that fits a tower or a size; options.py the gate's rules among the options
+collect.py   the chunks in one container
 prefetch.py  a thread that works ahead; tubelets.py frames in whole tubelets; stages.py their time
 """
 
