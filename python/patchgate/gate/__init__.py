@@ -7,6 +7,7 @@ memory.py    the gate's memory of its streams, and how many token ids are left
 run.py       the gate's op on a state, and on a clip of its own
 state.py     what a gate's state may be: the one place that knows
 tensors.py   the tensors of the gate's stream state
+saved.py     what the saved states of streams have in common: a digest, a safetensors file
 calls.py     calls that change an object wholly or not at all, and one at a time
 undo.py      how a push is taken back: a copy of the state from before it
 """

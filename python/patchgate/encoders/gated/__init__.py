@@ -5,7 +5,8 @@ fixed.py        FixedTower: with a capacity, for ``torch.compile``
 clips.py        GatedClips: video towers that attend over space and time
 inputs.py       their arguments, checked; pixels.py pixel values back to what the gate compares
 emitted.py      the output as VideoTokens; stand_in.py in place of the tower in a larger model
-stream_file.py  a stream's state as a file; calibrate.py the largest tolerance that a read-out bears
+stream_state.py a stream's state as a dict of tensors; stream_file.py the same as a file
+calibrate.py    the largest tolerance that a read-out bears
 stream_check.py what a tower stream's state may be: the one place that knows
 """
 

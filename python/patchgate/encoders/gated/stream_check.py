@@ -6,6 +6,7 @@ H heads, d features of a head, D features, E numbers of a patch or a token.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, Self
 
 import torch
@@ -113,6 +114,9 @@ def contradiction(
     for (name, part, slots), expected in zip(parts, rows, strict=True):
         if wrong := _wrong_part(part, expected, slots) or _wrong_sums(part, expected, tokens):
             return f"{name}: {wrong}"
+    for n, (part, later) in enumerate(pairwise(memory.layers)):
+        if part.sums is not None and later.tables["made"].dtype != part.sums.weighted.dtype:
+            return f"layer {n + 1}: expected table made of {part.sums.weighted.dtype}"
     born = memory.outputs["features"].tables["born"]
     if bool(((born < 0) | (born >= memory.frames * units)).any()):
         return f"expected features born in {memory.frames} frames of {units}, got others"
