@@ -1,5 +1,6 @@
 """What a container tells of its frames, decoding as few as can be: times and key frames."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Unpack
 
@@ -45,7 +46,7 @@ def container_frames(video: VideoSource, **access: Unpack[AccessKwargs]) -> Fram
     return Frames(pts=doubles(pts), key=torch.from_numpy(found.key))
 
 
-def of_access(options: dict[str, Any]) -> dict[str, Any]:
+def of_access(options: Mapping[str, object]) -> dict[str, Any]:
     """Those of ``open_video``'s options that ``container_frames`` takes."""
     names = {field.name for field in fields(Access)}
     return {name: value for name, value in options.items() if name in names}
