@@ -133,6 +133,21 @@ def test_a_token_that_comes_back_is_known_or_refused() -> None:
     assert len(joined([*stream.push(again), *stream.flush()]).kind) == 2
 
 
+def test_a_push_without_frames_forgets_too() -> None:
+    chunk = returning(8)
+    first, last = split(chunk, 7)
+    stream = MergeStream(window=2, threshold=0.0)
+    stream.push(first)
+    assert stream.push(split(last, 0)[0], torch.tensor([12])) == []
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"source: .* got 0 in cell \(0, 0\) of frame 7"):
+            stream.push(last)
+    with pytest.raises(ValueError, match=r"names: expected those of the push before .*, got 5"):
+        stream.push(split(last, 0)[0], torch.tensor([5]))
+    again = last._replace(source=torch.tensor([[[12, 13]]]))  # 13 is shown by the last frame
+    assert len(joined([*stream.push(again), *stream.flush()]).kind) == 2
+
+
 def streamed_at_once(chunk: TokenChunk) -> TokenChunk:
     stream = MergeStream(window=2, threshold=0.0)
     return joined([*stream.push(chunk), *stream.flush()])

@@ -46,6 +46,7 @@ class Before:
     grid: tuple[int, int] | None = None  # h, w
     until: float = -math.inf  # seconds: the last frame's time
     cells: Ledger | None = None  # of the tokens, [2] each, or [0] where no grid is kept; None: none
+    shown: Tensor | None = None  # [h, w]: tokens in the last frame
 
     def then(self, chunk: TokenChunk, names: Tensor | None = None) -> Self:
         """What the next chunk finds before it, if nothing is wrong with this one.
@@ -69,8 +70,9 @@ class Before:
         cells.append(chunk.cell[:, : cells.width])
         if self.settings.keep_grid:
             self._check_blocks(chunk, cells)
-        if len(chunk.source):
-            keep_named(cells, chunk.source[-1], names)
+        shown = chunk.source[-1] if len(chunk.source) else self.shown
+        if shown is not None:
+            keep_named(cells, shown, names)
         return replace(
             self,
             frames=self.frames + len(chunk.kind),
@@ -79,6 +81,7 @@ class Before:
             grid=(chunk.source.shape[1], chunk.source.shape[2]),
             until=float(chunk.pts_seconds[-1]) if len(chunk.pts_seconds) else self.until,
             cells=cells,
+            shown=shown,
         )
 
     def _check_fields(self, chunk: TokenChunk) -> None:
