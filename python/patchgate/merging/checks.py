@@ -58,18 +58,12 @@ class Before:
             TypeError: a field that is no tensor, or of another dtype or device.
             ValueError: one of another shape, or numbers that cannot be. Both name the field.
         """
-        self._check_fields(chunk)
-        self._check_likeness(chunk)
-        self._check_places(chunk)
-        self._check_source(chunk)
-        if self.settings.per == "second":
-            self._check_clock(chunk.pts_seconds)
-        check_features(self.name, chunk.features, chunk.frame, chunk.cell, self.tokens)
+        self.check(chunk)
         cells = Ledger(2 if self.settings.keep_grid else 0) if self.cells is None else self.cells
         cells = cells.copy()
         cells.append(chunk.cell[:, : cells.width])
         if self.settings.keep_grid:
-            self._check_blocks(chunk, cells)
+            self.check_blocks(chunk, cells)
         shown = chunk.source[-1] if len(chunk.source) else self.shown
         if shown is not None:
             keep_named(cells, shown, names)
@@ -83,6 +77,20 @@ class Before:
             cells=cells,
             shown=shown,
         )
+
+    def check(self, chunk: TokenChunk) -> None:
+        """That nothing is wrong with a chunk, but perhaps with earlier merging across blocks.
+
+        Raises:
+            TypeError, ValueError: as ``then``.
+        """
+        self._check_fields(chunk)
+        self._check_likeness(chunk)
+        self._check_places(chunk)
+        self._check_source(chunk)
+        if self.settings.per == "second":
+            self._check_clock(chunk.pts_seconds)
+        check_features(self.name, chunk.features, chunk.frame, chunk.cell, self.tokens)
 
     def _check_fields(self, chunk: TokenChunk) -> None:
         """Of what type they are, and that all are of as many tokens, frames and cells."""
@@ -185,7 +193,7 @@ class Before:
                 f"{float(pts_seconds[at])}{after}"
             )
 
-    def _check_blocks(self, chunk: TokenChunk, cells: Ledger) -> None:
+    def check_blocks(self, chunk: TokenChunk, cells: Ledger) -> None:
         """That no token was merged across blocks already; cells: of every token."""
         side = self.settings.block
         place = (chunk.kind == MERGED).nonzero()  # [n, 3]
