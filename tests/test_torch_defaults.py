@@ -91,7 +91,10 @@ def _streamed(g: dict[str, Any]) -> TokenChunk:
     stream = MergeStream(window=4, ratio=0.6)
     rest = TokenChunk(*(getattr(tokens, name) for name in TokenChunk._fields))
     first, rest = split(rest, 7)
-    return joined([*stream.push(first), *stream.push(rest), *stream.flush()])
+    done = stream.push(first)
+    again = MergeStream(window=4, ratio=0.6)
+    again.load_state_dict(stream.state_dict())
+    return joined([*done, *again.push(rest), *again.flush()])
 
 
 def _gates(g: dict[str, Any]) -> list[Any]:
@@ -109,7 +112,9 @@ def _tower(g: dict[str, Any]) -> list[Any]:
     stream.save(state)
     again = g["tower"].stream()
     again.restore(state)
-    parts += [again(g["pixels"][:1]).last_hidden_state]
+    third = g["tower"].stream()
+    third.load_stream_state_dict(again.stream_state_dict())
+    parts += [each(g["pixels"][:1]).last_hidden_state for each in (again, third)]
     return [*parts, g["tower"](g["pixels"]).pooler_output, g["tower"].last_work]
 
 

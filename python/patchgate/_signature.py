@@ -2,15 +2,26 @@
 
 ``**settings: Unpack[SomeKwargs]`` tells type checkers and editors which names a function takes.
 ``spelled`` tells ``help()`` and ``inspect.signature`` the same, with the defaults, which stand in
-one place only: the dataclass that checks them.
+one place only: the dataclass that checks them. Where a setting that is left out stays as it is,
+there is no default to tell, and it reads ``= ...``.
 """
 
 import inspect
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints, is_typeddict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class AsItIs:
+    """The default of a setting that, left out, stays as it is."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+AS_IT_IS = AsItIs()
 
 
 def spelled(
@@ -19,7 +30,8 @@ def spelled(
     """Shows a function's ``**`` keywords one by one.
 
     Args:
-        settings: dataclasses whose fields, or functions whose keywords with a default, are taken.
+        settings: dataclasses whose fields, or functions whose keywords with a default, are taken;
+            or a TypedDict, whose keys are told to be as they were where they are left out.
         leave_out: names of theirs that the function does not take.
     """
 
@@ -38,11 +50,15 @@ def spelled(
 
 def _keywords(settings: Collection[Any]) -> list[inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
+    values: dict[str, tuple[Any, Any]]
     for each in settings:
-        if isinstance(each, type):
-            values = {f.name: (f.default, f.type) for f in fields(each)}
+        if is_typeddict(each):
+            values = {name: (AS_IT_IS, kind) for name, kind in get_type_hints(each).items()}
+        elif isinstance(each, type):
+            kinds = get_type_hints(each)
+            values = {f.name: (f.default, kinds[f.name]) for f in fields(each)}
         else:
-            own = inspect.signature(each).parameters.values()
+            own = inspect.signature(each, eval_str=True).parameters.values()
             values = {p.name: (p.default, p.annotation) for p in own}
         for name, (default, kind) in values.items():
             if default is not MISSING and default is not inspect.Parameter.empty:

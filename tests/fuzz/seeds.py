@@ -11,6 +11,7 @@ import odd_clips
 import torch
 from gate_videos import pan
 from gated_cases import MEAN, STD, normalised, tower
+from merge_cases import chunk_of
 from token_cases import kept_mask, video_tokens
 
 import patchgate
@@ -47,6 +48,8 @@ _TEXTS = {
     "list.sdp": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
     b"m=video 9 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
 }
+
+MERGED = {"window": 4, "budget": 9, "per": "second"}
 
 
 class Seeds(NamedTuple):
@@ -96,3 +99,10 @@ def _states(folder: Path):
         stream(normalised(pan((32, 32), 4, c=3, step=(1, 0))))
     stream.save(folder / "stream.safetensors")
     yield folder / "stream.safetensors"
+    merging = patchgate.MergeStream(**MERGED)
+    kept = kept_mask(7, (3, 4))
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(int(kept.sum()), 8, generator=random)
+    merging.push(chunk_of(video_tokens(kept, features, 10.0)))
+    merging.save(folder / "merging.safetensors")
+    yield folder / "merging.safetensors"

@@ -16,7 +16,7 @@ from gated_cases import MEAN, STD, normalised, tower
 
 import patchgate
 from fuzz.mutate import mutated
-from fuzz.seeds import Seeds
+from fuzz.seeds import MERGED, Seeds
 
 SEED = 20_261_130
 _REFUSALS = (ValueError, OSError, patchgate.DecodeError)  # with words for a user
@@ -97,13 +97,17 @@ class Targets:
         return "fine"
 
     def state(self, chance: np.random.Generator, case: int) -> str:
-        """Restore a stream, and push frames into it, whether it took the state or not."""
+        """Restore a stream, and let it go on, whether it took the state or not."""
         path, data = self.damaged(self._seeds.states, chance)
-        stream, verdict = self._stream.stream(), "fine"
+        merges, verdict = path.stem == "merging", "fine"
+        stream = patchgate.MergeStream(**MERGED) if merges else self._stream.stream()
         try:
             stream.restore(self._placed(path, data))
         except _REFUSALS as error:
             verdict = _refusal(error)
+        if merges:
+            stream.flush()
+            return verdict
         with torch.no_grad():
             stream(self._next)
         return verdict

@@ -2,12 +2,15 @@
 failed push costs nothing.
 """
 
+import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gate_videos import busy_video
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from patchgate import Gate, GateResult
@@ -236,3 +239,16 @@ def test_a_state_of_other_settings_is_refused(settings: dict[str, Any], message:
     with pytest.raises(ValueError, match=message):
         other.load_state_dict(gate.state_dict())
     assert other.state_dict() == {}
+
+
+def test_a_state_goes_through_files(tmp_path: Path) -> None:
+    gate, video = Gate(patch=8, max_age=3), busy_video(0)
+    gate.push(video[:3])
+    save_file(gate.state_dict(), tmp_path / "state")
+    states = [load_file(tmp_path / "state"), pickle.loads(pickle.dumps(gate.state_dict()))]
+    expected = gate.push(video[3:])
+    for state in states:
+        other = gate.fresh()
+        other.load_state_dict(state)
+        for got, want in zip(other.push(video[3:]), expected, strict=True):
+            assert torch.equal(got, want)

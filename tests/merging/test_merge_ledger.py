@@ -133,6 +133,21 @@ def test_a_token_that_comes_back_is_known_or_refused() -> None:
     assert len(joined([*stream.push(again), *stream.flush()]).kind) == 2
 
 
+def test_a_push_without_frames_forgets_too() -> None:
+    chunk = returning(8)
+    first, last = split(chunk, 7)
+    stream = MergeStream(window=2, threshold=0.0)
+    stream.push(first)
+    assert stream.push(split(last, 0)[0], torch.tensor([12])) == []
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"source: .* got 0 in cell \(0, 0\) of frame 7"):
+            stream.push(last)
+    with pytest.raises(ValueError, match=r"names: expected those of the push before .*, got 5"):
+        stream.push(split(last, 0)[0], torch.tensor([5]))
+    again = last._replace(source=torch.tensor([[[12, 13]]]))  # 13 is shown by the last frame
+    assert len(joined([*stream.push(again), *stream.flush()]).kind) == 2
+
+
 def streamed_at_once(chunk: TokenChunk) -> TokenChunk:
     stream = MergeStream(window=2, threshold=0.0)
     return joined([*stream.push(chunk), *stream.flush()])
@@ -157,7 +172,7 @@ def test_a_gates_picture_ids_are_enough(precision: int) -> None:
     random = torch.Generator().manual_seed(1)
     gate = Gate(patch=4, threshold=6, search_radius=4, on_motion="reuse", scene_cut=None,
                 motion_precision=precision)  # fmt: skip
-    told, whole = (MergeStream(window=3, ratio=0.8, spatial=True) for _ in range(2))
+    told, whole, cut = (MergeStream(window=3, ratio=0.8, spatial=True) for _ in range(3))
     picture, got, want, tokens = torch.randint(256, (40, 40), generator=random), [], [], 0
     back = 0  # tokens that were shown by no cell, and are again
     shown = torch.zeros(0, dtype=torch.int64)
@@ -166,15 +181,21 @@ def test_a_gates_picture_ids_are_enough(precision: int) -> None:
         picture[8:14, 8:14] = torch.randint(256, (6, 6), generator=random)
         result = gate.push(picture[None, None, :16, :16].byte())
         _, row, column = (result.kind == 2).nonzero(as_tuple=True)
-        now = result.source.unique()
-        back += int((~torch.isin(now[now < tokens], shown)).sum())
-        shown, tokens = now, tokens + len(row)
+        seen = result.source.unique()
+        back += int((~torch.isin(seen[seen < tokens], shown)).sum())
+        shown, tokens = seen, tokens + len(row)
         chunk = TokenChunk(
             torch.randn(len(row), 5, generator=random), torch.full_like(row, frame),
             torch.stack([row, column], 1), torch.tensor([frame / 30.0]).double(),
             torch.tensor([1 / 30.0]).double(), result.source, result.kind, result.motion,
         )  # fmt: skip
-        got += told.push(chunk, gate.picture_ids)
+        now = told.push(chunk, gate.picture_ids)
+        again = cut.push(chunk, gate.picture_ids)
+        assert all(torch.equal(*pair) for pair in zip(sum(now, ()), sum(again, ()), strict=True))
+        got += now
+        if frame % 7 == 3:  # it goes on elsewhere
+            cut = MergeStream(window=3, ratio=0.8, spatial=True)
+            cut.load_state_dict(told.state_dict())
         want += whole.push(chunk)
     assert back > 5
     for name in TokenChunk._fields:

@@ -62,7 +62,7 @@ def test_memory_is_bounded_by_what_pictures_need() -> None:
     for i in range(20):
         first, rest = split(rest, 3, 3 * i)
         stream.push(first)
-        carried = stream._merger._carried
+        carried = stream._now.merger.carried
         assert carried is not None
         assert len(carried.title) <= 4 * 20  # the last frame, two scenes, and the current one's
 

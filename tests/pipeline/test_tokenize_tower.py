@@ -58,6 +58,18 @@ def test_every_cell_kept_equals_the_dense_tower(video, tower):
     torch.testing.assert_close(tokens.dense().flatten(1, 2), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_rules_given_here_are_the_towers_but_for_these(video):
+    tower = patchgate.gated(siglip(), processor(), threshold=6, on_motion="reuse")
+    own = patchgate.Gate.of(tower.gate_settings)
+    want = patchgate.tokenize(video, tower, gate=own.fresh(threshold=40))
+    got = patchgate.tokenize(video, tower, threshold=40)
+    assert torch.equal(got.source, want.source)
+    assert torch.equal(got.features, want.features)
+    assert len(got) < len(patchgate.tokenize(video, tower))
+    with pytest.raises(ValueError, match="a gate or rules for one"):
+        patchgate.tokenize(video, tower, gate=own, threshold=40)
+
+
 def test_kept_cells_are_encoded_with_those_of_their_frame_only(video):
     tower = patchgate.gated(siglip(), processor(), context="kept")
     tokens = patchgate.tokenize(video, tower)

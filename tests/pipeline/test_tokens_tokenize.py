@@ -103,6 +103,23 @@ def test_the_gate_lends_its_settings_and_keeps_its_state() -> None:
     assert torch.equal(gate.push(video[9:]).source, fresh.push(video[9:]).source)
 
 
+@pytest.mark.parametrize("rules", [{"threshold": 40}, {"threshold": 40, "max_age": 2}], ids=str)
+def test_rules_given_here_are_a_gate_of_these_rules(rules: dict[str, Any]) -> None:
+    want = patchgate.tokenize(path(), gate=Gate(**rules), size=(28, 42))
+    assert_same(patchgate.tokenize(path(), size=(28, 42), chunk=5, **rules), want)
+    assert want.kind.ne(patchgate.tokenize(path(), size=(28, 42)).kind).any()
+
+
+def test_a_gate_and_rules_for_one_are_too_much() -> None:
+    message = r"tokenize: expected a gate or rules .* gate=Gate\(threshold=8, max_age=None\)"
+    with pytest.raises(ValueError, match=message):
+        patchgate.tokenize("never opened", gate=Gate(), threshold=8, max_age=None)
+    with pytest.raises(TypeError, match=r"got 'patch'; patch goes into gate=Gate\(patch=\.\.\.\)"):
+        patchgate.tokenize("never opened", patch=8)
+    with pytest.raises(ValueError, match=r"threshold: expected 0\.\.255 grey levels, got -1"):
+        patchgate.tokenize("never opened", threshold=-1)
+
+
 def test_the_size_comes_from_the_gate_or_the_argument() -> None:
     assert tokenize(gate=Gate(patch=8, size=(16, 24)), size=(16, 24)).shape == (FRAMES, 2, 3)
     with pytest.raises(ValueError, match=r"the gate has size=\(16, 24\), got size=\(378, 378\)"):
@@ -140,7 +157,11 @@ def test_chunks_are_given_as_they_are_made() -> None:
         ({"start": float("nan")}, ValueError, "start"),
         ({"chunk": 0}, ValueError, "chunk"),
         ({"device": "mps"}, ValueError, "device"),
-        ({"colour": "red"}, TypeError, "colour"),
+        (
+            {"colour": "red"},
+            TypeError,
+            r"tokenize: expected options of .*threshold.*, chunk, .* got 'colour'",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(

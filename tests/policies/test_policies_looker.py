@@ -166,8 +166,18 @@ def test_plans_that_cannot_be_looked_at():
     assert nothing.shape == (0, 8, 8)
     with pytest.raises(FileNotFoundError):
         Looker("no such file.mp4")
-    with pytest.raises(TypeError, match="expected allow_playlists, chunk"):
+    with pytest.raises(
+        TypeError, match=r"Looker: expected options of threshold, .*, chunk, .*'fps'"
+    ):
         Looker(BOOK, fps=3)
+    with pytest.raises(ValueError, match="Looker: expected a gate or rules for one"):
+        Looker(BOOK, gate=gate(), threshold=9)
+
+
+def test_rules_given_here_are_those_of_a_gate():
+    looker, want = Looker(BOOK, size=(112, 112), threshold=9), Looker(BOOK, gate=gate(threshold=9))
+    plan = uniform(looker.frames, Budget(frames=4))
+    assert looker.look(plan).kind.equal(want.look(plan).kind)
 
 
 # --- with models ------------------------------------------------------------------------------

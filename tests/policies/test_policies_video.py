@@ -124,6 +124,16 @@ def test_statistics_alone_are_the_same_and_keep_no_tokens(options, frames_of_a_t
     assert not any(chunk() is not None for chunk in chunks)
 
 
+def test_statistics_with_rules_given_here():
+    _, want = tokenize_with_statistics(BOOK, gate=Gate(threshold=9), size=SIZE, end=1.0)
+    for given in (tokenize_with_statistics, frame_statistics):
+        found = given(BOOK, size=SIZE, end=1.0, threshold=9)
+        got = found if given is frame_statistics else found[1]
+        assert got.keep.equal(want.keep)
+        with pytest.raises(ValueError, match=f"{given.__name__}: expected a gate or rules for one"):
+            given(BOOK, gate=gate(), threshold=9)
+
+
 def test_statistics_alone_of_what_is_open_already():
     with patchgate.open_video(BOOK, end=1.0) as video:
         frames = frame_statistics(video, size=SIZE)

@@ -12,9 +12,23 @@ from .limits import DEFAULT_LIMITS, Limits
 from .nvdec.decoder import backend as nvdec_backend
 from .nvdec.decoder_pool import decoder_pool
 from .packets.feed import Errors
-from .source.access import DEFAULT_TIMEOUT, Access
+from .source.access import DEFAULT_TIMEOUT, Access, AccessKwargs
 from .source.source import Source, VideoSource, default_threads
 from .video import Video
+
+
+class ReadKwargs(AccessKwargs, total=False):
+    """Those keywords of ``open_video`` that mean the same wherever frames are decoded."""
+
+    chunk: int
+    threads: int | None
+    errors: Errors
+
+
+class OpenKwargs(ReadKwargs, total=False):
+    """The keywords of ``open_video`` beside device, start, end and fps; it documents them."""
+
+    fallback: bool
 
 
 def open_video(source: VideoSource, *, device: str | torch.device = "cpu",

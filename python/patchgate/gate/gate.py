@@ -6,12 +6,13 @@ Letters: S streams, T frames (or tubelets), C planes, H W pixels, h w cells, N =
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Literal, NamedTuple, Self, cast
+from typing import Literal, NamedTuple, Self, Unpack, cast
 
 import torch
 from torch import Tensor
 
 from patchgate import grid
+from patchgate._signature import spelled
 from patchgate._tensors import truths
 from patchgate.decode import FrameBatch
 from patchgate.gate import state as gate_state
@@ -19,7 +20,7 @@ from patchgate.gate.calls import Calls, Undo
 from patchgate.gate.inputs import checked_map, checked_planes, checked_streams
 from patchgate.gate.memory import GateMemory
 from patchgate.gate.run import GateResult, captures, run_op
-from patchgate.gate.settings import GateSettings, OnMotion
+from patchgate.gate.settings import GateKwargs, GateSettings, OnMotion
 from patchgate.gate.tensors import State
 
 
@@ -110,7 +111,8 @@ class Gate:
         """Makes a gate with these settings."""
         return cls(**asdict(settings))
 
-    def fresh(self, **changes: Any) -> Self:
+    @spelled(GateKwargs)
+    def fresh(self, **changes: Unpack[GateKwargs]) -> Self:
         """Makes a gate with the same settings, but for ``changes``, and no state."""
         return type(self)(**{**asdict(self.settings), **changes})
 

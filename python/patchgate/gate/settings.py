@@ -51,6 +51,16 @@ class GateRules(TypedDict, total=False):
     motion_precision: Literal[1, 2, 4]
 
 
+class GateKwargs(GateRules, total=False):
+    """All keywords of ``Gate``, which documents them."""
+
+    patch: int
+    merge: int
+    temporal_patch: int
+    size: int | tuple[int, int] | None
+    fit: Fit
+
+
 GEOMETRY = ("patch", "merge", "temporal_patch", "size", "fit")  # the other keywords: the grid's
 
 

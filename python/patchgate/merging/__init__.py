@@ -2,6 +2,7 @@
 
 whole_video.py  merge(), for a whole video; stream.py MergeStream, for one that is still coming
 merger.py       the work of both: merges one window of frames after the other (window.py)
+cutting.py      where a video is cut into windows
 links.py        which earlier token each token may join
 contraction.py  which of these links are joined, to meet the budget
 budget.py       how many tokens may stay
@@ -9,6 +10,9 @@ agreement.py    which members of a group count for its mean
 scenes.py       where a semantic scene ends: tokens join only within one
 settings.py     the arguments, checked once; checks.py checks the chunks that come in
 ledger.py       what is remembered of every token that came in, by its number
+now.py          what a merge stream remembers between two calls
+state.py        that as a dict of tensors, and back; state_fields.py its names and shapes
+state_check.py  what such a state may be: the one place that knows
 """
 
 from patchgate.merging.scenes import Scenes, scenes

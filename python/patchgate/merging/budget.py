@@ -37,9 +37,9 @@ class Purse:
 
     def __init__(self, settings: MergeSettings) -> None:
         self.settings = settings
-        self._origin: float | None = None  # seconds on the video's clock
+        self.origin: float | None = None  # seconds on the video's clock
         self._first, self._last = 0, 0  # seconds of the window
-        self._second, self._spent = -1, 0  # the last one, and the tokens that it has
+        self.second, self.spent = -1, 0  # the last one, and the tokens that it has
 
     def need(self, window: Window, pts_seconds: Tensor) -> Need:
         """What the settings ask of a window, whose frames' times are ``[T]``."""
@@ -55,8 +55,8 @@ class Purse:
         else:
             assert settings.budget is not None
             left = torch.full_like(count, settings.budget)
-            if settings.per == "second" and self._first == self._second:
-                left[0] -= min(settings.budget, self._spent)
+            if settings.per == "second" and self._first == self.second:
+                left[0] -= min(settings.budget, self.spent)
         room = (count - left).clamp(min=0)
         if settings.per == "second":
             self._pay(count - room)
@@ -67,13 +67,13 @@ class Purse:
             return arange(len(pts_seconds))
         if self.settings.per == "video":
             return torch.zeros(len(pts_seconds), dtype=torch.int64, device="cpu")
-        if self._origin is None:
-            self._origin = float(pts_seconds[0])
-        second = seconds(pts_seconds, self._origin)
+        if self.origin is None:
+            self.origin = float(pts_seconds[0])
+        second = seconds(pts_seconds, self.origin)
         self._first, self._last = int(second[0]), int(second[-1])
         # Numbered one after the other: a clock may jump by years.
         return second.unique_consecutive(return_inverse=True)[1]
 
     def _pay(self, kept: Tensor) -> None:
-        before = self._spent if self._last == self._second else 0
-        self._second, self._spent = self._last, int(kept[-1]) + before
+        before = self.spent if self._last == self.second else 0
+        self.second, self.spent = self._last, int(kept[-1]) + before

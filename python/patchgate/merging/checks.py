@@ -46,6 +46,7 @@ class Before:
     grid: tuple[int, int] | None = None  # h, w
     until: float = -math.inf  # seconds: the last frame's time
     cells: Ledger | None = None  # of the tokens, [2] each, or [0] where no grid is kept; None: none
+    shown: Tensor | None = None  # [h, w]: tokens in the last frame
 
     def then(self, chunk: TokenChunk, names: Tensor | None = None) -> Self:
         """What the next chunk finds before it, if nothing is wrong with this one.
@@ -57,20 +58,15 @@ class Before:
             TypeError: a field that is no tensor, or of another dtype or device.
             ValueError: one of another shape, or numbers that cannot be. Both name the field.
         """
-        self._check_fields(chunk)
-        self._check_likeness(chunk)
-        self._check_places(chunk)
-        self._check_source(chunk)
-        if self.settings.per == "second":
-            self._check_clock(chunk.pts_seconds)
-        check_features(self.name, chunk.features, chunk.frame, chunk.cell, self.tokens)
+        self.check(chunk)
         cells = Ledger(2 if self.settings.keep_grid else 0) if self.cells is None else self.cells
         cells = cells.copy()
         cells.append(chunk.cell[:, : cells.width])
         if self.settings.keep_grid:
-            self._check_blocks(chunk, cells)
-        if len(chunk.source):
-            keep_named(cells, chunk.source[-1], names)
+            self.check_blocks(chunk, cells)
+        shown = chunk.source[-1] if len(chunk.source) else self.shown
+        if shown is not None:
+            keep_named(cells, shown, names)
         return replace(
             self,
             frames=self.frames + len(chunk.kind),
@@ -79,7 +75,22 @@ class Before:
             grid=(chunk.source.shape[1], chunk.source.shape[2]),
             until=float(chunk.pts_seconds[-1]) if len(chunk.pts_seconds) else self.until,
             cells=cells,
+            shown=shown,
         )
+
+    def check(self, chunk: TokenChunk) -> None:
+        """That nothing is wrong with a chunk, but perhaps with earlier merging across blocks.
+
+        Raises:
+            TypeError, ValueError: as ``then``.
+        """
+        self._check_fields(chunk)
+        self._check_likeness(chunk)
+        self._check_places(chunk)
+        self._check_source(chunk)
+        if self.settings.per == "second":
+            self._check_clock(chunk.pts_seconds)
+        check_features(self.name, chunk.features, chunk.frame, chunk.cell, self.tokens)
 
     def _check_fields(self, chunk: TokenChunk) -> None:
         """Checks every field's type, and that all fields have as many tokens, frames and cells."""
@@ -182,7 +193,7 @@ class Before:
                 f"{float(pts_seconds[at])}{after}"
             )
 
-    def _check_blocks(self, chunk: TokenChunk, cells: Ledger) -> None:
+    def check_blocks(self, chunk: TokenChunk, cells: Ledger) -> None:
         """That no token was merged across blocks already; cells: of every token."""
         side = self.settings.block
         place = (chunk.kind == MERGED).nonzero()  # [n, 3]

@@ -27,6 +27,35 @@ class Ledger:
         self._blocks: list[Tensor] = []  # [_BLOCK, c] each, full
         self._last = none  # [less than _BLOCK, c]: those after the blocks
 
+    @classmethod
+    def of(cls, length: int, near: Tensor, near_rows: Tensor, rows: Tensor) -> Self:
+        """One of so many names.
+
+        Args:
+            near: names ``[L]``, ascending: those that are near at hand.
+            near_rows: what is known of them, ``[L, c]``.
+            rows: what is known of the last n names, ``[n, c]``, n at most ``length``.
+        """
+        book = cls(rows.shape[1])
+        book._begin = length - len(rows)
+        book._near, book._near_rows = near, near_rows
+        book.append(rows)
+        return book
+
+    @property
+    def near(self) -> tuple[Tensor, Tensor]:
+        """Names near at hand ``[L]``, and what is known of them ``[L, c]``."""
+        return self._near, self._near_rows
+
+    @property
+    def begin(self) -> int:
+        """The first name from which on every one is known, near at hand or not."""
+        return self._begin
+
+    def table(self) -> Tensor:
+        """What is known of the names from ``begin`` on: ``[n, c]``."""
+        return torch.cat([*self._blocks, self._last])
+
     @property
     def width(self) -> int:
         """c."""

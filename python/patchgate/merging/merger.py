@@ -43,38 +43,38 @@ class Merger:
 
     def __init__(self, settings: MergeSettings, head: Head | None = None) -> None:
         self._settings = settings
-        self._scenes = SceneTracker(settings.delta, settings.memory, head)
-        self._carried: Carried | None = None
-        self._titles = Ledger(1)  # of every name so far
-        self._handed_out = 0  # titles
+        self.scenes = SceneTracker(settings.delta, settings.memory, head)
+        self.carried: Carried | None = None
+        self.titles = Ledger(1)  # of every name so far
+        self.handed_out = 0  # titles
         self.frames = 0
-        self._shown: Tensor | None = None  # [h, w]: names in the last frame
-        self._purse = Purse(settings)
+        self.shown: Tensor | None = None  # [h, w]: names in the last frame
+        self.purse = Purse(settings)
 
     def begin_with(self, features: Tensor, frame: Tensor, cell: Tensor) -> None:
         """Tokens ``[C]`` from before the first window, which later ones may name and join."""
         rows = features.float().contiguous()
         names = arange(len(rows))
-        self._carried = Carried(rows, frame, cell, torch.zeros_like(frame), names)
-        self._titles.append(names[:, None])
-        self._handed_out = len(rows)
+        self.carried = Carried(rows, frame, cell, torch.zeros_like(frame), names)
+        self.titles.append(names[:, None])
+        self.handed_out = len(rows)
 
     def relax(self, settings: MergeSettings) -> None:
         """Other settings from here on, of those that ``MergeSettings.relaxed`` may change."""
-        self._settings = self._purse.settings = settings
-        self._scenes.delta = settings.delta
+        self._settings = self.purse.settings = settings
+        self.scenes.delta = settings.delta
 
     def copy(self) -> Self:
         """One that goes on from here: what it is given is nothing to this one."""
         other = copy.copy(self)  # tensors are replaced, not written to
-        other._scenes, other._purse = self._scenes.copy(), copy.copy(self._purse)
-        other._titles = self._titles.copy()
+        other.scenes, other.purse = self.scenes.copy(), copy.copy(self.purse)
+        other.titles = self.titles.copy()
         return other
 
     def forget_but(self, names: Tensor) -> None:
         """Windows to come will name nothing of before but ``names`` ``[n]`` and what is carried."""
-        known = names[names < len(self._titles)]
-        self._titles.keep_near(torch.cat([known, self._pictures().flatten()]), only=True)
+        known = names[names < len(self.titles)]
+        self.titles.keep_near(torch.cat([known, self.pictures().flatten()]), only=True)
 
     def merge(self, chunk: TokenChunk) -> TokenChunk:
         """The next frames, merged.
@@ -83,20 +83,18 @@ class Merger:
             chunk: checked; its tokens' names follow those of the chunk before.
         """
         window = self._window(chunk)
-        root = plan(window, self._purse.need(window, chunk.pts_seconds), self._settings)
+        root = plan(window, self.purse.need(window, chunk.pts_seconds), self._settings)
         return self._finish(chunk, window, root)
 
     # ---- before the plan
 
     def _window(self, chunk: TokenChunk) -> Window:
-        old = self._carried or _nothing(chunk)
+        old = self.carried or _nothing(chunk)
         frame = chunk.frame - self.frames  # [Q]
         own = chunk.features.float().contiguous()
         features = concatenated([old.features, own])
         source = self._rows(chunk.source, old)
-        steps = self._scenes.follow(
-            features, chunk.kind, source, chunk.source, chunk.features.dtype
-        )
+        steps = self.scenes.follow(features, chunk.kind, source, chunk.source, chunk.features.dtype)
         label = whole([step.label for step in steps])  # [T]
         size = source[source >= len(old.title)].bincount(minlength=len(old.title) + len(own))
         weight = size.double().clamp(min=1)
@@ -116,7 +114,7 @@ class Merger:
 
     def _rows(self, names: Tensor, old: Carried) -> Tensor:
         """The rows of tokens in the window; -1 where one is not at hand."""
-        rows, earlier = names - len(self._titles) + len(old.title), names < len(self._titles)
+        rows, earlier = names - len(self.titles) + len(old.title), names < len(self.titles)
         title = self._title_of(names[earlier])  # [n]
         at = torch.searchsorted(old.title, title).clamp(max=max(0, len(old.title) - 1))
         known = old.title[at] == title if len(old.title) else torch.zeros_like(at, dtype=torch.bool)
@@ -125,8 +123,8 @@ class Merger:
 
     def _before(self, source: Tensor, steps: list[Step], old: Carried) -> Tensor:
         first = torch.full_like(source[:1], -1)
-        if self._shown is not None:
-            first = self._rows(self._shown, old)[None]
+        if self.shown is not None:
+            first = self._rows(self.shown, old)[None]
         before = torch.cat([first, source[:-1]])  # [T, h, w]
         begins = truths([step.begins for step in steps])
         return before.masked_fill(begins[:, None, None], -1)
@@ -152,10 +150,10 @@ class Merger:
         c, frames = window.carried, len(chunk.kind)
         every = arange(len(root))
         stays = (root == every)[c:]  # [Q]
-        titles = self._handed_out + stays.cumsum(0) - 1
-        old = self._carried or _nothing(chunk)
+        titles = self.handed_out + stays.cumsum(0) - 1
+        old = self.carried or _nothing(chunk)
         title = torch.cat([old.title, titles])[root]  # [K]
-        self._titles.append(title[c:, None])
+        self.titles.append(title[c:, None])
         # Those that joined a token from before stand for themselves here, and are left out.
         own = torch.where(root < c, every, root)[c:] - c
         represents, _ = numbering(own)
@@ -173,9 +171,9 @@ class Merger:
             window.label[c:][kept],
             titles[kept],
         )
-        self._handed_out += len(kept)
+        self.handed_out += len(kept)
         self.frames += frames
-        self._shown = chunk.source[-1]
+        self.shown = chunk.source[-1]
         source = self._source(chunk.source, window, title)
         self._carry(new, old, frames)
         return chunk._replace(
@@ -195,7 +193,7 @@ class Merger:
 
     def _carry(self, new: Carried, old: Carried, frames: int) -> None:
         """Keeps what later windows may refer to: the last frame, and the scenes remembered."""
-        wanted = self._titles.keep_near(self._pictures())[:, 0].unique()
+        wanted = self.titles.keep_near(self.pictures())[:, 0].unique()
         parts = []
         for tokens in (old, new):
             keep = torch.isin(tokens.title, wanted)
@@ -203,17 +201,17 @@ class Merger:
             features = tokens.features[rows.to(tokens.features.device)]
             parts.append(Carried(features, *(part[rows] for part in tokens[1:])))
         kept = Carried(*map(torch.cat, zip(*parts, strict=True)))
-        self._carried = kept._replace(frame=kept.frame - frames)
+        self.carried = kept._replace(frame=kept.frame - frames)
 
-    def _pictures(self) -> Tensor:
+    def pictures(self) -> Tensor:
         """The names that later windows are most likely to refer to, ``[n, h, w]``."""
-        shown = [] if self._shown is None else [self._shown]
-        pictures = [*shown, *self._scenes.pictures()]
+        shown = [] if self.shown is None else [self.shown]
+        pictures = [*shown, *self.scenes.pictures()]
         none = torch.zeros(0, dtype=torch.int64, device="cpu")
         return torch.stack(pictures) if pictures else none
 
     def _title_of(self, names: Tensor) -> Tensor:
-        return self._titles.rows(names)[..., 0]
+        return self.titles.rows(names)[..., 0]
 
 
 def _rows_of(features: Tensor, mask: Tensor) -> Tensor:

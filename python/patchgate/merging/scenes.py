@@ -82,7 +82,7 @@ class Step(NamedTuple):
 
 
 @dataclass
-class _Seen:
+class Seen:
     """A scene that is over."""
 
     distribution: Tensor  # [V]
@@ -97,8 +97,8 @@ class SceneTracker:
     delta: float | None
     memory: int
     head: Head | None = None
-    current: _Seen | None = None
-    over: list[_Seen] = field(default_factory=list)  # the last first
+    current: Seen | None = None
+    over: list[Seen] = field(default_factory=list)  # the last first
     returned: Tensor | None = None  # of the current scene
     scene: int = -1
     labels: int = 0  # so far
@@ -129,7 +129,7 @@ class SceneTracker:
                 shown = features[rows.to(features.device)]  # [n, D]
                 begins = self._meet(self._distribution(shown, dtype)) or begins
             elif begins:  # a slice may begin anywhere
-                self._begin(_Seen(features.new_zeros(0).double(), self._new_label(), None))
+                self._begin(Seen(features.new_zeros(0).double(), self._new_label(), None))
             assert self.current is not None
             self.current.picture = picture
             steps.append(Step(self.scene, self.current.label, begins, self.returned))
@@ -167,21 +167,21 @@ class SceneTracker:
         distance, i = min(near, default=(torch.inf, -1))
         if i >= 0 and distance <= self._limit:
             back = self.over.pop(i)
-            self._begin(_Seen(distribution, back.label, None), back.picture)
+            self._begin(Seen(distribution, back.label, None), back.picture)
         else:
-            self._begin(_Seen(distribution, self._new_label(), None))
+            self._begin(Seen(distribution, self._new_label(), None))
         return True
 
     @property
     def _limit(self) -> float:
         return torch.inf if self.delta is None else self.delta
 
-    def _distance(self, seen: _Seen, distribution: Tensor) -> float:
+    def _distance(self, seen: Seen, distribution: Tensor) -> float:
         if seen.distribution.shape != distribution.shape:  # began without a key frame
             return torch.inf
         return jensen_shannon(seen.distribution, distribution)
 
-    def _begin(self, seen: _Seen, returned: Tensor | None = None) -> None:
+    def _begin(self, seen: Seen, returned: Tensor | None = None) -> None:
         if self.current is not None:
             self.over = [self.current, *self.over][: self.memory]
         self.current, self.returned = seen, returned

@@ -8,11 +8,11 @@ import torch
 from patchgate._signature import spelled
 from patchgate._tensors import arange
 from patchgate.merging.checks import Before, check_features
+from patchgate.merging.cutting import windows
 from patchgate.merging.ledger import Ledger
 from patchgate.merging.merger import Merger
 from patchgate.merging.scenes import Head
 from patchgate.merging.settings import MergeKwargs, MergeSettings
-from patchgate.merging.stream import windows
 from patchgate.tokens import TokenChunk, VideoTokens, spans
 from patchgate.tokens.chunk import concatenated, joined
 

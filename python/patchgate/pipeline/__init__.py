@@ -2,6 +2,7 @@
 
 video.py     tokenize(): opens the video, fits a gate to it, collects the tokens
 fitting.py   the gate that fits a tower or a size
+options.py   the gate's rules among the options
 frames.py    the stages in a row, a batch of frames at a time
 surfaces.py  the same on surfaces borrowed from NVDEC, before it writes over them
 features.py  the features of kept cells: their own pixels, or what a tower makes of them

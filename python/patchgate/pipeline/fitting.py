@@ -1,7 +1,9 @@
 """Fits a gate to a tower or a size, and a gate and features to a video's frames."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from types import MappingProxyType
+from typing import Any, cast
 
 from patchgate._check import checked_size
 from patchgate.decode import Video
@@ -10,13 +12,24 @@ from patchgate.gate import Gate
 from patchgate.pipeline.features import Features, PixelFeatures, TowerFeatures
 
 DEFAULT_SIZE = (378, 378)
+_USUAL: Mapping[str, Any] = MappingProxyType({})  # the gate's own rules
 
 
 def fitting_gate(
-    tower: GatedTower | None, gate: Gate | None, size: int | tuple[int, int] | None
+    tower: GatedTower | None,
+    gate: Gate | None,
+    size: int | tuple[int, int] | None,
+    rules: Mapping[str, Any],
 ) -> Gate:
-    """Makes a fresh gate that fits the tower, if there is one, or else the size."""
-    return sized_gate(gate, size) if tower is None else _tower_gate(tower, gate, size)
+    """Makes a fresh gate that fits the tower, if there is one, or else the size.
+
+    Args:
+        rules: of a gate that did not come (see ``parted``), in place of the tower's or the usual
+            ones.
+    """
+    if tower is None:
+        return sized_gate(gate, size, rules)
+    return _tower_gate(tower, gate, size, rules)
 
 
 def prepared(source: Video, tower: GatedTower | None, gate: Gate) -> tuple[Gate, Features]:
@@ -29,14 +42,19 @@ def prepared(source: Video, tower: GatedTower | None, gate: Gate) -> tuple[Gate,
     return gate.fresh(size=own), TowerFeatures(tower, own)
 
 
-def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int] | None) -> Gate:
+def _tower_gate(
+    tower: GatedTower,
+    gate: Gate | None,
+    size: int | tuple[int, int] | None,
+    rules: Mapping[str, Any],
+) -> Gate:
     """Makes a fresh gate that fits the tower."""
     if not isinstance(tower, GatedTower):
         raise TypeError(
             f"tower: expected one made by patchgate.gated(...), got {type(tower).__name__}"
         )
     own = tower.gate_settings
-    settings = own if gate is None else gate.settings
+    settings = replace(own, **rules) if gate is None else gate.settings
     for name in ("patch", "merge", "temporal_patch", "fit"):
         if getattr(settings, name) != getattr(own, name):
             raise ValueError(
@@ -49,10 +67,12 @@ def _tower_gate(tower: GatedTower, gate: Gate | None, size: int | tuple[int, int
     return Gate.of(replace(settings, size=own.size))
 
 
-def sized_gate(gate: Gate | None, size: int | tuple[int, int] | None) -> Gate:
-    """Makes a fresh gate with the same settings and with a size."""
+def sized_gate(
+    gate: Gate | None, size: int | tuple[int, int] | None, rules: Mapping[str, Any] = _USUAL
+) -> Gate:
+    """Makes a fresh gate with the same settings (None: with these rules) and with a size."""
     if gate is None:
-        return Gate(size=DEFAULT_SIZE if size is None else size)
+        return Gate(size=DEFAULT_SIZE if size is None else size, **rules)
     if not isinstance(gate, Gate):
         raise TypeError(f"gate: expected a patchgate.Gate, got {type(gate).__name__}")
     own = gate.size

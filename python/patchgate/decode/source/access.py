@@ -5,11 +5,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import TypedDict
 
 from ..limits import DEFAULT_LIMITS, Limits
 from .formats import PLAYLISTS, checked_format
 
 DEFAULT_TIMEOUT = 10.0  # seconds
+
+
+class AccessKwargs(TypedDict, total=False):
+    """The keywords of ``open_video`` that make an ``Access``; ``open_video`` documents them."""
+
+    format: str | None
+    allow_playlists: bool
+    open_timeout: float | None
+    read_timeout: float | None
+    stream: int | None
+    limits: Limits
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ stand_in.py      StandIn: a gated tower in the tower's place in a larger model
 inputs.py        checks the arguments of a call; pixels.py turns pixel values back into gate planes
 emitted.py       the output of a call as VideoTokens
 calibrate.py     finds the largest tolerance at which a user's answers stay the same
-stream_file.py   a stream's state as a file; stream_check.py says what such a state may be
+stream_state.py  a stream's state as a dict of tensors; stream_check.py says what it may be
+stream_file.py   the same state as a file
 """
 
 from __future__ import annotations

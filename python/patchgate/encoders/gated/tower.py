@@ -3,13 +3,14 @@
 Letters: T frames, h w cells, K kept cells, D features.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import Any
 
 from torch import Tensor
 
-from patchgate.encoders.gated import inputs, stream_file
+from patchgate.encoders.gated import inputs, stream_file, stream_state
 from patchgate.encoders.gated.base import BaseTower
 from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.run.session import Session
@@ -74,22 +75,79 @@ class TowerStream(GatedTower):
         self._calls = Calls("stream")
         self._now = self._session()
 
-    def forward(self, pixel_values: Tensor, *given: Any, **named: Any) -> Any:
+    def forward(
+        self,
+        pixel_values: Tensor,
+        interpolate_pos_encoding: bool = False,
+        *,
+        clip_lengths: Sequence[int] | None = None,
+        output_hidden_states: bool | int | Sequence[int] | None = None,
+        return_dict: bool | None = None,
+        **options: Any,
+    ) -> Any:
         """Does what ``GatedTower.forward`` does, with frames that follow those of the last call."""
-        call = partial(super().forward, pixel_values, *given, **named)
+        call = partial(
+            super().forward,
+            pixel_values,
+            interpolate_pos_encoding,
+            clip_lengths=clip_lengths,
+            output_hidden_states=output_hidden_states,
+            return_dict=return_dict,
+            **options,
+        )
         # What ``tokens`` does is a call of its own.
         return call() if self.output == "tokens" else self._calls.run(self._mark, call)
 
-    def tokens(self, pixel_values: Tensor, **named: Any) -> VideoTokens:
+    def tokens(
+        self,
+        pixel_values: Tensor,
+        *,
+        pts_seconds: Tensor,
+        duration_seconds: Tensor | None = None,
+        **options: Any,
+    ) -> VideoTokens:
         """Does what ``GatedTower.tokens`` does, with frames that follow those of the last call."""
-        return self._calls.run(self._mark, partial(super().tokens, pixel_values, **named))
+        times: dict[str, Any] = {"pts_seconds": pts_seconds, "duration_seconds": duration_seconds}
+        call = partial(super().tokens, pixel_values, **times, **options)
+        return self._calls.run(self._mark, call)
 
     def reset(self) -> None:
         """Forgets all frames."""
         self._calls.run(self._mark, lambda: self._become(self._session()))
 
+    def stream_state_dict(self) -> dict[str, Tensor]:
+        """What the stream remembers, as tensors by name; so that another one can go on with it.
+
+        It is not called ``state_dict``, for that has the tower's weights: the stream stands in for
+        its tower as a module.
+
+        Returns:
+            Copies: the gate's state (``gate.*``), the tower's tables, on its device, and ``counts``
+            of tokens and frames, int64 on the CPU; what they belong to, as text in uint8
+            (``belongs_to``), and a sum over all numbers (``digest``). ``torch.save`` and
+            ``safetensors.torch.save_file`` take it as it is. Synchronises.
+
+        Raises:
+            RuntimeError: another thread is in a call of this stream.
+        """
+        return self._calls.run(self._mark, lambda: stream_state.state_of(self._now, self._told()))
+
+    def load_stream_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on with a copy of what another stream remembered. Synchronises.
+
+        Args:
+            state: what ``stream_state_dict`` gave, on any device.
+
+        Raises:
+            ValueError: it is none, or its parts contradict each other (see ``stream_check``), or
+                are not those that were saved; that of another tower (weights or dtype), of other
+                gate settings or another fidelity. The stream is left as it was.
+            RuntimeError: another thread is in a call of this stream.
+        """
+        self._calls.run(self._mark, lambda: self._load(partial(stream_state.bring, state)))
+
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the state to a safetensors file.
+        """Writes the state to a safetensors file: ``stream_state_dict`` as a file.
 
         It is written beside its place and moved there when it is whole: an older file stays until
         then, and may be the one that this stream was restored from.
@@ -101,7 +159,7 @@ class TowerStream(GatedTower):
         self._calls.run(self._mark, lambda: self._save(path))
 
     def restore(self, path: str | PathLike[str]) -> None:
-        """Goes on where a saved stream stopped.
+        """Goes on where a saved stream stopped: ``load_stream_state_dict`` from a file.
 
         Raises:
             FileNotFoundError: no such file.
@@ -109,9 +167,12 @@ class TowerStream(GatedTower):
                 ``stream_check``), or that of another tower (weights or dtype), of other gate
                 settings or another fidelity. The stream is left as it was.
         """
+        self._calls.run(self._mark, lambda: self._load(partial(stream_file.restore, path)))
+
+    def _load(self, bring: Callable[[dict[str, str], Session, Tower], None]) -> None:
         session = self._session()
-        stream_file.restore(path, self._told(), session, self._tower)
-        self._calls.run(self._mark, lambda: self._become(session))
+        bring(self._told(), session, self._tower)
+        self._become(session)
 
     def _become(self, session: Session) -> None:
         self._now = session

@@ -6,15 +6,17 @@ Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Self, Unpack
 
 import torch
 from torch import Tensor
 
 from patchgate._check import checked_number
+from patchgate._signature import spelled
 from patchgate.decode import FrameBatch
-from patchgate.gate import CHANGED, Gate, GateResult
+from patchgate.gate import CHANGED, Gate, GateResult, GateSettings
 from patchgate.gate.calls import Undo
+from patchgate.gate.settings import GateKwargs
 
 
 class CappedGate(Gate):
@@ -30,14 +32,16 @@ class CappedGate(Gate):
         settings: of ``Gate``; a threshold above 0.
     """
 
-    def __init__(self, shares: Sequence[float], **settings: Any) -> None:
+    @spelled(GateSettings)
+    def __init__(self, shares: Sequence[float], **settings: Unpack[GateKwargs]) -> None:
         super().__init__(**settings)
         self._shares = [checked_number("shares", s, 0, 1, "of the cells") for s in shares]
         if not self.settings.limit and min(self._shares, default=1.0) < 1:
             raise ValueError("a share of less than 1 needs a threshold above 0, to be raised")
         self._next = 0
 
-    def fresh(self, **changes: Any) -> Self:
+    @spelled(GateKwargs)
+    def fresh(self, **changes: Unpack[GateKwargs]) -> Self:
         """A gate of the same shares and settings but for ``changes``, with no state."""
         return type(self)(self._shares, **{**asdict(self.settings), **changes})
 

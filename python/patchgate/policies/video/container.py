@@ -1,20 +1,23 @@
 """What a container tells of its frames, decoding as few as can be: times and key frames."""
 
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
+from patchgate._signature import spelled
 from patchgate._tensors import doubles
 from patchgate.decode.packets.listing import listing
 from patchgate.decode.pyav import PyAVReader
-from patchgate.decode.source.access import Access
+from patchgate.decode.source.access import Access, AccessKwargs
 from patchgate.decode.source.source import Source, VideoSource, default_threads
 from patchgate.policies.frames import Frames
 
 
-def container_frames(video: VideoSource, **access: Any) -> Frames:
+@spelled(Access)
+def container_frames(video: VideoSource, **access: Unpack[AccessKwargs]) -> Frames:
     """Every frame that is shown: its number, its time and whether the stream can be entered there.
 
     Packets are read and not decoded, but for stretches where some are missing and others may lean
@@ -43,7 +46,7 @@ def container_frames(video: VideoSource, **access: Any) -> Frames:
     return Frames(pts=doubles(pts), key=torch.from_numpy(found.key))
 
 
-def of_access(options: dict[str, Any]) -> dict[str, Any]:
+def of_access(options: Mapping[str, object]) -> dict[str, Any]:
     """Those of ``open_video``'s options that ``container_frames`` takes."""
     names = {field.name for field in fields(Access)}
     return {name: value for name, value in options.items() if name in names}

@@ -5,20 +5,23 @@ Letters: T frames (or tubelets), f frames of a tubelet, K tokens.
 
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, fields
-from typing import Any, NamedTuple
+from dataclasses import asdict
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import nn
 
+from patchgate._signature import spelled
 from patchgate._tensors import whole
 from patchgate.decode import DecodeError, DecodeWarning, open_video
-from patchgate.decode.source.access import Access
+from patchgate.decode.opening import ReadKwargs
 from patchgate.decode.source.source import VideoSource
 from patchgate.encoders.gated.tower import GatedTower
-from patchgate.gate import Gate
+from patchgate.gate import Gate, GateSettings
+from patchgate.gate.settings import GEOMETRY, GateRules
 from patchgate.pipeline.collect import collected
 from patchgate.pipeline.fitting import fitting_gate, prepared
+from patchgate.pipeline.options import parted
 from patchgate.policies.frames import Frames
 from patchgate.policies.plan import Plan
 from patchgate.policies.video.capped_gate import CappedGate
@@ -31,8 +34,13 @@ TowerOf = Callable[[float], GatedTower]  # scale -> a tower for frames so much s
 
 Unit = tuple[int, ...]  # numbers of the f frames of a tubelet
 
-_OPTIONS = {"chunk", "threads", "errors"} | {field.name for field in fields(Access)}
+# Its frames are those that the video shows, decoded on the CPU.
+_NOT_TAKEN = (*GEOMETRY, "device", "start", "end", "fps", "fallback")
 _MOST_NAMED = 12  # frames in a message
+
+
+class LookKwargs(GateRules, ReadKwargs, total=False):
+    """The keywords of ``Looker`` beside its own arguments; ``Looker`` documents them."""
 
 
 class _Known(NamedTuple):
@@ -51,7 +59,8 @@ class Looker:
             several. None: the cells' own samples, at any scale.
         gate: its settings are used, with a fresh state for the new frames of each look.
         size: ``(H, W)`` of the grid in pixels at scale 1, where neither tower nor gate says.
-        open_options: of ``open_video``: ``chunk``, ``threads``, ``errors``, ``stream``, ``limits``,
+        options: the gate's rules, as ``threshold``, where no gate is given, as in ``tokenize``; and
+            of ``open_video``: ``chunk``, ``threads``, ``errors``, ``stream``, ``limits``,
             ``format``, ``allow_playlists``, ``open_timeout``, ``read_timeout``.
 
     ``frames`` are those that the video shows, to plan with; ``decoded`` counts the frames that were
@@ -63,17 +72,16 @@ class Looker:
         FileNotFoundError, ValueError, TypeError: as ``open_video``, ``Gate`` and ``tokenize``.
     """
 
+    @spelled(GateSettings, open_video, leave_out=_NOT_TAKEN)
     def __init__(
         self,
         video: VideoSource,
         tower: GatedTower | TowerOf | None = None,
         gate: Gate | None = None,
         size: int | tuple[int, int] | None = None,
-        **open_options: Any,
+        **options: Unpack[LookKwargs],
     ) -> None:
-        if strange := set(open_options) - _OPTIONS:
-            expected = ", ".join(sorted(_OPTIONS))
-            raise TypeError(f"Looker: expected {expected}, got {sorted(strange)}")
+        self._rules, open_options = parted("Looker", options, gate, LookKwargs)
         self.frames: Frames = container_frames(video, **of_access(open_options))
         self.decoded = 0
         self.missing: list[int] = []
@@ -155,8 +163,8 @@ class Looker:
         """The tower for a scale, and a fresh gate for it."""
         if self._tower_of is not None:
             tower = self._tower_of(scale)
-            return tower, fitting_gate(tower, self._gate, None)
-        gate = fitting_gate(self._tower, self._gate, self._size)
+            return tower, fitting_gate(tower, self._gate, None, self._rules)
+        gate = fitting_gate(self._tower, self._gate, self._size, self._rules)
         if scale == 1:
             return self._tower, gate
         if self._tower is not None:

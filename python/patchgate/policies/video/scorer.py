@@ -4,15 +4,17 @@ Letters: N frames, C features.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from patchgate._check import checked_count
+from patchgate._signature import spelled
 from patchgate.colour import yuv_to_rgb
-from patchgate.decode import FrameBatch
+from patchgate.decode import FrameBatch, open_video
+from patchgate.decode.opening import ReadKwargs
 from patchgate.decode.source.source import VideoSource
 from patchgate.grid import to_grid
 from patchgate.policies.frames import Frames
@@ -50,12 +52,15 @@ class DualEncoder:
         self._model, self._images, self._tokens = model, image_processor, tokenizer
         self._batch, self._text_options = checked_count("batch", batch, 1), text_options
 
-    def with_features(self, video: VideoSource, frames: Frames, **open_options: Any) -> Frames:
+    @spelled(open_video, leave_out=("device", "start", "end", "fps", "fallback"))
+    def with_features(
+        self, video: VideoSource, frames: Frames, **open_options: Unpack[ReadKwargs]
+    ) -> Frames:
         """The frames with ``feat`` ``[N, C]`` of length 1, in the model's dtype, on the CPU.
 
         Args:
             video: that the frames are of, by their times.
-            open_options: of ``open_video``.
+            open_options: of ``open_video``; ``chunk`` is ``batch`` if it is not given.
         """
         known = container_frames(video, **of_access(open_options))
         numbers = known.number[positions_of(known, frames.pts)]

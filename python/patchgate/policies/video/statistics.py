@@ -5,21 +5,24 @@ Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h 
 
 from array import array
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import torch
 from torch import Tensor
 
+from patchgate._signature import spelled
 from patchgate._tensors import doubles
-from patchgate.decode import FrameBatch, Video
+from patchgate.decode import FrameBatch, Video, open_video
 from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import CHANGED, MOVED, Gate, GateResult, GateSettings
 from patchgate.gate.calls import Undo
+from patchgate.gate.settings import GEOMETRY
 from patchgate.pipeline import token_chunks
 from patchgate.pipeline.collect import collected
 from patchgate.pipeline.features import PixelFeatures
 from patchgate.pipeline.fitting import fitting_gate, prepared, sized_gate
+from patchgate.pipeline.options import TokenizeKwargs, parted
 from patchgate.pipeline.video import opened
 from patchgate.policies.frames import Frames
 from patchgate.policies.video.container import container_frames, of_access, positions_of
@@ -102,6 +105,8 @@ class _NoFeatures(PixelFeatures):
         return planes.new_empty((len(cells), 0))
 
 
+# (They decode on the CPU.)
+@spelled(GateSettings, open_video, leave_out=(*GEOMETRY, "device"))
 def frame_statistics(
     video: Any,
     gate: Gate | None = None,
@@ -110,18 +115,19 @@ def frame_statistics(
     start: float | None = None,
     end: float | None = None,
     on_chunk: Callable[[TokenChunk], None] | None = None,
-    **open_options: Any,
+    **options: Unpack[TokenizeKwargs],
 ) -> Frames:
     """What the gate knows of every frame, without its tokens: memory is some 100 bytes a frame.
 
     Args:
-        video, gate, size, fps, start, end, on_chunk, open_options: as in ``patchgate.tokenize``;
+        video, gate, size, fps, start, end, on_chunk, options: as in ``patchgate.tokenize``;
             chunks have features of no numbers, ``[K, 0]``.
 
     Returns:
         As ``tokenize_with_statistics``.
     """
-    plain = sized_gate(gate, size)
+    rules, open_options = parted("frame_statistics", options, gate)
+    plain = sized_gate(gate, size, rules)
     times = array("d")
     with opened(video, fps, start, end, "cpu", open_options) as source:
         watched = WatchedGate.of(plain.settings)
@@ -135,6 +141,7 @@ def frame_statistics(
     return watched.frames(pts, **_in_container(video, pts, open_options))
 
 
+@spelled(GateSettings, open_video, leave_out=(*GEOMETRY, "device"))
 def tokenize_with_statistics(
     video: Any,
     tower: GatedTower | None = None,
@@ -144,18 +151,19 @@ def tokenize_with_statistics(
     start: float | None = None,
     end: float | None = None,
     on_chunk: Callable[[TokenChunk], None] | None = None,
-    **open_options: Any,
+    **options: Unpack[TokenizeKwargs],
 ) -> tuple[VideoTokens, Frames]:
     """``patchgate.tokenize``, and what the gate knows of every frame by the way.
 
     Args:
-        video, tower, gate, size, fps, start, end, on_chunk, open_options: as there.
+        video, tower, gate, size, fps, start, end, on_chunk, options: as there.
 
     Returns:
         The tokens, and ``Frames`` with ``delta``, ``keep``, ``motion``, ``cut``, ``sharp`` (with
         tubelets, of their first frame) and, of a path or bytes, ``index`` and ``key`` too.
     """
-    plain = fitting_gate(tower, gate, size)
+    rules, open_options = parted("tokenize_with_statistics", options, gate)
+    plain = fitting_gate(tower, gate, size, rules)
     with opened(video, fps, start, end, "cpu", open_options) as source:
         sized, features = prepared(source, tower, plain)
         watched = WatchedGate.of(sized.settings)
