@@ -56,7 +56,7 @@ def zero_test() -> Iterator[Row]:
 def search() -> Iterator[Row]:
     """What search_radius=8 adds: on a still camera, a searched cell, when all cells search."""
     for share, target in ((0.0, "<= 1.3"), (0.004, "<= 1.3"), (0.1, "")):
-        frames = gate_frames.flicker(share)
+        frames = gate_frames.flicker(gate_frames.FRAMES, share)
         times = harness.paired(
             {name: pushes(frames, search_radius=r) for name, r in (("0", 0), ("8", 8))}
         )

@@ -5,25 +5,13 @@ Frames of 378 x 378 in cells of 14 pixels, three planes, resident in memory.
 
 import pytest
 import torch
-from gpu.gate import noise, still
+from gpu.gate import flicker, noise, still
 from peers import rlt
 from torch import Tensor
 
 import patchgate
 
 FRAMES, SIDE, PATCH = 64, 378, 14  # as gpu.gate has them
-
-
-def flicker(share: float, frames: int = FRAMES) -> Tensor:
-    """A still picture of which ``share`` of the cells change in every frame."""
-    side = SIDE // PATCH
-    pictures, other = still(frames), noise(frames)
-    generator = torch.Generator().manual_seed(1)
-    for t in range(1, frames):
-        for cell in torch.randperm(side * side, generator=generator)[: int(share * side * side)]:
-            y, x = int(cell) // side * PATCH, int(cell) % side * PATCH
-            pictures[t, :, y : y + PATCH, x : x + PATCH] = other[t, :, y : y + PATCH, x : x + PATCH]
-    return pictures
 
 
 def normalised(frames: Tensor) -> Tensor:
@@ -80,4 +68,4 @@ def test_noise_to_a_fraction_of_a_pixel(benchmark, precision):
 @pytest.mark.benchmark(group="gate: 10 % of the cells change")
 @pytest.mark.parametrize("radius", [0, 8])
 def test_flicker(benchmark, radius):
-    push(benchmark, flicker(0.1), search_radius=radius)
+    push(benchmark, flicker(FRAMES, 0.1), search_radius=radius)

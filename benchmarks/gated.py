@@ -23,9 +23,9 @@ import harness
 import table
 import torch
 from proof.frames import decoded
-from proof.towers import SIZES
+from proof.towers import SIZES, Sized
 from torch import Tensor
-from transformers import SiglipVisionConfig, SiglipVisionModel
+from transformers import SiglipVisionModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 import patchgate
@@ -34,7 +34,7 @@ from patchgate.gather import rgb_frames
 
 BATCH = 16  # frames of the dense tower at a time
 CHUNK = 32  # frames of a gated call
-TOWERS = {name: size for name, size in SIZES.items() if name.startswith("SigLIP")}
+TOWERS = [name for name in SIZES if name.startswith("SigLIP")]
 VARIANTS: dict[str, dict[str, Any]] = {
     "kept cells only": {"context": "kept"},
     "residual": {"tolerance": math.inf},
@@ -58,9 +58,8 @@ def pixel_values(path: Path, frames: int, processor: SiglipImageProcessorPil) ->
 def towers(frames: int) -> dict[str, tuple[SiglipVisionModel, SiglipImageProcessorPil, int]]:
     """Models, their processors, and how many frames are worth their time."""
     found = {}
-    for name, changes in TOWERS.items():
-        torch.manual_seed(0)
-        model = SiglipVisionModel(SiglipVisionConfig(**changes)).eval()
+    for name in TOWERS:
+        model = Sized(name, head=True).model
         side = model.config.image_size
         processor = SiglipImageProcessorPil(size={"height": side, "width": side})
         found[name] = model, processor, frames if side < 300 else frames // 4

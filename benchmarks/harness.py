@@ -10,7 +10,8 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,8 @@ from commit import ROOT, commit
 RESULTS = ROOT / "benchmarks" / "results"
 THREADS = 2
 
-Task = TypeVar("Task")
+Task, Row = TypeVar("Task"), TypeVar("Row")
+Key = TypeVar("Key", bound=Hashable)
 
 
 def clip_folder() -> Path:
@@ -75,6 +77,33 @@ def spread(
                 yield from done.result()
         finally:
             pool.shutdown(cancel_futures=True)  # of no use once one has failed
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    """Rows by a key, in the order in which keys first appear."""
+    found: dict[Key, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[key(row)].append(row)
+    return dict(found)
+
+
+def peak(prepare: Callable[..., Callable[[], Any]], *given: Any) -> int:
+    """The most bytes that a call takes above what was there before it, in a process of its own.
+
+    Args:
+        prepare: a function of a module; of what is given it makes the call there, and warms it.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, torch.set_num_threads, (THREADS,)) as pool:
+        return pool.submit(_grown, prepare, given).result()
+
+
+def _grown(prepare: Callable[..., Callable[[], Any]], given: Sequence[Any]) -> int:
+    call = prepare(*given)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is what is there now
+    before = memory("VmHWM")
+    call()
+    return memory("VmHWM") - before
 
 
 def memory(field: str) -> int:

@@ -14,10 +14,9 @@ Memory: the peak of a process of its own, over what it took before the call, whe
 features and the plain one's choices are there already.
 """
 
-import json
 import statistics
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import harness
@@ -106,28 +105,16 @@ def measure(tokens: int, rounds: int = 5) -> dict[str, Any]:
         "ours s": round(statistics.median(seconds["ours"]), 2),
         "plain s": round(statistics.median(seconds["plain"]), 2),
         "times faster": round(harness.ratio(seconds["plain"], seconds["ours"]), 1),
-        "ours MB": peak_megabytes("ours", tokens),
-        "plain MB": peak_megabytes("plain", tokens),
+        **{f"{which} MB": round(harness.peak(prepared, which, tokens) / 1e6) for which in calls},
     }
 
 
-def peak_megabytes(which: str, tokens: int) -> int:
-    """What a call adds to the memory of a process, at most."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--peak", which, str(tokens)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return round(json.loads(done.stdout.splitlines()[-1]) / 1e6)
-
-
-def print_growth(which: str, tokens: int) -> None:
-    """In bytes, of this process, over what it took before the call."""
+def prepared(which: str, tokens: int) -> Callable[[], Tensor]:
+    """The call whose memory is looked at: what libraries take once is taken, inputs are made."""
     small = make_tokens(2 * CELLS)
+    ours(small), plain(small.features, choices_of(2))
     given, choices = make_tokens(tokens), choices_of(tokens // CELLS)
-    ours(small), plain(small.features, choices_of(2))  # what libraries take once
-    before = harness.memory("VmRSS")
-    ours(given) if which == "ours" else plain(given.features, choices)
-    print(harness.memory("VmHWM") - before)
+    return partial(ours, given) if which == "ours" else partial(plain, given.features, choices)
 
 
 def main() -> None:
@@ -137,7 +124,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(harness.THREADS)
-    if sys.argv[1:2] == ["--peak"]:
-        print_growth(sys.argv[2], int(sys.argv[3]))
-    else:
-        main()
+    main()

@@ -26,7 +26,7 @@ from functools import cache, partial
 from typing import Any, get_args
 
 import table
-from harness import spread
+from harness import grouped, spread
 from peers.registry import CHOOSERS, at_budget
 from reading.clips import footage
 from reading.merged import every_cell, merged
@@ -34,7 +34,7 @@ from reading.methods import Seen, Trace
 from reading.questions import ask
 from reading.rivals import Encoded, OnFeatures, Rival, traced
 from reading.scenes import SCENES
-from reading.score import Row, grouped, interval, total
+from reading.score import Row, interval, total
 from reading.trial import Task, fewer, rows_of
 from reading.truth import Split
 from reading.viewers import load

@@ -1,6 +1,6 @@
 """What all plots of the benchmarks share: colours, lines, axes and saving."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,6 @@ def percent(axis: Axes) -> None:
 def legend_beside(axis: Axes) -> None:
     """The legend at the right of a panel."""
     axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
-
-
-def grouped(rows: Sequence[dict[str, Any]], key: str) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
-    """Rows of one value of a column after the other, in the order of their first rows."""
-    for value in dict.fromkeys(row[key] for row in rows):
-        yield value, [row for row in rows if row[key] == value]
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -22,12 +22,13 @@ from typing import Any
 import harness
 import table
 import torch
+from harness import grouped
 from reading import viewers
 from reading.clips import footage
 from reading.methods import CELL, Dense, Seen, Trace, ours
 from reading.questions import ask
 from reading.scenes import SCENES
-from reading.score import Row, grouped, total
+from reading.score import Row, total
 from reading.trial import fewer, rows_of
 from torch import Tensor
 

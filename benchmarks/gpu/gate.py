@@ -114,12 +114,12 @@ def still(frames: int) -> Tensor:
     return noise(1).expand(frames, -1, -1, -1).contiguous()
 
 
-def flicker(frames: int) -> Tensor:
-    """A picture of which a tenth of the cells changes in every frame, from the last to the first
-    too: a twentieth shows something else than before and after.
+def flicker(frames: int, share: float = 0.1) -> Tensor:
+    """A picture of which a share of the cells changes in every frame, from the last to the first
+    too: half as many show something else than before and after.
     """
     random = torch.Generator().manual_seed(1)
-    shown = torch.rand(frames, 1, 27, 27, generator=random) < 0.05
+    shown = torch.rand(frames, 1, 27, 27, generator=random) < share / 2
     mask = shown.repeat_interleave(14, 2).repeat_interleave(14, 3)  # [T, 1, H, W]
     return torch.where(mask, 255 - still(frames), still(frames))
 

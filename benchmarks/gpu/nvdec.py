@@ -75,13 +75,19 @@ def decode(path: Path) -> int:
 
 
 def bare(path: Path) -> int:
+    return sum(1 for _ in surfaces(path, torch.cuda.Stream()))
+
+
+def surfaces(path: Path, stream: torch.cuda.Stream, **options: Any) -> Iterator[Any]:
+    """As PyNvVideoCodec's own demuxer and decoder give them."""
     import PyNvVideoCodec as nvc
 
     demuxer = nvc.CreateDemuxer(filename=str(path))
-    stream = torch.cuda.Stream()
     decoder = nvc.CreateDecoder(gpuid=0, codec=demuxer.GetNvCodecId(), cudacontext=0,
-                                cudastream=stream.cuda_stream, usedevicememory=True)  # fmt: skip
-    return sum(len(decoder.Decode(packet)) for packet in demuxer)
+                                cudastream=stream.cuda_stream, usedevicememory=True,
+                                **options)  # fmt: skip
+    for packet in demuxer:
+        yield from decoder.Decode(packet)
 
 
 def tokens(video: Any) -> int:
@@ -114,21 +120,15 @@ def rgb(path: Path) -> int:
     """The decoder converts whole frames; they are resized and normalised whole, then masked."""
     import PyNvVideoCodec as nvc
 
-    demuxer = nvc.CreateDemuxer(filename=str(path))
-    stream = torch.cuda.Stream()
-    decoder = nvc.CreateDecoder(
-        gpuid=0, codec=demuxer.GetNvCodecId(), cudacontext=0, cudastream=stream.cuda_stream,
-        usedevicememory=True, outputColorType=nvc.OutputColorType.RGBP)  # fmt: skip
+    stream, frames = torch.cuda.Stream(), 0
     before: Tensor | None = None
-    frames = 0
     with torch.cuda.stream(stream):
-        for packet in demuxer:
-            for surface in decoder.Decode(packet):
-                frame = preprocessed(torch.from_dlpack(surface))  # [1, 3, H, W]
-                pair = frame if before is None else torch.cat([before, frame])
-                kept = rlt.keep_mask(pair, SPEC.patch)[-1]  # [h, w]
-                F.unfold(frame, SPEC.patch, stride=SPEC.patch)[0].T[kept.flatten()]
-                before, frames = frame, frames + 1
+        for surface in surfaces(path, stream, outputColorType=nvc.OutputColorType.RGBP):
+            frame = preprocessed(torch.from_dlpack(surface))  # [1, 3, H, W]
+            pair = frame if before is None else torch.cat([before, frame])
+            kept = rlt.keep_mask(pair, SPEC.patch)[-1]  # [h, w]
+            F.unfold(frame, SPEC.patch, stride=SPEC.patch)[0].T[kept.flatten()]
+            before, frames = frame, frames + 1
     return frames
 
 

@@ -1,7 +1,7 @@
 """Gated Residual Tokenization as its authors released it: the gate and the scene merge.
 
 Zhang et al., "Dense Video Understanding with Gated Residual Tokenization", arXiv 2509.14199.
-Letters: T frames, C channels, H W pixels, h w patches, N = h * w, D features or samples, V words.
+Letters: T frames, C channels, H W pixels, h w patches, N = h * w, D samples.
 """
 
 import math
@@ -15,8 +15,6 @@ from peers.pixels import normalised, patches
 
 Measure = Literal["ssim", "l2"]
 TAU: dict[Measure, float] = {"ssim": 0.01, "l2": 0.3}
-KEY_SHARE = 0.8  # of the patches changed: a key frame
-SAME_SCENE = 0.4  # Jensen-Shannon divergence, in nats
 LEAST_PACKED, PACKED_SHARE = 16, 0.5  # patches of a frame
 
 
@@ -52,7 +50,7 @@ def _statistics(samples: Tensor) -> Tensor:
     return torch.stack(found, -1)
 
 
-def gate(known: Cut, threshold: float, measure: Measure, anchored: bool = True) -> Gated:
+def gate(known: Cut, threshold: float, measure: Measure) -> Gated:
     """Every patch against a cache of patches; one that differs replaces its reference.
 
     The loop over frames is the method (a patch is compared with the last one that was kept);
@@ -62,7 +60,6 @@ def gate(known: Cut, threshold: float, measure: Measure, anchored: bool = True) 
         known: of ``cut``, by the same measure.
         threshold: of 1 - SSIM over the whole patch, or of the Euclidean distance.
         measure: which of the two.
-        anchored: False: the reference is always the frame before.
     """
     differ = _dissimilarity if measure == "ssim" else _distance
     reference = Cut(*(every.clone() for every in known.at(0)))
@@ -70,7 +67,7 @@ def gate(known: Cut, threshold: float, measure: Measure, anchored: bool = True) 
     for t in range(1, len(known.samples)):
         now = known.at(t)
         scores.append(differ(now, reference))
-        changed = scores[-1] > threshold if anchored else torch.ones_like(scores[-1]).bool()
+        changed = scores[-1] > threshold
         for old, new in zip(reference, now, strict=True):
             old[changed] = new[changed]
     score = torch.stack(scores)
@@ -90,37 +87,6 @@ def _dissimilarity(a: Cut, b: Cut) -> Tensor:
 
 def _distance(a: Cut, b: Cut) -> Tensor:
     return (a.samples - b.samples).norm(dim=-1)
-
-
-def scenes(features: Tensor, keep: Tensor, head: Tensor) -> Tensor:
-    """The semantic scene of each frame, ``[T]`` int64, counted from 0.
-
-    Key frames are the first and those of which more than 0.8 changed. Each begins a scene, unless
-    its distribution over words is less than 0.4 from that of the key frame before.
-
-    Args:
-        features: ``[T, N, D]`` of the dense tower.
-        keep: ``[T, h, w]`` bool, of the gate.
-        head: ``[V, D]``, which the mean token is projected with (a language model's).
-    """
-    is_key = keep.flatten(1).float().mean(1) > KEY_SHARE  # [T]
-    is_key[0] = True
-    keys = is_key.nonzero().flatten()
-    words = (features[keys].mean(1) @ head.T).log_softmax(-1)  # [K, V]
-    divergence = released_divergence(words[:-1], words[1:])  # [K - 1]
-    new = torch.zeros(len(keep), dtype=torch.int64, device=keep.device)
-    new[keys[1:]] = (divergence >= SAME_SCENE).long()
-    return new.cumsum(0)
-
-
-def released_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Of log-probabilities ``[K, V]``: ``(KL(m || p) + KL(m || q)) / 2``, m their mean, ``[K]``.
-
-    As released; Jensen and Shannon take KL(p || m), which never exceeds log 2.
-    """
-    middle = (log_p.exp() + log_q.exp()) / 2
-    both = middle.clamp(min=1e-30).log() * 2 - log_p - log_q
-    return (middle * both).sum(-1) / 2
 
 
 def packed(gated: Gated, share: float = PACKED_SHARE) -> Choice:

@@ -100,30 +100,14 @@ def apollo(duration: float, n: int, clips: int, frames: int = 4, seconds: float 
 Choose = Callable[[Frames, int], Tensor | list[int]]  # so many frames, by position
 
 
-def _scored(rule: Callable[[Tensor, int], list[int]], **pool: float) -> Choose:
-    """By the relevance of candidates of a pool."""
+def _of(rule: Callable[[Frames, Tensor, int], Tensor | list[int]], **pool: float) -> Choose:
+    """A rule that is given candidates of a pool, by position."""
 
     def choose(frames: Frames, k: int) -> Tensor:
         at = candidates(frames, k, **pool)
-        return at[rule(frames.score(at), k)]
+        return at[rule(frames, at, k)]
 
     return choose
-
-
-def _date(frames: Frames, k: int) -> Tensor:
-    at = candidates(frames, k, fps=2.0)
-    return at[tass(frames.score(at), frames.pts[at], k)]
-
-
-def _mdp3(frames: Frames, k: int) -> Tensor:
-    at = candidates(frames, k, count=128)
-    return at[mdp3(frames.need("feat")[at], frames.score(at), k)]
-
-
-def _max_info(frames: Frames, k: int) -> Tensor:
-    """MaxInfo (arXiv 2502.03183): as many frames as a tolerance of 0.3 asks for, k at most."""
-    at = candidates(frames, k, count=256)
-    return at[max_vol(frames.need("feat")[at], k, rank=8, tolerance=0.3)]
 
 
 def _plan(choose: Choose) -> Callable[[Frames, Budget], Plan]:
@@ -137,12 +121,14 @@ def _plan(choose: Choose) -> Callable[[Frames, Budget], Plan]:
 
 
 PUBLISHED: dict[str, Callable[[Frames, Budget], Plan]] = {
-    "aks": _plan(_scored(aks, fps=1.0)),
-    "bolt": _plan(_scored(bolt, fps=1.0)),
-    "date": _plan(_date),
-    "mdp3": _plan(_mdp3),
-    "maxinfo": _plan(_max_info),
+    "aks": _plan(_of(lambda f, at, k: aks(f.score(at), k), fps=1.0)),
+    "bolt": _plan(_of(lambda f, at, k: bolt(f.score(at), k), fps=1.0)),
+    "date": _plan(_of(lambda f, at, k: tass(f.score(at), f.pts[at], k), fps=2.0)),
+    "mdp3": _plan(_of(lambda f, at, k: mdp3(f.need("feat")[at], f.score(at), k), count=128)),
+    # MaxInfo (arXiv 2502.03183): as many frames as a tolerance of 0.3 asks for, k at most.
+    "maxinfo": _plan(_of(lambda f, at, k: max_vol(f.need("feat")[at], k, rank=8, tolerance=0.3),
+                         count=256)),
     "apollo": _plan(lambda frames, k: apollo(frames.seconds, len(frames), k // 4)),
     # FOCUS (arXiv 2510.27280): what the second stage scored does not change the arms' worth.
     "focus": lambda frames, budget: bandit(frames, budget, recount=False),
-}
+}  # fmt: skip

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from harness import grouped
+
 OURS = "patchgate"
 ENOUGH_SPEED = 0.95  # of dense, on any clip at any concurrency
 OVER_RLT = 1.5  # on clips of a camera that stands still, at equal read-out
@@ -36,7 +38,7 @@ def _reading(tables: Tables) -> Iterator[str]:
                            for row in same)  # fmt: skip
         yield (f"With one setting for all clips, ours keeps more tokens than the peer that needs "
                f"fewest over all in {len(same)} of {len(rows)} groups: {listed}.")  # fmt: skip
-    for reader, own in _by_reader(tables["equal reading"]).items():
+    for reader, own in grouped(tables["equal reading"], lambda row: row["reader"]).items():
         spent = {row["method"]: row["tokens/s"] for row in own if "tokens/s" in row}
         fewer = [m for m, t in spent.items() if OURS in spent and t < spent[OURS]]
         if OURS not in spent:
@@ -45,11 +47,6 @@ def _reading(tables: Tables) -> Iterator[str]:
             listed = ", ".join(f"{m} {spent[m]}" for m in fewer)
             yield (f"{reader}: with one setting for all clips that retains 99 %, fewer tokens a "
                    f"second than our {spent[OURS]}: {listed}.")  # fmt: skip
-
-
-def _by_reader(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    return {name: [row for row in rows if row["reader"] == name]
-            for name in dict.fromkeys(row["reader"] for row in rows)}  # fmt: skip
 
 
 def _rates(tables: Tables) -> Iterator[str]:

@@ -57,33 +57,29 @@ class Live:
         return self._stream.last_work
 
 
-def ours(tower: Sized, **settings: Any) -> Way:
-    def way(batch: FrameBatch, stage: Timer) -> Done:
-        live, found, work = Live(tower, **settings), [], []
-        for some in parts(batch, CHUNK):
-            found.append(live.push(some, stage).features)
-            work.append(live.work)
-        features = torch.cat(found)
-        return Done(len(features), Work.total(work).gated_flops, features)
+def ours(tower: Sized, share: float | None = None, **settings: Any) -> Way:
+    """Ours.
 
-    return way
-
-
-def merged(tower: Sized, share: float = SHARE, **settings: Any) -> Way:
-    """Ours, and what it keeps of each chunk merged to a share, as of a video still coming."""
+    Args:
+        share: what is kept of each chunk is merged to so much of it, as of a video still coming.
+    """
 
     def way(batch: FrameBatch, stage: Timer) -> Done:
-        live, merge = Live(tower, **settings), MergeStream(ratio=share, window=CHUNK)
+        live, merge = Live(tower, **settings), MergeStream(ratio=share or 1.0, window=CHUNK)
         found: list[TokenChunk] = []
         work = []
         for some in parts(batch, CHUNK):
             kept = live.push(some, stage)
             work.append(live.work)
+            if share is None:
+                found.append(kept)
+                continue
             with stage("merge"):
                 found += merge.push(kept)
-        with stage("merge"):
-            found += merge.flush()
-            features = torch.cat([chunk.features for chunk in found])
+        if share is not None:
+            with stage("merge"):
+                found += merge.flush()
+        features = torch.cat([chunk.features for chunk in found])
         return Done(len(features), Work.total(work).gated_flops, features)
 
     return way

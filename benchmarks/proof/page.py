@@ -1,6 +1,7 @@
 """docs/RESULTS.md, written from the JSON of the sections."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ TOLD = {
     "floats of that size beside it.",
     "length": "The command line on one clip that is played again and again.",
 }
+PLOTS: dict[str, Callable[[Any, Path], None]] = {
+    "readout": lambda tables, path: plot.reading(tables["curve"], path),
+    "rates": lambda tables, path: plot.rates(tables["accuracy"], path),
+    "speed": lambda tables, path: plot.stages(tables["stages"], speed.STAGES, path),
+    "scaling": plot.scaling,
+}
 SKIPPED = ("curve",)  # too long for a page; it is drawn
 
 
@@ -70,24 +77,11 @@ def publish(folder: Path) -> None:
     tables = {name: section["rows"] for name, section in sections.items()}
     home = folder == harness.RESULTS / "proof"
     pictures = (DOCS / "results") if home else folder
-    drawn = _draw(tables, pictures)
+    drawn = {name: pictures / f"{name}.png" for name in tables}
+    for name, path in drawn.items():
+        PLOTS[name](tables[name], path)
     text = page(sections, {name: f"{pictures.name}/{path.name}" for name, path in drawn.items()})
     (DOCS / "RESULTS.md" if home else folder / "RESULTS.md").write_text(text)
-
-
-def _draw(tables: dict[str, Any], folder: Path) -> dict[str, Path]:
-    """The plots of the sections that are there."""
-    drawn = {name: folder / f"{name}.png" for name in tables}
-    for name, path in drawn.items():
-        if name == "readout":
-            plot.reading(tables[name]["curve"], path)
-        elif name == "rates":
-            plot.rates(tables[name]["accuracy"], path)
-        elif name == "speed":
-            plot.stages(tables[name]["stages"], speed.STAGES, path)
-        else:
-            plot.scaling(tables[name], path)
-    return drawn
 
 
 def page(sections: dict[str, Any], pictures: dict[str, str]) -> str:

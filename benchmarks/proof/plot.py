@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import plots
+from harness import grouped
 from matplotlib.ticker import NullLocator
 from plots import OURS
 
@@ -14,11 +15,14 @@ TableRow = dict[str, Any]
 def reading(rows: Sequence[TableRow], path: Path) -> None:
     """Retention against tokens, one panel a reader."""
     shown = [row | {"line": _knob(row)} for row in rows if row["method"] != "dense"]
-    readers = list(plots.grouped(shown, "reader"))
+    readers = list(grouped(shown, lambda row: row["reader"]).items())
     figure, axes = plots.panels(len(readers))
     for axis, (reader, own) in zip(axes[0], readers, strict=True):
-        plots.retention(axis, {method: [(row["tokens/s"], row["retained"]) for row in found]
-                               for method, found in plots.grouped(own, "line")})  # fmt: skip
+        lines = grouped(own, lambda row: row["line"])
+        points = {
+            name: [(r["tokens/s"], r["retained"]) for r in some] for name, some in lines.items()
+        }
+        plots.retention(axis, points)
         axis.set(title=reader, xlabel="tokens a second")
     plots.legend_beside(axes[0, -1])
     plots.save(figure, path)
@@ -34,7 +38,7 @@ def _knob(row: TableRow) -> str:
 
 def rates(rows: Sequence[TableRow], path: Path) -> None:
     """Accuracy against frames a second, one panel a budget."""
-    budgets = [b for b, _ in plots.grouped(rows, "budget") if b != "all"]
+    budgets = [b for b in grouped(rows, lambda row: row["budget"]) if b != "all"]
     figure, axes = plots.panels(len(budgets))
     for axis, budget in zip(axes[0], budgets, strict=True):
         for row in (row for row in rows if row["budget"] in (budget, "all")):
@@ -53,7 +57,7 @@ def rates(rows: Sequence[TableRow], path: Path) -> None:
 
 def stages(rows: Sequence[TableRow], names: Sequence[str], path: Path) -> None:
     """Milliseconds a frame, stacked, one panel a clip."""
-    clips = list(plots.grouped(rows, "clip"))
+    clips = list(grouped(rows, lambda row: row["clip"]).items())
     figure, axes = plots.panels(len(clips), height=6)
     for axis, (clip, found) in zip(axes[0], clips, strict=True):
         methods, left = [row["method"] for row in found], [0.0] * len(found)

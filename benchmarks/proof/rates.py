@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-import numpy as np
 import torch
 from harness import spread
 from peers import CHOOSERS, at_budget
@@ -29,6 +28,7 @@ from reading.methods import Dense, Ours, Seen, Trace
 from reading.questions import Question, ask
 from reading.readers.vit import VitReader
 from reading.rivals import Encoded, traced
+from reading.score import bootstrap
 from reading.trial import Task, fewer
 from reading.truth import SMALL
 
@@ -94,7 +94,7 @@ def of_clip(budgets: Sequence[int], task: Task, methods: Sequence[str] = METHODS
             tokens = budget * hidden.shape[1] * len(hidden) // FPS
             for method in methods:
                 if all_.tokens <= tokens:  # nothing has to go
-                    found.append(replaced(all_, method, budget))
+                    found.append(replace(all_, method=method, budget=budget))
                 elif (trace := thinned(method, seen, tokens)) is not None:
                     found.append(answered(method, rate, budget, trace, sampled))
     return found
@@ -158,10 +158,6 @@ def marked(questions: Sequence[Question], said: dict[Look, str]) -> int:
     return sum(q.answer_from([said[look] for look in q.looks]) == q.answer for q in questions)
 
 
-def replaced(all_: Answered, method: str, budget: int) -> Answered:
-    return Answered(all_.scene, method, all_.rate, budget, all_.asked, all_.right, all_.tokens)
-
-
 # --- tables -----------------------------------------------------------------------------------
 
 
@@ -187,15 +183,10 @@ def rising(found: Sequence[Answered]) -> Iterator[dict[str, Any]]:
         first, last = ([a for a in own if a.rate == rate] for rate in (RATES[0], RATES[-1]))
         if len(first) != len(last):
             continue
-        gains = np.array([[b.right - a.right, a.asked] for a, b in zip(first, last, strict=True)])
-        drawn = np.random.default_rng(0).integers(0, len(gains), (2000, len(gains)))
-        sums = gains[drawn].sum(1)  # [2000, 2]
-        low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
-        yield {
-            "budget": budget or "all", "method": method,
-            "gain": round(float(gains[:, 0].sum() / gains[:, 1].sum()), 3),
-            "95 %": f"{low:.3f}..{high:.3f}",
-        }  # fmt: skip
+        gains = [(b.right - a.right, a.asked) for a, b in zip(first, last, strict=True)]
+        (low, high), (gain, asked) = bootstrap(gains), map(sum, zip(*gains, strict=True))
+        yield {"budget": budget or "all", "method": method, "gain": round(gain / asked, 3),
+               "95 %": f"{low:.3f}..{high:.3f}"}  # fmt: skip
 
 
 def by_scene(found: Sequence[Answered]) -> Iterator[dict[str, Any]]:

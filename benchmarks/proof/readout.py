@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
-from harness import spread
+from harness import grouped, spread
 from peers import CHOOSERS, ENCODERS
 from reading import merged
 from reading.clips import footage
@@ -17,7 +17,7 @@ from reading.ladder import LADDER
 from reading.methods import SWEEP, AdjacentSubBlocks, Dense, Method, Ours, Uniform
 from reading.questions import ask
 from reading.rivals import Inside, OnFeatures, Rival
-from reading.score import Row, Setting, cheapest, grouped, total
+from reading.score import Row, Setting, cheapest, total
 from reading.tables import number
 from reading.trial import Task, fewer, rows_of
 from reading.viewers import OnPictures, load

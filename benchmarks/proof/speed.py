@@ -5,10 +5,8 @@ that a slow moment hits all alike. Every method on the first clip, those of whic
 claimed on all.
 """
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -177,9 +175,7 @@ class Rlt:
             keep.append(rlt.keep_mask(known, self._tower.patch)[-len(own) :])
             self._last[stream] = own[-1:]
         mask = torch.cat(keep)  # [T, h, w]
-        index = mask.flatten().nonzero().flatten()
-        lengths = mask.flatten(1).sum(1)
-        cu_seqlens = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        index, cu_seqlens = ways.packed(mask)
         rows = patch_rows(torch.cat(pixels), self._tower.patch, index)
         self._gated.encode(rows, index % mask[0].numel(), cu_seqlens)
 
@@ -190,18 +186,12 @@ class Rlt:
 def memory(tower: str, path: Path, frames: int, most: int | None) -> Iterator[dict[str, Any]]:
     """The most that each method takes above what was there before, in a process of its own."""
     for name in list(ways.all_of(Sized(tower)))[:most]:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, context) as pool:
-            peak = pool.submit(_peak, tower, name, path, frames).result()
+        peak = harness.peak(_prepared, tower, name, path, frames)
         yield {"clip": path.name, "method": name, "MB above before": round(peak / 1e6)}
 
 
-def _peak(size: str, name: str, path: Path, frames: int) -> int:
-    torch.set_num_threads(harness.THREADS)
+def _prepared(size: str, name: str, path: Path, frames: int) -> Callable[[], Any]:
     tower, batch = Sized(size), decoded(path, frames)
     way = ways.all_of(tower)[name]
     timed(way, again(batch, 1))  # loads what is loaded once
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is what is there now
-    start = harness.memory("VmHWM")
-    timed(way, batch)
-    return harness.memory("VmHWM") - start
+    return partial(timed, way, batch)

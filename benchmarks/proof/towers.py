@@ -28,14 +28,15 @@ SIZES: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Sized:
-    """A tower and what its processor does; no pooling head, which nobody of these needs."""
+    """A tower and what its processor does."""
 
     name: str  # in SIZES
+    head: bool = False  # whether it pools: nobody of the proof needs that
 
     @cached_property
     def model(self) -> SiglipVisionModel:
         torch.manual_seed(0)
-        config = SiglipVisionConfig(**SIZES[self.name], vision_use_head=False)
+        config = SiglipVisionConfig(**SIZES[self.name], vision_use_head=self.head)
         return SiglipVisionModel(config).eval().requires_grad_(False)
 
     @property

@@ -17,7 +17,7 @@ from patchgate import FrameBatch
 from patchgate.encoders.patch_grid import patch_rows
 from patchgate.gather import gather
 from proof.frames import picked
-from proof.ours import merged, ours
+from proof.ours import SHARE, ours
 from proof.towers import Sized
 from proof.way import Done, Timer, Way
 
@@ -56,9 +56,7 @@ def before(tower: Sized, peer: str, value: float | None = None, **settings: Any)
             luma = batch.planes[0] if CHOOSERS[peer].looks == "pixels" else None
             choice = CHOOSERS[peer].choose(Shown(tower, pixels, luma), value)
         with stage("compact"):
-            index = choice.keep.flatten().nonzero().flatten()  # [K]
-            lengths = choice.keep.flatten(1).sum(1)
-            cu_seqlens = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+            index, cu_seqlens = packed(choice.keep)
         with stage("encode"):
             rows = patch_rows(pixels, tower.patch, index)
             cell = index % choice.source[0].numel()
@@ -117,6 +115,12 @@ def released_grt(tower: Sized) -> Way:
     return way
 
 
+def packed(keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Kept cells by number, ``[K]``, and where each frame's begin, ``[T + 1]``."""
+    lengths = keep.flatten(1).sum(1)
+    return keep.flatten().nonzero().flatten(), torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+
+
 def prepared(tower: Sized, batch: FrameBatch) -> Tensor:
     """Pixel values of whole frames, ``[T, 3, H, W]``."""
     h, w = tower.cells
@@ -165,7 +169,7 @@ def main_of(tower: Sized) -> dict[str, Way]:
         "patchgate, residual": ours(tower, tolerance=float("inf")),
         "patchgate, tolerance 0.2": ours(tower, tolerance=0.2),
         "patchgate, tolerance 0.05": ours(tower, tolerance=0.05),
-        "patchgate, merged": merged(tower, tolerance=float("inf")),
+        "patchgate, merged": ours(tower, SHARE, tolerance=float("inf")),
         "RLT": before(tower, "RLT", context="kept"),
         "RLT, residual": before(tower, "RLT", tolerance=float("inf")),
     }

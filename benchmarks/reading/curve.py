@@ -146,7 +146,6 @@ def publish(out: Path, done: Done) -> None:
     content = {
         "provenance": done.provenance,
         "rows": tables.summary(done.rows),
-        "tuned": list(tables.tuned_rows(done.rows)),
         "recording": done.recorded,
     }
     (out / "reading.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import table
+from harness import grouped
 
 from reading import tables
 from reading.methods import Adjacent, Ours, TopK, Uniform
-from reading.score import ENOUGH, TOWER, Row, grouped
+from reading.score import ENOUGH, TOWER, Row
 
 _WORDS = f"""\
 `questions`: asked over all clips. `right`: the share answered right. `retained`: of those that the
@@ -17,16 +18,6 @@ second. `work`: floating-point operations
 of the layers of {TOWER} on the kept cells over those on all, where kept cells attend to kept cells
 of their frame (`kept`) or to all cells of it (`full`); `own`: what the reader's own tower did, and
 the same as `full` for readers that have none."""
-_TUNED = f"""\
-Our default, one setting for all clips, against an oracle: on every clip the adjacent gate, with
-RLT's test or with our sub-block test, at that threshold of the sweep at which it retains at least
-{ENOUGH:.0%} with the fewest tokens. Beside it our own gate, tuned by the same oracle over the
-settings below (with coarser steps). A clip has about fifty questions, so that enough means all of
-them. `tokens, share`: ours over the tuned adjacent gate's, on the clips where a setting of it
-retains enough (`tuned`): of the sums, then the least and the greatest of a clip. The aim is for
-every clip: no more tokens, and half on pans and scrolling. Two of three pans move by fractions of a
-pixel, which whole vectors do not follow. A clip in several groups counts in each of them with all
-its tokens."""
 
 
 def text(rows: Sequence[Row], source: dict[str, Any], real: Sequence[dict[str, Any]]) -> str:
@@ -62,10 +53,6 @@ def _reader(reader: str, rows: Sequence[Row]) -> Iterator[str]:
     yield from (f"## {reader}", "", f"{len(clips)} clips.", "")
     yield from ("### Retained, by group", "", *(_single(single) if peers else ()), "")
     yield from (*table.markdown(list(tables.by_group(rows, compared)), hide=("reader",)), "")
-    if peers:
-        yield from ("### Against the adjacent gate tuned per clip", "", _TUNED, "")
-        for key in ("group", "scene"):
-            yield from (f"By {key}:", "", *table.markdown(list(tables.per_clip(rows, key))), "")
     summary = grouped(tables.summary(rows), lambda row: row["family"])
     for family, own in summary.items():
         shown = table.markdown(own, hide=("reader", "family"))

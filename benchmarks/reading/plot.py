@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import plots
+from harness import grouped
 
-from reading.score import ENOUGH, TOWER, Row, Total, grouped, total
+from reading.score import ENOUGH, TOWER, Row, Total, total
 
 BY_THRESHOLD, SETTINGS = "patchgate, by threshold", "patchgate, other settings"
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from harness import THREADS
 from peers import rlt
+from peers.pixels import by_pairs
 from torch import Tensor
 
 from patchgate import Gate, open_video
@@ -30,7 +31,6 @@ VIDEO = "screencast_gh-scoped-creds.mp4"  # looked for in PATCHGATE_CLIPS
 SHORTEST = 3  # characters of a string that is asked about
 SURE = 0.9  # PP-OCR's confidence in it
 THRESHOLDS = (4, 2, 6, 8)  # of our gate; the first is the default
-CHUNK = 16  # frames
 TAU = 0.1  # of the adjacent gate: RLT's own
 
 
@@ -107,13 +107,12 @@ def traces(recording: Recording) -> Iterator[tuple[str, Trace]]:
 
 def _differences(recording: Recording) -> Tensor:
     """RLT's, ``[T, h, w]``; some frames at a time, for a screen's are large."""
-    found = []
-    for first in range(0, len(recording.planes), CHUNK):
-        before = max(0, first - 1)
-        rgb = yuv_to_rgb(recording.planes[before : first + CHUNK], recording.matrix)
-        changes = rlt.differences(rgb, Gate().settings.cell)
-        found.append(changes[first - before :])
-    return torch.cat(found)
+
+    def of(chunk: Tensor) -> Tensor:
+        rgb = yuv_to_rgb(chunk, recording.matrix)
+        return rlt.differences(rgb, Gate().settings.cell)[1:]
+
+    return by_pairs(recording.planes, of)
 
 
 def dense_lines(recording: Recording, frames: Sequence[int], recogniser: Recogniser) -> list[Line]:

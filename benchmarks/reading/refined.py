@@ -16,7 +16,7 @@ from torch import Tensor
 from patchgate import _ops
 from patchgate.gate import CHANGED, STATIC, GateSettings
 from patchgate.reference.gate_motion import Rules, blocks_at, paste_blocks
-from reading.methods import CELL, Seen, Trace
+from reading.methods import CELL, Trace
 from reading.predictions import Prediction, Recalled, Weighted, corners_of, costs
 
 PREDICTED = 3  # beside the gate's kinds: as a refinement tells it
@@ -125,21 +125,8 @@ class _Loop:
             prediction.settle(*own, kind, cells)
 
 
-# --- as methods -------------------------------------------------------------------------------
-
 REFINEMENTS: dict[str, Callable[[], list[Prediction]]] = {
     "none": list,
     "weighted": lambda: [Weighted()],
     "recalled, 2": lambda: [Recalled(2)],
 }
-
-
-@dataclass(frozen=True)
-class Refined:
-    """Our default gate with one of ``REFINEMENTS``."""
-
-    setting: str
-    family = "refined"
-
-    def traces(self, seen: Seen) -> list[Trace]:
-        return [refined(seen.planes, REFINEMENTS[self.setting]())]

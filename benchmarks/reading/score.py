@@ -3,12 +3,12 @@
 Letters: N cells of a frame, L layers, D features, I of the MLP.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
+from harness import grouped
 
 from patchgate.gate import CHANGED
 from reading.methods import CELL, Trace
@@ -17,8 +17,6 @@ _LAYERS, _WIDTH, _MLP = 12, 768, 3072  # L, D, I of the tower named below
 TOWER = "SigLIP base/16"
 _ROUNDS = 2000  # of the bootstrap
 ENOUGH = 0.99  # retention that counts as reading as well as from the dense video
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -146,21 +144,18 @@ def total(rows: Iterable[Row]) -> Total:
     )
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
-    """Rows by a key, in the order in which keys first appear."""
-    found: dict[Key, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[key(row)].append(row)
-    return dict(found)
-
-
 def interval(rows: Iterable[Row], seed: int = 0) -> tuple[float, float]:
     """95 % of the bootstrap's retentions: clips, not questions, are drawn with replacement.
 
     Questions about one clip are right or wrong together, so that they say less than their number.
     """
     clips = grouped(rows, lambda row: row.clip).values()
-    sums = np.array([[sum(r.retained for r in c), sum(r.dense for r in c)] for c in clips])
+    return bootstrap([(sum(r.retained for r in c), sum(r.dense for r in c)) for c in clips], seed)
+
+
+def bootstrap(clips: Sequence[tuple[float, float]], seed: int = 0) -> tuple[float, float]:
+    """95 % of the ratios of sums, of clips drawn with replacement."""
+    sums = np.array(clips)  # [clips, 2]
     rng = np.random.default_rng(np.random.SeedSequence([*b"bootstrap", seed]))
     drawn = sums[rng.integers(0, len(sums), (_ROUNDS, len(sums)))].sum(1)  # [rounds, 2]
     drawn = drawn[drawn[:, 1] > 0]
@@ -184,13 +179,3 @@ def cheapest(rows: Iterable[Row]) -> Setting | None:
     every = (Setting(*method, total(own)) for method, own in methods.items())
     enough = [each for each in every if each.total.retention >= ENOUGH]
     return min(enough, key=lambda each: each.total.tokens, default=None)
-
-
-def tuned(rows: Iterable[Row], families: Sequence[str]) -> dict[str, Setting]:
-    """Per clip, over all settings of some families, knowing the right answers: an oracle.
-
-    A clip without a setting that retains enough is left out.
-    """
-    clips = grouped((row for row in rows if row.family in families), lambda row: row.clip)
-    found = {clip: cheapest(own) for clip, own in clips.items()}
-    return {clip: each for clip, each in found.items() if each is not None}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from peers import rlt
 from proof import equal, frames, scaling, speed, ways
-from proof.ours import Live, merged, ours
+from proof.ours import Live, ours
 from proof.towers import Sized
 from proof.way import Done, Way, timed
 from reading.ladder import LADDER
@@ -101,7 +101,7 @@ def test_live_streams_go_on(tower: Sized, film: patchgate.FrameBatch) -> None:
 
 def test_merging_comes_after_our_tower(tower: Sized, film: patchgate.FrameBatch) -> None:
     kept, _ = run(ours(tower, tolerance=float("inf")), film)
-    done, stages = run(merged(tower, share=0.5, tolerance=float("inf")), film)
+    done, stages = run(ours(tower, share=0.5, tolerance=float("inf")), film)
     assert done.tokens == -(-kept.tokens // 2)  # one window: the share is rounded up once
     assert done.flops == kept.flops
     assert set(stages) == {"grid", "gate", "compact", "gather", "encode", "merge"}

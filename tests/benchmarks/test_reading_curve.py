@@ -14,7 +14,7 @@ from reading import page, plot, score, tables, trial, viewers
 from reading.looks import Look
 from reading.methods import CELL, Dense, Seen, Trace, Uniform, ours
 from reading.questions import Question
-from reading.score import Cost, Row, interval, total, tuned
+from reading.score import Cost, Row, cheapest, interval, total
 from reading.truth import SMALL
 from reading.viewers import OnPictures
 from torch import Tensor
@@ -154,29 +154,15 @@ def adjacent(setting: str, retained: float, tokens: float, clip: str = "a") -> R
     return replace(ROW, clip=clip, family="adjacent", setting=setting, retained=retained, cost=cost)
 
 
-def test_tuning_takes_the_fewest_tokens_that_retain_enough() -> None:
+def test_the_cheapest_setting_is_the_one_of_fewest_tokens_that_retains_enough() -> None:
     rows = [adjacent("1", 9, 500), adjacent("2", 9, 300), adjacent("3", 8, 50)]
-    rows += [adjacent("1", 8, 500, "b"), adjacent("2", 0, 400, "b")]  # never enough
-    best = tuned(rows, tables.ADJACENT)
-    assert {clip: each.setting for clip, each in best.items()} == {"a": "2"}
-    assert tables.best_single(rows, tables.ADJACENT) is None
-    assert tables.best_single(rows[:3], tables.ADJACENT) == ("adjacent", "2")
-
-
-def test_verdicts_follow_from_the_rows() -> None:
-    dense = replace(ROW, family="dense", setting="every frame", right=9, retained=9)
-    good = replace(ROW, retained=9)
-    rows = [dense, good, adjacent("1", 9, 150)]
-    by_scene = {row[""]: row for row in tables.per_clip(rows, "scene")}
-    assert by_scene["slides"]["tokens, share"] == 0.67
-    assert by_scene["slides"]["of each clip"] == "0.67..0.67"
-    assert by_scene["slides"]["clips that reach it"] == "1 of 1"
-    assert by_scene["slides"]["retained >= 0.99"] == "reached"
-    panned = [replace(row, group="pan") for row in rows]
-    (pan, _) = tables.per_clip(panned, "group")
-    assert (pan["aim"], pan["clips that reach it"]) == ("<= 0.5", "0 of 1")
-    (worse, _) = tables.per_clip([dense, ROW, adjacent("1", 9, 150)], "scene")
-    assert worse["retained >= 0.99"] == "missed"
+    never = [adjacent("1", 8, 500, "b"), adjacent("2", 0, 400, "b")]
+    assert tables.best_single([*rows, *never], tables.ADJACENT) is None
+    assert tables.best_single([*rows, ROW], tables.ADJACENT) == ("adjacent", "2")
+    best = cheapest(rows)
+    assert best is not None
+    assert (best.family, best.setting, best.total.tokens) == ("adjacent", "2", 300)
+    assert cheapest([replace(ROW, dense=0, retained=0)]) is None  # nothing can be retained
 
 
 def test_the_page_and_the_plot_are_drawn(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from gate_videos import still, texture
 from reading.known import Known
 from reading.methods import CELL, Seen, Trace, ours
 from reading.predictions import ONE, Weighted
-from reading.refined import PREDICTED, REFINEMENTS, SETTINGS, Rebuilt, Refined
+from reading.refined import PREDICTED, REFINEMENTS, SETTINGS, Rebuilt, refined
 from rebuild import POISON, worst_sub_blocks
 from refinement_videos import VIDEOS, H, T, W, dimming, panning, returning
 from torch import Tensor
@@ -23,9 +23,7 @@ NAMES = tuple(REFINEMENTS)
 
 
 def traced(name: str, planes: Tensor) -> Rebuilt:
-    (trace,) = Refined(name).traces(Seen(planes, 25, MATRIX))
-    assert isinstance(trace, Rebuilt)
-    return trace
+    return refined(planes, REFINEMENTS[name]())
 
 
 def default(planes: Tensor) -> Trace:

@@ -7,12 +7,30 @@ import pytest
 import torch
 from reading import clips
 from reading.fonts import FONTS, font
-from reading.scenes import GROUPS, SCENES, record, typeset
+from reading.scenes import SCENES, record, typeset
 from reading.truth import SCREEN, SHAPES, SMALL, Clip, Item
 
 SECONDS = 2.5
 SIZES = {"screen": SCREEN, "small": SMALL}
 LUMA = torch.tensor([0.2126, 0.7152, 0.0722])
+
+GROUPS: dict[str, tuple[str, ...]] = {  # of the items in a scene
+    "slides": ("slide", "formula"),
+    "lecture": ("lecture",),
+    "noise": ("noise",),
+    "subtitles-large": ("subtitle-large",),
+    "subtitles-small": ("subtitle-small",),
+    "fade": ("fade",),
+    "pan": ("pan",),
+    "zoom": ("zoom",),
+    "scroll": ("scroll",),
+    "code": ("code",),
+    "windows": ("window",),
+    "prepend-fill": ("prepend",),
+    "prepend-push": ("prepend",),
+    "sign": ("sign",),
+    "players": ("player",),
+}
 
 
 @pytest.fixture(scope="module", params=[f"{scene} {size}" for size in SIZES for scene in SCENES])

@@ -13,7 +13,6 @@ from reading.looks import Look
 from reading.readers.vit import WEIGHTS, VitReader
 from reading.scenes.typeset import Word, spaced
 from reading.truth import LONGEST, SMALL
-from reading.vit.check import visible
 from reading.vit.labels import CLASSES, read_text
 from reading.vit.model import pixel_values
 
@@ -28,6 +27,13 @@ def reader() -> VitReader:
 @pytest.fixture(scope="module")
 def coded() -> Footage:
     return footage("code", "test", 1000, SMALL, 2.0)
+
+
+def visible(coded: Footage, frames: list[int]) -> tuple[list[Look], list[str]]:
+    """Looks at every visible item in these frames, and what it says."""
+    there = [(frame, item, item.at(frame)) for item in coded.truth.items for frame in frames]
+    looks = [Look(frame, box, item.kind) for frame, item, box in there if box is not None]
+    return looks, [item.text for _, item, box in there if box is not None]
 
 
 class Still:
@@ -81,7 +87,7 @@ def test_a_glyph_between_two_sub_cells_counts_once() -> None:
 
 
 def test_it_reads_a_coded_clip(reader: VitReader, coded: Footage) -> None:
-    looks, said, _ = visible(coded.truth, [11, 29, 47])
+    looks, said = visible(coded, [11, 29, 47])
     read = reader.read(coded, looks)
     assert len(looks) > 20
     assert sum(r == s for r, s in zip(read, said, strict=True)) / len(looks) >= 0.95
@@ -112,7 +118,7 @@ def test_through_gated_a_still_clip_reads_as_its_first_frame(
     reader: VitReader, coded: Footage, threshold: float
 ) -> None:
     clip = coded.rgb(30)[None].expand(3, -1, -1, -1)
-    looks, _, _ = visible(coded.truth, [30])
+    looks, _ = visible(coded, [30])
     tower = patchgate.gated(reader.tower, reader.spec, context="kept", threshold=threshold)
     hidden = tower(pixel_values(clip)).last_hidden_state
     torch.testing.assert_close(hidden, reader.hidden(clip[:1]).expand_as(hidden), atol=1e-4, rtol=0)

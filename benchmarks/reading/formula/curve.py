@@ -56,11 +56,11 @@ def main() -> None:
         sys.exit(str(error))
     seeds = SEEDS[:1] if wanted.quick else SEEDS
     tasks = [(wanted.wheel, kind, seed) for kind in SCENES for seed in seeds]
-    rows: list[Read] = list(harness.spread(one, tasks, WORKERS, "clips"))
+    rows = [vars(row) for row in harness.spread(one, tasks, WORKERS, "clips")]
     if wanted.quick:
         print("\n".join(page.rules(rows)))
         return
-    found = {"reads": [vars(row) for row in rows], "calibration": calibrate(reader)}
+    found = {"reads": rows, "calibration": calibrate(reader)}
     page.write(harness.save("reading_formula", found))
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import table
+from harness import grouped
 
-from reading.formula.marks import Read
 from reading.formula.scenes import CHANGES, HOLD
-from reading.score import grouped
 from reading.tables import number
 
 _WORDS = f"""\
@@ -40,19 +39,18 @@ def write(path: Path) -> None:
     path.with_suffix(".md").write_text("\n".join(_lines(found, source)).rstrip() + "\n")
 
 
-def rules(reads: "Sequence[dict[str, Any] | Read]") -> list[str]:
+def rules(reads: Sequence[dict[str, Any]]) -> list[str]:
     """Every rule over all clips."""
-    return table.markdown([
-        {"rule": rule, **_sums(own), **_work(own)} for rule, own in _grouped(reads, "rule").items()
-    ])  # fmt: skip
+    by_rule = grouped(reads, lambda row: row["rule"])
+    return table.markdown([{"rule": rule, **_sums(r), **_work(r)} for rule, r in by_rule.items()])
 
 
 def scenes(reads: Sequence[dict[str, Any]]) -> list[str]:
     """As dense, and the work of the layers, by scene."""
     lines: list[dict[str, Any]] = []
-    for rule, own in _grouped(reads, "rule").items():
-        cells = {scene: _cell(some) for scene, some in _grouped(own, "scene").items()}
-        lines.append({"rule": rule, **cells})
+    for rule, own in grouped(reads, lambda row: row["rule"]).items():
+        by_scene = grouped(own, lambda row: row["scene"])
+        lines.append({"rule": rule, **{scene: _cell(some) for scene, some in by_scene.items()}})
     return table.markdown(lines)
 
 
@@ -76,11 +74,6 @@ def _calibration(found: dict[str, Any]) -> Iterator[str]:
         {"tolerance": each["tolerance"], "agreement": number(each["agreement"]),
          "work, layers": number(each["work"])} for each in found["trials"]
     ])  # fmt: skip
-
-
-def _grouped(reads: Sequence[Any], key: str) -> dict[str, list[dict[str, Any]]]:
-    rows = [row if isinstance(row, dict) else vars(row) for row in reads]
-    return grouped(rows, lambda row: row[key])
 
 
 def _sums(reads: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -31,20 +31,3 @@ SCENES: dict[str, Callable[[np.random.Generator, Size, int, int], Scene]] = {
     "sign": movers.sign,
     "players": movers.players,
 }
-GROUPS: dict[str, tuple[str, ...]] = {  # of the items in a scene
-    "slides": ("slide", "formula"),
-    "lecture": ("lecture",),
-    "noise": ("noise",),
-    "subtitles-large": ("subtitle-large",),
-    "subtitles-small": ("subtitle-small",),
-    "fade": ("fade",),
-    "pan": ("pan",),
-    "zoom": ("zoom",),
-    "scroll": ("scroll",),
-    "code": ("code",),
-    "windows": ("window",),
-    "prepend-fill": ("prepend",),
-    "prepend-push": ("prepend",),
-    "sign": ("sign",),
-    "players": ("player",),
-}
