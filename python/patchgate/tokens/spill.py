@@ -56,7 +56,7 @@ class TokenSpill:
     Args:
         path: the file to write.
         empty: a chunk of no frames and no tokens, with the shapes and dtypes of those to come.
-        layout: the layout of the tokens; None: their features are a tower's.
+        layout: the layout of the tokens.
 
     Attributes:
         frames, tokens: how many were added so far.
