@@ -20,7 +20,7 @@ from patchgate.cli.commands import app
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 bad input or output, 2 wrong usage, 128 + a signal that ended it."""
+    """Runs a command. Exit codes: 0 done, 1 bad input or output, 2 wrong usage, 128 + a signal."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may have letters it cannot write
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""``python -m patchgate.cli``, where the script is not on the path."""
+"""Runs ``python -m patchgate.cli``, for when the script is not on the path."""
 
 from patchgate.cli import main
 

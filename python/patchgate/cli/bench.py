@@ -74,7 +74,7 @@ def bench(
 
 
 def _model(name: str, gate: GateOptions) -> Any:
-    """A tower with random weights, in the size that was asked for."""
+    """Makes a model with random weights, in the size that was asked for."""
     if name not in _TOWERS:
         raise ValueError(f"--tower: expected {' or '.join(_TOWERS)}, got {name!r}")
     for option in ("size", "patch", "merge", "temporal_patch"):
@@ -95,7 +95,7 @@ def _model(name: str, gate: GateOptions) -> Any:
 
 
 def _gate(gate: Gate, model: Any) -> Gate:
-    """In the tower's sizes."""
+    """Makes a gate of the model's sizes."""
     settings = asdict(gate.settings)
     if settings["fit"] != "stretch":
         raise ValueError(f"--fit: bench stretches frames to --size, got {settings['fit']}")
@@ -106,7 +106,7 @@ def _gate(gate: Gate, model: Any) -> Gate:
 
 
 def _held(path: str, frames: int, gate: Gate, options: dict[str, Any]) -> list[FrameBatch]:
-    """The first frames, decoded, in whole tubelets."""
+    """Decodes the first frames, in whole tubelets."""
     held: list[FrameBatch] = []
     tubelet = gate.settings.temporal_patch
     with open_video(path, **options) as video:
@@ -125,7 +125,7 @@ def _held(path: str, frames: int, gate: Gate, options: dict[str, Any]) -> list[F
 
 @dataclass
 class _Runs:
-    """What was measured of one way."""
+    """The measurements of one way."""
 
     tokens: int = 0  # of one run
     stages: list[dict[str, float]] = field(default_factory=list)  # seconds of each run
@@ -136,7 +136,7 @@ class _Runs:
 def _measured(
     ways: dict[str, Callable[[], Way]], clip: list[FrameBatch], rounds: int
 ) -> dict[str, _Runs]:
-    """All ways in turn, so that a slow moment hits all alike; the first round warms."""
+    """Times all ways in turn, so that a slow moment hits all alike; the first round warms up."""
     found = {name: _Runs() for name in ways}
     for number in range(rounds + 1):
         for name, begin in ways.items():

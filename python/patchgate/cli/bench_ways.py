@@ -25,16 +25,16 @@ _MEAN = _STD = (0.5, 0.5, 0.5)  # SigLIP's
 
 
 class Way(Protocol):
-    """From decoded frames to a tower's input, or its features, keeping its state."""
+    """One way from decoded frames to a tower's input or features. It keeps its state."""
 
     def push(self, batch: FrameBatch, stages: StageSeconds) -> int:
-        """How many tokens the frames became."""
+        """Takes the next frames, and returns how many tokens they became."""
         ...
 
 
 @dataclass
 class _EveryCell:
-    """All cells; with a tower, its own call."""
+    """The way of all cells; with a tower, it is the tower's own call."""
 
     spec: PixelSpec
     model: Any
@@ -53,7 +53,7 @@ class _EveryCell:
 
 @dataclass
 class _Gated:
-    """Ours."""
+    """The way of the cells that the gate keeps."""
 
     spec: PixelSpec
     gate: Gate
@@ -79,14 +79,14 @@ class _Gated:
 
 
 def _all_rows(batch: FrameBatch, spec: PixelSpec) -> Tensor:
-    """The patch rows of whole frames, ``[T, N, m * m * C * f * P * P]``."""
+    """Makes the patch rows of whole frames, ``[T, N, m * m * C * f * P * P]``."""
     h, w = spec.cells(batch.height, batch.width)
     tubelets = len(batch) // spec.temporal_patch
     return gather(batch, arange(tubelets * h * w), spec).view(tubelets, h * w, -1)
 
 
 def ways_of(gate: Gate, model: Any, tolerance: float) -> dict[str, Callable[[], Way]]:
-    """By name; each call begins anew."""
+    """Returns the ways by name; each call of one begins a new stream."""
     settings = gate.settings
     assert gate.size is not None
     patches = (settings.patch, settings.merge, settings.temporal_patch)

@@ -1,4 +1,4 @@
-"""The three commands. Each gives, and with --json prints, a dict of what it found or did."""
+"""The commands tokenize, info and inspect. Each returns a dict of facts, which --json prints."""
 
 import os
 import time
@@ -259,7 +259,7 @@ def inspect(
 
 
 def not_the_video(video: str, *outputs: Path | None) -> None:
-    """For every file that a command writes, before it writes any."""
+    """Refuses to write over the video. Call it for every output before any is written."""
     for output in outputs:
         if output and os.path.exists(output) and os.path.exists(video) and output.samefile(video):
             raise ValueError(f"{output}: this is the video itself; give another name to write to")

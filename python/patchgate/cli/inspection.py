@@ -1,4 +1,4 @@
-"""``patchgate inspect``: apart from the others because it alone needs matplotlib."""
+"""The work of ``patchgate inspect``, which alone needs matplotlib."""
 
 import os
 import shlex
@@ -35,7 +35,7 @@ OVERLAY_SUFFIXES = overlay.SUFFIXES
 
 
 class Job(NamedTuple):
-    """What is asked for."""
+    """The outputs and options that ``patchgate inspect`` was asked for."""
 
     video: str
     output: Path | None  # a page or a picture
@@ -48,7 +48,7 @@ class Job(NamedTuple):
 
 
 def inspect_video(job: Job) -> dict[str, Any]:
-    """Writes what is asked for and gives the facts that --json prints."""
+    """Writes what was asked for, and returns the facts that --json prints."""
     if job.output is not None:
         Source(job.video).need_repeatable("a page or picture of it needs several passes")
     with ExitStack() as stack:
@@ -72,7 +72,7 @@ def inspect_video(job: Job) -> dict[str, Any]:
 
 
 def _first_pass(job: Job, video: Video, draft: Path | None) -> History:
-    """Counts every frame; writes the overlay by the way."""
+    """Counts every frame, and writes the overlay in the same pass."""
     gate = job.gate
     assert gate.size is not None
     cells = gate.size[0] // gate.settings.cell * (gate.size[1] // gate.settings.cell)
@@ -97,7 +97,7 @@ def _first_pass(job: Job, video: Video, draft: Path | None) -> History:
 
 
 def _draw(job: Job, video: Video, history: History, draft: Path) -> dict[str, Any]:
-    """The picture or the page; gives what it shows."""
+    """Writes the picture or the page, and returns the facts that it shows."""
     asked = sorted({history.frame_shown_at(second) for second in job.at})
     if draft.suffix.lower() in PAGE_SUFFIXES:
         return _draw_page(job, video, history, asked, draft)
@@ -171,7 +171,7 @@ def _facts(job: Job, history: History) -> dict[str, Any]:
 
 
 def lines(facts: dict[str, Any]) -> dict[str, str]:
-    """The same for a person."""
+    """Puts the facts in lines for people."""
     sampled = ", ".join(
         f"{seen['tokens']:,} at {name.replace('_', ' ')}" for name, seen in facts["sampled"].items()
     )
@@ -197,7 +197,7 @@ def lines(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def typed(context: typer.Context) -> str:
-    """The command with the options that were given, as a shell takes it."""
+    """Returns the command with the options that were given, quoted for a shell."""
     words = ["patchgate", str(context.info_name)]
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params.get(str(parameter.name))

@@ -1,4 +1,4 @@
-"""The options that commands share: each declared once, with its unit, beside its default."""
+"""The options that commands share. Each is declared once, with its unit and its default."""
 
 import functools
 import inspect
@@ -96,7 +96,7 @@ class GateOptions:
     ] = "stretch"
 
     def gate(self) -> Gate:
-        """The gate they describe. ``typer.BadParameter`` where they describe none."""
+        """Makes the gate. Raises ``typer.BadParameter`` if the options make none."""
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         if settings.pop("no_scene_cut"):
             settings["scene_cut"] = None
@@ -106,7 +106,7 @@ class GateOptions:
 
 @dataclass(frozen=True)
 class OpenOptions:
-    """What the video may be and may ask for, and how long it may keep us waiting."""
+    """The options that limit what a video may be, what it may ask for, and how long it may take."""
 
     stream: Annotated[
         int | None,
@@ -157,7 +157,7 @@ class OpenOptions:
     ] = None  # fmt: skip
 
     def opening(self) -> dict[str, Any]:
-        """The options of ``open_video`` that they are."""
+        """Returns them as options of ``open_video``."""
         asked = {
             field.name: value
             for field in fields(Limits)
@@ -171,7 +171,7 @@ class OpenOptions:
 
 @dataclass(frozen=True)
 class ReadOptions(OpenOptions):
-    """What is read of the video, and how."""
+    """The options that say which part of the video is read, and how."""
 
     fps: Annotated[
         float | None,
@@ -195,7 +195,7 @@ class ReadOptions(OpenOptions):
     ] = None  # fmt: skip
 
     def apply(self) -> dict[str, Any]:
-        """Sets the threads; gives the options of ``open_video``."""
+        """Sets the number of threads, and returns the options of ``open_video``."""
         with as_usage_error():
             for name in ("start", "end"):
                 if (value := getattr(self, name)) is not None:
@@ -211,7 +211,7 @@ class ReadOptions(OpenOptions):
 
 
 def parsed_size(text: str) -> tuple[int, int]:
-    """``378``, ``378,672`` or ``378x672``, as (H, W)."""
+    """Reads ``378``, ``378,672`` or ``378x672`` as (H, W)."""
     found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[,x]\s*(\d{1,6})\s*)?", text)
     if not found:
         raise ValueError(f"size: expected one number of pixels, or H,W; got {text!r}")
@@ -220,7 +220,7 @@ def parsed_size(text: str) -> tuple[int, int]:
 
 @contextmanager
 def as_usage_error() -> Iterator[None]:
-    """What an option cannot be is wrong usage (exit code 2), not a bad video."""
+    """Turns errors about an option's value into wrong usage (exit code 2)."""
     try:
         yield
     except (TypeError, ValueError) as error:

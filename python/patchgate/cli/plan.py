@@ -1,4 +1,4 @@
-"""``patchgate plan``: what a policy would look at, under a budget; printed and drawn."""
+"""``patchgate plan``: prints and draws what a policy would look at, under a budget."""
 
 import warnings
 from collections.abc import Callable
@@ -131,7 +131,7 @@ def _policy(name: str, strict: bool) -> Any:
 
 
 def _check_given(policy: str, named: Named, files: dict[str, Path | None]) -> None:
-    """Before the video is decoded: what only the user can bring."""
+    """Checks, before the video is decoded, that the user gave what only a user can give."""
     for name in named.needs:
         if name in files and files[name] is None:
             raise typer.BadParameter(f"--policy: {policy} needs {_FILES[name]}")
@@ -149,7 +149,7 @@ def _grid(name: str, rounding: str, video: str, gate: Gate, options: dict[str, A
 
 
 def _opening(options: dict[str, Any]) -> dict[str, Any]:
-    """Those that say what the video may be, and how long it may take."""
+    """Returns the options that limit what the video may be, and how long it may take."""
     return {field.name: options[field.name] for field in fields(Access)}
 
 
@@ -161,7 +161,7 @@ def _frames(
     scores: Path | None,
     features: Path | None,
 ) -> Frames:
-    """The candidates, with what the gate knows of them if they are to be decoded."""
+    """Returns the candidates, with the gate's statistics of them if they are to be decoded."""
     if decode:
         frames = frame_statistics(video, gate=gate, **options)
     else:
@@ -222,7 +222,7 @@ def _drawn(
     facts: dict[str, Any],
     page: Path,
 ) -> dict[str, Any]:
-    """Writes the report; gives what of it the facts tell."""
+    """Writes the report, and returns its facts."""
     # matplotlib: a quarter of a second that only this needs
     from patchgate.cli import inspection
     from patchgate.report.planned import Planned
@@ -235,7 +235,7 @@ def _drawn(
 
 
 def _lines(facts: dict[str, Any], seen: Frames, chosen: Plan) -> dict[str, str]:
-    """The same for a person."""
+    """Puts the facts in lines for people."""
     h, w = facts["full_frame"]
     limit = "" if facts["budget_tokens"] is None else f" of {facts['budget_tokens']:,}"
     listed = [f"{one['seconds']:.2f}" for one in facts["chosen"][:_MOST_LISTED]]
@@ -260,7 +260,7 @@ def _lines(facts: dict[str, Any], seen: Frames, chosen: Plan) -> dict[str, str]:
 
 
 def drawn(chosen: Plan, begin: float, end: float) -> str:
-    """A line of text in which time runs, higher where more full frames' worth is looked at."""
+    """Draws the plan as a line of text over time, higher where more tokens are spent."""
     at = ((chosen.pts - begin) / max(end - begin, 1e-9) * _COLUMNS).long().clamp(0, _COLUMNS - 1)
     worth = chosen.ratio / chosen.scale**2
     height = torch.zeros(_COLUMNS, dtype=torch.float64, device="cpu").scatter_add_(0, at, worth)

@@ -1,4 +1,4 @@
-"""Ctrl-C, and polite kills: a command ends soon, and leaves nothing half done."""
+"""Ctrl-C and SIGTERM end a command soon, and leave nothing half done."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ NOTHING = "nothing was written"
 
 
 class Stopped(KeyboardInterrupt):
-    """Somebody asked for an end at once."""
+    """Raised when the user asked for an end at once."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(exit_code)
@@ -88,7 +88,7 @@ class Stop:
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """In here nothing is begun yet: the first that asks raises ``Stopped``."""
+        """Within this context nothing has begun yet: the first request raises ``Stopped``."""
         self._raises = True
         try:
             if self.asked_by is not None:
@@ -98,12 +98,12 @@ class Stop:
             self._raises = self._at_once
 
     def check(self) -> None:
-        """Raises where an end at once was asked for."""
+        """Raises ``Stopped`` if an end at once was asked for."""
         if self.now:
             raise Stopped(self.exit_code)
 
     def settle(self) -> None:
-        """From here on the outcome stands."""
+        """Marks the outcome as final: later requests change nothing."""
         self._settled = True
 
     def _watch(self) -> None:
@@ -118,12 +118,12 @@ class Stop:
 
     @property
     def exit_code(self) -> int:
-        """0 where nobody asked, else the shell's code for the signal."""
+        """0 if nobody asked for an end, else the shell's code for the signal."""
         return 0 if self.asked_by is None else 128 + self.asked_by
 
 
 @contextmanager
 def kills_interrupt() -> Iterator[None]:
-    """A polite kill ends a command as Ctrl-C does: what it has begun is cleared away."""
+    """Lets SIGTERM end a command as Ctrl-C does, so that what it has begun is cleared away."""
     with Stop(at_once=True):
         yield

@@ -37,7 +37,7 @@ _NO_READER = 141  # as a shell reports SIGPIPE, which ends other tools
 
 
 def say(kind: str, what: object) -> None:
-    """One line on standard error."""
+    """Prints one line on standard error."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with contextlib.suppress(OSError):  # the terminal is gone: the exit code still tells
         line = " ".join(str(what).split())
@@ -78,7 +78,7 @@ def reported() -> Iterator[list[str]]:
 
 
 def as_options(message: str) -> str:
-    """A message that names options of ``open_video``, in words of the command line."""
+    """Renames options of ``open_video`` in a message to those of the command line."""
     for name in ("open_timeout", "read_timeout"):
         flag = "--" + name.replace("_", "-")
         message = re.sub(rf"\b{name}=(?=\d)", f"{flag} ", message).replace(f"{name}=", flag)
@@ -161,7 +161,7 @@ def result(facts: dict[str, Any], lines: dict[str, str], title: str, as_json: bo
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Where Rich would exit with 1."""
+        """Leaves a broken pipe to the caller, where Rich would exit with 1."""
         raise
 
 

@@ -1,4 +1,4 @@
-"""What a tower must offer to run on kept cells only.
+"""Tower: what a family of vision models must offer to run on kept cells only.
 
 Letters: K kept patches, F frames that keep a cell, R packed rows, N patches of a frame, H heads,
 d features of a head, D features, C channels, P patch side.
@@ -41,7 +41,7 @@ class Tower(Adapted, ABC):
     @property
     @abstractmethod
     def patch(self) -> int:
-        """P."""
+        """The side of a patch in pixels, P."""
 
     @property
     def merge(self) -> int:
@@ -69,7 +69,7 @@ class Tower(Adapted, ABC):
 
     @property
     def computed_layers(self) -> int:
-        """Layers that are computed: all, or those until it ends."""
+        """The number of layers that are computed: all, or those up to ``ends_after``."""
         return self.depth if self.ends_after is None else self.ends_after
 
     @property
@@ -86,29 +86,29 @@ class Tower(Adapted, ABC):
 
     @property
     def cells(self) -> int:
-        """N."""
+        """The number of cells of a frame, N."""
         h, w = self.shape
         return h * w
 
     @property
     def width(self) -> int:
-        """E: of a cell's features, those of tapped layers included."""
+        """The width E of a cell's features, those of tapped layers included."""
         return self.weight.shape[0]
 
     @property
     def tokens_per_cell(self) -> int:
-        """m * m."""
+        """The number of tokens of a cell, m * m."""
         return self.merge**2
 
     def sized(self, height: int, width: int) -> "Tower":
-        """The tower for pictures of another size; itself if it takes its own only."""
+        """Returns the tower for pictures of another size, or itself if it takes only its own."""
         return self
 
     def remade(self, height: int, width: int, prefix: int) -> "Tower":
-        """The tower that a stream had for pictures of a size.
+        """Returns the tower that a stream had for pictures of a size.
 
         Raises:
-            ValueError: it never is one with so many prefix tokens.
+            ValueError: the tower never has that many prefix tokens.
         """
         tower = self.sized(height, width)
         if tower.prefix != prefix:
@@ -126,10 +126,10 @@ class Tower(Adapted, ABC):
         return self.covered
 
     def fitted(self, spec: PixelSpec) -> "Tower":
-        """The tower for pictures of a processor.
+        """Returns the tower for the pictures that a processor makes.
 
         Raises:
-            ValueError: it takes none of them.
+            ValueError: the tower cannot take pictures of their size.
         """
         size = spec.crop or spec.size.target(*self.size, spec.cell)
         tower = self.sized(*size)
@@ -141,8 +141,8 @@ class Tower(Adapted, ABC):
         return tower
 
     def ended(self, layer: int) -> "Tower":
-        """The tower whose features are ``hidden_states[layer]``, as most vision-language models
-        take them. Layers after it are not computed, nor the last norm and the pooling.
+        """Returns the tower whose features are ``hidden_states[layer]``, as most vision-language
+        models take them. It computes neither later layers nor the last norm and the pooling.
 
         Args:
             layer: as in transformers: 0 is what enters the first layer, -1 what leaves the last.
@@ -183,8 +183,8 @@ class Tower(Adapted, ABC):
 
     @abstractmethod
     def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What rows ``[R, D]`` at cells ``[R]`` bring to a layer's attention, ``[R, H, d]`` each:
-        normed, projected, rotated.
+        """Makes the queries, keys and values of a layer, ``[R, H, d]`` each, from rows ``[R, D]`` at
+        cells ``[R]``: normed, projected, rotated.
         """
 
     @abstractmethod
@@ -250,14 +250,15 @@ class Tower(Adapted, ABC):
     # What it looks like from outside.
 
     def opened(self, pixel_values: Tensor, options: dict[str, Any]) -> tuple["Tower", Tensor]:
-        """The tower for pictures of this size, and they as frames ``[T, 3, H, W]``.
+        """Returns the tower for pictures of this size, and the pictures as frames
+        ``[T, 3, H, W]``.
 
         Args:
-            pixel_values: as the tower takes them.
-            options: what else its call was given; what is used is taken out.
+            pixel_values: the pictures, as the model takes them.
+            options: the other arguments of its call. Those that are used are removed.
 
         Raises:
-            TypeError, ValueError: they do not fit.
+            TypeError, ValueError: the arguments do not fit.
         """
         pictures = isinstance(pixel_values, Tensor) and pixel_values.dim() == 4
         return (self.sized(*pixel_values.shape[2:]) if pictures else self), pixel_values
@@ -265,7 +266,7 @@ class Tower(Adapted, ABC):
     def output(
         self, features: Tensor, pooled: Tensor | None, states: Any, last: Tensor | None = None
     ) -> Any:
-        """What the tower's call returns.
+        """Makes what the model's own call returns.
 
         Args:
             features: ``[T, prefix + N, E]``. pooled: ``[T, D]``.

@@ -48,7 +48,7 @@ _SIDES = {"patch": "patch_size", "merge": "merge_size", "temporal_patch": "tempo
 
 
 def read_processor(processor: Any) -> dict[str, Any]:
-    """Arguments of ``PixelSpec``: all but the sides of a patch, where the processor has none."""
+    """Returns arguments of ``PixelSpec``: all but the patch's sides, if the processor has none."""
     processor = _described(processor) if isinstance(processor, dict) else _innermost(processor)
     kind = _kind(processor)
     mean, std = _normalisation(processor)
@@ -67,8 +67,8 @@ def read_processor(processor: Any) -> dict[str, Any]:
 
 
 def _described(settings: dict[str, Any]) -> Any:
-    """A ``preprocessor_config.json`` as the processor that it describes: some classes cannot be
-    made without torchvision.
+    """Makes an object with the attributes of the processor that a ``preprocessor_config.json``
+    describes. Some of the classes themselves cannot be made without torchvision.
     """
     name = settings.get("image_processor_type")
     if not isinstance(name, str):
@@ -98,7 +98,7 @@ def _innermost(processor: Any) -> Any:
 
 
 def _kind(processor: Any) -> str:
-    """By the class's own name: a subclass may do anything."""
+    """Finds the kind by the class's own name only: a subclass may do anything."""
     name = type(processor).__name__
     kind = _KINDS.get(name.removesuffix("Pil").removesuffix("Fast"))
     if kind is None:
@@ -156,7 +156,7 @@ def _filter(processor: Any, kind: str) -> Filter:
 
 
 def _first_pass(processor: Any) -> FirstPass:
-    """The first pass of the back end that this processor would use here."""
+    """Returns the first pass of the back end that this processor would use here."""
     name = type(processor).__name__
     if getattr(processor, "backend", "pil") != "pil" or name.endswith(("Fast", "VideoProcessor")):
         return "horizontal"
@@ -168,7 +168,7 @@ def _first_pass(processor: Any) -> FirstPass:
 
 
 def _entries(processor: Any, name: str) -> dict[str, int]:
-    """A size as a dictionary without its empty entries; transformers has had two types of it."""
+    """Returns a size as a dictionary without empty entries; transformers has two types of it."""
     size = getattr(processor, name, None)
     if size is None:
         raise ValueError(f"processor: {type(processor).__name__} has no {name}")

@@ -1,4 +1,4 @@
-"""What a tower's processor does to a frame, as plain data: where pixels go and what they become."""
+"""PixelSpec: what a tower's processor does to a frame, as plain data."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class PixelSpec:
-    """From a frame to a tower's patch rows: size, crop, filter, normalisation, order.
+    """How a frame becomes a tower's patch rows: size, crop, filter, normalisation, order.
 
     Args:
         size: a size rule, or ``(H, W)`` or one number for ``Stretch``.
-        mean, std: per channel R, G, B, as ``(x * rescale - mean) / std`` of u8 x.
-        patch: patch side in pixels.
-        merge: patches per side of a cell (Qwen-VL: 2); rows come cell by cell.
-        temporal_patch: frames of a patch (Qwen-VL: 2).
-        crop: ``(H, W)`` cut from the middle after resizing; beyond the picture it is black.
-        filter: of the resize, antialiased, as Pillow defines it.
-        rescale: what u8 is multiplied by first.
-        channels_last: rows are (P, P, C) as in SigLIP2, not (C, f, P, P) as a convolution has them.
-        first_pass: of the resize. "horizontal": as Pillow before 13 and torchvision. "pillow13":
-            the vertical one where a frame loses many more rows than columns. Sharp edges overshoot
-            and are clamped between the passes, so that the order can matter by 20 of 255.
+        mean, std: three numbers each, for R, G and B: a u8 value x becomes
+            ``(x * rescale - mean) / std``.
+        patch: the patch side in pixels.
+        merge: the number of patches per side of a cell (Qwen-VL: 2). Rows come cell by cell.
+        temporal_patch: the number of frames of a patch (Qwen-VL: 2).
+        crop: ``(H, W)``, cut from the middle after resizing. Beyond the picture it is black.
+        filter: the filter of the resize, antialiased, as Pillow defines it.
+        rescale: the number by which u8 values are multiplied first.
+        channels_last: rows are (P, P, C) as in SigLIP2, not (C, f, P, P) as in a convolution.
+        first_pass: the pass with which the resize begins. With ``"horizontal"``, it is that of
+            Pillow before 13 and of torchvision. With ``"pillow13"``, it is the vertical one if a
+            frame loses many more rows than columns. Sharp edges overshoot and are clamped between
+            the passes, so that the order can matter by 20 of 255.
 
     Raises:
-        TypeError, ValueError: a setting that makes no sense.
+        TypeError, ValueError: a setting makes no sense.
     """
 
     size: SizeRule
@@ -79,10 +81,10 @@ class PixelSpec:
         return self.patch * self.merge
 
     def place(self, height: int, width: int) -> tuple[Placement, Placement]:
-        """Where the resized picture lies on the tower's input, down and across.
+        """Returns where the resized picture lies on the tower's input, down and across.
 
-        The input is whole patches: as in a convolution, what is left over at the bottom and right
-        is not looked at.
+        The input has whole patches only: as in a convolution, the rest at the bottom and right is
+        not used.
 
         Raises:
             ValueError: the input has no whole cell, or ends inside a cell of several patches.
@@ -102,7 +104,7 @@ class PixelSpec:
         return down, across
 
     def cells(self, height: int, width: int) -> tuple[int, int]:
-        """``(h, w)`` of a frame: cells down and across."""
+        """Returns ``(h, w)``, the cells of a frame down and across."""
         down, across = self.place(height, width)
         return down.size // self.cell, across.size // self.cell
 
@@ -122,17 +124,17 @@ class PixelSpec:
         merge: int | None = None,
         temporal_patch: int | None = None,
     ) -> PixelSpec:
-        """The ``PixelSpec`` of a Hugging Face processor.
+        """Reads the ``PixelSpec`` of a Hugging Face processor.
 
         Args:
             processor: a SigLIP, SigLIP2, CLIP, ViT, DINOv2 (Bit) or Qwen2-VL image processor, the
                 Qwen2-VL video processor, or an object that holds one; its video processor is
-                preferred. The resize is always that of Pillow (of the installed version's order).
-            patch, merge, temporal_patch: of the tower, where the processor does not know them.
+                preferred. The resize is always Pillow's, in the installed version's order.
+            patch, merge, temporal_patch: the tower's, if the processor does not know them.
 
         Raises:
-            ValueError: a processor or a setting of it that is not known here. Nothing is guessed:
-                make a ``PixelSpec`` by hand for those.
+            ValueError: the processor or one of its settings is not known here. Nothing is guessed:
+                make a ``PixelSpec`` by hand.
         """
         settings = read_processor(processor)
         for name, given in (("patch", patch), ("merge", merge), ("temporal_patch", temporal_patch)):

@@ -15,7 +15,7 @@ FirstPass = Literal["horizontal", "pillow13"]
 
 @dataclass(frozen=True)
 class Keep:
-    """No resizing."""
+    """Keeps the frame's size."""
 
     def target(self, height: int, width: int, cell: int) -> tuple[int, int]:
         return height, width
@@ -23,7 +23,7 @@ class Keep:
 
 @dataclass(frozen=True)
 class Stretch:
-    """To one size, whatever the aspect ratio (SigLIP)."""
+    """Resizes to one size, whatever the aspect ratio (SigLIP)."""
 
     height: int
     width: int
@@ -38,7 +38,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class ShortestEdge:
-    """The shorter side to ``edge``, the longer one rounded down (CLIP)."""
+    """Resizes the shorter side to ``edge``, and rounds the longer one down (CLIP)."""
 
     edge: int
 
@@ -53,7 +53,7 @@ class ShortestEdge:
 
 @dataclass(frozen=True)
 class PixelRange:
-    """Sides to multiples of the cell, between so many pixels in all (Qwen-VL's smart_resize)."""
+    """Resizes sides to multiples of the cell, within bounds of pixels (Qwen-VL's smart_resize)."""
 
     least: int
     most: int
@@ -79,7 +79,7 @@ class PixelRange:
 
 @dataclass(frozen=True)
 class PatchBudget:
-    """The largest scale at which the frame is at most so many patches (SigLIP2 NaFlex)."""
+    """Resizes to the largest scale at which the patches are few enough (SigLIP2 NaFlex)."""
 
     patches: int
 

@@ -1,7 +1,8 @@
-"""Gather: the kept cells of decoded frames as a tower's patch rows.
+"""Gather turns the kept cells of decoded frames into a tower's patch rows.
 
-Only what the kept cells need is converted, resized, rounded to u8, normalised and laid out, with
-the processor's own filter: bit-equal to Pillow's resize (libImaging/Resample.c) on RGB.
+Only the samples that kept cells need are converted, resized, rounded to u8, normalised and laid
+out, with the processor's own filter. The result has the bits of Pillow's resize on RGB
+(libImaging/Resample.c).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def gather(
     spec: PixelSpec,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The kept cells of decoded frames as patch rows.
+    """Turns the kept cells of decoded frames into patch rows.
 
     Args:
         source: a batch of planes as decoded: Y ``[T, H', W']``, Cb and Cr of any usual subsampling,
@@ -89,9 +90,10 @@ def gather(
 
 
 def rgb_frames(batch: FrameBatch) -> Tensor:
-    """Whole frames as uint8 RGB ``[T, 3, H', W']``, with gather's arithmetic: to look at.
+    """Converts whole frames to uint8 RGB ``[T, 3, H', W']``, with gather's arithmetic, for display.
 
-    Plain torch, about 100 bytes of memory per pixel. Same errors as ``gather``.
+    This is plain torch and takes about 100 bytes of memory per pixel. The errors are those of
+    ``gather``.
     """
     planes, matrix, bit_depth = _source(batch)
     return rgb_planes(*planes, matrix, bit_depth).to(torch.uint8)
@@ -109,7 +111,7 @@ class FilterTables(NamedTuple):
 
 @cached_table
 def tap_tables(picture: tuple[int, int], spec: PixelSpec, device: torch.device) -> FilterTables:
-    """The tables of ``gather`` for frames of ``picture`` ``(H', W')`` pixels; cached."""
+    """Makes the tables of ``gather`` for frames of ``picture`` ``(H', W')`` pixels; cached."""
     down, across = spec.place(*picture)
     tables = (
         filter_table(picture[1], across, spec.filter),
@@ -141,7 +143,7 @@ _FILTERS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
 
 
 def filter_table(samples: int, placement: Placement, filter: Filter) -> np.ndarray:
-    """The taps of a filter along one axis, with Pillow's centres, clipping and rounding.
+    """Makes the taps of a filter along one axis, with Pillow's centres, clipping and rounding.
 
     Returns:
         int32 ``[size, 1 + taps]``: the first input sample, or -1 outside the picture, and weights
@@ -169,9 +171,9 @@ def filter_table(samples: int, placement: Placement, filter: Filter) -> np.ndarr
 
 @cached_table
 def pixel_levels(spec: PixelSpec, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What each u8 value becomes, ``[3, 256]``: ``(x * rescale - mean) / std``; cached.
+    """Returns what each u8 value becomes, ``[3, 256]``: ``(x * rescale - mean) / std``; cached.
 
-    In the processors' own order: the product in float64, everything after it in float32.
+    As in the processors, the product is taken in float64 and all after it in float32.
     """
     scaled = (np.arange(256, dtype=np.float64) * spec.rescale).astype(np.float32)
     mean, std = (np.array(values, dtype=np.float32)[:, None] for values in (spec.mean, spec.std))
@@ -180,11 +182,11 @@ def pixel_levels(spec: PixelSpec, dtype: torch.dtype, device: torch.device) -> T
 
 @cached_table
 def colour_matrix(matrix: str, full_range: bool, device: torch.device) -> Tensor:
-    """``csrc/gather.h``'s ColourMatrix, int32 ``[6]``; cached.
+    """Makes the ``ColourMatrix`` of ``csrc/gather.h``, int32 ``[6]``; cached.
 
-    From the luma weights of ITU-R BT.601, BT.709 and BT.2020, in float64: luma, offset (the range's
-    black and half a unit), Cr to red, Cb and Cr to green, Cb to blue. Luma has 14 bits and chroma
-    13 of each 19; that is enough for luma alone to be rounded exactly.
+    It is computed in float64 from the luma weights of ITU-R BT.601, BT.709 and BT.2020. Its numbers
+    are luma, offset (the range's black and half a unit), Cr to red, Cb and Cr to green, Cb to blue.
+    Luma has 14 bits and chroma 13 of each 19, with which luma alone is rounded exactly.
     """
     kr, kb = _LUMA_WEIGHTS[matrix]
     kg = 1 - kr - kb
@@ -203,7 +205,7 @@ def colour_matrix(matrix: str, full_range: bool, device: torch.device) -> Tensor
 def _source(
     source: Pictures | Tensor,
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None, int]:
-    """Three planes, the colour matrix (None for RGB), bits."""
+    """Returns three planes, the colour matrix (None for RGB), and the bits of a sample."""
     if isinstance(source, Tensor):
         if source.dtype != torch.uint8:
             raise TypeError(f"RGB frames must be uint8, got {source.dtype}")

@@ -22,7 +22,7 @@ class Images(NamedTuple):
     encoded: Any  # the tower's output for all of them, for ``mm_encoder_outputs``; None: no images
 
     def one_each(self, ids: Tensor) -> Tensor:
-        """A prompt with one placeholder for each image.
+        """Reduces a prompt to one placeholder for each image.
 
         Args:
             ids: ``[L]`` integers, with one placeholder for each image, or for each of its tokens.
@@ -58,7 +58,7 @@ class Images(NamedTuple):
 
 
 def qwen_images(model: Any, images: Mapping[str, Any] | None) -> Images:
-    """Images for a Qwen model: each is a picture of one point in time.
+    """Prepares images for a Qwen model. Each is a picture of one point in time.
 
     Args:
         images: ``pixel_values`` and ``image_grid_thw`` ``[images, 3]``, in tubelets and patches.
@@ -90,7 +90,7 @@ def qwen_images(model: Any, images: Mapping[str, Any] | None) -> Images:
 
 
 def llava_images(model: Any, images: Mapping[str, Any] | None) -> Images:
-    """Images for a LLaVA-OneVision model, whose tokens stand one after the other.
+    """Prepares images for a LLaVA-OneVision model, whose tokens stand one after the other.
 
     Args:
         images: ``pixel_values`` and ``image_sizes``; ``batch_num_images``, if it is there.
@@ -113,13 +113,13 @@ def llava_images(model: Any, images: Mapping[str, Any] | None) -> Images:
 
 
 def _picture(t: int, h: int, w: int) -> PromptSpan:
-    """Tokens of an image in time, down and across."""
+    """Returns the positions of an image's tokens in time, down and across."""
     place = torch.cartesian_prod(*(torch.arange(side) for side in (t, h, w)))  # [t * h * w, 3]
     return PromptSpan(place.view(-1, 3).T, max(h, w))
 
 
 def _with_dense_tower(model: Any, name: str) -> Any:
-    """The model, with the tower that a gated one stands in for: an image has no frame before it."""
+    """Returns the model with its dense tower: an image has no frame before it."""
     tower = getattr(model, name)
     if not isinstance(tower, StandIn):
         return model

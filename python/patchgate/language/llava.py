@@ -37,7 +37,7 @@ def llava_onevision_inputs(
     positions: Positions = "dense",
     images: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """For a ``LlavaOnevisionForConditionalGeneration``.
+    """Makes the arguments of a ``LlavaOnevisionForConditionalGeneration``'s call.
 
     The model halves the frame's grid by bilinear pooling, for which the cells are brought to their
     places first, ``_FRAMES`` frames at a time.
@@ -93,7 +93,7 @@ def llava_onevision_inputs(
 
 
 def _pooled(model: Any, video: VideoTokens, layout: Layout) -> tuple[Tensor, Tensor]:
-    """Which pooled cells the layout shows ``[T, n]`` bool, and their features ``[K, E]``."""
+    """Finds which pooled cells the layout shows, ``[T, n]`` bool, and their features ``[K, E]``."""
     side = model.config.vision_config.image_size // model.config.vision_config.patch_size
     if video.shape[1:] != (side, side):
         raise ValueError(

@@ -16,7 +16,7 @@ from patchgate.tokens import VideoTokens
 
 
 def patch_positions(tokens: VideoTokens, merge: int = 1, frames: int | None = None) -> Tensor:
-    """Where the patches of packed tokens are, as these models take it.
+    """Makes the positions of the patches of packed tokens, as these models take them.
 
     Args:
         tokens: of a whole video. merge: patches along the side of a cell (LLaVA-OneVision-2: 2),

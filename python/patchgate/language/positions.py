@@ -1,4 +1,4 @@
-"""Where packed tokens stand, in the numbers that vision-language models want.
+"""The positions of packed tokens in a prompt: m-RoPE of Qwen2.5-VL and Qwen3-VL, and their times.
 
 Letters: T tubelets, h w cells, K tokens, F frames that emitted a token, m merge side, D features,
 L layers that are tapped.
@@ -20,7 +20,7 @@ _ROUNDING = 1e-4
 
 
 class PromptSpan(NamedTuple):
-    """Cells of a video in a prompt: those of one picture, or of many."""
+    """The positions of some cells of a video in a prompt, of one frame or of many."""
 
     place: Tensor  # [3, K] int64: positions in time, down and across, from where the run begins
     extent: int  # positions that the run takes: what follows stands so much further on
@@ -29,16 +29,18 @@ class PromptSpan(NamedTuple):
 def qwen25_span(
     tokens: VideoTokens, frame: Tensor, cell: Tensor, tokens_per_second: float
 ) -> PromptSpan:
-    """Qwen2.5-VL's m-RoPE: time counts on with the clock, all frames form one run.
+    """Makes Qwen2.5-VL's m-RoPE positions: time follows the clock, and all frames form one span.
 
     Args:
-        tokens: whose ``pts_seconds`` are the frames' times, evenly spaced or not.
-        frame: ``[K]`` int64 in ``[0, T)``. cell: ``[K, 2]`` int64.
-        tokens_per_second: positions of a second (``config.vision_config.tokens_per_second``).
+        tokens: a video's tokens. Their ``pts_seconds`` are the frames' times, which need not be
+            evenly spaced.
+        frame: ``[K]`` int64 in ``[0, T)``.
+        cell: ``[K, 2]`` int64.
+        tokens_per_second: the positions of a second (``config.vision_config.tokens_per_second``).
 
     Returns:
-        For frames evenly spaced, the numbers of transformers' ``get_rope_index`` with
-        ``second_per_grid_ts`` their distance (5.17 rounds that down to whole seconds).
+        For evenly spaced frames, the numbers of transformers' ``get_rope_index`` with their
+        distance as ``second_per_grid_ts`` (5.17 rounds it down to whole seconds).
     """
     seconds = tokens.pts_seconds - tokens.pts_seconds[:1]  # [T]
     time = (seconds * tokens_per_second + _ROUNDING).floor().long().to(frame.device)
@@ -46,10 +48,12 @@ def qwen25_span(
 
 
 def qwen3_span(tokens: VideoTokens, cell: Tensor) -> PromptSpan:
-    """Qwen3-VL's m-RoPE: a frame is a picture of its own, whose time is said in words.
+    """Makes Qwen3-VL's m-RoPE positions of one frame, which is a picture of its own: the prompt has
+    its time as text.
 
     Args:
-        cell: ``[K, 2]`` int64, the cells of one frame.
+        tokens: a video's tokens.
+        cell: ``[K, 2]`` int64, the cells of the frame.
     """
     return PromptSpan(
         torch.stack([torch.zeros_like(cell[:, 0]), *cell.unbind(1)]), max(tokens.shape[1:])
@@ -57,24 +61,26 @@ def qwen3_span(tokens: VideoTokens, cell: Tensor) -> PromptSpan:
 
 
 def tubelet_seconds(tokens: VideoTokens, frames: int) -> Tensor:
-    """The middle of each tubelet's first and last frame ``[T]`` float64: what Qwen3-VL is told.
+    """Returns the times that Qwen3-VL's prompt has, ``[T]`` float64: the middle between each
+    tubelet's first and last frame.
 
     Args:
-        frames: of a tubelet. They are taken to be evenly spaced within it.
+        frames: the number of frames of a tubelet, which are taken to be evenly spaced within it.
     """
     return tokens.pts_seconds + tokens.duration_seconds * ((frames - 1) / (2 * frames))
 
 
 def token_places(tokens: VideoTokens, place: Place = "first") -> tuple[Tensor, Tensor]:
-    """Where each token stands among the cells that it stands for.
+    """Chooses one of the cells that each token stands for as its place.
 
     Args:
-        place: ``"first"``: in the first frame that shows it, its own cell there, or the first
-            one in reading order if it is from before. ``"mean"``: in the mean of all cells that
-            show it, each coordinate rounded, halves to even.
+        place: ``"first"`` takes the first frame that shows the token, and in it the token's own
+            cell or, if the token is from before, the first cell in reading order. ``"mean"`` takes
+            the mean of all cells that show it, each coordinate rounded, halves to even.
 
     Returns:
-        frame ``[K]`` int64 in ``[0, T)`` and cell ``[K, 2]`` int64. A token that no cell shows: 0.
+        The frame ``[K]`` int64 in ``[0, T)`` and the cell ``[K, 2]`` int64; both are 0 for a token
+        that no cell shows.
     """
     place = checked_choice("place", place, ("first", "mean"))
     k, (t, h, w), source = len(tokens), tokens.shape, tokens.source.flatten()
@@ -92,10 +98,11 @@ def token_places(tokens: VideoTokens, place: Place = "first") -> tuple[Tensor, T
 
 
 def token_seconds(tokens: VideoTokens) -> Tensor:
-    """When each token is shown: from, on average over its cells, until. ``[K, 3]`` float64.
+    """Returns when each token is shown, ``[K, 3]`` float64, on the clock of ``pts_seconds``.
 
-    On the clock of ``pts_seconds``; until the end of the last frame that shows it. A token that no
-    cell shows: infinity, 0, minus infinity.
+    The three numbers are the beginning of the first frame that shows it, the mean over its cells,
+    and the end of the last frame that shows it. They are infinity, 0 and minus infinity for a token
+    that no cell shows.
     """
     k, (_, h, w), source = len(tokens), tokens.shape, tokens.source.flatten()
     begin, end = tokens.pts_seconds, tokens.shown_until()  # [T] each
@@ -108,10 +115,11 @@ def token_seconds(tokens: VideoTokens) -> Tensor:
 
 
 def vision_position_ids(cell: Tensor, merge: int) -> Tensor:
-    """The ``position_ids`` of a Qwen vision tower's call, for the patches of kept cells.
+    """Makes the ``position_ids`` of a Qwen vision tower's call for the patches of kept cells.
 
     Args:
-        cell: ``[K, 2]`` int64. merge: patches along the side of a cell.
+        cell: ``[K, 2]`` int64.
+        merge: the number of patches along the side of a cell.
 
     Returns:
         ``[K * m * m, 2]`` int64, row and column, cell after cell.
@@ -122,7 +130,7 @@ def vision_position_ids(cell: Tensor, merge: int) -> Tensor:
 
 
 def vision_cu_seqlens(cu_seqlens: Tensor, merge: int) -> Tensor:
-    """Where the patches of each frame begin in a Qwen vision tower: its call's ``cu_seqlens``.
+    """Makes the ``cu_seqlens`` of a Qwen vision tower's call: where each frame's patches begin.
 
     Args:
         cu_seqlens: ``[T + 1]`` integers, in cells, as ``VideoTokens`` has them.
@@ -137,16 +145,18 @@ def vision_cu_seqlens(cu_seqlens: Tensor, merge: int) -> Tensor:
 
 
 def split_deepstack(features: Tensor, layers: int) -> tuple[Tensor, list[Tensor]]:
-    """A gated Qwen3-VL tower's features, apart.
+    """Splits the features of a gated Qwen3-VL tower.
 
     Args:
-        features: ``[.., (1 + L) * D]``. layers: L.
+        features: ``[.., (1 + L) * D]``.
+        layers: L.
 
     Returns:
-        Its output ``[.., D]``, and what the first L layers of the language model add, likewise.
+        The tower's output ``[.., D]``, and a list of L tensors ``[.., D]``, which the first layers
+        of the language model add.
 
     Raises:
-        ValueError: a width that does not divide.
+        ValueError: the width does not divide.
     """
     if features.shape[-1] % (1 + layers):
         raise ValueError(

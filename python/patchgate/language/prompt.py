@@ -32,7 +32,7 @@ class Shown(NamedTuple):
 
 
 class Prompt:
-    """Text, images and runs of a video, one after the other."""
+    """A prompt of text, images and cells of videos, one after the other."""
 
     def __init__(self, images: Images) -> None:
         self._images = images
@@ -42,14 +42,14 @@ class Prompt:
         self._next = 0
 
     def text(self, ids: Tensor | Sequence[int]) -> None:
-        """Ids of which each takes a position."""
+        """Adds ids, each of which takes one position."""
         ids = as_given(ids).to("cpu", torch.int64)
         self._ids.append(ids)
         self._places.append((arange(len(ids)) + self._next).expand(3, -1))
         self.skip(len(ids))
 
     def passage(self, ids: Tensor) -> None:
-        """Text between videos, in which every placeholder of an image stands for all its tokens."""
+        """Adds text between videos; each placeholder of an image becomes all of its tokens."""
         begin, pad = 0, self._images.pad
         places = [] if pad is None else ids.eq(pad).nonzero().flatten().tolist()
         for i in places:
@@ -59,17 +59,17 @@ class Prompt:
         self.text(ids[begin:])
 
     def run(self, run: PromptSpan, pad: int) -> None:
-        """Cells of a video or an image, for each of which ``pad`` holds a place."""
+        """Adds cells of a video or an image, with one ``pad`` for each."""
         self._ids.append(whole([pad]).expand(run.place.shape[1]))
         self._places.append(run.place.cpu() + self._next)
         self.skip(run.extent)
 
     def skip(self, positions: int) -> None:
-        """Leaves positions out."""
+        """Leaves out positions."""
         self._next += positions
 
     def inputs(self, model: Any, encoded: Any, axes: int = 3) -> dict[str, Any]:
-        """The arguments of a model's call, where the model is.
+        """Makes the arguments of a model's call, on the model's device.
 
         Args:
             encoded: the tower's output, for ``mm_encoder_outputs``.
@@ -104,7 +104,7 @@ def split_prompt(
     images: Images,
     marks: tuple[int, int] | None = None,
 ) -> tuple[list[Tensor], list[VideoTokens]]:
-    """The text before, between and after the videos.
+    """Splits a prompt in the text before, between and after the videos.
 
     Args:
         input_ids: ``[L]`` or ``[1, L]``.
@@ -147,7 +147,7 @@ def split_prompt(
 
 
 def shown_cells(video: VideoTokens, layout: Layout, place: Place = "first") -> Shown:
-    """The cells that a layout shows.
+    """Chooses the cells that a layout shows.
 
     ``"dense"``: all. ``"packed"``: those that were kept, and all of the first frame: where the
     video begins in the middle of another, it refers to tokens from before. Of merged tokens, and
@@ -168,7 +168,7 @@ def shown_cells(video: VideoTokens, layout: Layout, place: Place = "first") -> S
 
 
 def shown_mask(video: VideoTokens) -> Tensor:
-    """``[T, h, w]`` bool: the cells of the packed layout."""
+    """Returns the cells of the packed layout, ``[T, h, w]`` bool."""
     first = video.source[0].flatten()  # [N]
     shared = len(first.unique()) < len(first)  # also where a slice has no cell that says MERGED
     if not shared and not bool((video.kind == MERGED).any()):
@@ -181,7 +181,7 @@ def shown_mask(video: VideoTokens) -> Tensor:
 
 
 def kept_cells(video: VideoTokens) -> Tensor:
-    """``[T, h, w]`` bool: cells with a token of their own."""
+    """Returns the cells that have a token of their own, ``[T, h, w]`` bool."""
     mask = torch.zeros_like(video.source, dtype=torch.bool)
     own = video.frame >= 0
     mask[video.frame[own], video.cell[own, 0], video.cell[own, 1]] = True
@@ -189,7 +189,7 @@ def kept_cells(video: VideoTokens) -> Tensor:
 
 
 def first_and(mask: Tensor) -> Tensor:
-    """A mask of cells ``[T, h, w]`` with all of the first frame."""
+    """Adds all cells of the first frame to a mask of cells ``[T, h, w]``."""
     return torch.cat([torch.ones_like(mask[:1]), mask[1:]])
 
 

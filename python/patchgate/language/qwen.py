@@ -38,7 +38,7 @@ def qwen3_vl_inputs(
     decimals: int = 1,
     images: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """For a ``Qwen3VLForConditionalGeneration``.
+    """Makes the arguments of a ``Qwen3VLForConditionalGeneration``'s call.
 
     Each frame that has tokens becomes its time in words (``<1.5 seconds>``), the mark where vision
     begins, a placeholder for each token, and the mark where it ends.
@@ -123,7 +123,9 @@ def qwen25_vl_inputs(
     place: Place = "first",
     images: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """For a ``Qwen2_5_VLForConditionalGeneration``: every token at its time on the video's clock.
+    """Makes the arguments of a ``Qwen2_5_VLForConditionalGeneration``'s call.
+
+    Every token stands at its time on the video's clock.
 
     Args:
         model, input_ids, videos, layout, place, images: as for ``qwen3_vl_inputs``.

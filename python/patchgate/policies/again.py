@@ -1,4 +1,4 @@
-"""For who looks again: windows of time, and what lies around frames that were picked."""
+"""Chooses frames for a second look: in a window of time, or around frames that were picked."""
 
 from collections.abc import Sequence
 
@@ -20,11 +20,11 @@ def window(
     *,
     open_ends: bool = False,
 ) -> Plan:
-    """At most n of the frames stamped in ``[a, b]`` seconds, evenly; None: all of them.
+    """Chooses at most n frames, evenly, of those with times in ``[a, b]`` seconds; None: all.
 
     Args:
-        scale: linear, at least 1: by which frames are made smaller.
-        open_ends: without the first and the last frame of the window, which were seen already.
+        scale: the factor by which both sides of frames are made smaller, at least 1.
+        open_ends: leave out the first and the last frame of the window, which were seen already.
     """
     return Plan.of(frames, pool.window(frames, a, b, n, open_ends=open_ends), scale)
 
@@ -37,13 +37,16 @@ def around(
     *,
     seen: Plan | None = None,
 ) -> Plan:
-    """At most n new frames between some (numbers in the stream) and their neighbours.
+    """Chooses at most n new frames between picked frames and their neighbours.
 
     Args:
-        seen: what was looked at; its frames are the neighbours. None: those of ``indices``.
+        indices: the picked frames, as numbers in the stream.
+        scale: the factor by which both sides of frames are made smaller, at least 1.
+        seen: the plan that was looked at; its frames are the neighbours. None: the frames of
+            ``indices``.
 
     Raises:
-        ValueError: a number that is none of the candidates'.
+        ValueError: a number is none of the candidates'.
     """
     index = as_given(indices)
     picked = _positions(frames, index if len(index) else index.long())

@@ -1,4 +1,6 @@
-"""How much may be looked at: frames, or tokens of a language model, after merging and pooling."""
+"""Budgets: how many frames, or tokens of a language model, a policy may use.
+
+Tokens are counted after merging and pooling."""
 
 from dataclasses import dataclass
 
@@ -8,16 +10,18 @@ from patchgate.policies.grids import Grid, tokens_of
 
 @dataclass(frozen=True)
 class Budget:
-    """At most so many frames, and at most so many tokens.
+    """The most frames and the most tokens that a policy may use.
 
     Args:
-        frames: None: no bound.
-        tokens: all that the language model is given of the video; None: no bound.
-        grid: tokens of a frame; one of ``siglip()``, ``llava_onevision()``, ``qwen25_vl(h, w)``,
-            ``qwen3_vl(h, w)``, ``Cells(h, w)`` or your own. Needed with ``tokens``.
+        frames: the most frames; None: no bound.
+        tokens: the most tokens that the language model gets of the video; None: no bound.
+        grid: counts the tokens of a frame: ``siglip()``, ``llava_onevision()``,
+            ``qwen25_vl(h, w)``, ``qwen3_vl(h, w)``, ``Cells(h, w)`` or your own. ``tokens`` needs
+            it.
 
     Raises:
-        TypeError, ValueError: not a whole number of at least 1; tokens without a grid.
+        TypeError, ValueError: a bound is not a whole number of at least 1; there is no grid for
+            ``tokens``.
     """
 
     frames: int | None = None
@@ -35,17 +39,17 @@ class Budget:
 
     @property
     def group(self) -> int:
-        """Frames that share their tokens."""
+        """The number of frames that share their tokens."""
         return 1 if self.grid is None else self.grid.group
 
     def count(self, candidates: int, share: float = 1.0) -> int:
-        """How many of the candidates fit, at least one if there is one.
+        """Counts the candidates that fit: at least one if there is one. Without ``frames``, they
+        are at most those that the grid's processor takes by itself (``most_frames``).
 
         Args:
-            share: what a frame costs on average, of a frame at full scale; 0: a group one token,
-                the most that can be shown at all.
-
-        Without ``frames``, no more than the grid's processor takes by itself (``most_frames``).
+            candidates: the number of candidates.
+            share: the mean cost of a frame, as a share of a frame at full scale. With 0, a group
+                costs one token, which is the least that it can cost.
         """
         most = candidates if self.frames is None else min(candidates, self.frames)
         if self.tokens is None or self.grid is None or not most:
@@ -62,7 +66,7 @@ class Budget:
         return low
 
     def _cost(self, frames: int, share: float) -> float:
-        """Tokens of so many frames with a share of those at full scale, at least one a group."""
+        """Counts the tokens of frames that cost a share of full scale, at least one a group."""
         assert self.grid is not None
         each = max(1.0, share * tokens_of(self.grid, 1.0, frames))
         return -(-frames // self.grid.group) * each

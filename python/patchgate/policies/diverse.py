@@ -1,4 +1,4 @@
-"""PICK, by features: frames that differ. min(k, N) positions that rise.
+"""PICK by features: chooses frames that differ. Functions return min(k, N) rising positions.
 
 Letters: N candidates, C features, k chosen ones, r directions.
 """

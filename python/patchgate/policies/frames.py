@@ -1,4 +1,4 @@
-"""What a policy chooses from: candidate frames and what is known of them.
+"""Candidate frames, from which a policy chooses, and what is known of them.
 
 Letters: N candidates, C features of a frame.
 """
@@ -27,9 +27,9 @@ _SOURCES = {
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """Candidate frames in order of time. Only what the chosen policy asks for need be there.
+    """Candidate frames in order of time. Only fields that the chosen policy needs must be given.
 
-    What is given as a list or a numpy array becomes a tensor, on the CPU.
+    Lists and numpy arrays become tensors on the CPU.
 
     Raises:
         TypeError, ValueError: another length than N, times or numbers that do not rise, values

@@ -1,4 +1,4 @@
-"""How a time or a frame is told to a language model. Formatters: strings of numbers, no policy."""
+"""Formats times and frames as text for a language model."""
 
 import math
 from collections.abc import Iterable

@@ -1,8 +1,7 @@
-"""PICK: which candidates survive, by a score of each. min(k, N) positions that rise, always.
+"""PICK: chooses candidates by their scores. Every function returns min(k, N) rising positions.
 
-Scores ``[N]`` count after their own minimum and maximum only, so that a s + b (a > 0) picks the
-same; where all are alike they say nothing and the pick is ``pool.uniform``. Equal scores: the
-earlier frame.
+Scores ``[N]`` are brought to 0..1 first, so that a * s + b (a > 0) picks the same as s. If all are
+equal, the pick is ``pool.uniform``. Of two frames with equal scores, the earlier one is picked.
 
 Letters: N candidates, k of them chosen, m of them considered.
 """

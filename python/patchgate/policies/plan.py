@@ -1,4 +1,6 @@
-"""What to look at, in what detail. Letters: n frames of the plan, G groups (temporal patches)."""
+"""Plans: which frames to look at, and in what detail.
+
+Letters: n frames of the plan, G groups (temporal patches)."""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ _DTYPES = {"index": torch.int64, "pts": torch.float64, "scale": torch.float64,
 
 
 class Groups(NamedTuple):
-    """The temporal patches of a plan, each paid for by its first frame."""
+    """The temporal patches of a plan. A patch is paid for by its first frame."""
 
     first: Tensor  # [G] int64: position of that frame
     last: Tensor  # [G] int64: of the last one
@@ -31,10 +33,10 @@ class Groups(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Frames in order of time, each with its detail: what one pass over the video executes.
+    """Frames in order of time, each with its detail; one pass over the video executes a plan.
 
-    ``plan | other`` has the frames of both, the finer detail where both have one; ``new - done`` is
-    what of ``new`` is not covered by ``done``.
+    ``plan | other`` has the frames of both, with the finer detail where both have one. ``new -
+    done`` has those frames of ``new`` that ``done`` does not have in such detail.
     """
 
     index: Tensor  # [n] int64: numbers in the stream, rising
@@ -69,7 +71,7 @@ class Plan:
         ratio: Tensor | float = 1.0,
         clip: Tensor | int = 0,
     ) -> Self:
-        """A plan of chosen candidates ``[n]`` int64, with a detail for each or for all.
+        """Makes a plan of chosen candidates ``[n]`` int64, with a detail for each or for all.
 
         Raises:
             TypeError, ValueError: positions that are not whole numbers, or of no candidate.
@@ -100,9 +102,9 @@ class Plan:
     # --- cost -------------------------------------------------------------------------------
 
     def groups(self, group: int) -> Groups:
-        """Temporal patches of so many frames: consecutive ones of one clip and scale.
+        """Groups consecutive frames of one clip and scale in temporal patches of ``group`` frames.
 
-        A last one that is not full repeats its last frame, as the processors do.
+        If the last one is not full, its last frame is repeated, as the processors do.
         """
         group = checked_count("group", group, 1)
         if not len(self):
@@ -122,7 +124,7 @@ class Plan:
         return Groups(starts, ends[in_time], self.scale[starts], ratio[in_time])
 
     def cost(self, grid: Grid) -> Tensor:
-        """Tokens that each frame is paid for with, ``[n]`` int64: all of a group by its first.
+        """Counts the tokens of each frame, ``[n]`` int64. A group's first frame has all of them.
 
         The sum leaves out ``grid.extra``; ``tokens`` has it.
         """
@@ -135,22 +137,22 @@ class Plan:
         return cost
 
     def tokens(self, grid: Grid, coarser: float = 1.0) -> int:
-        """All tokens that the plan may cost, with every frame smaller by a factor."""
+        """Counts all tokens that the plan may cost, if every frame is made smaller by a factor."""
         return _total(self._kinds(grid.group), grid, len(self), coarser)
 
     def _kinds(self, group: int) -> Counter[tuple[float, float]]:
-        """How many groups there are of each scale and ratio."""
+        """Counts the groups of each scale and ratio."""
         groups = self.groups(group)
         return Counter(zip(groups.scale.tolist(), groups.ratio.tolist(), strict=True))
 
     def within(self, budget: Budget) -> Self:
-        """The same frames, all smaller by the least factor that keeps to the budget of tokens.
+        """Makes all frames smaller by the least factor that keeps to the budget of tokens.
 
         The factor is exact on the grid: with any smaller one, the plan costs too much. (Where a
         grid's tokens do not fall as the scale rises, a smaller one elsewhere may do.)
 
         Raises:
-            ValueError: they do not fit even as one token a group.
+            ValueError: the frames do not fit even with one token for each group.
         """
         grid, tokens = budget.grid, budget.tokens
         if tokens is None or grid is None or not len(self):
@@ -177,22 +179,23 @@ class Plan:
     # --- sets -------------------------------------------------------------------------------
 
     def replaced(self, **changes: Tensor) -> Self:
-        """With other columns."""
+        """Returns the plan with some columns replaced."""
         return type(self)(**{**self._columns(), **changes})
 
     def at(self, positions: Tensor) -> Self:
-        """Only these frames of it: a mask ``[n]`` or rising positions."""
+        """Returns a plan of some of its frames, by a mask ``[n]`` or rising positions."""
         return type(self)(**{name: value[positions] for name, value in self._columns().items()})
 
     def parts(self) -> list[Self]:
-        """One plan for each clip and scale, in the order in which they begin."""
+        """Splits the plan in one for each clip and scale, in the order in which they begin."""
         kinds: dict[tuple[int, float], list[int]] = {}
         for i, kind in enumerate(zip(self.clip.tolist(), self.scale.tolist(), strict=True)):
             kinds.setdefault(kind, []).append(i)
         return [self.at(whole(own)) for own in kinds.values()]
 
     def __or__(self, other: Plan) -> Self:
-        """Frames of both: the smaller scale and the larger ratio, and the finer one's clip."""
+        """Returns the frames of both, with the smaller scale, the larger ratio, and the finer one's
+        clip."""
         both = {
             name: torch.cat([value, other._columns()[name]])
             for name, value in self._columns().items()
@@ -210,7 +213,7 @@ class Plan:
         return type(self)(**union)
 
     def __sub__(self, other: Plan) -> Self:
-        """Frames that the other has not, or not in such detail."""
+        """Returns the frames that the other plan does not have in such detail."""
         if not len(other):
             return self
         at = torch.searchsorted(other.index, self.index).clamp(max=len(other) - 1)
@@ -221,7 +224,7 @@ class Plan:
     # --- time -------------------------------------------------------------------------------
 
     def stamps(self, group: int = 1, at: Literal["mean", "first", "last"] = "mean") -> Tensor:
-        """A time in seconds for each of ``groups(group)``, ``[G]`` float64.
+        """Returns a time in seconds for each of ``groups(group)``, ``[G]`` float64.
 
         ``"mean"`` is of a group's first and last frame, as Qwen3-VL has it; ``"first"`` DATE's.
         """
@@ -235,12 +238,12 @@ class Plan:
 
 
 def _kept(tokens: Tensor) -> Tensor:
-    """Rounded up, but for what floats add to a whole number."""
+    """Rounds up, but ignores what rounding errors add to a whole number."""
     return (tokens - 1e-9).ceil().clamp(min=1).long()
 
 
 def _total(kinds: Counter[tuple[float, float]], grid: Grid, frames: int, coarser: float) -> int:
-    """Tokens of groups of these scales and ratios, all smaller by a factor."""
+    """Counts the tokens of groups of these scales and ratios, all made smaller by a factor."""
     return grid.extra + sum(
         times * max(1, math.ceil(ratio * tokens_of(grid, scale * coarser, frames) - 1e-9))
         for (scale, ratio), times in kinds.items()

@@ -1,4 +1,4 @@
-"""POOL: which frames are candidates. Positions ``[n]`` int64 that rise, never one twice.
+"""POOL: chooses candidates. Every function returns rising positions ``[n]`` int64.
 
 Letters: N candidates, n chosen ones.
 """

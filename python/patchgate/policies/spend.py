@@ -1,4 +1,7 @@
-"""SPEND: in what detail each chosen frame is shown. Scales are linear, >= 1; ratios in (0, 1].
+"""SPEND: decides in what detail each chosen frame is shown.
+
+A scale divides both sides of a frame and is at least 1. A ratio is the share of a frame's tokens
+that is kept, in (0, 1].
 
 ``Plan.within`` is the last step of every policy: the exact solve on the encoder's grid.
 

@@ -1,8 +1,8 @@
-"""The textbook gate, to compare with: each cell against the same cell of the frame before.
+"""The textbook gate, for comparison: it compares each cell with that of the frame before.
 
-So do RLT, DTD and frame differencing. Its receiver keeps the last cell that was emitted. Here it
-has patchgate's own test (the same threshold, sub-blocks and planes), so that what is left to see
-is what it compares with: the frame before, instead of what the receiver has.
+RLT, DTD and frame differencing do so. Its receiver shows the last cell that was emitted. Here it
+has patchgate's own test (the same threshold, sub-blocks and planes). The one difference is what a
+frame is compared with: the frame before, instead of what the receiver shows.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
 """
@@ -17,14 +17,14 @@ from patchgate.report.survey import sub_block_errors
 
 
 class AdjacentResult(NamedTuple):
-    """What it emits, and what its receiver shows."""
+    """The cells that the textbook gate emits, and the pictures that its receiver shows."""
 
     emitted: Tensor  # [T, h, w] bool
     pictures: Tensor  # [T, f, C, H, W] uint8
 
 
 class AdjacentGate:
-    """A stream of frames, pushed a chunk at a time; its settings are those of ``gate``."""
+    """The textbook gate for a stream of frames, with the settings of ``gate``."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -32,7 +32,7 @@ class AdjacentGate:
         self._shown: Tensor | None = None  # [f, C, H, W]: what the receiver has
 
     def push(self, frames: Tensor) -> AdjacentResult:
-        """The next frames ``[T, f, C, H, W]`` uint8. The first of all is emitted whole."""
+        """Gates the next frames ``[T, f, C, H, W]`` uint8. The very first is emitted whole."""
         cell = self._gate.settings.cell
         before = frames[:1] if self._before is None else self._before[None]
         errors = worst_errors(frames, torch.cat([before, frames[:-1]]), self._gate)

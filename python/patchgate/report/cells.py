@@ -22,15 +22,16 @@ _HEAD = 0.38  # of an arrow's length
 
 
 def hex_of(rgb: tuple[int, int, int]) -> str:
-    """As CSS and matplotlib write it."""
+    """Writes a colour as CSS and matplotlib do."""
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
 def overlay(rgb: Tensor, kind: Tensor) -> np.ndarray:
-    """The frame in grey, changed and moved cells in colour.
+    """Draws the frame in grey, with changed and moved cells in colour.
 
     Args:
-        rgb: ``[3, H, W]`` uint8. kind: ``[h, w]`` uint8.
+        rgb: ``[3, H, W]`` uint8.
+        kind: ``[h, w]`` uint8.
 
     Returns:
         ``[H, W, 3]`` uint8.
@@ -40,7 +41,7 @@ def overlay(rgb: Tensor, kind: Tensor) -> np.ndarray:
 
 
 def tinted(grey: np.ndarray, kind: np.ndarray) -> np.ndarray:
-    """The same, ``[H, W, 3]``, of a grey frame ``[H, W]`` uint8, at any size."""
+    """Colours the cells of a grey frame ``[H, W]`` uint8 of any size; returns ``[H, W, 3]``."""
     rows, columns, edge = _cell_of_pixel(grey.shape, kind.shape)
     shade = kind[rows[:, None], columns] * np.uint8(2) + edge  # [H, W]
     return _shades().take(shade * np.intp(256) + grey, axis=0)  # (twice as fast as two indices)
@@ -50,7 +51,7 @@ def tinted(grey: np.ndarray, kind: np.ndarray) -> np.ndarray:
 def _cell_of_pixel(
     pixels: tuple[int, int], cells: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row ``[H]`` and column ``[W]`` of each pixel's cell; where cells begin, ``[H, W]``."""
+    """Finds the row ``[H]`` and column ``[W]`` of each pixel's cell; cells' edges ``[H, W]``."""
     rows, columns = (np.arange(n) * k // n for n, k in zip(pixels, cells, strict=True))
     begins = [np.diff(index, prepend=-1) > 0 for index in (rows, columns)]
     return rows, columns, begins[0][:, None] | begins[1]
@@ -58,7 +59,7 @@ def _cell_of_pixel(
 
 @lru_cache(maxsize=1)
 def _shades() -> np.ndarray:
-    """What a grey level becomes, ``[(kind * 2 + edge) * 256 + grey, 3]`` uint8."""
+    """Makes the table of colours, ``[(kind * 2 + edge) * 256 + grey, 3]`` uint8."""
     grey = np.arange(256.0)[:, None]
     shades = np.empty((6, 256, 3))
     shades[:2] = 90 + 0.45 * grey
@@ -69,7 +70,7 @@ def _shades() -> np.ndarray:
 
 
 class Arrow(NamedTuple):
-    """Where something moved, in pixels shown."""
+    """An arrow that shows where something moved, in pixels shown."""
 
     x: float  # the middle
     y: float
@@ -80,14 +81,16 @@ class Arrow(NamedTuple):
 def arrows(
     kind: np.ndarray, motion: np.ndarray, size: tuple[int, int], cell: int, reach: int, apart: float
 ) -> Iterator[Arrow]:
-    """One arrow for every block of cells in which some moved: their mean, as the picture moved.
+    """Makes one arrow for every block of cells in which some moved: the mean of their motion.
 
     Args:
-        kind: ``[h, w]``. motion: ``[h, w, 2]``, (dy, dx) in pixels to where a cell came from.
-        size: ``(H, W)`` of the picture shown. cell: side in pixels of the grid.
-        reach: of the motion search, which becomes an arrow as long as a block; the root of the
-            length is drawn, so that slow motion is still seen.
-        apart: pixels shown between arrows, at least.
+        kind: ``[h, w]``.
+        motion: ``[h, w, 2]``, (dy, dx) in pixels to the place where a cell came from.
+        size: ``(H, W)`` of the picture shown.
+        cell: the side of a cell in pixels of the grid.
+        reach: the reach of the motion search. A motion of this length makes an arrow as long as a
+            block. Arrows are as long as the root of the motion, so that slow motion is still seen.
+        apart: the least distance between arrows, in pixels shown.
     """
     y, x = np.nonzero(kind == MOVED)
     if not len(y):
@@ -111,7 +114,7 @@ def arrows(
 
 
 def draw_arrows(image: Image.Image, shown: Iterator[Arrow]) -> None:
-    """White on black, so that they are seen on any picture."""
+    """Draws the arrows in white on black, so that they are seen on any picture."""
     pen = ImageDraw.Draw(image)
     stroke = max(1, round(min(image.size) / 300))
     for x, y, dx, dy in shown:
@@ -125,6 +128,6 @@ def draw_arrows(image: Image.Image, shown: Iterator[Arrow]) -> None:
 
 
 def shown_size(aspect: float, longest: int) -> tuple[int, int]:
-    """``(H, W)``, both even as video codecs want it, of about this aspect (W / H)."""
+    """Returns ``(H, W)`` of about this aspect (W / H). Both are even, as video codecs want them."""
     width, height = (longest, longest / aspect) if aspect >= 1 else (longest * aspect, longest)
     return max(2, round(height / 2) * 2), max(2, round(width / 2) * 2)

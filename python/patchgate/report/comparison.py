@@ -1,4 +1,4 @@
-"""Patchgate and the adjacent-frame gate over the whole video, frame by frame.
+"""Compares patchgate with the adjacent-frame gate over the whole video, frame by frame.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels.
 """
@@ -31,7 +31,7 @@ Shot = TypeVar("Shot")
 
 
 class Compared(NamedTuple):
-    """A moment, and what the receiver of the adjacent-frame gate shows then."""
+    """A moment, and the picture that the receiver of the adjacent-frame gate shows then."""
 
     moment: Moment
     adjacent: Tensor  # [3, H, W] uint8 RGB
@@ -40,7 +40,7 @@ class Compared(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison(Generic[Shot]):
-    """Errors are those of the frame's worst sub-block: mean difference, in grey levels of 255."""
+    """The errors of both gates: mean differences of frames' worst sub-blocks, in grey levels."""
 
     shots: list[Shot]  # of the chosen frames and the one where the adjacent gate is most wrong
     error: np.ndarray  # [T]

@@ -1,4 +1,4 @@
-"""What the gate did to every frame, in counts, and which frames say most about it.
+"""Counts what the gate did to every frame, and chooses the frames that show it best.
 
 Letters: T frames (or tubelets), h w cells.
 """
@@ -45,16 +45,16 @@ class History:
 
     @property
     def begin(self) -> float:
-        """When the first frame comes up, in seconds of the video's clock."""
+        """The time at which the first frame appears, in seconds of the video's clock."""
         return float(self.pts_seconds[0])
 
     @property
     def end(self) -> float:
-        """When the last frame goes, in seconds of the video's clock."""
+        """The time at which the last frame disappears, in seconds of the video's clock."""
         return float(self.pts_seconds[-1] + self.duration_seconds[-1])
 
     def frames_at(self, fps: float) -> int:
-        """How many of the frames are shown at the moments of a sampling at ``fps``."""
+        """Counts the frames that a sampling at ``fps`` would take."""
         if not len(self.pts_seconds):
             return 0
         # A tubelet's frames share its time, as if evenly: their own times are not kept.
@@ -68,11 +68,11 @@ class History:
         return int((first < until).sum())
 
     def dense_tokens(self, frames: int) -> int:
-        """What so many frames cost without a gate, a last half tubelet filled up."""
+        """Returns the tokens of that many frames without a gate; the last tubelet is filled up."""
         return -(-frames // self.tubelet) * self.cells
 
     def frame_shown_at(self, seconds: float) -> int:
-        """The frame on the screen at a time of the video's clock.
+        """Returns the number of the frame that is shown at a time of the video's clock.
 
         Raises:
             ValueError: nothing is shown at that time.
@@ -85,7 +85,7 @@ class History:
 
 
 def unit(tubelet: int) -> str:
-    """What a gate looks at, and a history counts."""
+    """Returns the word for what a gate compares and a history counts: frame or tubelet."""
     return "frames" if tubelet == 1 else "tubelets"
 
 
@@ -95,7 +95,7 @@ def counted(count: int, tubelet: int) -> str:
 
 
 class Choice(NamedTuple):
-    """A frame to look at, and why this one."""
+    """A frame to show, and why it was chosen."""
 
     frame: int
     label: str
@@ -104,7 +104,7 @@ class Choice(NamedTuple):
 def history_of(
     chunks: Iterable[TokenChunk], cells: int, on_chunk: OnChunk | None, tubelet: int = 1
 ) -> History:
-    """Counts what goes by and forgets it."""
+    """Counts the chunks as they come, and keeps only the counts."""
     # Numbers, not tensors: small tensors that stay between large ones that go keep the heap from
     # shrinking (measured: half a megabyte a chunk).
     pts, duration, changed, moved = array("d"), array("d"), array("q"), array("q")
@@ -122,7 +122,7 @@ def history_of(
 
 
 def telling_frames(history: History) -> list[Choice]:
-    """Up to three frames in order of time; no key frames, unless there is nothing else.
+    """Chooses up to three frames, in order of time; key frames only if there are no others.
 
     "typical": the median frame. "busy": where half of the tokens went to frames with more change.
     "busiest": the most tokens.
@@ -151,10 +151,10 @@ def telling_frames(history: History) -> list[Choice]:
 
 
 def strip_frames(history: History, count: int, asked: Iterable[int] = ()) -> list[Choice]:
-    """About ``count`` frames in order of time: those asked for, the telling ones, a few key frames,
-    and then whatever lies farthest from all of these, so that no stretch of time is left out.
+    """Chooses frames in order of time: those asked for, the telling ones, a few key frames, and
+    then those farthest from all of these, so that no stretch of time is left out.
 
-    Never fewer than the frames asked for; else at most ``count``.
+    They are at most ``count``, unless more were asked for.
     """
     chosen = dict.fromkeys(asked, "chosen")
     keys = history.is_key.nonzero().flatten().tolist()

@@ -1,4 +1,4 @@
-"""The pictures of a moment as data URIs, none larger than it may be.
+"""Makes the pictures of a moment as data URIs of bounded size.
 
 Letters: H W pixels.
 """
@@ -26,7 +26,7 @@ _WEBP_LARGEST = 56_000  # bytes: of 6 such a moment, and 15 moments, the page st
 
 
 class Images(NamedTuple):
-    """Data URIs."""
+    """The pictures of a moment, as data URIs."""
 
     thumb: str
     original: str
@@ -38,7 +38,7 @@ class Images(NamedTuple):
 
 
 def images_of(compared: Compared, gate: Gate, aspect: float) -> Images:
-    """All pictures of a moment; ``aspect`` is the width / height at which the grid is shown."""
+    """Draws all pictures of a moment; ``aspect`` is the width / height at which they are shown."""
     moment = compared.moment
     return Images(
         thumb=_uri(cells_image(moment, gate, aspect, _THUMB), _WEBP_LARGEST // 4),
@@ -52,7 +52,7 @@ def images_of(compared: Compared, gate: Gate, aspect: float) -> Images:
 
 
 def cells_image(moment: Moment, gate: Gate, aspect: float, longest: int) -> Image.Image:
-    """Static, moved and changed cells and the arrows of a moment."""
+    """Draws the static, moved and changed cells and the arrows of a moment."""
     height, width = shown_size(aspect, longest)
     grey = Image.fromarray(moment.original.permute(1, 2, 0).numpy()).convert("L")
     grey = grey.resize((width, height), Image.Resampling.LANCZOS)
@@ -70,7 +70,7 @@ def cells_image(moment: Moment, gate: Gate, aspect: float, longest: int) -> Imag
 
 
 def _difference(one: Tensor, other: Tensor) -> Image.Image:
-    """The difference in the channel that differs most, amplified; black means none."""
+    """Draws the difference in the channel that differs most, amplified; black means none."""
     difference = (one.short() - other.short()).abs().amax(0)  # [H, W]
     level = (difference * AMPLIFIED).clamp(max=255).byte().numpy()
     return _bounded(Image.fromarray(colormaps["inferno"](level, bytes=True)[..., :3]))
@@ -86,7 +86,7 @@ def _bounded(image: Image.Image) -> Image.Image:
 
 
 def _uri(image: Image.Image, largest: int = _WEBP_LARGEST) -> str:
-    """WebP, of the best quality that fits; of half the size, if none does (raw noise)."""
+    """Writes a WebP of the best quality that fits, or of half the size if none does (raw noise)."""
     while True:
         for quality in _QUALITIES:
             file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The video with the cells drawn on it: ``patchgate inspect VIDEO --overlay out.mp4``.
+"""Writes the video with the cells drawn on it: ``patchgate inspect VIDEO --overlay out.mp4``.
 
 Letters: T frames (or tubelets), f frames of a tubelet, H W pixels shown, h w cells.
 """
@@ -26,12 +26,12 @@ _BT709 = 1  # its number in ITU-T H.273
 
 
 class OverlayVideo:
-    """Writes a video file (H.264) of the frames it is given, at their own times.
+    """Writes a video file (H.264) of the frames that are added, at their own times.
 
     Args:
-        path: of the file; its suffix says the container.
-        gate: that the chunks come from.
-        aspect: width / height at which the grid is shown.
+        path: the file to write. Its suffix chooses the container.
+        gate: the gate that the chunks come from.
+        aspect: the width / height at which the grid is shown.
     """
 
     def __init__(self, path: Path, gate: Gate, aspect: float) -> None:
@@ -65,7 +65,7 @@ class OverlayVideo:
         self._out.close()
 
     def add(self, chunk: TokenChunk, batches: list[FrameBatch]) -> None:
-        """A chunk, and the frames that it was made of."""
+        """Adds a chunk, with the frames that it was made of."""
         f, given = self._gate.settings.temporal_patch, 0
         for batch in batches:
             luma = grid.to_grid(batch, self._size, self._gate.settings.fit)[:, 0].numpy()
@@ -81,7 +81,7 @@ class OverlayVideo:
     def _drawn(
         self, luma: np.ndarray, kind: np.ndarray, motion: np.ndarray, seconds: float
     ) -> np.ndarray:
-        """``[H, W, 3]`` of luma ``[H, W]``, kinds ``[h, w]`` and vectors ``[h, w, 2]``."""
+        """Draws luma ``[H, W]``, kinds ``[h, w]`` and vectors ``[h, w, 2]`` as ``[H, W, 3]``."""
         settings, image = self._gate.settings, Image.fromarray(tinted(luma, kind))
         reach, pixels = settings.search_radius or 1, motion / settings.motion_precision
         draw_arrows(image, arrows(kind, pixels, self._size, settings.cell, reach, _ARROWS_APART))

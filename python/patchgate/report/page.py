@@ -1,4 +1,4 @@
-"""The page: figures, plots and moments put into a template. One file that needs nothing else."""
+"""Makes the page: figures, plots and moments in a template, as one file that needs no other."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ MOMENTS = 14  # in the filmstrip, but for the one of most drift
 
 
 class Shot(NamedTuple):
-    """A moment as the page has it: without its tensors."""
+    """A moment as the page shows it: pictures and numbers, no tensors."""
 
     label: str
     pts_seconds: float
@@ -38,7 +38,7 @@ class Shot(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """What the page is about."""
+    """The video that the page is about, and the command that made the page."""
 
     name: str  # the video's
     facts: dict[str, str]  # about it, by name
@@ -47,7 +47,7 @@ class Subject:
 
 
 def video_facts(video: Video, history: History) -> dict[str, str]:
-    """What a person may want to know of the video."""
+    """Returns facts about the video for people."""
     colour = video.colour
     return {
         "picture": f"{video.width} x {video.height} pixels",
@@ -80,7 +80,7 @@ def render(
     subject: Subject,
     planned: Planned | None = None,
 ) -> str:
-    """The whole page."""
+    """Renders the whole page."""
     assert gate.size is not None
     limit = largest_limit(gate)
     plots = {
@@ -132,7 +132,7 @@ def _totals(history: History) -> dict[str, Any]:
 
 
 class Way(NamedTuple):
-    """A way to look at the video: frames seen, tokens paid."""
+    """A way to look at the video: how many frames it sees and how many tokens it costs."""
 
     name: str
     frames: int
@@ -153,7 +153,7 @@ def _ways(history: History, comparison: Comparison[Shot]) -> list[Way]:
 
 
 def _first_shown(shots: list[Shot]) -> int:
-    """The most telling one: where the adjacent gate drifted most, else the busiest."""
+    """Chooses the moment to show first: where the adjacent gate drifted most, else the busiest."""
     for wanted in ("drift", "busiest"):
         for number, shot in enumerate(shots):
             if wanted in shot.label:
@@ -162,14 +162,14 @@ def _first_shown(shots: list[Shot]) -> int:
 
 
 def _box(gate: Gate) -> tuple[float, float]:
-    """Height and width of a sub-block, in percent of the picture."""
+    """Returns the height and width of a sub-block, in percent of the picture."""
     assert gate.size is not None
     height, width = gate.size
     return 100 * gate.settings.sub_block / height, 100 * gate.settings.sub_block / width
 
 
 def _settings(gate: Gate) -> dict[str, str]:
-    """All of them, as ``Gate`` names them."""
+    """Returns all settings, as ``Gate`` names them."""
     settings = asdict(gate.settings)
     settings["size"] = f"{settings['size'][0]} x {settings['size'][1]}"
     return {name: "off" if value is None else str(value) for name, value in settings.items()}

@@ -1,4 +1,4 @@
-"""One picture of what the gate did to a video: moments above, the kept share over time below."""
+"""Draws one picture of what the gate did to a video: moments, and the kept share over time."""
 
 import warnings
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _STYLE: Any = {"font.family": "DejaVu Sans", "font.size": 9, "text.parse_math": 
 
 @dataclass(frozen=True)
 class Caption:
-    """What the picture says in words."""
+    """The words of the picture."""
 
     title: str  # the video's name
     facts: str  # its size, rate and length, and the gate's settings
@@ -37,7 +37,7 @@ class Caption:
 
 
 def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption:
-    """The words for a video and the gate that looked at it."""
+    """Makes the words for a video and its gate."""
     assert gate.size is not None
     height, width = gate.size
     seconds = history.end - history.begin
@@ -55,15 +55,15 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
 
 
 def printable(name: str) -> str:
-    """A file's name as text: its bytes may be none, which no font and no page can take.
+    """Makes a file's name printable: its bytes may be no valid text, which fonts and pages refuse.
 
-    Control characters are spelled out, see ``_text.escaped``.
+    Control characters are spelled out: see ``_check.text.escaped``.
     """
     return escaped(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def display_aspect(video: Video, gate: Gate) -> float:
-    """Width / height at which the gate's grid looks as the video does."""
+    """Returns the width / height at which the gate's grid has the video's proportions."""
     assert gate.size is not None
     height, width = gate.size
     aspect = video.width / video.height if gate.settings.fit == "stretch" else width / height
@@ -71,7 +71,7 @@ def display_aspect(video: Video, gate: Gate) -> float:
 
 
 def draw(history: History, moments: list[Moment], caption: Caption) -> Figure:
-    """The whole picture, to be saved with ``save``."""
+    """Draws the whole picture; ``save`` writes it."""
     with matplotlib.rc_context(_STYLE):
         rows, columns = (3, len(moments)) if len(moments) > 1 else (1, 3)
         aspect, gap = caption.display_aspect, _GAP if rows == 3 else 4 * _GAP
@@ -99,7 +99,7 @@ def draw(history: History, moments: list[Moment], caption: Caption) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """In the format of the path's suffix."""
+    """Writes the picture in the format of the path's suffix."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in another script
         figure.savefig(path, dpi=120)
@@ -182,7 +182,7 @@ def _draw_history(axes: Axes, history: History, moments: list[Moment]) -> None:
 
 
 def _draw_counts(axes: Axes, history: History) -> None:
-    """Tokens and looked-at frames, beside what else one could do."""
+    """Draws the tokens and the frames seen, beside those of other ways to look at the video."""
     frames, cells = len(history.changed), history.cells
     sampled = {f"{fps} fps, dense": history.frames_at(fps) for fps in (1, 2)}
     rows = [

@@ -1,4 +1,4 @@
-"""What a policy looks at, over time, as a drawing of bars."""
+"""Draws when a policy looks at frames, as bars over time."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ _THINNEST, _WIDEST = 1.2, 5.0  # of a bar
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, as the page tells of it."""
+    """A plan, as the page shows it."""
 
     policy: str
     plan: Plan
@@ -22,7 +22,7 @@ class Planned:
     budget: int | None
 
     def on(self, history: History) -> dict[str, Any]:
-        """For the template: figures, and the drawing on the time axis of the video."""
+        """Returns the figures and the drawing for the template, on the video's time axis."""
         return {
             "policy": self.policy,
             "frames": len(self.plan),
@@ -33,7 +33,7 @@ class Planned:
         }
 
     def _svg(self, begin: float, end: float) -> str:
-        """A bar for each frame, from its time on."""
+        """Draws a bar for each frame, from its time on."""
         plan, width = self.plan, _WIDTH / max(end - begin, 1e-9)
         lefts = [(t - begin) * width for t in plan.pts.tolist()]
         bars = []

@@ -1,4 +1,4 @@
-"""Shares and errors over time as SVG whose colours are the page's CSS variables.
+"""Plots shares and errors over time as SVG with the page's CSS variables as colours.
 
 Letters: T frames (or tubelets), B bins of the time axis.
 """
@@ -32,7 +32,7 @@ _TICKS = (0, 1, 4, 16, 64, 255)  # grey levels; their roots are about evenly apa
 
 @dataclass(frozen=True)
 class Plot:
-    """An inline SVG, and where in it time runs: shares of its width."""
+    """An inline SVG, and where its time axis begins and ends, as shares of its width."""
 
     svg: str
     left: float
@@ -42,7 +42,7 @@ class Plot:
 def timeline(
     history: History, error: np.ndarray, adjacent_error: np.ndarray, limit: float, *, wide: bool
 ) -> Plot:
-    """Shares above, errors ``[T]`` below, on one time axis; for wide and for narrow screens."""
+    """Plots shares above and errors ``[T]`` below, on one time axis, for one width of screen."""
     width, bins = (11.6, 900) if wide else (3.9, 300)  # inches
     height = 4.3
     with matplotlib.rc_context(_STYLE):
@@ -96,7 +96,7 @@ def _root(values: np.ndarray) -> np.ndarray:
 
 
 def _inline(figure: Figure, name: str) -> str:
-    """The figure for use inside HTML, where ids must be its own and headers have no place."""
+    """Makes the SVG for use inside HTML: its ids are unique, and it has no header."""
     file = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(file, format="svg", transparent=True, metadata=nothing)

@@ -1,4 +1,4 @@
-"""The kept share over time, drawn: for the picture and for the report.
+"""Draws the kept share over time, for the picture and for the page.
 
 Letters: B bins of the time axis.
 """
@@ -30,7 +30,7 @@ PRINT = Palette()
 
 
 def draw_shares(axes: Axes, history: History, palette: Palette, bins: int = BINS) -> None:
-    """Changed and moved cells of every frame, one upon the other, with the mean and key frames."""
+    """Draws the shares of changed and moved cells as stacked steps, the mean, and key frames."""
     shares = np.stack([history.kept_share.numpy(), history.moved.numpy() / history.cells])
     time, (kept, moved) = binned(history, shares, bins)  # [B]
     ordinary = (history.changed + history.moved)[~history.is_key].double() / history.cells
@@ -54,14 +54,17 @@ def draw_shares(axes: Axes, history: History, palette: Palette, bins: int = BINS
 
 
 def key_seconds(history: History) -> list[float]:
-    """Where key frames are marked: nowhere, if there are too many to be told apart."""
+    """Returns the times at which key frames are marked; none if they would be too many."""
     keys = history.pts_seconds[history.is_key].tolist()
     return keys if len(keys) <= _MAX_MARKS else []
 
 
 def binned(history: History, values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Edges ``[B + 1]`` and means ``[.., B + 1]`` of values ``[.., T]``: a long video has many
-    frames in a bin. The last is repeated, as steps are drawn up to an edge.
+    """Averages values ``[.., T]`` in bins: a long video has many frames in a bin.
+
+    Returns:
+        The edges ``[B + 1]`` and the means ``[.., B + 1]``. The last mean is repeated, since steps
+        are drawn up to an edge.
     """
     at = bin_starts(history, bins)
     frames = np.diff(np.append(at, values.shape[-1]))
@@ -71,13 +74,13 @@ def binned(history: History, values: np.ndarray, bins: int) -> tuple[np.ndarray,
 
 
 def bin_starts(history: History, bins: int) -> np.ndarray:
-    """The first frame of every bin."""
+    """Returns the first frame of every bin."""
     count = len(history.changed)
     return np.arange(0, count, -(-count // bins))
 
 
 def plain(axes: Axes, palette: Palette) -> None:
-    """No more lines than needed."""
+    """Removes lines that are not needed."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(palette.faint)
     axes.tick_params(colors=palette.ink, labelsize=8)

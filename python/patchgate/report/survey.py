@@ -1,9 +1,7 @@
-"""A video played through the gate: what goes in, what the tokens tell, and how far they are apart.
+"""Plays a video through the gate: the input, its reconstruction, and the error between them.
 
-Two passes, so that the moments to look at can be chosen by the counts of ``history`` and nothing
-but
-they is held: the first keeps some numbers a frame, the second rebuilds the pictures and keeps the
-chosen ones.
+There are two passes. The first keeps a few numbers of each frame, by which ``history`` chooses the
+moments to show. The second rebuilds the pictures and keeps only the chosen ones in memory.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, b c
 sub-blocks.
@@ -36,7 +34,7 @@ class Spot(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """One frame, as it was and as the tokens tell it."""
+    """One frame of the input, and its reconstruction from the tokens."""
 
     frame: int
     label: str
@@ -55,7 +53,7 @@ class Moment(NamedTuple):
 
 
 class Played(NamedTuple):
-    """A chunk of the video, and what the tokens rebuild of it."""
+    """A chunk of the video, and its reconstruction from the tokens."""
 
     first: int  # frame (or tubelet) of the video
     chunk: TokenChunk
@@ -65,9 +63,9 @@ class Played(NamedTuple):
 
 
 class _Seen:
-    """A video that keeps its batches as they go by, to look at what was made of them beside them.
+    """A video that holds the batches it yields until the tokens made of them are there.
 
-    The pipeline runs a few batches ahead: so many are held.
+    The pipeline runs a few batches ahead, so a few are held.
     """
 
     def __init__(self, video: Video) -> None:
@@ -80,7 +78,7 @@ class _Seen:
             yield batch
 
     def take(self, count: int) -> list[FrameBatch]:
-        """The next so many frames; fewer at the end."""
+        """Returns the next ``count`` frames; fewer at the end."""
         taken = []
         while count and self.batches:
             batch = self.batches.popleft()
@@ -102,8 +100,8 @@ def _part(batch: FrameBatch, start: int, stop: int) -> FrameBatch:
 def side_by_side(
     video: Video, gate: Gate
 ) -> Generator[tuple[TokenChunk, list[FrameBatch]], None, None]:
-    """The pipeline's chunks, each with the frames that it was made of (T * f, but for a last one
-    that was repeated). One decoding for both.
+    """Yields the pipeline's chunks, each with the T * f frames that it was made of (without frames
+    that were repeated to fill the last tubelet). The video is decoded once for both.
     """
     seen = _Seen(video)
     with closing(token_chunks(seen, gate.fresh())) as chunks:
@@ -137,7 +135,7 @@ def played(
 def moments(
     path: str | PathLike[str], gate: Gate, choices: list[Choice], **open_options: Any
 ) -> Iterator[Moment]:
-    """Runs the gate again, up to the last of the chosen frames (ascending)."""
+    """Plays the video again up to the last of the chosen frames, which must rise."""
     wanted = deque(choices)
     with closing(played(path, gate, **open_options)) as parts:
         for part in parts:
@@ -148,7 +146,7 @@ def moments(
 
 
 def moment_of(part: Played, choice: Choice, gate: Gate) -> Moment:
-    """A frame of the chunk (of a tubelet, its first)."""
+    """Makes the moment of a frame of the chunk (of a tubelet, of its first frame)."""
     at = choice.frame - part.first
     original, picture = part.originals[at, 0], part.rebuilt[at, 0]  # [C, H, W]
     return Moment(
@@ -165,15 +163,15 @@ def moment_of(part: Played, choice: Choice, gate: Gate) -> Moment:
 
 
 def rebuilt(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Tensor:
-    """The pictures of a chunk ``[T, f, C, H, W]``, from its tokens and the picture before it."""
+    """Rebuilds the pictures of a chunk, ``[T, f, C, H, W]``, from tokens and the picture before."""
     return reconstruct.planes(chunk, layout, before).unflatten(0, (-1, layout.temporal_patch))
 
 
 def sub_block_errors(one: Tensor, other: Tensor, gate: Gate) -> Tensor:
-    """The summed difference of every sub-block, ``[.., b, c]`` int32: of its worst plane.
+    """Sums up the differences of every sub-block, ``[.., b, c]`` int32, and takes the worst plane.
 
     Args:
-        one, other: uint8 ``[.., C, H, W]``; a gate without chroma is asked for luma only.
+        one, other: uint8 ``[.., C, H, W]``; for a gate without chroma only luma is compared.
     """
     planes, side = 3 if gate.settings.chroma else 1, gate.settings.sub_block
     one, other = one[..., :planes, :, :], other[..., :planes, :, :]
@@ -183,14 +181,14 @@ def sub_block_errors(one: Tensor, other: Tensor, gate: Gate) -> Tensor:
 
 
 def worst_spot(original: Tensor, picture: Tensor, gate: Gate) -> Spot:
-    """Where two pictures ``[C, H, W]`` differ most."""
+    """Finds the sub-block in which two pictures ``[C, H, W]`` differ most."""
     errors, side = sub_block_errors(original, picture, gate), gate.settings.sub_block
     row, column = divmod(int(errors.argmax()), errors.shape[1])
     return Spot(int(errors.max()) / side**2, row * side, column * side)
 
 
 def largest_error(original: Tensor, rebuilt: Tensor, gate: Gate) -> float:
-    """The mean difference of the sub-block that differs most, in grey levels of 255.
+    """Returns the mean difference of the sub-block that differs most, in grey levels of 255.
 
     Args:
         original, rebuilt: uint8 ``[.., C, H, W]``.
@@ -199,6 +197,6 @@ def largest_error(original: Tensor, rebuilt: Tensor, gate: Gate) -> float:
 
 
 def largest_limit(gate: Gate) -> float:
-    """What no sub-block's mean difference exceeds, in grey levels of 255."""
+    """Returns the largest mean difference that a sub-block may have, in grey levels of 255."""
     doubled = 2 if gate.settings.noise == "adaptive" else 1
     return doubled * gate.settings.limit / gate.settings.sub_block**2

@@ -1,7 +1,7 @@
-"""What the fields of ``VideoTokens`` may be, and how they go together: the one place that knows.
+"""Checks the fields of ``VideoTokens``. No other place knows what they may be.
 
-In numpy, a few frames at a time where a field is as large as the video has cells: what is read
-twice is still in the cache.
+The checks use numpy. A field that is as large as the video has cells is checked a few frames at a
+time: what is read twice is then still in the cache.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, N = h * w,
 K tokens, D features, n some of the T * N cells.
@@ -50,13 +50,14 @@ _TOGETHER = 1 << 17  # cells that are looked at together
 
 
 def contradiction(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | None) -> str | None:
-    """What of video tokens cannot be, or does not go with the rest, in words; None if all does.
+    """Says what is wrong with a video's tokens, or which fields contradict each other; None if
+    nothing is.
 
-    Reads every field but the values of the features and of the start picture.
+    All fields are read, but not the values of the features and of the start picture.
 
     Args:
-        tensors: the fields by name, those of ``FIELDS`` and perhaps ``OPTIONAL``.
-        layout: a ``TokenLayout``'s fields, if the features are pixels.
+        tensors: the fields by name: those of ``FIELDS``, and perhaps those of ``OPTIONAL``.
+        layout: the fields of a ``TokenLayout``, if the features are pixels.
     """
     wrong = _wrong_fields(tensors) or _wrong_layout(tensors, layout)
     if wrong:
@@ -71,7 +72,7 @@ def contradiction(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | Non
 
 
 def _wrong_fields(tensors: Mapping[str, Tensor]) -> str | None:
-    """Names, dtypes and shapes."""
+    """Checks names, dtypes and shapes."""
     missing = [name for name in FIELDS if name not in tensors]
     unknown = [name for name in tensors if name not in FIELDS and name not in OPTIONAL]
     if missing or unknown:
@@ -99,7 +100,7 @@ def _wrong_fields(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _wrong_layout(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | None) -> str | None:
-    """The layout, the features and the start picture against each other."""
+    """Checks the layout, the features and the start picture against each other."""
     picture = tensors.get("start_picture")
     if layout is None:
         return None if picture is None else "start_picture has no meaning without a layout"
@@ -126,7 +127,7 @@ def _wrong_layout(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | Non
 
 
 def _wrong_tokens(fields: Mapping[str, Numbers]) -> str | None:
-    """Where the tokens stand, against each other."""
+    """Checks that the tokens' places agree with each other."""
     ends = fields["cu_seqlens"].astype(np.int64)  # [T + 1]
     (t, h, w), k = fields["source"].shape, len(fields["frame"])
     counts, first = np.diff(ends), int(ends[0])
@@ -215,7 +216,7 @@ class _Part:
         self.place += self.cell[:, 1]
 
     def wrong_kinds(self) -> str | None:
-        """What was done with the cells, and which tokens came of it."""
+        """Checks the kinds of cells against the tokens that they emitted."""
         if self.kind.max() > MERGED:
             return f"kind: expected 0..{MERGED}, got {self.kind.max()}"
         if bool((self.place[1:] <= self.place[:-1]).any()):
@@ -226,7 +227,7 @@ class _Part:
         return None
 
     def wrong_motion(self, layout: Mapping[str, Any] | None) -> str | None:
-        """Vectors of cells that have not moved, or from outside of the picture."""
+        """Checks that only moved cells have vectors, and that these begin inside the picture."""
         moving = np.flatnonzero(self.motion.view(np.int16) != 0)  # two numbers as one
         if not len(moving):
             return None
@@ -243,7 +244,7 @@ class _Part:
         return None
 
     def wrong_sources(self) -> str | None:
-        """Which tokens the cells show."""
+        """Checks which tokens the cells show."""
         if bool(((self.shown < 0) | (self.shown >= self.ends[self.frame + 1])).any()):
             return "source refers to tokens that its frame and those before have not emitted"
         if not np.array_equal(self.source[self.place], self.own):
@@ -251,7 +252,7 @@ class _Part:
         return None
 
     def wrong_pixels(self, starts: bool) -> str | None:
-        """What rebuilding the video needs beside."""
+        """Checks what rebuilding the video needs beyond that."""
         kind, first = self.kind[self.turned], self.frame == 0
         if np.count_nonzero(self.kind == CHANGED) != len(self.own):
             return "kind: expected tokens of pixels of changed cells only"
@@ -264,6 +265,6 @@ class _Part:
         return None
 
     def note_last(self, last: Numbers) -> None:
-        """Notes for tokens ``[K]`` the last frame that shows them: cells turn from them there."""
+        """Notes in ``last`` ``[K]`` the last frame that shows each token."""
         after = self.frame[len(self.frame) - len(self.before) :]
         last[self.before] = after - 1  # in order of time: the last one stays

@@ -1,4 +1,4 @@
-"""Video tokens as a safetensors file. ``token_check`` says what may stand in one."""
+"""Reads and writes video tokens as a safetensors file; ``check`` says what may be in one."""
 
 import json
 from os import PathLike
@@ -17,16 +17,16 @@ Layout = dict[str, Any] | None  # a TokenLayout's fields; None: the features are
 
 
 def metadata(layout: Layout) -> dict[str, str]:
-    """What the file says beside the tensors."""
+    """Makes the file's metadata: what it says beside the tensors."""
     return {"format": _FORMAT, "layout": json.dumps(layout)}
 
 
 def write(path: str | PathLike[str], tensors: dict[str, Tensor], layout: Layout) -> None:
-    """Writes them beside the path, and moves them there when they are whole.
+    """Writes the tensors beside the path, and moves the file there when it is whole.
 
     Raises:
-        OSError: the file cannot be written; an older one stands as it was.
-        ValueError: what could not be read again, or a path that is something else than a file.
+        OSError: the file cannot be written; an older one stays as it was.
+        ValueError: ``read`` would refuse the tensors, or the path is no file.
     """
     if wrong := contradiction(tensors, layout):
         raise ValueError(f"{path}: these tokens could not be read again: {wrong}")
@@ -39,11 +39,11 @@ def write(path: str | PathLike[str], tensors: dict[str, Tensor], layout: Layout)
 
 
 def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Layout]:
-    """The tensors by name, mapped from the file.
+    """Returns the tensors by name, mapped from the file.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a file of video tokens, or one whose tensors do not belong together.
+        FileNotFoundError: there is no such file.
+        ValueError: it is no file of video tokens, or its tensors contradict each other.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -1,4 +1,4 @@
-"""How tokens lie in a video: the grid that they stand for, and where each frame's begin.
+"""How tokens lie in a video: the grid that they stand for, and where each frame's tokens begin.
 
 Letters: T frames (or tubelets), C planes, h w cells, f frames of a tubelet, K tokens.
 """
@@ -24,7 +24,7 @@ class TokenShape(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """How a token of pixels lies in the picture. Of no meaning to the features of a tower."""
+    """How a token of pixels lies in the picture. Features of a tower have no layout."""
 
     cell: int  # side in pixels
     planes: int  # C: 1 or 3
@@ -39,10 +39,10 @@ class TokenLayout:
 
 
 def spans(frame: Tensor, source: Tensor) -> Tensor:
-    """Frames that each token holds for: to the last one of which it explains a cell.
+    """Counts the frames that each token holds for: from its own to the last that shows it.
 
     Args:
-        frame: ``[K]`` int64, the frame that emitted the token.
+        frame: ``[K]`` int64, the frame that emitted each token.
         source: ``[T, h, w]`` int64 in ``[0, K)``.
 
     Returns:
@@ -55,12 +55,12 @@ def spans(frame: Tensor, source: Tensor) -> Tensor:
 
 
 def cu_seqlens(kind: Tensor) -> Tensor:
-    """Where each frame's tokens begin, ``[T + 1]`` int32, of kinds ``[T, h, w]``."""
+    """Returns where each frame's tokens begin, ``[T + 1]`` int32, from kinds ``[T, h, w]``."""
     ends = (kind == CHANGED).flatten(1).sum(1).cumsum(0)
     return torch.cat([ends.new_zeros(1), ends]).int()
 
 
 def layout_of(gate: Gate, matrix: Matrix) -> TokenLayout:
-    """Pixel tokens of this gate: always Y, Cb and Cr, as the grid has them."""
+    """Makes the layout of this gate's pixel tokens, which always have Y, Cb and Cr."""
     own = gate.settings
     return TokenLayout(own.cell, 3, own.temporal_patch, matrix, own.motion_precision)

@@ -1,4 +1,4 @@
-"""The video rebuilt from what the gate emitted: cells and vectors. The other half of its guarantee.
+"""Rebuilds the video from the cells and vectors that the gate emitted.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
 n some of the cells, p cell side in pixels.
@@ -16,13 +16,12 @@ from patchgate.tokens.layout import TokenLayout, cu_seqlens
 
 
 def planes(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Tensor:
-    """Every frame, uint8 ``[T * f, C, H, W]``.
+    """Rebuilds every frame of a chunk, uint8 ``[T * f, C, H, W]``.
 
     Args:
-        chunk: frames and the tokens that they emitted, perhaps after earlier ones.
-        layout: of its tokens.
-        before: ``[f, C, H, W]`` uint8, the picture before its first frame; None: there is
-            none.
+        chunk: frames and the tokens that they emitted; tokens of earlier frames may stand before.
+        layout: the layout of its tokens.
+        before: ``[f, C, H, W]`` uint8, the picture before its first frame; None: it is the first.
     """
     picture = _start(chunk, layout, before)
     out = picture.new_empty((len(chunk.kind), *picture.shape))  # [T, f, C, H, W]
@@ -34,7 +33,7 @@ def planes(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Ten
 def picture_before(
     chunk: TokenChunk, layout: TokenLayout, before: Tensor | None, frame: int
 ) -> Tensor:
-    """The reference picture that ``frame`` was compared with, uint8 ``[f, C, H, W]``."""
+    """Rebuilds the reference picture that ``frame`` was compared with: uint8 ``[f, C, H, W]``."""
     picture = _start(chunk, layout, before)
     for t, emitted in enumerate(_emitted(chunk)[:frame]):
         picture = _next(picture, chunk, layout, t, emitted)
@@ -42,7 +41,7 @@ def picture_before(
 
 
 def _emitted(chunk: TokenChunk) -> list[slice]:
-    """The tokens that each frame emitted; earlier ones stand before them."""
+    """Returns which tokens each frame emitted; tokens of earlier frames stand before them."""
     ends = cu_seqlens(chunk.kind)  # [T + 1]
     earlier = len(chunk.features) - int(ends[-1])
     return [slice(first, last) for first, last in pairwise((ends + earlier).tolist())]
@@ -59,7 +58,7 @@ def _start(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Ten
 def _next(
     picture: Tensor, chunk: TokenChunk, layout: TokenLayout, t: int, emitted: slice
 ) -> Tensor:
-    """Picture ``[f, C, H, W]`` after frame ``t``: moved cells read the old one."""
+    """Makes the picture ``[f, C, H, W]`` after frame ``t``; moved cells come from the old one."""
     new = picture.clone()
     kind = chunk.kind[t]  # [h, w]
     moved = (kind == MOVED).nonzero()  # [n, 2]
@@ -78,13 +77,13 @@ def _next(
 
 
 def _cells(chunk: TokenChunk, which: Tensor | slice, layout: TokenLayout) -> Tensor:
-    """Tokens as pictures of their cells, ``[n, f, C, p, p]``."""
+    """Turns tokens into pictures of their cells, ``[n, f, C, p, p]``."""
     shape = (layout.temporal_patch, layout.planes, layout.cell, layout.cell)
     return chunk.features[which].view(-1, *shape)
 
 
 def _paste(picture: Tensor, corner: Tensor, blocks: Tensor) -> None:
-    """Writes ``blocks [n, f, C, p, p]`` where their top left is ``corner [n, 2]``."""
+    """Writes ``blocks [n, f, C, p, p]`` so that their top left corners are ``corner [n, 2]``."""
     span = arange(blocks.shape[-1], device=corner.device)
     rows = corner[:, 0, None, None] + span[:, None]  # [n, p, 1]
     columns = corner[:, 1, None, None] + span  # [n, 1, p]

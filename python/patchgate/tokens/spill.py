@@ -1,11 +1,11 @@
-"""Tokens written to disk as they come, in memory that does not grow with the video.
+"""Writes tokens to disk as they come, in memory that does not grow with the video.
 
 ``VideoTokens.save`` needs all tokens at once. Here every tensor goes to a raw file of its own, in a
-hidden folder beside the output, and at the end header and parts are joined into one safetensors
-file. The container is written by hand because the library's ``save_file`` wants every tensor mapped
-or in memory at once, which shows up as memory of the process; it is small enough: 8 bytes, the
-length of the header (little endian); the header, JSON padded with spaces to 8 bytes; the tensors.
-https://github.com/huggingface/safetensors#format
+hidden folder beside the output. At the end, the header and these files are joined into one
+safetensors file. It is written by hand, because the library's ``save_file`` wants every tensor
+mapped or in memory at once, which counts as memory of the process. The format is small: 8 bytes
+with the length of the header (little endian); the header, JSON padded with spaces to 8 bytes; the
+tensors. See https://github.com/huggingface/safetensors#format.
 
 Letters: T frames (or tubelets) of a chunk, h w cells, K tokens of a chunk.
 """
@@ -50,13 +50,13 @@ def _nothing() -> None:
 class TokenSpill:
     """Writes a video's tokens to one file, which ``VideoTokens.load`` reads.
 
-    Use it in a ``with``: what is not finished when it ends leaves nothing behind, and an older file
-    of that name as it was. Takes up to twice the file's size on the disk, while it finishes.
+    Use it in a ``with`` statement. If that ends before ``finish``, nothing is left behind, and an
+    older file of that name stays as it was. Finishing takes up to twice the file's size on disk.
 
     Args:
-        path: of the file to write.
+        path: the file to write.
         empty: a chunk of no frames and no tokens, with the shapes and dtypes of those to come.
-        layout: of the tokens.
+        layout: the layout of the tokens.
 
     Attributes:
         frames, tokens: how many were added so far.
@@ -66,8 +66,8 @@ class TokenSpill:
     cleared, and the chunk added again. One thread at a time.
 
     Raises:
-        OSError: the folder is not there or not writable, or the disk is full.
-        ValueError: the path is something else than a file.
+        OSError: the folder does not exist or is not writable, or the disk is full.
+        ValueError: the path is no file.
         RuntimeError: another thread is in a call.
     """
 
@@ -103,7 +103,7 @@ class TokenSpill:
         self._on_exit.__exit__(kind, error, trace)
 
     def add(self, chunk: TokenChunk) -> None:
-        """The next frames.
+        """Adds the next frames.
 
         Raises:
             OSError: the disk is full.
@@ -149,7 +149,9 @@ class TokenSpill:
             left = left[self._parts[name].write(left) :]
 
     def _note_last_uses(self, source: Tensor, tokens: int) -> None:
-        """Any token may be used again, however old, so the list of last uses stays on the disk."""
+        """Notes the last frame that shows each token. Any token may be shown again, however old it
+        is, so this list stays on the disk.
+        """
         if not tokens:
             return
         last = np.memmap(self.scratch / "last", np.int64, "r+")  # [K of all frames so far]
@@ -164,11 +166,11 @@ class TokenSpill:
             last[sources] = t
 
     def finish(self, check: Callable[[], None] = lambda: None) -> int:
-        """Puts the file in its place, in one step, and tells its size in bytes.
+        """Puts the file in its place, in one step, and returns its size in bytes.
 
         Args:
-            check: called every few megabytes, and last right before that step; what it raises
-                leaves no file.
+            check: a function that is called every few megabytes and right before that step. If it
+                raises, no file is left.
 
         Raises:
             OSError: the disk is full; with more room, it may be called again.
@@ -191,7 +193,7 @@ class TokenSpill:
         return size
 
     def _write_spans(self, check: Callable[[], None]) -> None:
-        """For how many frames each token holds, as ``layout.spans`` has it."""
+        """Writes for how many frames each token holds, as ``layout.spans`` counts them."""
         last, frame = ((self.scratch / name).open("rb") for name in ("last", "frame"))
         with last, frame, (self.scratch / "span").open("wb") as span:
             while len(used := np.fromfile(last, np.int64, _SLICE)):
@@ -209,7 +211,7 @@ class TokenSpill:
         return tensors
 
     def _order(self) -> list[str]:
-        """Wide numbers first, so that every tensor is aligned, as the library does."""
+        """Puts tensors of wide numbers first, as the library does, so that all are aligned."""
         tensors = self._tensors()
         return sorted(tensors, key=lambda name: (-tensors[name][0].itemsize, name))
 

@@ -1,4 +1,4 @@
-"""The packed container of a video's tokens, which can always say which token stands for a cell.
+"""The packed container of a video's tokens, which knows the token of every cell of every frame.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
 D features, p cell side in pixels.
@@ -56,15 +56,15 @@ class VideoTokens:
 
     @property
     def kept_share(self) -> float:
-        """Tokens emitted by these frames over cells of these frames."""
+        """The tokens that these frames emitted, as a share of their cells."""
         emitted = int(self.cu_seqlens[-1] - self.cu_seqlens[0])
         return emitted / max(1, self.source.numel())
 
     @property
     def size(self) -> Tensor:
-        """``[K]`` int64: for how many cells of these frames each token stands.
+        """The number of cells of these frames that each token stands for, ``[K]`` int64.
 
-        Its logarithm, added to the scores of attention to the token, makes attention proportional:
+        Add its logarithm to the scores of attention to the token: attention is then proportional,
         as if every cell were there (Token Merging, arXiv 2210.09461, equation 1).
         """
         return self.source.flatten().bincount(minlength=len(self))
@@ -81,18 +81,18 @@ class VideoTokens:
         )
 
     def shown_until(self) -> Tensor:
-        """When each frame ends, ``[T]`` float64: where the next one begins, also where frames were
-        skipped or a sum of stamp and duration would miss it by a rounding.
+        """The time at which each frame ends, ``[T]`` float64: that at which the next one begins,
+        even if frames were skipped, or if the sum of time and duration rounds differently.
         """
         last = self.pts_seconds[-1:] + self.duration_seconds[-1:]
         return torch.cat([self.pts_seconds[1:], last])
 
     def dense(self) -> Tensor:
-        """Every cell's features, ``[T, h, w, D]``: each cell gets those of its source."""
+        """Returns every cell's features, ``[T, h, w, D]``: each cell has those of its source."""
         return _ops.expand(self.features, self.source.to(self.features.device))
 
     def reconstruct(self, rgb: bool = False) -> Tensor:
-        """The video rebuilt from the emitted cells and the vectors alone.
+        """Rebuilds the video from the emitted cells and the vectors alone.
 
         Returns:
             uint8 ``[T * f, C, H, W]`` planes of full range (Y, or Y, Cb, Cr), every sub-block of
@@ -113,7 +113,7 @@ class VideoTokens:
         return yuv_to_rgb(planes, self.layout.matrix) if rgb else planes
 
     def slice(self, start_seconds: float, end_seconds: float) -> Self:
-        """The frames shown between two times, and the earlier tokens that they refer to.
+        """Returns the frames shown between two times, and the earlier tokens that they refer to.
 
         Args:
             start_seconds, end_seconds: on the clock of ``pts_seconds``; a frame belongs to the
@@ -169,7 +169,7 @@ class VideoTokens:
         return TokenChunk(*(getattr(self, name) for name in TokenChunk._fields))
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensor fields by name, those that are set."""
+        """Returns the tensor fields that are set, by name."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
@@ -197,7 +197,7 @@ class VideoTokens:
         Raises:
             FileNotFoundError: no such file.
             ValueError: not a file of video tokens, or one whose fields contradict each other
-                (``token_check`` has the rules; features and pixels are not looked at).
+                (``patchgate.tokens.check`` has the rules; values of features are not checked).
         """
         tensors, layout = token_file.read(path)
         return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))

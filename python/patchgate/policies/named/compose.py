@@ -1,4 +1,4 @@
-"""What every named policy begins and ends with."""
+"""The steps with which every named policy begins and ends."""
 
 import warnings
 
@@ -15,7 +15,7 @@ from patchgate.policies.plan import Plan
 def candidates(
     frames: Frames, k: int, *, count: int | None = None, fps: float | None = None
 ) -> Tensor:
-    """Positions to choose from: so many, evenly, or so many a second; never fewer than min(k, N).
+    """Chooses candidates: ``count`` of them, evenly, or ``fps`` a second, but at least min(k, N).
 
     A pool that holds fewer frames than are asked for is the commonest way to under-fill.
     """
@@ -36,13 +36,13 @@ def plan(
     ratio: Tensor | float = 1.0,
     clip: Tensor | int = 0,
 ) -> Plan:
-    """The chosen candidates, as fine as the budget's tokens allow."""
+    """Makes the plan of chosen candidates, as fine as the budget's tokens allow."""
     at = as_given(positions).long()
     return Plan.of(frames, at, scale, ratio, clip).within(budget)
 
 
 def warn_strict() -> None:
-    """Of the policy that calls it, to whoever called that."""
+    """Warns the caller of the policy that calls this function that ``strict=`` is deprecated."""
     warnings.warn(
         "strict=True (--strict) is deprecated and will be removed: leave it out for the repaired "
         "policy; what public code does is in benchmarks/peers/published.py of the repository",
@@ -52,5 +52,5 @@ def warn_strict() -> None:
 
 
 def published(frames: Frames, positions: list[int]) -> Plan:
-    """Positions of published code as they are: no budget of tokens, no repair."""
+    """Makes a plan of the positions that published code chose, without a budget and unrepaired."""
     return Plan.of(frames, whole(positions))
