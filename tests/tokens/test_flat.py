@@ -186,7 +186,10 @@ def tensors() -> int:
     storages = {
         x.untyped_storage().data_ptr(): x.untyped_storage().nbytes()
         for x in gc.get_objects()
-        if issubclass(type(x), torch.Tensor) and not issubclass(type(x), FakeTensor)
+        if issubclass(type(x), torch.Tensor)
+        and not issubclass(type(x), FakeTensor)
+        and x.layout is torch.strided  # sparse and nested ones have no storage of their own
+        and not x.is_nested
     }
     return sum(storages.values())
 
