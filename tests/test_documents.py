@@ -43,3 +43,20 @@ def test_a_folders_init_lists_its_files_and_no_others(folder: Path) -> None:
     assert set(re.findall(r"(?<![\w/])\w+\.py", text)) == files
     rooms = {path.parent.name for path in folder.glob("*/__init__.py")}
     assert {room for room in rooms if not re.search(rf"\b{room}/", text)} == set()
+
+
+def test_docstrings_are_no_fragments_and_refer_to_what_is_there() -> None:
+    trees = {path: ast.parse(path.read_text()) for path in LIBRARY.rglob("*.py")}
+    there = {name for path in trees for name in (path.stem, path.parent.name)}
+    texts: list[tuple[Path, str]] = []
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            there |= {str(getattr(node, name, "")) for name in ("name", "id", "attr", "arg")}
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                texts.append((path, ast.get_docstring(node) or ""))
+    for path, text in texts:
+        assert not re.match(r"(Of|For who|In place of) ", text), f"{path}: {text}"
+        cited = re.findall(r"\b[Ss]ee ``([\w.]+)``", text)
+        cited += re.findall(r"``([\w.]+)`` (?:has|says|documents) ", text)
+        lost = {name for name in cited if not there.issuperset(name.removesuffix(".py").split("."))}
+        assert not lost, f"{path}: {lost}"

@@ -183,8 +183,8 @@ class Tower(Adapted, ABC):
 
     @abstractmethod
     def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Makes the queries, keys and values of a layer, ``[R, H, d]`` each, from rows ``[R, D]``
-        at cells ``[R]``: normed, projected, rotated.
+        """Makes a layer's queries, keys and values, ``[R, H, d]`` each, from rows ``[R, D]`` at
+        cells ``[R]``: normed, projected, rotated.
         """
 
     @abstractmethod
