@@ -315,6 +315,7 @@ FAULTS: list[tuple[Callable[[State], Any], str]] = [
     (lambda state: {**state, "clock": state["clock"].to("meta")}, "expected clock to be dense"),
     (lambda state: unseal(state, "waiting.kind"), r"waiting\.kind missing"),
     (lambda state: unseal(state, "counts"), "counts missing"),
+    (lambda state: unseal(state, "settings"), "settings missing"),
     (lambda state: resealed({**state, "odd": state["clock"]}), "tensors that mean nothing: odd"),
     (put("settings", 0, 0), "expected settings of budget, .* as JSON, got"),
     (put("settings", 0, 255), "expected settings to be UTF-8"),
@@ -364,6 +365,9 @@ def test_a_state_of_other_settings_is_refused() -> None:
         with pytest.raises(ValueError, match=rf"^state: of a stream with {name}=.*, this one has "
                            rf"{name}={value}; make a MergeStream"):  # fmt: skip
             MergeStream(**asked).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"of a stream with budget=None, ratio=0\.7, per='video', "
+                       "this one has budget=9, ratio=None, per='second'"):  # fmt: skip
+        MergeStream(window=5, budget=9, per="second").load_state_dict(state)
     with pytest.raises(ValueError, match="of a stream without a head=, this one is with one"):
         MergeStream(head, window=5, ratio=0.7).load_state_dict(state)
     stream, _ = half({"ratio": 0.7}, head=head)

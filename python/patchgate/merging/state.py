@@ -131,10 +131,12 @@ def now_of(state: Mapping[str, Tensor], settings: MergeSettings, head: Head | No
     """
     try:
         check_tensors(state, "state_dict")
+        if "settings" not in state:
+            raise ValueError("settings missing")
+        _check_told(text_of("settings", state["settings"]), _told(settings, head))
         if wrong := wrong_names(state, settings):
             raise ValueError(wrong)
         own = {name: _copied(name, tensor) for name, tensor in state.items() if name != DIGEST}
-        _check_told(text_of("settings", own["settings"]), _told(settings, head))
         now = _built(own, settings, head)
         if wrong := contradiction(now):
             raise ValueError(wrong)
