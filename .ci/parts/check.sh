@@ -1,5 +1,5 @@
 # Setup, lint, builds with and without nvcc, tests, the GPU's stages rehearsed, a minute of fuzzing.
-# time limit: 35m
+# time limit: 30m
 set -euo pipefail
 
 make setup
