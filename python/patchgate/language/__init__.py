@@ -1,7 +1,7 @@
 """From the tokens of a video to the call of a vision-language model of transformers.
 
 Each function takes a prompt with one placeholder for each video, and returns the arguments of
-``model(..)`` and ``model.generate(..)``. ``mm_encoder_outputs`` has what the tower would have
+``model(..)`` and ``model.generate(..)``. ``mm_encoder_outputs`` contains what the tower would have
 computed. ``position_ids`` say where each token stands; without them the models run, too, and give
 wrong answers without an error.
 
