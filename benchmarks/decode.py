@@ -1,7 +1,7 @@
 """Decoding speed of this tree against another one: python benchmarks/decode.py TREE [clip ...]
 
-TREE is another checkout of patchgate with its extension built (``git worktree add``). Each tree has a
-process of its own that opens and decodes a whole clip when it is told to; the two take turns, and
+TREE is another checkout of patchgate with its extension built (``git worktree add``). Each tree has
+a process of its own that opens and decodes a whole clip when it is told to; the two take turns, and
 who begins alternates. Where a process lies in memory makes some percent, so after some pairs others
 take their place, and they keep what they have freed: whether malloc gives a batch's memory back to
 the system, to ask for it again page by page, is chance. Frames and time stamps are compared before

@@ -22,5 +22,5 @@ class Now(NamedTuple):
 
     @classmethod
     def fresh(cls, settings: MergeSettings, head: Head | None) -> Self:
-        """Of a stream that nothing came to."""
+        """What a stream remembers that nothing came to yet."""
         return cls(settings, head, Merger(settings, head), Before(settings, "chunk"), [], None)

@@ -62,7 +62,7 @@ def token_chunks(
     first = 0  # the gate's number of the video's first token, whose own is 0
     for frames in _gridded(video, gate, features, stages):
         with stages.time("gate"), spare_threads(video.threads):
-            result = gate.push(frames.planes)
+            result = gate._pushed(frames.planes, None)  # ours alone: nobody undoes it
             index, _, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
             if not frames_seen and len(result.kind):

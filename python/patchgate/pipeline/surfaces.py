@@ -198,7 +198,7 @@ class _Chunk:
         with self._stages.time("grid"):
             planes = self._features.to_grid(frames)  # [t * f, C, H, W]
         with self._stages.time("gate"):
-            result = self._gate.push(planes)
+            result = self._gate._pushed(planes, None)  # ours alone: nobody undoes it
             cells, _, count = _ops.compact(result.kind, result.kind.numel())  # [t * N], [1]
         with self._stages.time("gather"):
             rows = self._features.rows(planes, frames, cells)  # [t * N, E]
