@@ -4,7 +4,7 @@ import pytest
 import torch
 from peers import CHOOSERS
 from proof import rates
-from proof_cases import RISING, answered
+from proof_cases import RISING
 from reading.ladder import BUDGET, LEGIBLE
 from reading.merged import gated
 from reading.methods import Seen, Trace
@@ -71,11 +71,6 @@ def test_accuracy_and_its_rise_are_tabled() -> None:
     assert rise["95 %"] == "0.500..0.500"
     (scene,) = rates.by_scene(RISING)
     assert (scene["scene"], scene["2 fps"]) == ("a", 0.6)
-
-
-def test_replaced_answers_are_those_of_all_tokens() -> None:
-    found = rates.replaced(answered("dense", 1, 7), "RLT", 4)
-    assert (found.method, found.budget, found.right) == ("RLT", 4, 7)
 
 
 def test_what_the_gate_keeps_has_the_features_of_its_own_frame() -> None:
