@@ -31,7 +31,8 @@ class CMakeBuild(build_ext):
         kind += "".join(f"-{name}" for name in os.environ.get("CUDAARCHS", "").split(";") if name)
         build = ROOT / "build" / f"cmake-{kind}"
         configure = [
-            "cmake", "-S", str(ROOT), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release",
+            "cmake", "--no-warn-unused-cli", "-S", str(ROOT), "-B", str(build),
+            "-DCMAKE_BUILD_TYPE=Release",
             f"-DPATCHGATE_SANITIZE={sanitize}",
             f"-DTORCH_ROOT={torch_root}", f"-DPACKAGE_DIR={package}",
             f"-DPython_EXECUTABLE={sys.executable}",
