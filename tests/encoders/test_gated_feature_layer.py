@@ -69,6 +69,21 @@ def test_copies(family, copied):
 
 
 @both
+def test_a_streams_state_fits_only_one_that_ends_there(family, tmp_path):
+    model, x = tower(family), normalised(flicker(6))
+    cut, whole = gated(model, feature_layer=2), gated(model)
+    expected, first, second = cut(x).last_hidden_state, cut.stream(), cut.stream()
+    first(x[:3])
+    first.save(tmp_path / "state")
+    second.restore(tmp_path / "state")
+    torch.testing.assert_close(second(x[3:]).last_hidden_state, expected[3:], **EXACT)
+    for other in (whole, gated(model, feature_layer=3)):
+        with pytest.raises(ValueError, match="its layers is"):
+            other.stream().restore(tmp_path / "state")
+    assert type(cut._tower) is type(whole._tower), "a field, not a class of its own"
+
+
+@both
 def test_hidden_states_would_be_numbered_otherwise(family):
     sparse = gated(tower(family), feature_layer=-2)
     with pytest.raises(ValueError, match="gate it without feature_layer"):
