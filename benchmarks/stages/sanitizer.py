@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -55,20 +55,25 @@ def tested(files: list[str], device: Gpu, needed: Sequence[str]) -> Iterator[dic
         command += ["-n", PROCESSES, "--dist", "worksteal"]
     # A test that would skip for want of a GPU fails.
     environment = os.environ | {"PATCHGATE_REQUIRE_CUDA": "0" if device.rehearsed else "1"}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    yield from outcomes(printed(process.stdout))
+    process = started(command, environment)
+    yield from outcomes(printed(process))
     code = process.wait()
     yield {"files": len(files), "result": "failed" if code else "passed",
            "why": f"exit status {code}" if code else ""}  # fmt: skip
 
 
-def printed(lines: Iterable[str]) -> Iterator[str]:
-    """The same lines, which are seen in the log, too."""
-    for line in lines:
+def started(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A program whose lines can be read as it prints them."""
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def printed(process: subprocess.Popen[str]) -> Iterator[str]:
+    """Its lines, which are seen in the log, too."""
+    assert process.stdout is not None
+    for line in process.stdout:
         print(line, end="", flush=True)
         yield line
 
@@ -106,14 +111,12 @@ def sanitized(tool: str) -> Iterator[dict[str, Any]]:
         "compute-sanitizer", "--error-exitcode", "1", "--tool", tool, *TOOLS[tool],
         sys.executable, str(ROOT / "benchmarks" / "gpu"), "--small",
     ]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    print(done.stdout)
-    said = [line for line in done.stdout.splitlines() if " SUMMARY" in line]
-    if done.returncode != 0 and not said:
-        raise NotAvailable(f"exit status {done.returncode}: {done.stdout[-300:]}")
-    yield {"said": said[-1].strip("= ") if said else "", "cases": done.stdout.count(": right\n"),
-           "result": "failed" if done.returncode else "passed",
-           "why": f"exit status {done.returncode}" if done.returncode else ""}  # fmt: skip
+    process = started(command, os.environ)
+    lines = list(printed(process))
+    code = process.wait()
+    said = [line.strip("= \n") for line in lines if " SUMMARY" in line]
+    if code != 0 and not said:  # it cannot look at this device
+        raise NotAvailable(f"exit status {code}: {''.join(lines)[-300:]}")
+    yield {"said": "; ".join(said), "cases": sum(line.endswith(": right\n") for line in lines),
+           "result": "failed" if code else "passed",
+           "why": f"exit status {code}" if code else ""}  # fmt: skip
