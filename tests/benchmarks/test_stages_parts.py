@@ -78,18 +78,24 @@ def test_files_of_tests_that_need_a_gpu_are_all_run() -> None:
     assert sanitizer.test_files() == marked
 
 
-def test_each_file_of_tests_is_a_fact(tmp_path: Path) -> None:
-    report = tmp_path / "tests.xml"
-    report.write_text(
-        '<testsuites><testsuite><testcase classname="tests.gpu.a" name="one"/>'
-        '<testcase classname="tests.gpu.a" name="two"><failure message="no">no</failure></testcase>'
-        '<testcase classname="tests.gpu.b" name="three"><skipped message="no"/></testcase>'
-        "</testsuite></testsuites>"
-    )
-    first, second = sanitizer.outcomes(report)
-    assert first == {"file": "tests.gpu.a", "passed": 1, "failure": 1, "result": "failed",
-                     "why": "two"}  # fmt: skip
-    assert second == {"file": "tests.gpu.b", "skipped": 1, "result": "passed", "why": ""}
+def test_a_test_that_fails_is_a_fact_at_once_and_each_file_is_one_at_the_end() -> None:
+    """As pytest prints them, alone and with xdist; names may have spaces in them."""
+    lines = [
+        "collecting ... collected 3 items\n",
+        "tests/gpu/test_a_cuda.py::test_one[{'a': 1} b] PASSED            [ 33%]\n",
+        "[gw3] [ 66%] FAILED tests/gpu/test_a_cuda.py::test_two[c d] \n",
+        "tests/gpu/test_b_cuda.py::test_three SKIPPED (no such thing)     [100%]\n",
+        "FAILED tests/gpu/test_a_cuda.py::test_two[c d] - AssertionError\n",
+    ]
+    told = sanitizer.outcomes(iter(lines))
+    assert next(told) == {
+        "file": "tests/gpu/test_a_cuda.py", "result": "failed", "why": "test_two[c d]",
+    }  # fmt: skip
+    assert list(told) == [
+        {"file": "tests/gpu/test_a_cuda.py", "passed": 1, "failed": 1, "result": "failed",
+         "why": "1 tests failed"},
+        {"file": "tests/gpu/test_b_cuda.py", "skipped": 1, "result": "passed", "why": ""},
+    ]  # fmt: skip
 
 
 def test_without_a_kernel_of_its_own_a_case_is_about_its_op() -> None:
