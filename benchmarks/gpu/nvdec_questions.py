@@ -25,13 +25,17 @@ def gpu_backend():
 
 
 def versions() -> str:
-    import av
-
     driver = ctypes.c_int()
     ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(driver))
-    package = importlib.metadata.version("PyNvVideoCodec")
-    return (f"{torch.cuda.get_device_name()}, CUDA driver {driver.value}, PyNvVideoCodec "
-            f"{package}, PyAV {av.__version__}, torch {torch.__version__}")  # fmt: skip
+    packages = ", ".join(f"{name} {version_of(name)}" for name in ("PyNvVideoCodec", "av"))
+    return f"CUDA driver {driver.value}, {packages}, torch {torch.__version__}"
+
+
+def version_of(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "is not installed"
 
 
 def encode_library() -> str:
