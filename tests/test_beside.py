@@ -16,7 +16,7 @@ from stream_cases import gated
 
 from patchgate import VideoTokens
 from patchgate.beside import written_beside
-from patchgate.encoders.gated import stream_file
+from patchgate.gate import saved
 from patchgate.tokens import file as token_file
 
 
@@ -45,7 +45,7 @@ def test_a_file_has_the_rights_that_the_umask_gives(
     write: Any, umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the library gives it."""
-    for module in (token_file, stream_file):
+    for module in (token_file, saved):
         real = module.save_file
 
         def private(tensors: Any, path: Any, *more: Any, real: Any = real) -> None:
@@ -75,7 +75,7 @@ def test_a_writer_that_fails_in_the_middle_leaves_the_older_file(
         Path(to).write_bytes(b"half of it")
         raise OSError("no room")
 
-    for module in (token_file, stream_file):
+    for module in (token_file, saved):
         monkeypatch.setattr(module, "save_file", half)
     monkeypatch.setattr(Path, "write_text", lambda self, text: half(None, self))
     with pytest.raises(OSError, match="no room"):

@@ -284,7 +284,7 @@ def test_merging() -> None:
     assert same(got, want)
     stream = MergeStream(budget=3, per="frame", window=4, similar=True)
     stream.relax(budget=np.int64(4), similar=np.True_)
-    assert stream._settings == MergeSettings(budget=4, per="frame", window=4, similar=True)
+    assert stream._now.settings == MergeSettings(budget=4, per="frame", window=4, similar=True)
     assert patchgate.scenes(tokens, delta=np.float64(0.05), memory=np.int64(4)) is not None
 
 

@@ -16,7 +16,7 @@ import patchgate
 from patchgate import Gate, VideoTokens
 from patchgate.gate import CHANGED
 from patchgate.tokens import cu_seqlens, spans
-from patchgate.tokens.chunk import Told, chunk_of
+from patchgate.tokens.chunk import HostResult, chunk_of
 from reading.methods import Seen, Trace, ours
 from reading.rivals import Encoded, Rival
 
@@ -72,7 +72,7 @@ def container(
 ) -> VideoTokens:
     """Features ``[K, D]`` of what a gate keeps, with what it says of all cells ``[T, h, w]``."""
     length = torch.full((len(kind),), 1 / fps, dtype=torch.float64)
-    told = Told((kind == CHANGED).flatten().nonzero().flatten(), source, kind, motion)
+    told = HostResult((kind == CHANGED).flatten().nonzero().flatten(), source, kind, motion)
     chunk = chunk_of(features, told, length.cumsum(0) - length, length, 0)
     return VideoTokens(
         **chunk._asdict(), span=spans(chunk.frame, source), cu_seqlens=cu_seqlens(kind), layout=None

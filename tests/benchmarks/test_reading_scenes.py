@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from reading import clips
 from reading.fonts import FONTS, font
 from reading.scenes import SCENES, record, typeset
@@ -157,7 +158,7 @@ def test_coding_is_deterministic(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FONTS)
 def test_boxes_hold_the_ink(name: str) -> None:
     word = typeset.Word(typeset.spaced("QW+J7=L", font(name, 18)), 30, 20, (255, 255, 255))
-    page = clips.Image.new("RGB", (240, 60))
+    page = Image.new("RGB", (240, 60))
     word.draw(page)
     left, top, right, bottom = page.point(lambda value: 255 * (value > 100)).getbbox()
     outside = np.array([left, top, -right, -bottom]) - word.box * (1, 1, -1, -1)

@@ -200,11 +200,12 @@ def test_a_stream_of_rows_counts_on(tmp_path: Path) -> None:
 
 def far_on(stream: MergeStream, tokens: int) -> None:
     """As if so many tokens had come before and were forgotten."""
-    known = Ledger(2 if stream._settings.keep_grid else 0)
-    for ledger in (known, stream._merger._titles):
+    now = stream._now
+    known = Ledger(2 if now.settings.keep_grid else 0)
+    for ledger in (known, now.merger.titles):
         ledger._begin = tokens
-    stream._before = replace(stream._before, tokens=tokens, cells=known)
-    stream._merger._handed_out = tokens
+    stream._now = now._replace(before=replace(now.before, tokens=tokens, cells=known))
+    now.merger.handed_out = tokens
 
 
 @pytest.mark.parametrize("keep_grid", [False, True])
