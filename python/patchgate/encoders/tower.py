@@ -6,8 +6,9 @@ d features of a head, D features, C channels, P patch side.
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from patchgate.encoders.adapted import Adapted
@@ -246,6 +247,19 @@ class Tower(Adapted, ABC):
     def pool_flops(self, frames: int, tokens: int, dense: bool) -> float:
         """Operations of pooling; ``dense``: as the tower itself does it."""
         return 0.0
+
+    def copied(self) -> Self:
+        """Another one of the same model: ``copy.copy`` in a way that torch.compile follows, which
+        before torch 2.13 does not look into that, nor into ``vars``.
+        """
+        other = object.__new__(type(self))
+        for name in self._own_names():
+            setattr(other, name, getattr(self, name))
+        return other
+
+    @torch.compiler.assume_constant_result
+    def _own_names(self) -> tuple[str, ...]:
+        return tuple(vars(self))
 
     # What it looks like from outside.
 

@@ -4,7 +4,6 @@ Letters: K kept patches, R packed rows, N patches of a frame, H heads, d feature
 D features, H W pixels where they are a picture's.
 """
 
-import copy
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -105,7 +104,7 @@ class Dino(Tower):
             raise ValueError(
                 f"pixel_values: {height} x {width} hold no whole patch of {self.patch} pixels"
             )
-        tower = copy.copy(self)
+        tower = self.copied()
         tower._size = height, width
         return tower
 

@@ -8,7 +8,6 @@ cells, R packed rows (m * m to a cell), D features, E features of a cell, H head
 head.
 """
 
-import copy
 from typing import Any, ClassVar, Self
 
 import torch
@@ -113,7 +112,7 @@ class QwenVision(Tower):
         return self  # whatever their size
 
     def sized(self, height: int, width: int) -> Self:
-        tower, cell = copy.copy(self), self.patch * self.merge
+        tower, cell = self.copied(), self.patch * self.merge
         if height % cell or width % cell or min(height, width) < cell:
             raise ValueError(f"tower: {height} x {width} pixels are no whole cells of {cell}")
         tower._grid = PatchGrid(

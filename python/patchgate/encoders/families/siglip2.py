@@ -4,7 +4,6 @@ Letters: T frames, F frames that keep a cell, n patches of a frame with its padd
 cells, R packed rows, H heads, d features of a head, P patch side, D features, E scores of a token.
 """
 
-import copy
 from typing import Any, Self
 
 import torch
@@ -64,7 +63,7 @@ class Siglip2(Siglip):
 
     def sized(self, height: int, width: int) -> Self:
         """Without padding."""
-        tower = copy.copy(self)
+        tower = self.copied()
         tower._shape = height // self.patch, width // self.patch
         return tower
 

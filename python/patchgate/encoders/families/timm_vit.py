@@ -4,7 +4,6 @@ Letters: T frames, K kept patches, R packed rows, N patches of a frame, H heads,
 head, D features, H W pixels where they are a picture's.
 """
 
-import copy
 from typing import Any, Self
 
 import torch
@@ -100,7 +99,7 @@ class TimmVit(Tower):
                 f"pixel_values: the tower takes pictures of {what}, got {height} x {width}"
                 + ("" if self._dynamic else "; timm's dynamic_img_size=True takes others")
             )
-        tower = copy.copy(self)
+        tower = self.copied()
         tower._size = height, width
         return tower
 
