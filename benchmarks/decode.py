@@ -1,8 +1,8 @@
 """Decoding speed of this tree against another one: python benchmarks/decode.py TREE [clip ...]
 
 TREE is another checkout of patchgate with its extension built (``git worktree add``). Each tree has
-a process of its own that opens and decodes a whole clip when it is told to; the two take turns, and
-who begins alternates. Where a process lies in memory makes some percent, so after some pairs others
+a process of its own that decodes a whole clip when it is told to; the two take turns, and who
+begins alternates. Where a process lies in memory makes some percent, so after some pairs others
 take their place, and they keep what they have freed: whether malloc gives a batch's memory back to
 the system, to ask for it again page by page, is chance. Frames and time stamps are compared before
 anything is timed.
@@ -35,25 +35,24 @@ warnings.simplefilter("ignore")
 threads, chunk = int(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(threads)
 
-def decode(clip, digest=None):
-    frames = 0
-    with patchgate.open_video(clip, threads=threads, chunk=chunk) as video:
-        for batch in video:
-            frames += len(batch)
-            if digest is not None:
-                for part in (*batch.planes, batch.pts_seconds, batch.duration_seconds):
-                    digest.update(part.numpy())
-    return frames
-
 for line in sys.stdin:
     what, clip = json.loads(line)
     if what == "check":
-        digest = hashlib.sha256()
-        answer = {"frames": decode(clip, digest), "digest": digest.hexdigest()}
+        digest, frames = hashlib.sha256(), 0
+        with patchgate.open_video(clip, threads=threads, chunk=chunk) as video:
+            for batch in video:
+                frames += len(batch)
+                for part in (*batch.planes, batch.pts_seconds, batch.duration_seconds):
+                    digest.update(part.numpy())
+        answer = {"frames": frames, "digest": digest.hexdigest()}
     else:
-        wall, cpu = time.perf_counter(), time.process_time()
-        decode(clip)
-        answer = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        begin = time.process_time()
+        with patchgate.open_video(clip, threads=threads, chunk=chunk) as video:
+            wall, cpu = time.perf_counter(), time.process_time()
+            for batch in video:
+                pass
+            answer = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        answer["open"] = cpu - begin
     print(json.dumps(answer | {"from": patchgate.__file__}), flush=True)
 """
 
@@ -121,7 +120,8 @@ class Compared:
             row[f"{kind} us a frame"] = round(1e6 * now / self.frames, 1)
             row[f"{kind}, other"] = round(1e6 * before / self.frames, 1)
             row[f"{kind} ratio"] = round(now / before, 4)
-        return row
+        now, before = (statistics.median(each["open"] for each in side) for side in self.took)
+        return row | {"open ms": round(1e3 * now, 2), "open, other": round(1e3 * before, 2)}
 
 
 def compare(given: argparse.Namespace) -> list[dict[str, object]]:

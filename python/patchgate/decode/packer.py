@@ -65,11 +65,11 @@ class Packer:
     @property
     def is_full(self) -> bool:
         """It takes no further frame."""
-        return len(self) >= self._chunk
+        return len(self._pts) >= self._chunk
 
     def add(self, timed: Timed[Frame], frame: Frame) -> None:
         """Copy the native ``frame``, with the time of ``timed``, behind the frames before it."""
-        at = len(self) % _BLOCK
+        at = len(self._pts) % _BLOCK
         if at == 0:
             self._grow()
         _copy_planes(frame, [view[at] for view in self._views], self._how)
@@ -118,11 +118,12 @@ def _plane_shapes(frame: Frame, how: Layout) -> list[tuple[int, int]]:
 
 def _copy_planes(frame: Frame, into: list[Array], how: Layout) -> None:
     sources = frame.planes
-    _copy(_rows(sources[0], how), into[0], how.shift)
     if how.packed_chroma == "":
-        _copy(_rows(sources[1], how), into[1], how.shift)
-        _copy(_rows(sources[2], how), into[2], how.shift)
-    elif how.packed_chroma == "gray":
+        for plane, target in zip(sources, into, strict=True):
+            _copy(_rows(plane, how), target, how.shift)
+        return
+    _copy(_rows(sources[0], how), into[0], how.shift)
+    if how.packed_chroma == "gray":
         into[1][...] = into[2][...] = 1 << (how.bits - 1)
     else:
         rows = _rows(sources[1], how, samples=2)  # [Hc, 2 Wc]

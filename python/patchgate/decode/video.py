@@ -147,7 +147,8 @@ class Video(Described):
             self._openings.done(reader)
 
     def _selected(self, frames: Iterator[Timed[P]], clock: Clock) -> Iterator[Timed[P]]:
-        frames = clipped(frames, clock, start=self._start, end=self._end)
+        if self._start is not None or self._end is not None:
+            frames = clipped(frames, clock, start=self._start, end=self._end)
         if self._fps is not None:
             return resampled(frames, clock, fps=self._fps, start=self._start)
         return frames

@@ -40,7 +40,10 @@ class Clock:
 
     def ticks(self, seconds: float | None) -> int:
         """Seconds in whole ticks, rounded down; None: more than any clock tells."""
-        return _FOR_EVER if seconds is None else int(Fraction(seconds) // self.tick)
+        if seconds is None:
+            return _FOR_EVER
+        (over, under), (whole, part) = self._ratio, seconds.as_integer_ratio()
+        return whole * under // (part * over)
 
 
 class Picture(Protocol):
