@@ -61,10 +61,10 @@ def film(name: str, folder: Path | None = None) -> Path:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f"unfinished-{name}"
-        if name == LARGE:
-            _large(unfinished)
-        else:
+        if name in FILMS:  # also where a rehearsal takes one of them for the large one
             moving(unfinished, FILMS[name])
+        else:
+            _large(unfinished)
         unfinished.rename(path)
     return path
 

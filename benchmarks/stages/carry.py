@@ -56,10 +56,10 @@ def carry(most: float, python: str) -> bool:
         total = whole + sum(parts.values())
         told = ", ".join(f"{path.relative_to(ROOT)} {size:.1f}" for path, size in parts.items())
         print(f"{letter}: {total:.1f} MiB: the repository {whole:.1f}, {told}")
-        problem = why[letter] or (f"more than {most:g} MiB" if total > most else "")
-        if problem:
+        too_much = f"more than {most:g} MiB" if total > most else ""
+        for problem in filter(None, (too_much, why[letter])):
             print(f"   FAILED: {problem}")
-        good &= not problem
+            good = False
     return good
 
 

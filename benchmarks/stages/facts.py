@@ -14,9 +14,11 @@ us, floor us    microseconds, median and counted floor; more figures by their ow
 
 import datetime
 import json
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 REHEARSAL = "rehearsal"
 GOOD = ("passed", "not available")
@@ -35,9 +37,24 @@ class Facts:
         said = {name: value for name, value in fact.items() if value not in ("", None)}
         line = {**self._common, "item": item, **said}
         line.setdefault("result", "passed")
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        # JSON has no NaN; and in ASCII no character of an error's text can end a line.
+        told = {name: str(value) if no_number(value) else value for name, value in line.items()}
+        with self._path.open("ab+") as file:
+            if file.tell() and not ends_a_line(file):
+                file.write(b"\n")
+            file.write(json.dumps(told, allow_nan=False).encode() + b"\n")
         return line
+
+
+def no_number(value: Any) -> bool:
+    """NaN, or an infinity."""
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def ends_a_line(file: BinaryIO) -> bool:
+    """Whether what is there was written to its end: a run may have been killed."""
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def read(path: Path, begin: int = 0) -> Iterator[dict[str, Any]]:

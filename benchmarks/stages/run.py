@@ -23,6 +23,7 @@ BEGIN_SECONDS = 60.0  # until a process has imported torch and says what it will
 CLOSE_SECONDS = 0.5  # of a budget, kept for ending processes and writing the last facts
 LEAST_SECONDS = 0.5  # nothing begins with less
 BUILD_SECONDS = 150.0
+NOTHING_CAME = f"nothing came from the process in {BEGIN_SECONDS:g} s"
 BUILD = "the library, built here"  # an item's name
 LIBRARY = ROOT / "python"
 SITE = ROOT / "build" / "gpu-site"  # packages that were carried, unpacked
@@ -94,7 +95,8 @@ class Run:
         try:
             message = worker.message(min(self._until, time.monotonic() + BEGIN_SECONDS))
         except TimeoutError:
-            return "nothing came from the process in time"
+            spent = time.monotonic() >= self._until
+            return "the budget was spent while torch was imported" if spent else NOTHING_CAME
         if message is None or "error" in message:
             return "the process ended" if message is None else str(message["error"])
         self._device = message["device"]

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from pathlib import Path
@@ -25,8 +24,9 @@ from stages.facts import Facts  # noqa: E402
 
 
 def main(stage: str, module: str, first: int, folder: Path, commit: str, rehearsed: bool) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with os.fdopen(int(os.environ["STAGE_CHANNEL"]), "w", buffering=1) as channel:
+    descriptor = int(os.environ["STAGE_CHANNEL"])
+    _end_with_parent(descriptor)
+    with os.fdopen(descriptor, "w", buffering=1) as channel:
 
         def tell(**message: Any) -> None:
             channel.write(json.dumps(message) + "\n")
@@ -75,8 +75,13 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".split("\nException raised from")[0][:600]
 
 
-def _end_with_parent() -> None:
-    """Standard input is a pipe that nobody writes to: it ends when the parent does."""
+def _end_with_parent(channel: int) -> None:
+    """Standard input is a pipe that nobody writes to: it ends when the parent does. A process looks
+    at it, not a thread, for an item may hang in native code and keep Python's lock.
+    """
+    if os.fork():
+        return
+    os.close(channel)
     with contextlib.suppress(OSError):
         os.read(0, 1)
     os.killpg(0, signal.SIGKILL)

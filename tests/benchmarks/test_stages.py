@@ -1,5 +1,6 @@
 """benchmarks/stages: budgets, items that fail, hang or die, runs that are killed. No torch."""
 
+import json
 import os
 import signal
 import subprocess
@@ -77,15 +78,16 @@ def test_a_budget_of_nothing_leaves_everything_out(tmp_path: Path) -> None:
     assert (fact["item"], fact["result"]) == ("a test", "left out")
 
 
-def test_a_run_that_is_killed_leaves_its_facts_and_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["stage_slow", "stage_stuck"])
+def test_a_run_that_is_killed_leaves_its_facts_and_no_process(tmp_path: Path, module: str) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from stages import Stage; from stages.run import Run\n"
-        "stage = Stage('a test', 'stage_slow', 60, 60)\n"
+        "stage = Stage('a test', sys.argv[2], 60, 60)\n"
         "Run('a', Path(sys.argv[1]), 60, True, stage).run()"
     )
     paths = os.pathsep.join([str(carry.ROOT / "benchmarks"), str(CASES)])
-    command = [sys.executable, "-c", code, str(tmp_path)]
+    command = [sys.executable, "-c", code, str(tmp_path), module]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": paths})
     path = tmp_path / "a.jsonl"
     while not path.exists() or len(path.read_text().splitlines()) < 3:
@@ -187,6 +189,41 @@ def test_a_line_that_was_cut_off_is_no_fact(tmp_path: Path) -> None:
     assert "why" not in fact
     assert "floor us" not in fact
     assert told(fact) == "a passed        one: us 3.5"
+    Facts(tmp_path, "a", "a device", "1234567").add("two", {})
+    assert [fact["item"] for fact in read(path)] == ["one", "two"]
+
+
+def test_every_line_is_json_whatever_is_in_it(tmp_path: Path) -> None:
+    facts = Facts(tmp_path, "a", "a device", "1234567")
+    for why in ("one\u2028line", "\x85", "\udc80"):
+        facts.add("an item", {"why": why, "far": float("nan")})
+    lines = (tmp_path / "a.jsonl").read_text("ascii").splitlines()
+
+    def refused(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    assert [json.loads(line, parse_constant=refused)["far"] for line in lines] == ["nan"] * 3
+    assert next(fact["why"] for fact in read(tmp_path / "a.jsonl")) == "one\u2028line"
+
+
+@pytest.mark.parametrize("budget", ["0", "-5", "nan", "inf", "ten"])
+def test_a_budget_that_is_none_is_refused(tmp_path: Path, budget: str) -> None:
+    done = command("run", "a", "--out", str(tmp_path / "out"), f"--budget={budget}")
+    assert done.returncode == 2
+    assert f"expected a number above 0, got {budget!r}" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = command("run", "a", "--out", str(tmp_path / "file"), "--rehearse")
+    assert done.returncode == 2
+    assert "expected a folder that can be written to, got" in done.stderr
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """``python benchmarks/stages`` with these."""
+    program = str(carry.ROOT / "benchmarks" / "stages")
+    return subprocess.run([sys.executable, program, *arguments], capture_output=True, text=True)
 
 
 def test_rehearsals_fit_their_time() -> None:
@@ -214,7 +251,11 @@ def test_what_travels_is_told_for_each_stage_and_may_be_too_much(
     assert not carry.carry(30, "3.12")
     assert "   FAILED: more than 30 MiB" in capsys.readouterr().out.splitlines()
     monkeypatch.setattr(carry, "lacking", lambda: "the library is not built")
-    assert not carry.carry(40, "3.12")
+    capsys.readouterr()
+    assert not carry.carry(30, "3.12")
+    said = capsys.readouterr().out
+    assert said.count("FAILED: the library is not built") == len(STAGES)
+    assert said.count("FAILED: more than 30 MiB") == 1
 
 
 def test_of_a_wheel_only_what_is_imported_travels(

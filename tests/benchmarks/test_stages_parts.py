@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from compiled.triton import kernel_variants
-from gpu import Case, all_cases, device
+from gpu import Case, all_cases, device, films
 from gpu.floors import Work
 from interpreted import interpreted
 from stages import KERNELS, PATHS, ahead, equal, page, sanitizer, speed
 from stages.facts import Facts
 
+import patchgate
 from patchgate._ops import triton
 from patchgate.kernels.launch import Launch
 
@@ -171,3 +172,11 @@ def test_facts_are_kept_once_under_the_gpus_name(
 def test_the_page_is_what_the_facts_make_of_it() -> None:
     text = page.PAGE.read_text(encoding="utf-8")
     assert text == page.written(text, page.kept_facts())
+
+
+def test_a_rehearsals_film_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the small films stands for the large one there, which takes its time to encode."""
+    monkeypatch.setattr(films, "LARGE", "b.mp4")
+    with patchgate.open_video(films.film(films.LARGE, tmp_path)) as video:
+        batch = next(iter(video))
+    assert batch.planes[0].shape[1:] == (240, 320)
