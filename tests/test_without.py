@@ -129,3 +129,24 @@ def test_what_is_compiled_and_shipped_is_tied_to_no_python() -> None:
         for path in (ROOT / "csrc").rglob("*.cpp")
         if "tested" not in path.parts
     )
+
+
+def test_an_import_leaves_the_compiler_alone() -> None:
+    """It takes as long to import as torch: a command would start a second later."""
+    program = "import sys, patchgate.cli; print({'torch._dynamo', 'triton'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "set()\n"), done.stdout + done.stderr
+
+
+def test_what_is_constant_to_the_compiler_is_marked_as_torch_marks_it() -> None:
+    import torch
+
+    from patchgate.encoders.adapted import constant_when_compiled
+
+    def ours() -> None:
+        """Nothing."""
+
+    def theirs() -> None:
+        """Nothing."""
+
+    assert vars(constant_when_compiled(ours)) == vars(torch.compiler.assume_constant_result(theirs))

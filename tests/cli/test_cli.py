@@ -260,7 +260,7 @@ def interrupted(clip, output, *numbers, gap=0.0):
     """Starts tokenizing, and sends the signals once the first tokens are on the disk."""
     words = command("tokenize", clip, "-o", output, "--size", "980", "--json", "--chunk", "4")
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not any(p.stat().st_size for p in output.parent.glob(f".{output.name}.*/features")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -3,13 +3,23 @@
 Letters: K patches, C channels, f frames of a patch (in 3-D), P patch side, D features.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
-import torch
 from torch import Tensor
 
 from patchgate.encoders import calls, projection
 from patchgate.encoders.weights import check_weights
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def constant_when_compiled(method: Method) -> Method:
+    """``torch.compiler.assume_constant_result``, which would import the compiler here and now: that
+    takes as long as torch itself, and most programs compile nothing.
+    """
+    vars(method)["_dynamo_marked_constant"] = True
+    return method
 
 
 class Adapted:
@@ -55,7 +65,7 @@ class Adapted:
 
     # This looks at modules, not at tensors: torch.compile does so once, while it traces.
 
-    @torch.compiler.assume_constant_result
+    @constant_when_compiled
     def check_calls(self) -> bool:
         """That nothing wraps a module that is passed by, nor adds to a patch what is beside it.
 

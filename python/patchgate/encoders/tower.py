@@ -8,10 +8,9 @@ import copy
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor, nn
 
-from patchgate.encoders.adapted import Adapted
+from patchgate.encoders.adapted import Adapted, constant_when_compiled
 from patchgate.encoders.patch_grid import patch_rows
 from patchgate.gather import PixelSpec
 from patchgate.gather.resize import SizeRule, Stretch
@@ -257,7 +256,7 @@ class Tower(Adapted, ABC):
             setattr(other, name, getattr(self, name))
         return other
 
-    @torch.compiler.assume_constant_result
+    @constant_when_compiled
     def _own_names(self) -> tuple[str, ...]:
         return tuple(vars(self))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from patchgate.encoders import calls
+from patchgate.encoders.adapted import constant_when_compiled
 from patchgate.encoders.families import structure
 from patchgate.encoders.families.clip import ClipLike
 
@@ -83,7 +84,7 @@ class Siglip(ClipLike):
             return frames * (2 * d * d + 4 * n * d * d + 4 * n * d + after)
         return 2 * tokens * d * heads + frames * (2 * heads * n * d + 2 * d * d + after)
 
-    @torch.compiler.assume_constant_result
+    @constant_when_compiled
     def _pools_plainly(self) -> bool:
         """Whether the head's projections are its own weights and nothing else."""
         attention = self.model.head.attention
