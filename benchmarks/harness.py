@@ -128,13 +128,18 @@ def provenance() -> dict[str, Any]:
     return gpu | {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": commit(),
-        "command": "python " + " ".join([os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
+        "command": " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *_named(sys.argv[1:])]),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def _named(words: list[str]) -> list[str]:
+    """The words of a command, without the folders of this machine."""
+    return [Path(word).name if os.path.isabs(word) else word for word in words]
 
 
 def save(name: str, rows: Any) -> Path:
