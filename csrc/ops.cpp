@@ -5,7 +5,7 @@
 // Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels,
 // h w cells, N = h * w, K tokens, D features, P patch side. In attention: R queries, A rows of
 // keys, G groups, L keys of all groups, H heads, d features of a head. In exchange: M tokens, n
-// stale ones, c exchanged keys, r rows. In activate: M tokens of a frame, E = H * d. In merging:
+// stale ones, c exchanged keys, r rows. In activate: M tokens of a frame. In merging:
 // A rows, L entries of an index, G segments, Q queries, B bins.
 #include "torch.h"
 
@@ -78,29 +78,32 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
   // and the keys and values changed[cu_changed[g]:cu_changed[g + 1]], each weight [c] times more
   // (or fewer: negative). float32 or float64, one dtype; query key value [r, H, d]; token, row,
   // changed int64; cu_tokens, cu_changed [G + 1] int32.
-  // -> distance [n]: |weighted / total - reference| / |reference| over all heads, reference
-  // [M, H, d]; 0 where both norms are 0, NaN where a total has left (0.25, 4): sum up anew there.
-  // It has no gradients (its definition in plain torch has).
+  // -> moved [n]: sqrt(sum over heads of reach^2 |weighted / total - reference|^2), reference
+  // [M, H, d], reach [H]; NaN where a total has left (0.25, 4): sum up anew there. It has no
+  // gradients (its definition in plain torch has).
   m.def(
       "exchange(Tensor(a!) weighted, Tensor(b!) total, Tensor shift, Tensor reference, "
       "Tensor token, Tensor row, Tensor cu_tokens, Tensor query, Tensor key, Tensor value, "
-      "Tensor changed, Tensor weight, Tensor cu_changed, float scale) -> Tensor");
+      "Tensor changed, Tensor weight, Tensor cu_changed, Tensor reach, float scale) -> Tensor");
 
   // The same with the kernels of one instruction set, for tests, as above.
   m.def(
       "exchange_level(Tensor(a!) weighted, Tensor(b!) total, Tensor shift, Tensor reference, "
       "Tensor token, Tensor row, Tensor cu_tokens, Tensor query, Tensor key, Tensor value, "
-      "Tensor changed, Tensor weight, Tensor cu_changed, float scale, int level) -> Tensor");
+      "Tensor changed, Tensor weight, Tensor cu_changed, Tensor reach, float scale, int level) "
+      "-> Tensor");
 
   // Activate. Which of the tokens of T frames that stand still become active, frame after frame,
-  // for their attention outputs out [T * M, E] moved by more than the tolerance (relative) from
-  // those that their states were made with. active [T, M] bool; differs [T] bool: frames whose
+  // for their attention outputs out [T * M, H, d] moved their states by more than bound [T, M] from
+  // those that these were made with: sqrt(sum over heads of reach^2 |o - o_made|^2) > bound, reach
+  // [H]; both float32 (float64 for float64). active [T, M] bool; differs [T] bool: frames whose
   // tokens show other rows than in the frame before (elsewhere nothing moved); parent [T, M] int64,
   // flat over it: whom each inherits from. Frame 0 is active as a whole. At most room tokens are
   // active in the end, first frames first.
   // -> fired [T, M] bool, late [1] int64: how many more there would be.
   m.def(
-      "activate(Tensor out, Tensor active, Tensor differs, Tensor parent, float tolerance, "
+      "activate(Tensor out, Tensor active, Tensor differs, Tensor parent, Tensor reach, Tensor "
+      "bound, "
       "SymInt room) -> (Tensor fired, Tensor late)");
 
   // Segment mean. features [A, D] of a float dtype, weight [A] float32 (float64 for float64), index

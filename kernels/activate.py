@@ -1,7 +1,7 @@
 """Activate on a GPU: which tokens that stand still become active. Two launches a frame, for what a
 frame decides the next ones ask for. Definition: ``reference/activate.py``.
 
-Letters: T frames, M tokens of a frame, E numbers of an attention output.
+Letters: T frames, M tokens of a frame, H heads, d features of a head.
 """
 
 import torch
@@ -14,11 +14,12 @@ from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_
 
 
 def activate(
-    out: Tensor,  # [T * M, E]
+    out: Tensor,  # [T * M, H, d]
     active: Tensor,  # [T, M]
     differs: Tensor,  # [T]
     parent: Tensor,  # [T, M]
-    tolerance: float,
+    reach: Tensor,  # [H]
+    bound: Tensor,  # [T, M]
     room: int,
 ) -> tuple[Tensor, Tensor]:  # [T, M], [1]
     """As ``patchgate.reference.activate``; nothing waits for the device.
@@ -29,10 +30,11 @@ def activate(
         TypeError: dtypes that do not fit.
         ValueError: shapes or devices that do not fit.
     """
-    _token_op_checks.activate(out, active, differs, parent, room)
-    check_devices("activate", out, active=active, differs=differs, parent=parent)
+    _token_op_checks.activate(out, active, differs, parent, reach, bound, room)
+    given = {"active": active, "differs": differs, "parent": parent, "reach": reach, "bound": bound}
+    check_devices("activate", out, **given)
     frames, m = active.shape
-    out, parent = out.contiguous(), parent.contiguous()
+    out, parent, reach, bound = (x.contiguous() for x in (out, parent, reach, bound))
     fired = torch.zeros_like(active, memory_format=torch.contiguous_format)
     maker = arange(frames * m, device=out.device)
     left, late = (room - active.sum())[None], maker.new_zeros(1)
@@ -40,8 +42,8 @@ def activate(
     wants, made = torch.empty_like(fired[:1].flatten()), maker.new_empty(m)
     for t in range(1, frames):
         moved, admit = _launches(
-            out, active.contiguous(), watched, parent, maker, wants, made, fired, left, late, t,
-            tolerance,
+            out, active.contiguous(), watched, parent, reach, bound, maker, wants, made, fired,
+            left, late, t,
         )  # fmt: skip
         moved.run((m,), out)
         admit.run((min(m, 1),), out)
@@ -53,6 +55,8 @@ def _launches(
     active: Tensor,  # [T, M] bool
     watched: Tensor,  # [T, M] bool
     parent: Tensor,  # [T, M]
+    reach: Tensor,  # [H]
+    bound: Tensor,  # [T, M]
     maker: Tensor,  # [T * M]
     wants: Tensor,  # [M] bool
     made: Tensor,  # [M]
@@ -60,16 +64,17 @@ def _launches(
     left: Tensor,  # [1]
     late: Tensor,  # [1]
     frame: int,
-    tolerance: float,
 ) -> tuple[Launch, Launch]:
     """The kernels of a frame and what they are called with."""
-    m, width = active.shape[1], out.shape[1]
+    m, (heads, width) = active.shape[1], out.shape[1:]
     byte = torch.uint8
-    moved = Launch(
-        moved_kernel,
-        (out, watched.view(byte), parent, maker, wants.view(byte), made, frame, m, len(maker)),
-        {"TOLERANCE": tolerance, "WIDTH": width, "BLOCK": next_power_of_two(width)},
-    )
+    arguments = (
+        out, watched.view(byte), parent, maker, wants.view(byte), made, reach, bound, frame, m,
+        len(maker),
+    )  # fmt: skip
+    block = next_power_of_two(heads * width)
+    options = {"WIDTH": heads * width, "HEAD": max(1, width), "BLOCK": block}
+    moved = Launch(moved_kernel, arguments, options)
     admit = Launch(
         admit_kernel,
         (active.view(byte), wants.view(byte), made, maker, fired.view(byte), left, late, frame, m),
@@ -84,9 +89,10 @@ def variants() -> list[Variant]:
     for dtype in (torch.bfloat16, torch.float32):
         mask, slots = meta(32, 729, dtype=torch.bool), meta(32 * 729, dtype=torch.int64)
         some, one = meta(729, dtype=torch.int64), meta(1, dtype=torch.int64)
+        reach, bound = meta(16, dtype=torch.float32), meta(32, 729, dtype=torch.float32)
         moved, admit = _launches(
-            meta(32 * 729, 1152, dtype=dtype), mask, mask, slots.view(32, 729), slots,
-            mask[0], some, mask, one, one, 5, 0.05,
+            meta(32 * 729, 16, 72, dtype=dtype), mask, mask, slots.view(32, 729), reach, bound,
+            slots, mask[0], some, mask, one, one, 5,
         )  # fmt: skip
         found.append(Variant(f"moved, {str(dtype).removeprefix('torch.')}", moved))
     return [*found, Variant("admit", admit)]

@@ -1,7 +1,8 @@
 """The kernels of activate: for a frame, how far each token's output moved; then, for how many of
 those that want to become active there is room.
 
-Letters: T frames, M tokens of a frame, E numbers of an attention output; m tokens at a time.
+Letters: T frames, M tokens of a frame, H heads, d features of a head, E = H * d; m tokens at a
+time.
 """
 
 import triton
@@ -10,14 +11,16 @@ import triton.language as tl
 
 @triton.jit(do_not_specialize=["frame", "slots"])
 def moved_kernel(
-    out,  # [T * M, E]
+    out,  # [T * M, H, d]
     watched,  # [T, M] u8: tokens that may become active
     parent,  # [T, M]
     maker,  # [T, M]: whose output each token's state was made with
     wants,  # [M] u8
     made,  # [M]: of the token that each inherits from
+    reach,  # [H]
+    bound,  # [T, M]
     frame, tokens, slots,
-    TOLERANCE: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr, HEAD: tl.constexpr, BLOCK: tl.constexpr,  # E, d
 ):  # fmt: skip
     """One token of a frame."""
     token = tl.program_id(0)
@@ -30,9 +33,9 @@ def moved_kernel(
     old = tl.load(out + known * WIDTH + column, mask=column < WIDTH, other=0.0)
     if out.dtype.element_ty.primitive_bitwidth < 32:
         new, old = new.to(tl.float32), old.to(tl.float32)
-    far = tl.sqrt(tl.sum((new - old) * (new - old), 0))
-    distance = tl.where(far == 0, 0.0, far / tl.sqrt(tl.sum(old * old, 0)))
-    tl.store(wants + token, (tl.load(watched + slot) != 0) & (distance > TOLERANCE))
+    change = (new - old) * tl.load(reach + column // HEAD, mask=column < WIDTH, other=0.0)
+    far = tl.sqrt(tl.sum(change * change, 0)) > tl.load(bound + slot)
+    tl.store(wants + token, (tl.load(watched + slot) != 0) & far)
     tl.store(made + token, known)
 
 

@@ -34,6 +34,7 @@ def exchange(
     changed: Tensor,  # [c]
     weight: Tensor,  # [c]
     cu_changed: Tensor,  # [G + 1]
+    reach: Tensor,  # [H]
     scale: float,
 ) -> Tensor:  # [n]
     """As ``patchgate.reference.exchange``, for at most 256 features a head.
@@ -48,11 +49,12 @@ def exchange(
     """
     _token_op_checks.exchange(
         weighted, total, shift, reference, token, row, cu_tokens, query, key, value, changed,
-        weight, cu_changed,
+        weight, cu_changed, reach,
     )  # fmt: skip
     flat = {
         "total": total, "shift": shift, "reference": reference, "token": token, "row": row,
         "cu_tokens": cu_tokens, "changed": changed, "weight": weight, "cu_changed": cu_changed,
+        "reach": reach,
     }  # fmt: skip
     check_devices("exchange", weighted, query=query, key=key, value=value, **flat)
     attention_tiles.check_contiguous(weighted=weighted, **flat)
@@ -62,10 +64,10 @@ def exchange(
     )
     groups = len(cu_tokens) - 1
     (_, heads, _), n = weighted.shape, len(token)
-    squares, distance = weighted.new_empty((2, heads, n)), weighted.new_empty(n)
+    squares, distance = weighted.new_empty((heads, n)), weighted.new_empty(n)
     first, second = _launches(
         weighted, total, shift, reference, token, row, cu_tokens, query, key, value, changed,
-        weight, cu_changed, scale, squares, distance,
+        weight, cu_changed, reach, scale, squares, distance,
     )  # fmt: skip
     if n:
         first.run((attention_tiles.tiles(n, groups, _BLOCKS[weighted.dtype]) * heads,), weighted)
@@ -87,8 +89,9 @@ def _launches(
     changed: Tensor,
     weight: Tensor,
     cu_changed: Tensor,
+    reach: Tensor,
     scale: float,
-    squares: Tensor,  # [2, H, n]
+    squares: Tensor,  # [H, n]
     distance: Tensor,  # [n]
 ) -> tuple[Launch, Launch]:
     """The kernels and what they are called with."""
@@ -97,7 +100,7 @@ def _launches(
     unit, strides = attention_tiles.strides(query, key, value)
     arguments = (
         weighted, total, shift, reference, token, row, cu_tokens, query, key, value, changed,
-        weight, cu_changed, squares, m, n, len(query), len(key), len(changed),
+        weight, cu_changed, reach, squares, m, n, len(query), len(key), len(changed),
         len(cu_tokens) - 1, heads, *strides,
     )  # fmt: skip
     options = {
@@ -137,6 +140,6 @@ def _variant(width: int, dtype: torch.dtype) -> tuple[Launch, Launch]:
     index, ends = meta(n, dtype=torch.int64), meta(2, dtype=torch.int32)
     return _launches(
         sums, numbers, numbers, sums, index, index, ends, query, key, value,
-        meta(c, dtype=torch.int64), meta(c, dtype=dtype), ends, width**-0.5,
-        meta(2, heads, n, dtype=dtype), meta(n, dtype=dtype),
+        meta(c, dtype=torch.int64), meta(c, dtype=dtype), ends,
+        meta(heads, dtype=dtype), width**-0.5, meta(heads, n, dtype=dtype), meta(n, dtype=dtype),
     )  # fmt: skip

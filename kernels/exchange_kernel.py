@@ -1,5 +1,5 @@
 """The kernels of exchange: tiles of tokens of one group and one head go over the group's exchanged
-keys and add to the running sums what those change; then, how far the outputs moved over all heads.
+keys and add to the running sums what those change; then, how far the tokens moved over all heads.
 
 Letters: M tokens, n of them that exchange keys, G groups, c exchanged keys, r rows, H heads, d
 features of a head; t tokens of a tile, m keys of a block.
@@ -68,14 +68,12 @@ def _bring_up_to_date(
     share,  # [t]: 1 / total
     WIDTH: tl.constexpr, FIRST: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """The new sums of a part of the features, and squares of how far they moved and of what they
-    are compared with ``[t]``.
-    """
+    """The new sums of a part of the features, and squares of how far they moved ``[t]``."""
     new = load_part(weighted, offset, real, WIDTH, FIRST, COLUMNS, True) + added
     store_part(weighted, offset, real, new, WIDTH, FIRST, COLUMNS)
     known = load_part(reference, offset, real, WIDTH, FIRST, COLUMNS, True)
     moved = new * share[:, None] - known
-    return tl.sum(moved * moved, 1), tl.sum(known * known, 1)
+    return tl.sum(moved * moved, 1)
 
 
 @triton.jit(do_not_specialize=["all_tokens", "tokens", "queries", "rows", "keys", "groups"])
@@ -88,7 +86,8 @@ def exchange_kernel(
     query, key, value,  # [r, H, d] each
     changed, weight,  # [c] each
     cu_changed,  # [G + 1]
-    squares,  # [2, H, n]: of how far outputs moved (NaN: not to be trusted), and of the references
+    reach,  # [H]
+    squares,  # [H, n]: of how far each head moved a token (NaN: not to be trusted)
     all_tokens, tokens, queries, rows, keys, groups, heads,
     query_row, query_head, key_row, key_head, value_row, value_head,  # strides, in UNIT
     UNIT: tl.constexpr, SCALE: tl.constexpr, PRECISION: tl.constexpr,
@@ -140,37 +139,32 @@ def exchange_kernel(
     new = before + sums
     tl.store(total + at, new, mask=real)
     share = 1.0 / new
-    moved, known = _bring_up_to_date(
+    moved = _bring_up_to_date(
         weighted, reference, at * WIDTH, real, out_main, share, WIDTH, 0, MAIN
     )
     if TAIL > 0:
-        more, others = _bring_up_to_date(
+        moved += _bring_up_to_date(
             weighted, reference, at * WIDTH, real, out_tail, share, WIDTH, MAIN, TAIL
         )
-        moved += more
-        known += others
+    gain = tl.load(reach + head)
     trusted = real & (new > _LEAST) & (new < _MOST)
-    moved = tl.where(trusted, moved, float("nan"))
+    moved = tl.where(trusted, gain * gain * moved, float("nan"))
     tl.store(squares + head * tokens + entry, moved, mask=inside)
-    tl.store(squares + (heads + head) * tokens + entry, known, mask=inside)
 
 
 @triton.jit(do_not_specialize=["tokens"])
 def distance_kernel(
-    squares,  # [2, H, n]
+    squares,  # [H, n]
     distance,  # [n]
     tokens, heads,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The norms over all heads, and their ratio."""
+    """The norms over all heads."""
     entry = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # [t]
     real = entry < tokens
     moved = tl.zeros([BLOCK], squares.dtype.element_ty)
-    known = tl.zeros([BLOCK], squares.dtype.element_ty)
     at = squares + entry
     for _ in range(0, heads):
         moved += tl.load(at, mask=real, other=0.0)
-        known += tl.load(at + heads * tokens, mask=real, other=1.0)
         at += tokens
-    ratio = tl.sqrt(moved) / tl.sqrt(known)
-    tl.store(distance + entry, tl.where(moved == 0, 0.0, ratio), mask=real)
+    tl.store(distance + entry, tl.sqrt(moved), mask=real)

@@ -44,6 +44,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "run",
         "families",
         "tower",
+        "reach",
         "adapted",
         "weights",
         "projection",

@@ -19,11 +19,11 @@ def cases(small: bool) -> list[Case]:
 
 
 def _case(dtype: torch.dtype, small: bool) -> Case:
-    frames, tokens, width = (3, 60, 144) if small else (32, 729, 1152)
+    frames, tokens, heads, width = (3, 60, 2, 72) if small else (32, 729, 16, 72)
     random = torch.Generator().manual_seed(0)
     # Every frame is near the one before: few tokens are as far from it as the tolerance.
-    first = torch.randn(tokens, width, generator=random)
-    drift = torch.rand(frames, tokens, 1, generator=random).mul_(0.08).cumsum(0)
+    first = torch.randn(tokens, heads, width, generator=random)
+    drift = torch.rand(frames, tokens, 1, 1, generator=random).mul_(0.08).cumsum(0)
     out = (first * (1 + drift)).flatten(0, 1).to(dtype)
     active = torch.rand(frames, tokens, generator=random) < 0.1
     active[0] = True
@@ -32,10 +32,12 @@ def _case(dtype: torch.dtype, small: bool) -> Case:
     own = torch.arange(frames * tokens).view(frames, tokens)
     parent = torch.cat([own[:1], own[:-1]])
     room = int(active.sum()) + frames * tokens // 4
-    read = 2 * (frames - 1) * tokens * width
+    reach = torch.full((heads,), (heads * width) ** -0.5)  # of a state of norm 1
+    bound = torch.full((frames, tokens), 0.0501)
+    read = 2 * (frames - 1) * tokens * heads * width
     work = Work(read * out.element_size() + 30 * out.shape[0], float32=2 * read)
     name = f"{frames} frames of {tokens} tokens, {str(dtype).removeprefix('torch.')}"
-    inputs = (out, active, differs, parent, 0.0501, room)
+    inputs = (out, active, differs, parent, reach, bound, room)
     return Case("activate", name, work, inputs, _ops.activate, agree=_nearly)
 
 

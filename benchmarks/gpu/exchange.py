@@ -35,7 +35,7 @@ def _case(share: float, small: bool) -> Case:
     ends = [torch.tensor([0, n], dtype=torch.int32) for n in (len(still), len(changed))]
     inputs = (
         sums, total, shift, sums.clone() + 1, still, still, ends[0], query, key, value, changed,
-        weight, ends[1], width**-0.5,
+        weight, ends[1], torch.ones(heads), width**-0.5,
     )  # fmt: skip
     row = heads * width * 4
     # Sums read and written, references and queries read; keys and values of the changed.

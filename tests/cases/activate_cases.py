@@ -13,27 +13,32 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
 class Case(NamedTuple):
-    out: Tensor  # [T * M, E]
+    out: Tensor  # [T * M, H, d]
     active: Tensor  # [T, M]
     differs: Tensor  # [T]
     parent: Tensor  # [T, M]
-    tolerance: float
+    reach: Tensor  # [H]
+    bound: Tensor  # [T, M]
     room: int
 
 
 def make_case(
     frames: int,
     tokens: int,
-    width: int = 8,
+    width: int = 4,
+    heads: int = 2,
     *,
     spare: int = 5,
     seed: int = 0,
-    tolerance: float = 0.9,
+    bound: float = 3.0,
     dtype: torch.dtype = torch.float64,
 ) -> Case:
     """Tokens that stand still, that moved, that are active; frames in which nothing differs."""
     random = torch.Generator().manual_seed(seed)
-    out = torch.randn(frames * tokens, width, generator=random).to(dtype)
+    out = torch.randn(frames * tokens, heads, width, generator=random).to(dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    reach = 0.5 + torch.rand(heads, generator=random, dtype=wide)
+    bounds = bound * torch.rand(frames, tokens, generator=random, dtype=wide)
     active = torch.rand(frames, tokens, generator=random) < 0.2
     differs = torch.rand(frames, generator=random) < 0.7
     active[:1], differs[:1] = True, False
@@ -43,7 +48,7 @@ def make_case(
         moved = torch.rand(tokens, generator=random) < 0.3
         earlier = torch.randint(0, max(1, t * tokens), (tokens,), generator=random)
         parent[t] = torch.where(moved, earlier, parent[t])
-    return Case(out, active, differs, parent, tolerance, int(active.sum()) + spare)
+    return Case(out, active, differs, parent, reach, bounds, int(active.sum()) + spare)
 
 
 def expected(case: Case) -> tuple[Tensor, int]:
@@ -56,7 +61,8 @@ def expected(case: Case) -> tuple[Tensor, int]:
         for cell in range(m):
             new = case.out[t * m + cell].double()
             old = new if t == 0 else made[int(case.parent[t, cell])]
-            wants = bool((new - old).norm() > case.tolerance * old.norm() and case.differs[t])
+            moved = ((new - old).norm(dim=1) * case.reach).norm()
+            wants = bool(moved > case.bound[t, cell] and case.differs[t])
             if wants and not case.active[t, cell]:
                 fired[t, cell] = left > 0
                 late += left <= 0

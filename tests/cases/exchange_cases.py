@@ -29,6 +29,7 @@ class Case(NamedTuple):
     changed: Tensor  # [c]
     weight: Tensor  # [c]
     cu_changed: Tensor  # [G + 1]
+    reach: Tensor  # [H]
     scale: float
 
     def to(self, dtype: torch.dtype) -> "Case":
@@ -59,16 +60,16 @@ def make_case(
         torch.randn(m, heads, width), torch.randperm(m)[:n], torch.randint(0, rows, (n,)),
         ends(tokens), query, key, value, torch.randint(0, rows, (c,)),
         torch.tensor([-2.0, -1.0, 1.0, 2.0])[torch.randint(0, 4, (c,))], ends(keys),
-        max(1, width) ** -0.5,
+        0.5 + torch.rand(heads), max(1, width) ** -0.5,
     )  # fmt: skip
     return case.to(dtype)
 
 
 def results(call: Callable[..., Tensor], case: Case) -> tuple[Tensor, Tensor, Tensor]:
-    """Numerators, denominators, distances."""
+    """Numerators, denominators, how far the tokens moved."""
     case = case.to(case.weighted.dtype)
-    distance = call(*case)
-    return case.weighted, case.total, distance
+    moved = call(*case)
+    return case.weighted, case.total, moved
 
 
 def assert_same(got: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:

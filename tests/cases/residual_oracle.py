@@ -96,8 +96,9 @@ def _through(family, layer, cells, active, tolerance) -> list[bool]:
         scores = torch.einsum("hd,khd->hk", state.query[layer], keys) * family.scale(layer)
         out = torch.einsum("hk,khd->hd", scores.softmax(1), values)
         if not active[m]:
-            moved = (out - state.made[layer]).norm() / state.made[layer].norm()
-            leaving[m] = bool(moved > tolerance)
+            apart = (out - state.made[layer]).norm(dim=1)  # [H]
+            moved = (apart * family.reaches(*out.shape)[layer]).norm()
+            leaving[m] = bool(moved > tolerance * state.x[layer].norm())
         if leaving[m]:
             _put(state.made, layer, out)
             _put(state.x, layer + 1, family.finish(layer, state.x[layer][None], out[None])[0])

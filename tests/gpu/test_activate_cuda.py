@@ -24,8 +24,8 @@ def on_gpu(*arguments: Any) -> tuple[Tensor, ...]:
 ])  # fmt: skip
 @pytest.mark.parametrize("spare", [0, 30, 9999])
 def test_it_is_its_definition(frames, tokens, width, spare, dtype):
-    # Far from where rounding decides: of random vectors few are within it of this distance.
-    check(on_gpu, make_case(frames, tokens, width, spare=spare, tolerance=1.3, dtype=dtype))
+    bound = 2 * width**0.5  # about what random vectors move by, so that about half are beyond it
+    check(on_gpu, make_case(frames, tokens, width, spare=spare, bound=bound, dtype=dtype))
 
 
 def test_a_captured_graph_replays_over_other_frames() -> None:
@@ -37,7 +37,7 @@ def test_a_captured_graph_replays_over_other_frames() -> None:
         result = op(*static)
     for seed in (1, 2, 3):
         case = make_case(6, 50, 72, seed=seed)._replace(room=static.room)
-        for to, new in zip(static[:4], case[:4], strict=True):
+        for to, new in zip(static[:-1], case[:-1], strict=True):
             to.copy_(new)
         graph.replay()
         check(lambda *_: tuple(x.cpu() for x in result), case)

@@ -105,6 +105,7 @@ struct Inputs {
   Tensor token, row, cu_tokens;              // [n] x 2, [G + 1]
   Tensor query, key, value;                  // [r, H, d]
   Tensor changed, weight, cu_changed;        // [c] x 2, [G + 1]
+  Tensor reach;                              // [H]
   double scale;
 
   void check() {
@@ -126,6 +127,9 @@ struct Inputs {
     check_dense(weight, weighted.scalar_type(), 1, "weight");
     STD_TORCH_CHECK(weight.size(0) == changed.size(0), "weight: ", weight.size(0),
                     " entries, changed has ", changed.size(0));
+    check_dense(reach, weighted.scalar_type(), 1, "reach");
+    STD_TORCH_CHECK(reach.size(0) == weighted.size(1), "reach: ", reach.size(0),
+                    " entries, weighted has ", weighted.size(1), " heads");
     check_all_ends(cu_tokens, token.size(0), "cu_tokens");
     check_all_ends(cu_changed, changed.size(0), "cu_changed");
     STD_TORCH_CHECK(cu_tokens.size(0) == cu_changed.size(0), "cu_changed: ", cu_changed.size(0) - 1,
@@ -133,7 +137,7 @@ struct Inputs {
   }
 
   template <class Real>
-  void run(const Tensor& distance, int64_t level) const {
+  void run(const Tensor& moved, int64_t level) const {
     const auto rows = [](const Tensor& tensor) {
       return HeadRows<Real>{const_data<Real>(tensor), tensor.stride(0), tensor.stride(1)};
     };
@@ -141,7 +145,8 @@ struct Inputs {
         {data<Real>(weighted), data<Real>(total), const_data<Real>(shift),
          const_data<Real>(reference), const_data<int64_t>(token), rows(query), rows(key),
          rows(value), const_data<int64_t>(row), const_data<int64_t>(changed),
-         const_data<Real>(weight), data<Real>(distance), weighted.size(1), weighted.size(2), scale},
+         const_data<Real>(weight), const_data<Real>(reach), data<Real>(moved), weighted.size(1),
+         weighted.size(2), scale},
         {const_data<int32_t>(cu_tokens), const_data<int32_t>(cu_changed), cu_tokens.numel() - 1},
         level);
   }
@@ -153,26 +158,26 @@ Tensor exchange_level(                                                      // -
     const Tensor& token, const Tensor& row, const Tensor& cu_tokens,        // [n] x 2, [G + 1]
     const Tensor& query, const Tensor& key, const Tensor& value,            // [r, H, d]
     const Tensor& changed, const Tensor& weight, const Tensor& cu_changed,  // [c] x 2, [G + 1]
-    double scale, int64_t level) {
+    const Tensor& reach, double scale, int64_t level) {                     // [H]
   check_level(level);
   const ScalarType dtype = weighted.scalar_type();
   STD_TORCH_CHECK(dtype == ScalarType::Float || dtype == ScalarType::Double,
                   "weighted: expected float32 or float64");
-  Inputs in{weighted, total, shift, reference, token,  row,        cu_tokens,
-            query,    key,   value, changed,   weight, cu_changed, scale};
+  Inputs in{weighted, total, shift,   reference, token,      row,   cu_tokens, query,
+            key,      value, changed, weight,    cu_changed, reach, scale};
   in.check();
-  const Tensor distance = empty_like_device(weighted, {token.size(0)}, dtype);
-  dtype == ScalarType::Float ? in.run<float>(distance, level) : in.run<double>(distance, level);
-  return distance;
+  const Tensor moved = empty_like_device(weighted, {token.size(0)}, dtype);
+  dtype == ScalarType::Float ? in.run<float>(moved, level) : in.run<double>(moved, level);
+  return moved;
 }
 
 Tensor exchange(const Tensor& weighted, const Tensor& total, const Tensor& shift,
                 const Tensor& reference, const Tensor& token, const Tensor& row,
                 const Tensor& cu_tokens, const Tensor& query, const Tensor& key,
                 const Tensor& value, const Tensor& changed, const Tensor& weight,
-                const Tensor& cu_changed, double scale) {
+                const Tensor& cu_changed, const Tensor& reach, double scale) {
   return exchange_level(weighted, total, shift, reference, token, row, cu_tokens, query, key, value,
-                        changed, weight, cu_changed, scale, best_level());
+                        changed, weight, cu_changed, reach, scale, best_level());
 }
 
 }  // namespace

@@ -27,7 +27,8 @@ struct Exchange {
   const int64_t* row;                // [n]: of query
   const int64_t* changed;            // [c]: of key and value
   const Real* weight;                // [c]
-  Real* distance;                    // [n]
+  const Real* reach;                 // [H]
+  Real* moved;                       // [n]
   int64_t heads, width;              // H, d
   double scale;
 };

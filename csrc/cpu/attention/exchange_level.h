@@ -21,18 +21,16 @@ struct Bench {
   Real* key;      // [C / n, d, n]; 0 past the end
   Real* weight;   // [C]; 0 past the end
   Real* factors;  // [kTokens, C]: what each value is added with
-  Real* moved;    // [tokens, n]: squares of what the outputs moved by, to be added up
-  Real* known;    // [tokens, n]: likewise of the references
+  Real* moved;    // [tokens, n]: squares of what the tokens moved by, to be added up
 
   Bench(int64_t tokens, int64_t keys, int64_t width, Real* memory)
       : wide(round_up(keys, n)),
         key(memory),
         weight(key + wide * width),
         factors(weight + wide),
-        moved(factors + kTokens * wide),
-        known(moved + tokens * n) {}
+        moved(factors + kTokens * wide) {}
 
-  int64_t size(int64_t tokens) const { return known + tokens * n - key; }
+  int64_t size(int64_t tokens) const { return moved + tokens * n - key; }
 };
 
 template <class Real>
@@ -113,12 +111,13 @@ PG_INLINE void score(const Exchange<Real>& e, const Tile<Real>& tile, Bench<Real
     }
 }
 
-// The numerators and the distances, kVectors vectors of them (or part of one) from column i on.
+// The numerators and what they move by, kVectors vectors of them (or part of one) from column i on.
 template <int kRows, int kVectors, bool kPart, class Real>
 PG_INLINE void weigh(const Exchange<Real>& e, const ExchangePiece& piece, int64_t head,
                      const Tile<Real>& tile, Bench<Real>& bench, int64_t i) {
   constexpr int n = kLanes<Real>;
   const int64_t some = e.width - i;
+  const Real gain = e.reach[head] * e.reach[head];
   const auto read = [&](const Real* from) { return kPart ? load_some(from, some) : load(from); };
   Vector<Real> sums[kRows][kVectors];
 #pragma GCC unroll 4
@@ -140,8 +139,7 @@ PG_INLINE void weigh(const Exchange<Real>& e, const ExchangePiece& piece, int64_
   for (int r = 0; r < kRows; ++r) {
     const Real inverse = 1 / *tile.total[r];
     Real* moved = bench.moved + (tile.first + r) * n;
-    Real* known = bench.known + (tile.first + r) * n;
-    Vector<Real> moves = load(moved), knows = load(known);
+    Vector<Real> moves = load(moved);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       Real* to = e.weighted + tile.sums[r] + i + v * n;
@@ -152,11 +150,9 @@ PG_INLINE void weigh(const Exchange<Real>& e, const ExchangePiece& piece, int64_
         store(to, sums[r][v]);
       const Vector<Real> reference = read(e.reference + tile.sums[r] + i + v * n);
       const Vector<Real> move = sums[r][v] * inverse - reference;
-      moves += move * move;
-      knows += reference * reference;
+      moves += gain * (move * move);
     }
     store(moved, moves);
-    store(known, knows);
   }
 }
 
@@ -177,7 +173,7 @@ void exchange_tile(const Exchange<Real>& e, const ExchangePiece& piece, int64_t 
   if (i < e.width) weigh<kRows, 1, true>(e, piece, head, tile, bench, i);
 }
 
-// How far each output is from its reference, over all heads.
+// How far each token moved, over all heads.
 template <class Real>
 void measure(const Exchange<Real>& e, const ExchangePiece& piece, const Bench<Real>& bench) {
   constexpr int n = kLanes<Real>;
@@ -187,9 +183,7 @@ void measure(const Exchange<Real>& e, const ExchangePiece& piece, const Bench<Re
     bool trust = true;
     for (int64_t h = 0; h < e.heads; ++h)
       trust = trust && total[h] > Real(kLeastTotal) && total[h] < Real(kMostTotal);
-    const Real moved = sum<Real>(load(bench.moved + t * n));
-    const Real known = sum<Real>(load(bench.known + t * n));
-    e.distance[i] = !trust ? NAN : moved == 0 ? 0 : __builtin_sqrt(moved) / __builtin_sqrt(known);
+    e.moved[i] = trust ? __builtin_sqrt(sum<Real>(load(bench.moved + t * n))) : NAN;
   }
 }
 
@@ -198,7 +192,7 @@ void exchange(const Exchange<Real>& e, const ExchangePiece& piece, Real* scratch
   Bench<Real> bench(piece.tokens, piece.keys, e.width, scratch);
   for (int64_t k = 0; k < bench.wide; ++k)
     bench.weight[k] = k < piece.keys ? e.weight[piece.first_key + k] : 0;
-  for (int64_t i = 0; i < 2 * piece.tokens * bench.n; ++i) bench.moved[i] = 0;  // known, too
+  for (int64_t i = 0; i < piece.tokens * bench.n; ++i) bench.moved[i] = 0;
   for (int64_t head = 0; head < e.heads; ++head) {
     pack_keys(e, piece, head, bench);
     int64_t t = 0;

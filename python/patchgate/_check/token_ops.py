@@ -82,6 +82,7 @@ def exchange(
     changed: Tensor,
     weight: Tensor,
     cu_changed: Tensor,
+    reach: Tensor,
 ) -> None:
     """The arguments of exchange, but for what its integers say."""
     check_dtype("weighted", weighted, torch.float32, torch.float64)
@@ -97,18 +98,29 @@ def exchange(
     _check_list("changed", changed)
     check_shape("weight", weight, weighted.dtype, changed.shape[0])
     _check_ends(cu_tokens, "cu_tokens", cu_changed, "cu_changed")
+    check_shape("reach", reach, weighted.dtype, weighted.shape[1])
 
 
-def activate(out: Tensor, active: Tensor, differs: Tensor, parent: Tensor, room: int) -> None:
+def activate(
+    out: Tensor,
+    active: Tensor,
+    differs: Tensor,
+    parent: Tensor,
+    reach: Tensor,
+    bound: Tensor,
+    room: int,
+) -> None:
     """The arguments of activate, but for what its parents say."""
     check_dtype("out", out, *FLOATS)
     check_dtype("active", active, torch.bool)
     check_dims("active", active, "[T, M]")
-    check_dims("out", out, "[T * M, E]")
+    check_dims("out", out, "[T * M, H, d]")
     frames, m = active.shape
-    check_shape("out", out, out.dtype, frames * m, out.shape[1])
+    check_shape("out", out, out.dtype, frames * m, *out.shape[1:])
     check_shape("differs", differs, torch.bool, frames)
     check_shape("parent", parent, torch.int64, frames, m)
+    check_shape("reach", reach, wide(out.dtype), out.shape[1])
+    check_shape("bound", bound, wide(out.dtype), frames, m)
     check(room >= 0, "room: expected at least 0, got {}", room)
 
 

@@ -3,7 +3,7 @@
 Imported by ``_ops`` once the library, which has the schemas, is loaded.
 
 Letters: R queries, A rows of keys and values, G groups, L keys of all groups, H heads, d features
-of a head; n queries and m keys of one group; T frames, M tokens of a frame, E = H * d.
+of a head; n queries and m keys of one group; T frames, M tokens of a frame.
 """
 
 from typing import Any
@@ -57,11 +57,12 @@ def _exchange_fake(
     changed: Tensor,  # [c]
     weight: Tensor,  # [c]
     cu_changed: Tensor,  # [G + 1]
+    reach: Tensor,  # [H]
     scale: float,
 ) -> Tensor:
     _checks.exchange(
         weighted, total, shift, reference, token, row, cu_tokens, query, key, value, changed,
-        weight, cu_changed,
+        weight, cu_changed, reach,
     )  # fmt: skip
     return weighted.new_empty(token.shape)
 
@@ -73,32 +74,34 @@ def _exchange_level_fake(*inputs: Any) -> Tensor:
 
 @torch.library.register_fake("patchgate::activate")
 def _activate_fake(
-    out: Tensor,  # [T * M, E]
+    out: Tensor,  # [T * M, H, d]
     active: Tensor,  # [T, M]
     differs: Tensor,  # [T]
     parent: Tensor,  # [T, M]
-    tolerance: float,
+    reach: Tensor,  # [H]
+    bound: Tensor,  # [T, M]
     room: int,
 ) -> tuple[Tensor, Tensor]:
-    _checks.activate(out, active, differs, parent, room)
+    _checks.activate(out, active, differs, parent, reach, bound, room)
     return active.new_empty(active.shape), parent.new_empty((1,))
 
 
 @torch.library.impl("patchgate::activate", "CompositeExplicitAutograd")
 def _activate(
-    out: Tensor,  # [T * M, E]
+    out: Tensor,  # [T * M, H, d]
     active: Tensor,  # [T, M]
     differs: Tensor,  # [T]
     parent: Tensor,  # [T, M]
-    tolerance: float,
+    reach: Tensor,  # [H]
+    bound: Tensor,  # [T, M]
     room: int,
 ) -> tuple[Tensor, Tensor]:
     """A scan over frames of a few torch calls each: on the CPU, its definition is as fast as it
     gets.
     """
-    _checks.activate(out, active, differs, parent, room)
+    _checks.activate(out, active, differs, parent, reach, bound, room)
     _checks.check_rows("parent", parent[1:], parent.numel(), "out")
-    return _activate_reference(out, active, differs, parent, tolerance, room)
+    return _activate_reference(out, active, differs, parent, reach, bound, room)
 
 
 @torch.library.register_fake("patchgate::residual_attention_backward")

@@ -4,6 +4,7 @@ gated/         what a user holds: gated(), the towers that it returns, calibrate
 run/           the engine: some frames through a tower's layers, and what is remembered of them
 families/      one file for each family of towers: how its model is built
 tower.py       Tower: what a family must offer
+reach.py       how far what a head attends to moves the state of a token
 patch_grid.py  where the patches of a frame lie
 adapted.py     Adapted: a model whose modules may be wrapped by adapters, hooks, other libraries
 calls.py       what a call of a module does beside the code of its class: hooks, adapters

@@ -10,19 +10,20 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from patchgate.encoders.adapted import Adapted, constant_when_compiled
+from patchgate.encoders.adapted import constant_when_compiled
 from patchgate.encoders.patch_grid import patch_rows
+from patchgate.encoders.reach import Reaching
 from patchgate.gather import PixelSpec
 from patchgate.gather.resize import SizeRule, Stretch
 
 
-class Tower(Adapted, ABC):
+class Tower(Reaching, ABC):
     """A family of vision transformers, seen through its own submodules.
 
     Modules are looked up in every call, so that weights that were moved, cast or replaced (by
     adapters, say) are those in use. A new family derives from this and is added to
-    ``families.FAMILIES``. It names the modules that it calls (``called``), embeds patches by
-    ``embedded``, and says by ``projection`` what embeds them.
+    ``families.FAMILIES``. It names the modules that it calls (``called``) and embeds patches by
+    ``embedded``; ``projection`` is what embeds them, ``projections`` what heads go through.
     """
 
     dense: ClassVar[tuple[str, ...]] = ()  # methods of the model that compute every cell
@@ -34,6 +35,7 @@ class Tower(Adapted, ABC):
     ends_after: int | None = None
 
     def __init__(self, model: nn.Module) -> None:
+        super().__init__()
         self.model = model
 
     # Sizes.

@@ -7,18 +7,20 @@ from patchgate._tensors import arange
 
 
 def activate(
-    out: Tensor,  # [T * M, E]
+    out: Tensor,  # [T * M, H, d]
     active: Tensor,  # [T, M]
     differs: Tensor,  # [T]
     parent: Tensor,  # [T, M]
-    tolerance: float,
+    reach: Tensor,  # [H]
+    bound: Tensor,  # [T, M]
     room: int,
 ) -> tuple[Tensor, Tensor]:  # [T, M], [1]
     """The closed loop inside a layer (docs/towers.md), frame after frame.
 
     A token that is not active shows the state of its parent, which was made with the attention
-    output of some token before it. It becomes active if its own output is farther from that one
-    than ``tolerance``, relative to it: then its state is made with its own.
+    output of some token before it. It becomes active if its own output ``o`` would move that state
+    by more than its bound, ``sqrt(sum_h reach_h^2 |o_h - o_made,h|^2) > bound``: then its state is
+    made with its own.
 
     Args:
         out: the attention outputs of all tokens, float.
@@ -26,6 +28,8 @@ def activate(
         differs: bool, frames whose tokens show other rows than in the frame before. In others
             nothing but rounding can have moved.
         parent: int64, flat over ``[T, M]``, a token of an earlier frame.
+        reach: how far each head's output moves the state, float32 (float64 for float64).
+        bound: how far a token's state may move, in the dtype of ``reach``.
         room: tokens that may be active in the end. Those that would be too many, in order of frames
             and tokens, stay as they are.
 
@@ -33,8 +37,7 @@ def activate(
         The tokens that become active, and how many more there would be.
     """
     frames, m = active.shape
-    wide = torch.promote_types(out.dtype, torch.float32)
-    norm = torch.linalg.vector_norm(out, dim=1, dtype=wide)
+    wide = reach.dtype
     watched = ~active & differs[:, None]
     # Whose attention output each token's state was made with.
     maker = arange(frames * m, device=out.device).view(frames, m)
@@ -42,9 +45,9 @@ def activate(
     late, fired = torch.zeros_like(left), torch.zeros_like(active)
     for t in range(1, frames):
         made = maker.flatten()[parent[t]]  # [M]
-        moved = (out[t * m : (t + 1) * m].to(wide) - out[made].to(wide)).norm(dim=1)
-        distance = (moved / norm[made]).masked_fill(moved == 0, 0)
-        wants = watched[t] & (distance > tolerance)
+        change = out[t * m : (t + 1) * m].to(wide) - out[made].to(wide)  # [M, H, d]
+        moved = (change * reach[:, None]).flatten(1).norm(dim=1)
+        wants = watched[t] & (moved > bound[t])
         fired[t] = wants & (wants.cumsum(0) <= left)
         late = late + (wants & ~fired[t]).sum()
         left = left - fired[t].sum()

@@ -1,4 +1,4 @@
-"""Exchange: some keys of a finished softmax are replaced, and how far its output moved by that."""
+"""Exchange: some keys of a finished softmax are replaced, and how far that moves a token."""
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ def exchange(
     changed: Tensor,  # [c]
     weight: Tensor,  # [c]
     cu_changed: Tensor,  # [G + 1]
+    reach: Tensor,  # [H]
     scale: float,
 ) -> Tensor:  # [n]
     """Brings running sums of attention up to date where keys were replaced.
@@ -42,12 +43,13 @@ def exchange(
         cu_tokens, cu_changed: int32, ascending from 0.
         changed: int64, rows of ``key`` and ``value``. weight: how many times more each of them
             occurs than before (fewer: negative), in the dtype of the sums.
+        reach: how far each head's output moves what it is added to, in the dtype of the sums.
 
     Returns:
-        For each token ``|weighted / total - reference| / |reference|``, norms over all heads; 0 if
-        both are 0. NaN if the denominator of a head is not in (0.25, 4): too much was taken out or
-        put in, and the token's sums must be taken anew. Distances carry no gradients; the sums do
-        here, in plain torch, but not from the op.
+        For each token ``sqrt(sum_h reach_h^2 |weighted_h / total_h - reference_h|^2)``. NaN if the
+        denominator of a head is not in (0.25, 4): too much was taken out or put in, and the token's
+        sums must be taken anew. It carries no gradients; the sums do here, in plain torch, but not
+        from the op.
     """
     groups = zip(cu_tokens.tolist(), cu_changed.tolist(), strict=True)
     (t0, c0), *rest = groups
@@ -59,11 +61,7 @@ def exchange(
         sums = weighted[tokens] + torch.einsum("nhc,chd->nhd", factor, value[keys])
         weighted[tokens], total[tokens] = sums, total[tokens] + factor.sum(-1)
         t0, c0 = t1, c1
-    return _distance(weighted.detach()[token], total.detach()[token], reference.detach()[token])
-
-
-def _distance(weighted: Tensor, total: Tensor, known: Tensor) -> Tensor:
-    moved = (weighted / total[..., None] - known).flatten(1).norm(dim=1)
-    distance = (moved / known.flatten(1).norm(dim=1)).masked_fill(moved == 0, 0)
-    trusted = ((total > _LEAST) & (total < _MOST)).all(1)
-    return distance.masked_fill(~trusted, torch.nan)
+    sums, totals = weighted.detach()[token], total.detach()[token]
+    moved = (sums / totals[..., None] - reference.detach()[token]) * reach[:, None]
+    trusted = ((totals > _LEAST) & (totals < _MOST)).all(1)
+    return moved.flatten(1).norm(dim=1).masked_fill(~trusted, torch.nan)

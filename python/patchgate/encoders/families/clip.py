@@ -94,9 +94,12 @@ class ClipLike(Tower):
     def scale(self, layer: int) -> float:
         return float(self.model.encoder.layers[layer].self_attn.scale)
 
+    def projections(self, layer: int) -> tuple[nn.Module, ...]:
+        return (self.model.encoder.layers[layer].self_attn.out_proj,)
+
     def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
         block = self.model.encoder.layers[layer]
-        x = x + block.self_attn.out_proj(attended.flatten(1))
+        x = x + self.added(layer, attended)
         return x + block.mlp(block.layer_norm2(x))
 
     def layer_flops(self, layer: int) -> float:

@@ -128,10 +128,13 @@ class Dino(Tower):
     def scale(self, layer: int) -> float:
         return float(structure.part(self.layer(layer).attention, self._attention.scaling))
 
+    def projections(self, layer: int) -> tuple[nn.Module, ...]:
+        block = self.layer(layer)
+        return structure.part(block.attention, self._attention.output), block.layer_scale1
+
     def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
         block = self.layer(layer)
-        project = structure.part(block.attention, self._attention.output)
-        x = x + block.layer_scale1(project(attended.flatten(1)))
+        x = x + self.added(layer, attended)
         return x + block.layer_scale2(block.mlp(block.norm2(x)))
 
     def layer_flops(self, layer: int) -> float:

@@ -139,9 +139,12 @@ class QwenVision(Tower):
     def scale(self, layer: int) -> float:
         return float(self.model.blocks[layer].attn.scaling)
 
+    def projections(self, layer: int) -> tuple[nn.Module, ...]:
+        return (self.model.blocks[layer].attn.proj,)
+
     def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
         block = self.model.blocks[layer]
-        x = x + block.attn.proj(attended.flatten(1))
+        x = x + self.added(layer, attended)
         return x + block.mlp(block.norm2(x))
 
     def leave(self, rows: Tensor) -> Tensor:

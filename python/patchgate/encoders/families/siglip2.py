@@ -103,9 +103,9 @@ class Siglip2(Siglip):
         key[..., -1] = (cell < 0).to(key.dtype)[:, None] * (-each / self.scale(layer))
         return query, key, value
 
-    def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
+    def added(self, layer: int, attended: Tensor) -> Tensor:
         width = self.model.encoder.layers[layer].self_attn.head_dim
-        return super().finish(layer, x, attended[..., :width])
+        return super().added(layer, attended[..., :width])
 
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
         scores = None if entry is None else entry[:, self.prefix :]

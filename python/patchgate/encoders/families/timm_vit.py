@@ -127,15 +127,21 @@ class TimmVit(Tower):
     def scale(self, layer: int) -> float:
         return float(self.model.blocks[layer].attn.scale)
 
+    def projections(self, layer: int) -> tuple[nn.Module, ...]:
+        """Without the norm and the gate that some models have before them: neither is linear, and a
+        gate only makes less of what the heads add.
+        """
+        block = self.model.blocks[layer]
+        return block.attn.proj, block.ls1
+
     def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
         block = self.model.blocks[layer]
         attention = block.attn
-        out = attended.flatten(1)
         if getattr(attention, "norm", None) is not None:  # timm has had it since 1.0
-            out = attention.norm(out)
+            attended = attention.norm(attended.flatten(1))
         if getattr(attention, "gate", None) is not None:
-            out = out * attention.gate(block.norm1(x)).sigmoid()
-        x = x + block.ls1(attention.proj(out))
+            attended = attended.flatten(1) * attention.gate(block.norm1(x)).sigmoid()
+        x = x + self.added(layer, attended)
         return x + block.ls2(block.mlp(block.norm2(x)))
 
     def layer_flops(self, layer: int) -> float:

@@ -145,6 +145,7 @@ def encode_watched(
     rows = Rows.of(entering.active, entering.lineage, enter)
     x = entering.embedded(tower, frames, rows)  # [R, D]
     states, overflow = {}, [entering.overflow]
+    reaches: tuple[Tensor, ...] = ()
     for layer in range(tower.computed_layers + 1):
         if layer in hidden:
             states[f"hidden_{layer}"] = _ops.expand(x, rows.shown)
@@ -160,9 +161,11 @@ def encode_watched(
         shown = rows.shown.flatten()  # [T * M]
         every = arange(len(frames) + 1, device=shown.device).int() * rows.active.shape[1]
         out = _attended(query[shown], key, value, every, rows.shown, tower.scale(layer))
+        reaches = reaches or tower.reaches(*out.shape[1:])
+        size = torch.linalg.vector_norm(x.detach(), dim=1, dtype=reaches[layer].dtype)  # [R]
         fired, late = _ops.activate(
-            out.detach().flatten(1), rows.active, _differs(rows.shown), entering.lineage.parent,
-            fidelity.tolerance, room[layer],
+            out.detach(), rows.active, _differs(rows.shown), entering.lineage.parent,
+            reaches[layer], fidelity.tolerance * size[rows.shown], room[layer],
         )  # fmt: skip
         rows = Rows.of(rows.active | fired, entering.lineage, room[layer])
         x = tower.finish(layer, x[shown[rows.slot]], out[rows.slot])

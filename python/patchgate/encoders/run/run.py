@@ -76,6 +76,7 @@ class Run:
             moved = self._moved.repeat_interleave(each, 1)
             self._slots = Slots.of(self._source, moved, prefix, ids * each, new * each)
         self._layers: list[_Layer] = []
+        self._reaches: tuple[Tensor, ...] = ()
         self._outputs: dict[str, _Layer] = {}
         self._tokens: list[int] = []
         self._pairs: list[int] = []
@@ -212,8 +213,9 @@ class Run:
         out: Tensor,  # [A, H, d]
         lse: Tensor,  # [A, H]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Activates unchanged tokens, too, if their attention output moved."""
+        """Activates unchanged tokens, too, if their attention moved their states."""
         kept, later = self.memory.layers[layer], self.memory.layers[layer + 1]
+        self._reaches = self._reaches or self.tower.reaches(*out.shape[1:])
         scan = Scan(
             slots=self._slots,
             active=active,
@@ -221,6 +223,8 @@ class Run:
             query=known["query"],
             key=known["key"],
             value=known["value"],
+            size=torch.linalg.vector_norm(known["x"].detach(), dim=1, dtype=out.dtype),
+            reach=self._reaches[layer].to(out.dtype),
             scale=self.tower.scale(layer),
             out=out,
             lse=lse,

@@ -1,11 +1,12 @@
-"""Where a still token wakes: its attention output moved, so it becomes active.
+"""Where a still token wakes: its attention output would move its state, so it becomes active.
 
 A token is stale if it stands still while keys of its frame changed. Its attention output changes
 only by those keys. The softmax is kept as running sums, from which the op ``exchange`` takes the
-old keys and to which it adds the new ones, exactly. If the output has moved by more than the
-tolerance from the one that the token's state was made with, the token becomes active: the later
-layers compute it. Only this scan is sequential in time: waking acts on later layers, never on this
-layer's attention.
+old keys and to which it adds the new ones, exactly. The output is compared with the one that the
+token's state was made with. If the difference, as it is added to the state that enters the layer,
+would move that state by more than the tolerance, the token becomes active: the later layers compute
+it. How far each head moves a state is known beforehand (``encoders.reach``). Only this scan is
+sequential in time: waking acts on later layers, never on this layer's attention.
 
 Letters: T frames, M tokens of a frame, S remembered slots, r rows of a layer's tables, n stale
 tokens, m members of a window, W windows, f rows saved for later frames, H heads, d features of a
@@ -58,6 +59,8 @@ class Scan:
     query: Tensor  # [r, H, d]
     key: Tensor  # [r, H, d]
     value: Tensor  # [r, H, d]
+    size: Tensor  # [r]: norms of the states that enter the layer
+    reach: Tensor  # [H]: how far each head's output moves a state
     scale: float
     out: Tensor  # [A, H, d]: of the active tokens, in order
     lse: Tensor  # [A, H]
@@ -70,7 +73,7 @@ class Scan:
         """Scans frame after frame.
 
         Args:
-            tolerance: the share of the output's norm over all heads by which it may move.
+            tolerance: the share of its norm by which a token's state may move.
         """
         m = self.active.shape[1]
         inherited = Inherited.of(self.slots)
@@ -91,15 +94,16 @@ class Scan:
                 _put(now.sums, own, _summed(out, self.lse[taken : taken + len(own)]))
                 now.made.index_copy_(0, own, out.detach())
                 taken += len(own)
-            token, distance, cost = self._exchange(t, exchanges, now)
+            token, moved, cost = self._exchange(t, exchanges, now)
             pairs += cost
-            fired = token[distance > tolerance].sort().values
+            far = moved > tolerance * self.size.index_select(0, self.row[t, token])
+            fired = token[far].sort().values
             if len(fired):
                 weighted = now.sums.weighted.index_select(0, fired)  # [n, H, d]
-                moved = weighted / now.sums.total.index_select(0, fired)[..., None]
+                out = weighted / now.sums.total.index_select(0, fired)[..., None]
                 mask[t, fired] = True
-                now.made.index_copy_(0, fired, moved.detach())
-                outs.append(moved)
+                now.made.index_copy_(0, fired, out.detach())
+                outs.append(out)
             later = inherited.saved[t]
             if len(later):
                 now.older[saved : saved + len(later)] = now.made.index_select(0, later)
@@ -139,32 +143,32 @@ class Scan:
         """Brings the sums of frame t's stale tokens up to date.
 
         Returns:
-            The tokens whose keys changed ``[n]``, how far their outputs are from those that their
-            states were made with ``[n]``, and what it cost beyond the exchanges' own pairs.
+            The tokens whose keys changed ``[n]``, how far that moves their states ``[n]``, and what
+            it cost beyond the exchanges' own pairs.
         """
         token, anew = exchanges.token[t], exchanges.anew[t]
-        distance = now.made.new_empty(0)
+        moved = now.made.new_empty(0)
         if len(token):
-            distance = self._exchanged(
+            moved = self._exchanged(
                 t, now, token, exchanges.cu_tokens[t],
                 exchanges.changed[t], exchanges.weight[t], exchanges.cu_changed[t],
             )  # fmt: skip
             now.sums.age[token] += 1
-            useless = distance.isnan() | (now.sums.age[token] >= _AGE)
+            useless = moved.isnan() | (now.sums.age[token] >= _AGE)
             if useless.any():
                 anew = torch.cat([anew, token[useless]])
-                token, distance = token[~useless], distance[~useless]
+                token, moved = token[~useless], moved[~useless]
         if not len(anew):
-            return token, distance, 0
+            return token, moved, 0
         anew = anew[self._window[anew].argsort(stable=True)]
         ends = _ends(self._window[anew], len(self.windows))
         _put(now.sums, anew, self._full(t, anew, ends))
         none = self.row.new_empty(0)
-        far = self._exchanged(
-            t, now, anew, ends, none, distance.new_empty(0), torch.zeros_like(ends)
+        others = self._exchanged(
+            t, now, anew, ends, none, moved.new_empty(0), torch.zeros_like(ends)
         )
         cost = int(self._window.bincount()[self._window[anew]].sum())
-        return torch.cat([token, anew]), torch.cat([distance, far]), cost
+        return torch.cat([token, anew]), torch.cat([moved, others]), cost
 
     def _exchanged(
         self,
@@ -176,23 +180,24 @@ class Scan:
         weight: Tensor,
         cu_changed: Tensor,
     ) -> Tensor:
-        """Calls the op ``exchange``; with no keys to exchange it only measures the distances."""
+        """Calls the op ``exchange``; with no keys to exchange it only says how far they moved."""
         sums = now.sums
         rest = (
             sums.shift, now.made, token, self.row[t, token], cu_tokens,
-            self.query, self.key, self.value, changed, weight, cu_changed, self.scale,
+            self.query, self.key, self.value, changed, weight, cu_changed,
+            self.reach, self.scale,
         )  # fmt: skip
         if not self._needs_gradients:
             return _ops.exchange(sums.weighted, sums.total, *rest)
         with torch.no_grad():
             values = sums.weighted.clone(), sums.total.clone()
-            distance = _ops.exchange(*values, *rest)
+            moved = _ops.exchange(*values, *rest)
         reference.exchange(sums.weighted, sums.total, *rest)
         # The gradients are the definition's, the values the op's to the bit: what fires must not
         # depend on whether gradients are asked for.
         for part, value in zip(sums, values, strict=False):
             part.data.copy_(value)
-        return distance
+        return moved
 
     @cached_property
     def _needs_gradients(self) -> bool:
