@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import Dinov2Model
 
 import patchgate
-from patchgate.encoders.pixels import patch_rows
+from patchgate.encoders.patch_grid import patch_rows
 from pretrained.weights import MEAN, STD
 
 BATCH = 8  # frames of the dense tower at a time

@@ -30,10 +30,13 @@ class Reaching(Adapted, ABC):
     ``|W_h|_F / sqrt(d) * |e|``. That factor is the head's reach.
     """
 
-    computed_layers: int  # those up to the layer that it ends with
-
     def __init__(self) -> None:
         self._known = _Known()
+
+    @property
+    @abstractmethod
+    def computed_layers(self) -> int:
+        """The number of layers that are computed."""
 
     @abstractmethod
     def projections(self, layer: int) -> tuple[nn.Module, ...]:
@@ -97,13 +100,6 @@ def _stamp(module: nn.Module) -> list[object]:
     cast or written to.
     """
     parts = [(id(m), *m._forward_hooks, *m._forward_pre_hooks) for m in module.modules()]
-    weights = [
-        (
-            id(weight),
-            weight.data_ptr(),
-            None if weight.is_inference() else weight._version,
-            weight.dtype,
-        )
-        for weight in (*module.parameters(), *module.buffers())
-    ]
-    return [parts, weights]
+    weights = (*module.parameters(), *module.buffers())
+    written = [None if weight.is_inference() else weight._version for weight in weights]
+    return [parts, written, [(id(weight), weight.data_ptr(), weight.dtype) for weight in weights]]
