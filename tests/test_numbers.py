@@ -157,7 +157,7 @@ SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "merge to a budget": (MergeSettings, {"budget": 9, "per": "second", "similar": True}),
     "fidelity": (Fidelity, {
         "context": "full", "tolerance": 0.25, "tolerance_layers": 2, "refresh": 5,
-        "reposition": False}),
+        "moved": "lend"}),
     "pixels": (PixelSpec, {
         "size": (28, 42), "mean": (0.5, 0.25, 0.125), "std": (0.5, 0.25, 1.0), "patch": 14,
         "merge": 1, "temporal_patch": 2, "crop": (28, 28), "filter": "bilinear",

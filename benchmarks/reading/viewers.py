@@ -25,8 +25,8 @@ CONTEXTS: dict[str, dict[str, Any]] = {
     "residual": {"tolerance": math.inf},
     **{f"tolerance {value}": {"tolerance": value} for value in (0.5, 0.2, 0.05)},
     "tolerance 0.2, first 2 layers": {"tolerance": 0.2, "tolerance_layers": 2},
-    "residual, moved cells lent": {"tolerance": math.inf, "reposition": False},
-    "tolerance 0.05, moved cells lent": {"tolerance": 0.05, "reposition": False},
+    "residual, moved cells lent": {"tolerance": math.inf, "moved": "lend"},
+    "tolerance 0.05, moved cells lent": {"tolerance": 0.05, "moved": "lend"},
     **{f"refresh {n}": {"tolerance": math.inf, "refresh": n} for n in (8, 4)},
 }
 _TOWERS_OWN = ("patch", "merge", "temporal_patch", "size", "fit")

@@ -170,7 +170,7 @@ class Bench:
         cells = (side // patch) ** 2
         capacity = cells + math.ceil(1.3 * share * cells * (self._frames - 1)) + 4
         fixed = patchgate.gated(
-            self._model, tolerance=math.inf, reposition=False, capacity=capacity, **COLOUR
+            self._model, tolerance=math.inf, moved="lend", capacity=capacity, **COLOUR
         )
         return fixed, self.clip(share, self._frames)
 

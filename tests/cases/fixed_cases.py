@@ -10,7 +10,7 @@ from torch import nn
 import patchgate
 
 EXACT = {"rtol": 0, "atol": 1e-10}  # float64: rounding only
-FULL = {"context": "full", "tolerance": math.inf, "reposition": False}
+FULL = {"context": "full", "tolerance": math.inf, "moved": "lend"}
 OUTPUTS = ("last_hidden_state", "pooler_output")
 
 

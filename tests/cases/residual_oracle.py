@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from patchgate.gate import MOVED
+
 
 @dataclass
 class State:
@@ -33,7 +35,9 @@ def encode(
     tolerance: float = math.inf,
     layers: int | None = None,
     refresh: int | None = None,
-    reposition: bool = True,
+    moved: str = "own",
+    own: Tensor | None = None,  # [T, N, E]: the pixels of all cells
+    kind: Tensor | None = None,  # [T, N]: what the gate calls them
 ) -> tuple[Tensor, int]:
     """Features ``[T, M, D]``, and how many tokens all layers computed."""
     frames, (prefix, n, depth) = [], (family.prefix, mask.shape[1], family.depth)
@@ -44,16 +48,18 @@ def encode(
         active = [False] * prefix + mask[t].tolist()
         shown = list(cells)
         for cell in range(n):
-            moved = t > 0 and not mask[t, cell] and source[t, cell] != source[t - 1, cell]
-            if moved:
+            if t > 0 and not mask[t, cell] and source[t, cell] != source[t - 1, cell]:
                 shown[prefix + cell] = copy.copy(of_token[int(source[t, cell])])
-                active[prefix + cell] = reposition or tolerance == 0
+                active[prefix + cell] = moved == "source" or (moved == "lend" and tolerance == 0)
+            if moved == "own" and kind[t, cell] == MOVED:
+                active[prefix + cell] = True
             if refresh and t % refresh == 0:
                 active[prefix + cell] = True
         cells = [_copied(state) for state in shown]
         for p in range(prefix):
             active[p] = any(active)
-        _enter(family, cells, active, patches, source[t])
+        pixels = own[t] if moved == "own" else patches[source[t]]
+        _enter(family, cells, active, pixels)
         for layer in range(depth):
             computed += sum(active)
             may_fire = layers is None or layer < layers
@@ -70,7 +76,7 @@ def _copied(state: State) -> State:
     return State(*(list(part) for part in vars(state).values()))
 
 
-def _enter(family, cells, active, patches, source) -> None:
+def _enter(family, cells, active, pixels) -> None:
     for m, state in enumerate(cells):
         if not active[m]:
             continue
@@ -78,7 +84,7 @@ def _enter(family, cells, active, patches, source) -> None:
             x = family.prefix_tokens()[m]
         else:
             cell = torch.tensor([m - family.prefix])
-            x = family.embed(patches[source[cell]], cell)[0]
+            x = family.embed(pixels[cell], cell)[0]
         _put(state.x, 0, x)
 
 
@@ -97,8 +103,8 @@ def _through(family, layer, cells, active, tolerance) -> list[bool]:
         out = torch.einsum("hk,khd->hd", scores.softmax(1), values)
         if not active[m]:
             apart = (out - state.made[layer]).norm(dim=1)  # [H]
-            moved = (apart * family.reaches(*out.shape)[layer]).norm()
-            leaving[m] = bool(moved > tolerance * state.x[layer].norm())
+            far = (apart * family.reaches(*out.shape)[layer]).norm()
+            leaving[m] = bool(far > tolerance * state.x[layer].norm())
         if leaving[m]:
             _put(state.made, layer, out)
             _put(state.x, layer + 1, family.finish(layer, state.x[layer][None], out[None])[0])

@@ -13,8 +13,9 @@ MODELS = {family: tower(family) for family in FAMILIES}
 
 RULES: dict[str, dict[str, Any]] = {
     "kept": {"context": "kept"},
-    "residual": {"context": "full", "tolerance": float("inf"), "reposition": False},
+    "residual": {"context": "full", "tolerance": float("inf"), "moved": "lend"},
     "watched": {"context": "full", "tolerance": 0.05},
+    "sources": {"context": "full", "tolerance": 0.05, "moved": "source"},
     "refreshed": {"context": "full", "tolerance": 0.05, "refresh": 3, "tolerance_layers": 1},
 }
 every_rule = pytest.mark.parametrize("rule", RULES)

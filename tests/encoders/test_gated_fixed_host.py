@@ -42,9 +42,9 @@ class OnTheDevice(TorchFunctionMode):
     "settings",
     [
         {"context": "kept"},
-        {"tolerance": math.inf, "reposition": False},
+        {"tolerance": math.inf, "moved": "lend"},
         {"tolerance": 0.1},
-        {"tolerance": 0.1, "reposition": False, "tolerance_layers": 2},
+        {"tolerance": 0.1, "moved": "lend", "tolerance_layers": 2},
     ],
     ids=str,
 )

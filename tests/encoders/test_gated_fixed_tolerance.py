@@ -21,7 +21,7 @@ from patchgate.encoders.run.slots import Slots
 
 both = pytest.mark.parametrize("family", FAMILIES)
 clips = pytest.mark.parametrize("clip", [flicker, camera, noise])
-LENDING = {"reposition": False}
+LENDING = {"moved": "lend"}
 
 
 @pytest.fixture(autouse=True)

@@ -34,10 +34,12 @@ RULES = (
     {"tolerance": 0.03},
     {"tolerance": 0.2},
     {"tolerance": 0.05, "tolerance_layers": 1},
-    {"tolerance": 0.1, "reposition": False},
+    {"tolerance": 0.1, "moved": "lend"},
     {"tolerance": math.inf},
-    {"tolerance": math.inf, "reposition": False},
+    {"tolerance": math.inf, "moved": "lend"},
+    {"tolerance": 0.2, "moved": "source"},
     {"tolerance": math.inf, "refresh": 3},
+    {"tolerance": math.inf, "refresh": 3, "moved": "source"},
     {"tolerance": 0.3, "refresh": 4},
 )
 rules = pytest.mark.parametrize("rule", RULES, ids=str)
@@ -72,10 +74,27 @@ def gate_of(sparse, x):
     return (result.kind == 2).flatten(1), result.source.flatten(1)
 
 
-def composed(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """The pictures with each cell's source patch at its own place, ``[T, 3, H, W]``."""
-    patches = rows_of(x)[mask][source].view(len(x), SIDE // P, SIDE // P, 3, P, P)
-    return patches.permute(0, 3, 1, 4, 2, 5).reshape(x.shape)
+def kinds_of(sparse, x):
+    """What the tower's own gate calls each cell, ``[T, N]``."""
+    return patchgate.Gate(**vars(sparse.gate_settings)).push(sparse._planes(x)).kind.flatten(1)
+
+
+def pictures(patches: Tensor, x: Tensor) -> Tensor:
+    """``[T, N, 3 * P * P]`` as pictures ``[T, 3, H, W]``."""
+    cells = patches.view(len(x), SIDE // P, SIDE // P, 3, P, P)
+    return cells.permute(0, 3, 1, 4, 2, 5).reshape(x.shape)
+
+
+def composed(sparse, x: Tensor, moved: str) -> Tensor:
+    """The pictures that the tower computes, ``[T, 3, H, W]``: each cell shows its own pixels of the
+    last frame in which it changed or moved, or its source's.
+    """
+    if moved == "source":
+        mask, source = gate_of(sparse, x)
+        return pictures(rows_of(x)[mask][source], x)
+    frame = torch.arange(len(x))[:, None]
+    last = torch.where(kinds_of(sparse, x) != patchgate.Kind.STATIC, frame, 0).cummax(0).values
+    return pictures(rows_of(x)[last, torch.arange(N)], x)
 
 
 @both
@@ -89,6 +108,7 @@ def test_oracle(family, rule, video):
     names = {"tolerance_layers": "layers"}
     expected, computed = residual_oracle.encode(
         tower_of(MODELS[family]), rows_of(x)[mask], mask, source,
+        own=rows_of(x), kind=kinds_of(sparse, x),
         **{names.get(name, name): value for name, value in rule.items()},
     )  # fmt: skip
     torch.testing.assert_close(out, expected, **EXACT)
@@ -98,11 +118,13 @@ def test_oracle(family, rule, video):
 
 @both
 @pytest.mark.parametrize("video", [flicker, camera, noise, cuts], ids=lambda video: video.__name__)
-def test_tolerance_0_is_the_dense_tower_over_the_composed_input(family, video):
+@pytest.mark.parametrize("moved", ["own", "source", "lend"])
+def test_tolerance_0_is_the_dense_tower_over_the_composed_input(family, video, moved):
     x = normalised(video(9, 2))
-    sparse = gated(family, tolerance=0)
+    sparse = gated(family, tolerance=0, moved=moved)
     out = sparse(x, output_hidden_states=True)
-    dense = MODELS[family](composed(x, *gate_of(sparse, x)), output_hidden_states=True)
+    shown = composed(sparse, x, "source" if moved == "lend" else moved)
+    dense = MODELS[family](shown, output_hidden_states=True)
     torch.testing.assert_close(out.last_hidden_state, dense.last_hidden_state, **EXACT)
     torch.testing.assert_close(out.pooler_output, dense.pooler_output, **EXACT)
     for mine, theirs in zip(out.hidden_states, dense.hidden_states, strict=True):
@@ -248,7 +270,7 @@ def test_float32_is_as_exact_as_the_dense_tower(family):
     exact = patchgate.gated(model, mean=MEAN, std=STD, tolerance=0)(x).last_hidden_state
     model = model.float()
     sparse = patchgate.gated(model, mean=MEAN, std=STD, tolerance=0)
-    dense = model(composed(x, *gate_of(sparse, x.float())).float()).last_hidden_state
+    dense = model(composed(sparse, x.float(), "own")).last_hidden_state
     mine = sparse(x.float()).last_hidden_state
     assert (mine - exact).norm() <= 2 * (dense - exact).norm()
 
@@ -274,3 +296,36 @@ def test_autocast_may_come_and_go(family):
     with torch.autocast("cpu", torch.bfloat16):
         assert stream(x[2:3]).last_hidden_state.isfinite().all()
     assert stream(x[3:]).last_hidden_state.isfinite().all()
+
+
+@both
+def test_a_moved_cell_is_computed_and_is_no_token(family):
+    """Of ``tokenize``'s kind: what the gate emits does not depend on what the tower computes."""
+    x = normalised(camera(9, 2))
+    towers = {moved: gated(family, tolerance=math.inf, moved=moved) for moved in ("own", "lend")}
+    for sparse in towers.values():
+        sparse(x)
+    own, lend = (sparse.last_work for sparse in towers.values())
+    assert own.kept == lend.kept
+    kinds = kinds_of(towers["own"], x)
+    assert (kinds == patchgate.Kind.MOVED).any()
+    linear = towers["own"]._tower.layer_flops(0) * towers["own"]._tower.depth
+    moved = int((kinds == patchgate.Kind.MOVED).sum())
+    assert own.gated_flops - lend.gated_flops >= moved * linear
+
+
+@both
+def test_the_old_name_of_moved_still_serves(family):
+    x = normalised(camera(5, 2))
+    for reposition, moved in ((True, "source"), (False, "lend")):
+        message = f'reposition={reposition} is now moved="{moved}"'
+        with pytest.warns(DeprecationWarning, match=message):
+            old = gated(family, reposition=reposition)
+        assert old.fidelity == gated(family, moved=moved).fidelity
+        assert torch.equal(
+            old(x).last_hidden_state, gated(family, moved=moved)(x).last_hidden_state
+        )
+    with pytest.raises(ValueError, match="reposition: it was renamed"):
+        gated(family, reposition=True, moved="own")
+    with pytest.raises(TypeError, match="reposition: expected True or False"):
+        gated(family, reposition=1)

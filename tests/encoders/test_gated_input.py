@@ -40,7 +40,7 @@ def gated(model, **settings):
         ({"tolerance": float("nan")}, ValueError, "tolerance: expected"),
         ({"tolerance_layers": -1}, ValueError, "tolerance_layers: expected"),
         ({"refresh": 0}, ValueError, "refresh: expected"),
-        ({"reposition": 1}, TypeError, "reposition: expected True or False"),
+        ({"moved": 1}, ValueError, "moved: expected"),
         ({"context": "kept", "tolerance": 0.1}, ValueError, 'tolerance: context="kept" has no use'),
         ({"treshold": 4}, TypeError, "treshold is no setting of the gate; those are .*threshold"),
         ({"threshold": -1}, ValueError, "threshold"),

@@ -68,10 +68,16 @@ def gate(frames: Tensor, **settings) -> patchgate.GateResult:
     return patchgate.Gate(patch=P, merge=M, temporal_patch=2, **settings).push(rgb_to_ycbcr(frames))
 
 
-def composed(rows: Tensor, result: patchgate.GateResult) -> Tensor:
-    """Every cell's source patches at its own place."""
-    kept = rows.view(-1, M * M, rows.shape[1])[result.kind.flatten() == 2]
-    return kept[result.source.flatten()].flatten(0, 1)
+def composed(rows: Tensor, result: patchgate.GateResult, moved: str) -> Tensor:
+    """What a cell is computed from: its own patches of when it last changed or moved, or its
+    source's.
+    """
+    cells = rows.view(-1, M * M, rows.shape[1])  # of all frames
+    if moved == "source":
+        return cells[result.kind.flatten() == 2][result.source.flatten()].flatten(0, 1)
+    kind = result.kind.flatten(1)
+    last = torch.where(kind != 0, torch.arange(len(kind))[:, None], 0).cummax(0).values
+    return cells.view(*kind.shape, *cells.shape[1:])[last, torch.arange(N)].flatten(0, 2)
 
 
 def outputs(out) -> list[Tensor]:
@@ -101,11 +107,15 @@ def test_everything_changed_is_the_dense_tower(name, fidelity):
 @both
 @pytest.mark.parametrize("clip", [flicker, camera, noise])
 @pytest.mark.parametrize("on_motion", ["camera", "reuse"])
-def test_tolerance_zero_is_the_dense_tower_over_sources(name, clip, on_motion):
+@pytest.mark.parametrize("moved", ["own", "source"])
+def test_tolerance_zero_is_the_dense_tower_over_what_cells_show(name, clip, on_motion, moved):
     model, frames = tower(name), clip(6)
     rows, result = pixels(frames), gate(frames, on_motion=on_motion)
-    ours = gated(model, tolerance=0, on_motion=on_motion)(rows, grid_thw=grid_thw(6))
-    same(ours, model(composed(rows, result), grid_thw=grid_thw(6)))
+    ours = gated(model, tolerance=0, on_motion=on_motion, moved=moved)
+    same(
+        ours(rows, grid_thw=grid_thw(6)),
+        model(composed(rows, result, moved), grid_thw=grid_thw(6)),
+    )
 
 
 @both

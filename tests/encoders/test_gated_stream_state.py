@@ -28,7 +28,12 @@ import patchgate
 from patchgate.gate.saved import check_digest
 
 MODELS = {family: tower(family) for family in FAMILIES}
-RULES = [{"context": "kept"}, {"tolerance": 0.05}, {"refresh": 3, "max_age": 4}]
+RULES = [
+    {"context": "kept"},
+    {"tolerance": 0.05},
+    {"tolerance": 0.05, "moved": "source"},
+    {"refresh": 3, "max_age": 4},
+]
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +123,7 @@ def test_rows_without_frames_are_a_state_too():
     assert torch.equal(other.encode(*call), stream.encode(*call))
 
 
-def test_the_file_has_the_same_tables_and_the_format_that_it_had(tmp_path):
+def test_the_file_has_the_same_tables_and_a_format(tmp_path):
     stream = gated("siglip", tolerance=0.05).stream()
     stream(normalised(flicker(3)))
     stream.save(tmp_path / "state")
@@ -127,7 +132,7 @@ def test_the_file_has_the_same_tables_and_the_format_that_it_had(tmp_path):
         told, names = file.metadata(), set(file.keys())
     beside = {"counts", "belongs_to", "digest"}
     assert names == state.keys() - beside
-    assert told["format"] == "patchgate.TowerStream/2"
+    assert told["format"] == "patchgate.TowerStream/3"
     assert list(json.loads(told["counts"]).values()) == state["counts"].tolist()
     belongs = json.loads(bytes(state["belongs_to"].tolist()))
     assert {name: told[name] for name in belongs} == belongs
@@ -209,3 +214,16 @@ def test_a_state_of_something_else_is_refused(other, message):
     stream(normalised(flicker(3)))
     with pytest.raises(ValueError, match=f"^state: {message}"):
         other().stream().load_stream_state_dict(stream.stream_state_dict())
+
+
+def test_a_file_of_another_rule_is_refused_in_these_words(tmp_path):
+    stream, path = gated("siglip", tolerance=0.05).stream(), tmp_path / "state"
+    stream(normalised(flicker(3)))
+    stream.save(path)
+    with safe_open(path, "pt") as file:
+        told = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, {**told, "format": "patchgate.TowerStream/2"})
+    message = "expected a state of format patchgate.TowerStream/3, got patchgate.TowerStream/2"
+    with pytest.raises(ValueError, match=message):
+        stream.restore(path)

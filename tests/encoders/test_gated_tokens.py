@@ -15,7 +15,7 @@ T = 9
 PTS = torch.arange(T) / 30.0
 FIDELITIES = {
     "kept": {"context": "kept"},
-    "residual": {"tolerance": math.inf, "reposition": False},
+    "residual": {"tolerance": math.inf, "moved": "lend"},
     "tolerance": {"tolerance": 0.05},
     "exact": {"tolerance": 0.0},
     "refresh": {"tolerance": math.inf, "refresh": 4},
@@ -237,7 +237,7 @@ def test_bad_input(options, error, says):
 def test_settings_that_have_no_tokens():
     with pytest.raises(ValueError, match="output: expected one of"):
         wrapped(tower("siglip"), output="packed")
-    fixed = {"capacity": 40, "tolerance": math.inf, "reposition": False}
+    fixed = {"capacity": 40, "tolerance": math.inf, "moved": "lend"}
     with pytest.raises(ValueError, match="with capacity"):
         wrapped(tower("siglip"), output="tokens", **fixed)
     with pytest.raises(ValueError, match="not available with capacity"):

@@ -142,10 +142,11 @@ DAMAGED: dict[str, Any] = {
 
 @pytest.mark.parametrize("what", DAMAGED)
 def test_a_damaged_state_is_refused_and_changes_nothing(what: str, tmp_path: Path) -> None:
-    saved = Saved(tmp_path)
-    other = stream_of("watched")
+    rule = "sources" if what.startswith("patches") else "watched"
+    saved = Saved(tmp_path, rule)
+    other = stream_of(rule)
     other(saved.x[:2])
-    twin = stream_of("watched")
+    twin = stream_of(rule)
     twin(saved.x[:2])
     DAMAGED[what](saved)
     saved.write()

@@ -61,7 +61,7 @@ def test_tokens_say_on_the_cpu_where_they_are():
     "settings",
     [
         {"context": "kept"},
-        {"tolerance": math.inf, "reposition": False},
+        {"tolerance": math.inf, "moved": "lend"},
         {"tolerance": math.inf},
         {"tolerance": 0},
         {"tolerance": math.inf, "refresh": 3},
@@ -131,9 +131,9 @@ def captured(fixed: Any, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Any]:
     "settings",
     [
         {"context": "kept"},
-        {"tolerance": math.inf, "reposition": False},
+        {"tolerance": math.inf, "moved": "lend"},
         {"tolerance": 0.1},
-        {"tolerance": 0.1, "reposition": False},
+        {"tolerance": 0.1, "moved": "lend"},
     ],
     ids=str,
 )
@@ -167,7 +167,7 @@ def test_a_captured_graph_counts_what_does_not_fit(family):
 
 
 @both
-@pytest.mark.parametrize("settings", [{"tolerance": math.inf, "reposition": False}, {}], ids=str)
+@pytest.mark.parametrize("settings", [{"tolerance": math.inf, "moved": "lend"}, {}], ids=str)
 def test_a_call_of_fixed_capacity_does_not_wait(family, settings):
     fixed = patchgate.gated(tower(family).cuda(), mean=MEAN, std=STD, capacity=4 * N, **settings)
     x = normalised(flicker(4)).cuda()

@@ -1,7 +1,7 @@
 """The features of tokens: the cells' own pixels, or what a tower makes of them.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
-D features, p cell side, P patch side.
+G cells that have rows, D features, p cell side, P patch side.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from patchgate import _ops, grid
 from patchgate._tensors import arange
 from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated.tower import GatedTower
+from patchgate.encoders.run.entering import own_cells
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.session import Session
 from patchgate.gate import CHANGED, GateSettings
@@ -30,6 +31,7 @@ class GatedCells(NamedTuple):
 
     kind: Tensor  # [T, h, w] uint8
     source: Tensor  # [T, h, w] int64
+    needed: Tensor  # [T, h, w] bool: the cells that have rows, see ``Features.needed``
     later_ids: Tensor  # int64: tokens that frames after these may name
 
 
@@ -42,6 +44,15 @@ class Features(Protocol):
     def empty(self) -> Tensor:
         """Returns the features of no cells, ``[0, D]``."""
 
+    def needed(self, kind: Tensor, before: int) -> Tensor:
+        """Returns the cells whose rows ``encode`` needs, ``[T, h, w]`` bool: those that are kept,
+        and any that a tower computes though they are no tokens.
+
+        Args:
+            kind: ``[T, h, w]`` uint8.
+            before: the number of frames (tubelets) before these.
+        """
+
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
         """Takes from the frames what each cell needs, ``[K, E]``. The frames may be freed after it.
 
@@ -52,7 +63,7 @@ class Features(Protocol):
         """
 
     def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
-        """Makes the features ``[K, D]`` of kept cells of their rows ``[K, E]``."""
+        """Makes the features ``[K, D]`` of the kept cells, of rows ``[G, E]`` of those needed."""
 
 
 class PixelFeatures:
@@ -74,6 +85,9 @@ class PixelFeatures:
     def empty(self) -> Tensor:
         width = self._settings.temporal_patch * 3 * self._settings.cell**2
         return torch.empty((0, width), dtype=torch.uint8, device=self._device)
+
+    def needed(self, kind: Tensor, before: int) -> Tensor:
+        return kind == CHANGED
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
         # Copied in runs of p samples: seen so, ``planes`` is a table of rows, this an expansion.
@@ -109,6 +123,9 @@ class TowerFeatures:
     def empty(self) -> Tensor:
         return self._tower.weight.new_empty((0, self._tower.width))
 
+    def needed(self, kind: Tensor, before: int) -> Tensor:
+        return own_cells(self._session.fidelity, kind, before)
+
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
         spec, wanted = self._spec, self._tower.weight.dtype
         # Rounded once, to what the tower takes: the same numbers, and half the memory.
@@ -120,10 +137,10 @@ class TowerFeatures:
         weight = self._tower.weight
         patches = rows.unflatten(1, (self._spec.merge**2, -1)).flatten(0, 1)
         with stage("encode"), torch.no_grad():
-            kept = Kept(
-                patches.to(weight.device, weight.dtype),
-                (gated.kind == CHANGED).flatten(1).to(weight.device),  # [T, N]
-                gated.source.flatten(1).to(weight.device),  # [T, N]
-            )
+            mask = gated.kind == CHANGED
+            cells = (mask, gated.source, gated.needed)
+            mask, source, needed = (each.flatten(1).to(weight.device) for each in cells)  # [T, N]
+            patches = patches.to(weight.device, weight.dtype)
+            kept = Kept(patches, mask, source, needed, int(mask.sum()))
             later = gated.later_ids.to(weight.device)
             return self._session.encode(self._tower, kept, [], later, dense=False).kept

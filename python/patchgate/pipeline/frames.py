@@ -70,9 +70,11 @@ def token_chunks(
             source, later = result.source, later_ids(gate)
             if first:
                 source, later = source - first, later - first
-            gated = GatedCells(result.kind, source, later)
+            needed = features.needed(result.kind, frames_seen)
+            gated = GatedCells(result.kind, source, needed, later)
         with stages.time("gather"), spare_threads(video.threads):
-            rows = features.rows(frames.planes, frames.batch, index)
+            cells = needed.flatten().nonzero().flatten()  # [G]
+            rows = features.rows(frames.planes, frames.batch, cells)
         with spare_threads(video.threads):
             tokens = features.encode(rows, gated, stages.time)
         on_device = (index, source, result.kind, result.motion)

@@ -6,7 +6,7 @@ cells of each picture go into a buffer of fixed capacity, behind the cells kept 
 device knows where that is; the host asks once a chunk.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, N = h * w,
-K tokens, E numbers of a kept cell.
+K tokens, G cells that have rows, E numbers of a row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from patchgate.decode.nvdec.surface import Coded, Lane, Loan, Shown
 from patchgate.decode.nvdec.surface_packer import copy_planes, empty_planes
 from patchgate.decode.orientation import oriented
 from patchgate.encoders.run.session import later_ids
-from patchgate.gate import Gate, GateResult
+from patchgate.gate import CHANGED, Gate, GateResult
 from patchgate.pipeline.features import Features, GatedCells
 from patchgate.pipeline.stages import StageSeconds, timed
 from patchgate.tokens import TokenChunk
@@ -54,23 +54,26 @@ def surface_chunks(
     with closing(video._loans()) as loans:
         for loan in timed(loans, stages, "decode"):
             if chunk is not None and chunk.ends_before(loan.picture):
-                yield chunk.finish(frames_before)
+                yield chunk.finish()
                 frames_before += chunk.tubelets
                 chunk = None
             if chunk is None:
                 if lane is not loan.picture.surface.lane:  # memory is used on its own stream only
                     lane, packed = loan.picture.surface.lane, PackedCells(packed.tubelets)
-                chunk = _Chunk(loan.picture, gate, features, packed, stages, together)
+                chunk = _Chunk(
+                    loan.picture, gate, features, packed, stages, together, frames_before
+                )
             chunk.add(loan)
     if chunk is not None:
-        yield chunk.finish(frames_before)
+        yield chunk.finish()
 
 
 class PackedCells:
-    """Packs the kept cells of consecutive tubelets, while the host does not know their number.
+    """Packs the cells that are needed of consecutive tubelets, while the host does not know their
+    number.
 
-    Each tubelet's rows are written where the kept rows before them end. Kept rows come first, and
-    the next tubelet writes over the rest.
+    Each tubelet's rows are written where the needed rows before them end. Needed rows come first,
+    and the next tubelet writes over the rest.
     """
 
     def __init__(self, tubelets: int) -> None:
@@ -82,20 +85,20 @@ class PackedCells:
         """Adds the rows of t tubelets.
 
         Args:
-            rows: ``[t, N, E]``, the kept ones first.
-            count: ``[1]`` int64, the number of kept rows.
+            rows: ``[t, N, E]``, the needed ones first.
+            count: ``[1]`` int64, the number of needed rows.
         """
         _, cells, numbers = rows.shape
         if self._rows is None:
             self._rows = rows.new_empty((self.tubelets * cells, numbers))
-            self._end = count.new_zeros(1)  # rows kept so far
+            self._end = count.new_zeros(1)  # needed rows so far
             self._places = arange(len(self._rows), device=rows.device)  # [T * N]
         rows = rows.flatten(0, 1)  # [t * N, E]
         self._rows.index_copy_(0, self._end + self._places[: len(rows)], rows)
         self._end += count
 
     def take(self, count: int) -> Tensor:
-        """Returns a copy of the rows kept so far, ``[K, E]``, and empties the buffer."""
+        """Returns a copy of the needed rows so far, ``[G, E]``, and empties the buffer."""
         assert self._rows is not None
         self._end.zero_()
         return self._rows[:count].clone()
@@ -169,16 +172,17 @@ class _Chunk:
     """Tubelets of one format on one decoder's stream, on their way to a TokenChunk."""
 
     def __init__(self, first: Shown, gate: Gate, features: Features, packed: PackedCells,
-                 stages: StageSeconds, together: int) -> None:  # fmt: skip
+                 stages: StageSeconds, together: int, before: int) -> None:  # fmt: skip
         self._lane: Lane = first.surface.lane
         self._coded: Coded = first.coded
         self._gate, self._features, self._packed, self._stages = gate, features, packed, stages
-        self._f = gate.settings.temporal_patch
+        self._f, self._before = gate.settings.temporal_patch, before
         self._lane.follow()  # the caller may still be reading what is written over now
         with self._lane.running():
             self._group = _Group(first, together * self._f)
         self.tubelets = 0  # that have gone through the gate
         self._results: list[GateResult] = []
+        self._needed: list[Tensor] = []  # [t, h, w] bool each
         self._times: list[tuple[float, float]] = []  # of pictures
 
     def ends_before(self, shown: Shown) -> bool:
@@ -199,14 +203,17 @@ class _Chunk:
             planes = self._features.to_grid(frames)  # [t * f, C, H, W]
         with self._stages.time("gate"):
             result = self._gate._pushed(planes, None)  # ours alone: nobody undoes it
-            cells, _, count = _ops.compact(result.kind, result.kind.numel())  # [t * N], [1]
+            needed = self._features.needed(result.kind, self._before + self.tubelets)
+            listed = needed.to(torch.uint8) * CHANGED
+            cells, _, count = _ops.compact(listed, listed.numel())  # [t * N], [1]
         with self._stages.time("gather"):
             rows = self._features.rows(planes, frames, cells)  # [t * N, E]
             self._packed.add(rows.unflatten(0, (len(result.kind), -1)), count)
         self._results.append(result)
+        self._needed.append(needed)
         self.tubelets += len(result.kind)
 
-    def finish(self, frames_before: int) -> TokenChunk:
+    def finish(self) -> TokenChunk:
         """Waits for the device, once, and makes the chunk."""
         with self._lane.running():
             if self._group.held:
@@ -215,20 +222,22 @@ class _Chunk:
                 torch.cat([getattr(result, name) for result in self._results])
                 for name in ("kind", "motion", "source")
             )  # [T, h, w], [T, h, w, 2], [T, h, w]
-            index, cu_seqlens, _ = _ops.compact(kind, kind.numel())
+            index, _, kept = _ops.compact(kind, kind.numel())
+            needed = torch.cat(self._needed)  # [T, h, w]
+            counts = torch.cat([kept, needed.sum()[None]])
             later = later_ids(self._gate)
             with self._stages.time("wait"):
                 host = [tensor.to("cpu", non_blocking=True)
-                        for tensor in (cu_seqlens, index, source, kind, motion)]  # fmt: skip
+                        for tensor in (counts, index, source, kind, motion)]  # fmt: skip
                 self._lane.synchronize()
-            count = int(host[0][-1])
-            rows = self._packed.take(count)  # [K, E]
-        self._lane.lead(rows, kind, source, later)
-        gated = GatedCells(kind, source, later)
+            count, given = host[0].tolist()
+            rows = self._packed.take(given)  # [G, E]
+        self._lane.lead(rows, kind, source, needed, later)
+        gated = GatedCells(kind, source, needed, later)
         tokens = self._features.encode(rows, gated, self._stages.time)
         # Copies: page-locked memory is scarce, and most of the capacity is empty.
         copies = HostResult(*(tensor.clone() for tensor in (host[1][:count], *host[2:])))
-        return chunk_of(tokens, copies, *self._seconds(), frames_before)
+        return chunk_of(tokens, copies, *self._seconds(), self._before)
 
     def _seconds(self) -> tuple[Tensor, Tensor]:
         """Returns the time of each tubelet's first picture, and how long its pictures are shown."""

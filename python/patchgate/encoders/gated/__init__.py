@@ -118,17 +118,20 @@ def gated(
                 frame, and cells that were not kept lend the keys and values of their source
                 tokens. With ``"kept"``, kept cells (and CLS) attend only to those of their own
                 frame.
-            tolerance: with ``"full"``, the share by which a still cell's attention output may
-                move from the one that its state was made with. If it moves by more in a layer, the
-                cell is computed from that layer on, since its neighbours changed what it means.
-                0 gives the dense tower over each cell's source patch; ``math.inf`` never computes
-                a still cell. See ``patchgate.calibrate``.
+            tolerance: with ``"full"``, the share of its norm by which a still cell's state may move
+                in a layer because its neighbours changed: the change of its attention output since
+                its state was made, projected as the layer projects it. If it would move by more,
+                the cell is computed from that layer on. 0 gives the dense tower over the pixels
+                that each cell was last computed from; ``math.inf`` never computes a still cell. See
+                ``patchgate.calibrate``.
             tolerance_layers: the number of layers, from the first, in which still cells may become
                 active; None: all.
             refresh: the number of frames after which all cells are computed anew; None: never.
-            reposition: embed moved cells anew where they are now. With False they lend what their
-                source was, with its old position (but never with ``tolerance=0``). A camera that
-                stands still does not need it; where text scrolls, False loses half of the text.
+            moved: what a cell that moved is to the tower. With ``"own"`` it is computed from the
+                frame's own pixels, as a cell that changed is, and is still no token. With
+                ``"source"`` it is computed from its source token's pixels, at its own place. With
+                ``"lend"`` it is not computed: it lends what its source was, with its old position
+                (but never with ``tolerance=0``).
 
     Returns:
         A ``GatedTower``; with ``capacity`` a ``FixedTower``, which is one, too; for a video model

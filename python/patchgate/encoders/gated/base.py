@@ -161,6 +161,9 @@ class BaseTower(StandIn):
     ) -> Tensor:
         """Encodes kept patches without a gate, for callers that gate and gather themselves.
 
+        Cells that moved are embedded from their source tokens' pixels (``moved="source"``), for
+        their own are not given.
+
         Args:
             rows: ``[K, 3 * P * P]`` float, normalised, each in ``(3, P, P)`` order.
             cell: ``[K, 2]`` integers (row, column), or ``[K]`` flat.
@@ -180,7 +183,8 @@ class BaseTower(StandIn):
         tower, kept, order = self._given(rows, cell, cu_seqlens, source, 0)
         if not len(kept.patches):
             return tower.weight.new_empty((0, tower.width))
-        output = Session(self.fidelity).encode(tower, kept, [], None, dense=False)
+        session = Session(self.fidelity.without_frames())
+        output = session.encode(tower, kept, [], None, dense=False)
         self.last_work = work(tower, output.runs)
         return output.kept[order]
 
@@ -204,7 +208,7 @@ class BaseTower(StandIn):
         source = inputs.checked_source(source, mask, emitted)
         each = tower.tokens_per_cell
         rows = rows.unflatten(0, (-1, each))[order].flatten(0, 1)
-        return tower, Kept(rows, mask, source), order.argsort()
+        return tower, Kept(rows, mask, source, mask, len(order)), order.argsort()
 
     def sized(self, height: int, width: int) -> Tower:
         """Returns the ``Tower`` for pictures of a size in pixels. The pipeline uses it: it gates

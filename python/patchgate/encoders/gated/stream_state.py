@@ -113,6 +113,12 @@ def check_told(found: Mapping[str, Any], told: dict[str, str]) -> None:
     Raises:
         ValueError: it belongs to another tower, gate or fidelity.
     """
+    if found.get("format") != told["format"]:
+        raise ValueError(
+            f"expected a state of format {told['format']}, got {found.get('format')}; another "
+            "version of patchgate made it, which computes other cells: encode the clip from its "
+            "beginning"
+        )
     for name, expected in told.items():
         if not _same(found.get(name), expected):
             raise ValueError(f"its {name} is {found.get(name)}, that of this stream {expected}")
@@ -149,6 +155,8 @@ def _remembered(state: Mapping[str, Tensor], session: Session, family: Tower) ->
         if there or own:
             raise ValueError("it has tensors, but no counts")
         return None
+    if not own:  # of ``encode``
+        session.fidelity = session.fidelity.without_frames()
     counts = Counts.of(there.pop(COUNTS))
     if there["source"].numel() != counts.cells:  # by which tables of the tower are made
         raise ValueError(f"expected source [{counts.cells}], got {list(there['source'].shape)}")

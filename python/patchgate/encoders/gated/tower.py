@@ -236,6 +236,7 @@ class TowerStream(GatedTower):
             session.memory.check_known("names", names)
         if not len(kept.mask) or (session.memory is None and not len(kept.patches)):
             return tower.weight.new_empty((0, tower.width))
+        session.fidelity = session.fidelity.without_frames()
         output = session.encode(tower, kept, [], names, dense=False)
         self.last_work = work(tower, output.runs)
         return output.kept[order]

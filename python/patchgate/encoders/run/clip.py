@@ -52,17 +52,17 @@ def encode_frames(
         later: int64 ids of tokens that frames after these may name; None: there are no such frames.
         dense: True computes every token's states, False only the features of kept cells.
     """
-    parts, counts = [], []
-    for frames, tokens in _runs(tower, fidelity, kept):
-        part = Kept(kept.patches[tokens], kept.mask[frames], kept.source[frames])
+    parts, counts, done = [], [], 0
+    for part in _runs(tower, fidelity, kept):
         kind = Still if stand_still(fidelity, memory, part) else Run
         run = kind(tower, fidelity, memory, part)
         encoded = run.encode(hidden)
         states, pooled = _shown(tower, encoded, memory.pooled) if dense else ({}, None)
         parts.append((states, pooled, _of_kept(tower, encoded, part.mask)))
         counts.append(encoded.counts)
-        if later is not None or frames.stop < len(kept.mask):
-            named = kept.source[frames.stop - 1 :].flatten()
+        done += len(part.mask)
+        if later is not None or done < len(kept.mask):
+            named = kept.source[done - 1 :].flatten()
             memory = run.remembered(named if later is None else torch.cat([named, later]))
             memory = replace(memory, pooled=None if pooled is None else pooled[-1:].clone())
     states = {name: torch.cat([part[0][name] for part in parts]) for name in parts[0][0]}
@@ -72,23 +72,27 @@ def encode_frames(
     return ClipOutput(states, pooled, of_kept, counts, memory)
 
 
-def _runs(tower: Tower, fidelity: Fidelity, kept: Kept) -> Iterator[tuple[slice, slice]]:
-    """Cuts the frames into runs of at most ``_ROWS`` rows (one frame may have more). Yields the
-    frames of each run and its kept patches.
-    """
+def _runs(tower: Tower, fidelity: Fidelity, kept: Kept) -> Iterator[Kept]:
+    """Cuts the frames into runs of at most ``_ROWS`` rows (one frame may have more)."""
     frames, n = kept.mask.shape
     each = tower.tokens_per_cell
-    counts = (kept.mask.sum(1) * each).tolist()
-    watched = fidelity.watches(0) or fidelity.embeds_again
+    given, counts = torch.stack([kept.given.sum(1), kept.mask.sum(1)]).tolist()
+    watched = fidelity.watches(0) or fidelity.repositions or fidelity.refresh is not None
     most = max(1, _TOKENS // (tower.prefix + n * each)) if watched else frames
-    first = token = rows = tokens = 0
-    for t, count in enumerate(counts):
-        length = count + tower.prefix if count else 0
+    first = patch = rows = patches = 0
+
+    def run(end: int) -> Kept:
+        part, own = slice(first, end), slice(patch, patch + patches)
+        masks = kept.mask[part], kept.source[part], kept.given[part]
+        return Kept(kept.patches[own], *masks, sum(counts[part]))
+
+    for t, cells in enumerate(given):
+        length = cells * each + tower.prefix if cells else 0
         if t > first and (rows + length > _ROWS or t - first == most):
-            yield slice(first, t), slice(token, tokens)
-            first, token, rows = t, tokens, 0
-        rows, tokens = rows + length, tokens + count
-    yield slice(first, frames), slice(token, tokens)
+            yield run(t)
+            first, patch, rows, patches = t, patch + patches, 0, 0
+        rows, patches = rows + length, patches + cells * each
+    yield run(frames)
 
 
 def _shown(

@@ -1,13 +1,15 @@
 """How close a gated tower stays to the dense one."""
 
 import math
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypedDict, get_args
 
 from patchgate._check import checked_choice, checked_count, checked_number, checked_switch, settle
 
 Context = Literal["full", "kept"]
+Moved = Literal["own", "source", "lend"]
 
 UNCALIBRATED = 0.05  # the tolerance that read all of eight formulas with real weights
 
@@ -19,7 +21,7 @@ class FidelityKwargs(TypedDict, total=False):
     tolerance: float
     tolerance_layers: int | None
     refresh: int | None
-    reposition: bool
+    moved: Moved
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,14 @@ class Fidelity:
     tolerance: float = UNCALIBRATED
     tolerance_layers: int | None = None
     refresh: int | None = None
-    reposition: bool = True
+    moved: Moved = "own"
 
     def __post_init__(self) -> None:
         settle(
             self,
             context=checked_choice("context", self.context, get_args(Context)),
-            tolerance=checked_number(
-                "tolerance", self.tolerance, 0, math.inf, "of the attention output"
-            ),
-            reposition=checked_switch("reposition", self.reposition),
+            tolerance=checked_number("tolerance", self.tolerance, 0, math.inf, "of a state's norm"),
+            moved=checked_choice("moved", self.moved, get_args(Moved)),
         )
         for name, low in (("tolerance_layers", 0), ("refresh", 1)):
             if (count := getattr(self, name)) is not None:
@@ -64,16 +64,42 @@ class Fidelity:
     @property
     def repositions(self) -> bool:
         """Whether moved cells are embedded where they are now."""
-        return self.context == "full" and (self.reposition or self.tolerance == 0)
+        return self.context == "full" and (self.moved != "lend" or self.tolerance == 0)
+
+    @property
+    def owns(self) -> bool:
+        """Whether cells are embedded from their own pixels only, never from their sources'."""
+        return self.context == "full" and self.moved == "own"
 
     @property
     def embeds_again(self) -> bool:
         """Whether the pixels of earlier tokens can be needed."""
-        return self.repositions or self.refresh is not None
+        return not self.owns and (self.repositions or self.refresh is not None)
+
+    def without_frames(self) -> "Fidelity":
+        """Returns the fidelity of calls that are given the pixels of kept cells only."""
+        return replace(self, moved="source") if self.owns else self
 
     @classmethod
     def split(cls, given: Mapping[str, Any]) -> tuple["Fidelity", dict[str, Any]]:
         """Splits settings into a ``Fidelity`` and the settings that it does not have."""
         names = {each.name for each in fields(cls)}
+        given = _renamed(given)
         own = {name: value for name, value in given.items() if name in names}
         return cls(**own), {name: v for name, v in given.items() if name not in names}
+
+
+def _renamed(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same settings, by the names that they have now."""
+    if "reposition" not in given:
+        return given
+    left = dict(given)
+    before = checked_switch("reposition", left.pop("reposition"))
+    moved = "source" if before else "lend"
+    if "moved" in given:
+        raise ValueError(
+            f"reposition: it was renamed; leave it out beside moved={given['moved']!r}"
+        )
+    message = f'reposition={before} is now moved="{moved}", and will be removed'
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return {**left, "moved": moved}

@@ -21,7 +21,7 @@ from patchgate._tensors import arange
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.fixed import Fitting, FixedFrames, latest_of, left, packed_slots
 from patchgate.encoders.tower import Tower
-from patchgate.gate import GateResult
+from patchgate.gate import MOVED, GateResult
 
 
 @dataclass(frozen=True)
@@ -89,29 +89,39 @@ class Entering(NamedTuple):
     overflow: Tensor  # [1] int64: moved cells that are not embedded anew, though they should be
 
     @classmethod
-    def of(cls, kept: Fitting, prefix: int, repositions: bool, room: int) -> Self:
+    def of(cls, kept: Fitting, kind: Tensor, prefix: int, fidelity: Fidelity, room: int) -> Self:
         """Lets the kept cells enter, and as many moved ones as the room is left for.
 
         Any further moved cells lend what their source was, with its position.
+
+        Args:
+            kind: ``[T, N]`` uint8, what the gate calls each cell.
         """
         before = torch.cat([kept.source[:1], kept.source[:-1]])
         moved = ~kept.mask & (kept.source != before)  # [T, N]
         cells, overflow = kept.mask, torch.zeros_like(kept.overflow)
-        if repositions:
-            rank = moved.flatten().cumsum(0).view_as(moved)
-            fits = moved & (rank <= room - kept.mask.sum())
-            cells, overflow = cells | fits, (moved & ~fits).sum()[None]
+        if fidelity.repositions:
+            wanted = ~kept.mask & (kind == MOVED) if fidelity.owns else moved
+            rank = wanted.flatten().cumsum(0).view_as(wanted)
+            fits = wanted & (rank <= room - kept.mask.sum())
+            cells, overflow = cells | fits, (wanted & ~fits).sum()[None]
         busy = cells.any(1, keepdim=True).expand(-1, prefix)
         active = torch.cat([busy, cells], 1)
         return cls(kept, active, Lineage.of(kept, moved, prefix), overflow)
 
-    def embedded(self, tower: Tower, frames: Tensor, rows: Rows) -> Tensor:
-        """Embeds the rows, ``[R, D]``: each from its source's pixels, at the place where it is."""
+    def embedded(self, tower: Tower, frames: Tensor, rows: Rows, owns: bool) -> Tensor:
+        """Embeds the rows, ``[R, D]``, at the places where they are: each from its own pixels, or
+        from its source's.
+        """
         m = self.active.shape[1]
         token = rows.slot % m
         cell = (token - tower.prefix).clamp(min=0)
-        source = self.kept.source.flatten()[rows.slot // m * (m - tower.prefix) + cell]
-        x = tower.embed(tower.rows(frames, self.kept.cells)[source], cell)
+        place = rows.slot // m * (m - tower.prefix) + cell
+        if owns:
+            patches = tower.rows(frames, place)
+        else:
+            patches = tower.rows(frames, self.kept.cells)[self.kept.source.flatten()[place]]
+        x = tower.embed(patches, cell)
         if not tower.prefix:
             return x
         first = tower.prefix_tokens().to(x.dtype)[token.clamp(max=tower.prefix - 1)]
@@ -140,10 +150,10 @@ def encode_watched(
     spare = len(frames) * tower.prefix
     room = [min(each, result.kind.numel()) + spare for each in layers]
     kept = Fitting.of(result, capacity)
-    entering = Entering.of(kept, tower.prefix, fidelity.repositions, room[0] - spare)
+    entering = Entering.of(kept, result.kind.flatten(1), tower.prefix, fidelity, room[0] - spare)
     enter = room[0] if fidelity.repositions else capacity + spare
     rows = Rows.of(entering.active, entering.lineage, enter)
-    x = entering.embedded(tower, frames, rows)  # [R, D]
+    x = entering.embedded(tower, frames, rows, fidelity.owns)  # [R, D]
     states, overflow = {}, [entering.overflow]
     reaches: tuple[Tensor, ...] = ()
     for layer in range(tower.computed_layers + 1):

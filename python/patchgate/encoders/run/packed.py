@@ -1,7 +1,7 @@
 """What goes into a run through a tower, and what comes out of it.
 
-Letters: T frames, N cells, M tokens of a frame, m merge side, K kept cells, r remembered rows,
-A active tokens of all frames, E numbers of a patch or a token.
+Letters: T frames, N cells, M tokens of a frame, m merge side, K kept cells, G given ones,
+r remembered rows, A active tokens of all frames, E numbers of a patch or a token.
 """
 
 from typing import NamedTuple
@@ -10,11 +10,13 @@ from torch import Tensor
 
 
 class Kept(NamedTuple):
-    """What the gate kept of some frames."""
+    """What the gate kept of some frames, and the pixels of the cells that are embedded."""
 
-    patches: Tensor  # [K * m^2, E]: normalised pixels, frame after frame
-    mask: Tensor  # [T, N] bool: those that were kept
+    patches: Tensor  # [G * m^2, E]: normalised pixels of the given cells, frame after frame
+    mask: Tensor  # [T, N] bool: cells that were kept
     source: Tensor  # [T, N] int64: the token that explains each cell
+    given: Tensor  # [T, N] bool: those whose pixels there are, the kept ones among them
+    number: int  # K
 
 
 class Table(NamedTuple):

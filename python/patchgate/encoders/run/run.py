@@ -68,7 +68,7 @@ class Run:
         self._moved = ~mask & (source != torch.cat([before, source[:-1]]))  # [T, N]
         each = self.tower.tokens_per_cell
         index, ids = self.memory.index_of(source), len(self.memory.ids)
-        new = len(self.kept.patches) // each
+        new = self.kept.number
         prefix = self.tower.prefix
         self._units = self._slots = Slots.of(index, self._moved, prefix, ids, new)
         self._source = self._tokens_of(index)  # [T, N * m^2]
@@ -106,8 +106,7 @@ class Run:
         features = self._outputs["features"]
         for name in features.tables.keys() - {"rows"}:
             tables[name] = Table(features.tables[name], features.shown)
-        kept = len(self.kept.patches) // self.tower.tokens_per_cell
-        return Encoded(tables, Counts(active, kept, patches, self._tokens, self._pairs))
+        return Encoded(tables, Counts(active, self.kept.number, patches, self._tokens, self._pairs))
 
     def remembered(self, named: Tensor) -> Memory:
         """The memory that the next run needs.
@@ -116,7 +115,7 @@ class Run:
             named: int64 ids of the tokens that the next run may name and of those that the last
                 frame shows, in any order. Ids of tokens that are yet to come may be among them.
         """
-        emitted = self.memory.emitted + len(self.kept.patches) // self.tower.tokens_per_cell
+        emitted = self.memory.emitted + self.kept.number
         ids = named[named < emitted].unique()  # [I']
         index = self.memory.index_of(ids)
         tokens = self._tokens_of(index[None])[0]  # [I' * m^2]

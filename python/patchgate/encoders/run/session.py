@@ -5,8 +5,8 @@ Letters: T frames (or tubelets), f frames of a tubelet, C channels, H W pixels, 
 
 from torch import Tensor
 
-from patchgate import _ops
 from patchgate.encoders.run.clip import ClipOutput, encode_frames
+from patchgate.encoders.run.entering import own_cells
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import Memory
 from patchgate.encoders.run.packed import Kept
@@ -90,22 +90,24 @@ class Session:
         return output
 
     def kept(self, tower: Tower, frames: Tensor, result: GateResult) -> Kept:
-        """Takes the patches of the cells that the gate called changed from frames
-        ``[T * f, C, H, W]``. Synchronises.
+        """Takes the patches of the cells that are embedded from frames ``[T * f, C, H, W]``.
+        Synchronises.
         """
-        index, _, count = _ops.compact(result.kind, result.kind.numel())
-        patches = tower.rows(frames, index[: int(count)])
-        return Kept(patches, result.kind.flatten(1) == CHANGED, result.source.flatten(1))
+        kind = result.kind.flatten(1)  # [T, N]
+        mask, given = kind == CHANGED, own_cells(self.fidelity, kind, self.frames)
+        index = given.flatten().nonzero().flatten()  # [G]
+        count = int(mask.sum()) if self.fidelity.owns else len(index)
+        return Kept(tower.rows(frames, index), mask, result.source.flatten(1), given, count)
 
     def mark(self) -> Undo:
         """Notes the state. Calling what this returns brings it back."""
-        memory = self.memory  # never written to: each push makes another
+        memory, fidelity = self.memory, self.fidelity  # never written to: each push makes another
         undo = None if self.gate is None else self.gate._mark()
 
         def back() -> None:
             if undo is not None:
                 undo()
-            self.memory = memory
+            self.memory, self.fidelity = memory, fidelity
 
         return back
 
