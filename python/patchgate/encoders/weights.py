@@ -22,10 +22,9 @@ def check_weights(model: nn.Module, home: str) -> None:
     every = list(model.parameters())
     if any(weight.is_meta for weight in every):
         raise ValueError(
-            "tower: some of its weights are on the meta device: they were never loaded, or are "
-            "loaded only while their own module is called (offloaded). A gated tower needs all of "
-            "them in memory: load the whole tower on one device (in a device_map, give it a device "
-            "of its own)"
+            "tower: some of its weights are on the meta device: offloaded (loaded only while their "
+            "own module is called) or never loaded. A gated tower needs all of them in memory: "
+            "load the whole tower on one device (in a device_map, give it a device of its own)"
         )
     if any(_is_sharded(weight) for weight in every):
         raise ValueError(
