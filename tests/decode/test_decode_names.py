@@ -87,7 +87,7 @@ def test_other_protocols_are_no_addresses(name):
                                     "mmsh", "ipfs", "hls+http", "s3", "gs", "lavfi", "fd",
                                     "avdevice"])  # fmt: skip
 def test_addresses_of_other_kinds_are_refused(scheme):
-    with pytest.raises(ValueError, match="addresses of this kind are not opened \(those of file, "):
+    with pytest.raises(ValueError, match=r"addresses of this kind are not opened \(those of "):
         patchgate.open_video(f"{scheme}://127.0.0.1:9/x.mp4")
 
 

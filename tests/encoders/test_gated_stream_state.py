@@ -179,8 +179,8 @@ def test_numbers_that_cannot_be_are_refused_even_with_a_digest_of_their_own():
 
 
 @pytest.mark.parametrize(("spoil", "message"), [
-    (lambda state: [*state.items()], "expected what stream_state_dict gives, got list"),
-    (lambda state: {}, "expected what stream_state_dict gives, with a digest"),
+    (lambda state: [*state.items()], "expected what stream_state_dict returns, got list"),
+    (lambda state: {}, "expected what stream_state_dict returns, with a digest"),
     (lambda state: {**state, "counts": [1, 2]}, "expected tensors by name.*, got list as .counts"),
     (lambda state: {**state, 3: state["ids"]}, "got Tensor as 3"),
     (lambda state: {**state, "ids": state["ids"].to("meta")}, "expected ids to be dense"),

@@ -214,12 +214,12 @@ class Video(Described):
         self, problems: Problems, was: FrameFormat, now: FrameFormat, seconds: float
     ) -> None:
         new_size = (was.width, was.height) != (now.width, now.height)
-        told = bool(problems.size_changes or problems.format_changes)
+        reported = bool(problems.size_changes or problems.format_changes)
         if new_size:
             problems.size_changes.append((seconds, (now.width, now.height)))
         if was[2:] != now[2:]:
             problems.format_changes.append((seconds, now.pixels))
-        if not told:
+        if not reported:
             self._warn(described_change(was, now, seconds), depth=6)
 
     def _report(self, reader: PyAVReader, given: bool) -> None:

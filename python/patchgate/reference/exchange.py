@@ -46,7 +46,7 @@ def exchange(
     Returns:
         For each token ``|weighted / total - reference| / |reference|``, norms over all heads; 0 if
         both are 0. NaN if the denominator of a head is not in (0.25, 4): too much was taken out or
-        put in, and the token's sums must be taken anew. Distances carry no gradients; the sums do
+        put in, and the token's sums must be renewed. Distances carry no gradients; the sums do
         here, in plain torch, but not from the op.
     """
     groups = zip(cu_tokens.tolist(), cu_changed.tolist(), strict=True)

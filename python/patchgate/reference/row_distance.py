@@ -6,7 +6,7 @@ from torch import Tensor
 def row_distance(
     left: Tensor,  # [A, D]
     left_row: Tensor,  # [Q]
-    right: Tensor,  # [B, D]
+    right: Tensor,  # [A', D]
     right_row: Tensor,  # [Q]
 ) -> Tensor:  # [Q]
     """The Euclidean distance of ``left[left_row]`` and ``right[right_row]``.
