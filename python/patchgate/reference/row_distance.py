@@ -1,4 +1,4 @@
-"""Row distance: rows of one table against rows of another, pair by pair."""
+"""Row distance: compares rows of one table with rows of another, pair by pair."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ def row_distance(
     right: Tensor,  # [A', D]
     right_row: Tensor,  # [Q]
 ) -> Tensor:  # [Q]
-    """The Euclidean distance of ``left[left_row]`` and ``right[right_row]``.
+    """Computes the Euclidean distance of ``left[left_row]`` and ``right[right_row]``.
 
     Args:
         left, right: float32, added up in float64. left_row, right_row: int64.
