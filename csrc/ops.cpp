@@ -79,7 +79,7 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
   // (or fewer: negative). float32 or float64, one dtype; query key value [r, H, d]; token, row,
   // changed int64; cu_tokens, cu_changed [G + 1] int32.
   // -> distance [n]: |weighted / total - reference| / |reference| over all heads, reference
-  // [M, H, d]; 0 where both norms are 0, NaN where a total has left (0.25, 4): sum up anew there.
+  // [M, H, d]; 0 where both norms are 0, NaN if a total has left (0.25, 4): then sum all keys.
   // It has no gradients (its definition in plain torch has).
   m.def(
       "exchange(Tensor(a!) weighted, Tensor(b!) total, Tensor shift, Tensor reference, "

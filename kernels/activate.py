@@ -1,5 +1,6 @@
-"""Activate on a GPU: which tokens that stand still become active. Two launches a frame, for what a
-frame decides the next ones ask for. Definition: ``reference/activate.py``.
+"""Activate on a GPU: which still tokens become active. Definition: ``reference/activate.py``.
+
+There are two launches a frame, because each frame needs the decisions of those before it.
 
 Letters: T frames, M tokens of a frame, E numbers of an attention output.
 """
@@ -21,9 +22,9 @@ def activate(
     tolerance: float,
     room: int,
 ) -> tuple[Tensor, Tensor]:  # [T, M], [1]
-    """As ``patchgate.reference.activate``; nothing waits for the device.
+    """Does what ``patchgate.reference.activate`` does; never synchronises.
 
-    So what the parents say is not checked: a token whose parent there is not inherits from itself.
+    So it cannot check the parents: a token whose parent does not exist inherits from itself.
 
     Raises:
         TypeError: dtypes that do not fit.
@@ -62,7 +63,7 @@ def _launches(
     frame: int,
     tolerance: float,
 ) -> tuple[Launch, Launch]:
-    """The kernels of a frame and what they are called with."""
+    """Returns the kernels of a frame and their arguments."""
     m, width = active.shape[1], out.shape[1]
     byte = torch.uint8
     moved = Launch(

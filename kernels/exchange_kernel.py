@@ -1,5 +1,7 @@
-"""The kernels of exchange: tiles of tokens of one group and one head go over the group's exchanged
-keys and add to the running sums what those change; then, how far the outputs moved over all heads.
+"""The kernels of exchange.
+
+In the first, tiles of tokens of one group and one head go over the group's exchanged keys, and
+update the running sums. The second computes how far the outputs moved over all heads.
 
 Letters: M tokens, n of them that exchange keys, G groups, c exchanged keys, r rows, H heads, d
 features of a head; t tokens of a tile, m keys of a block.
@@ -29,7 +31,7 @@ def _step(
     SCALE: tl.constexpr, PRECISION: tl.constexpr,
     WIDTH: tl.constexpr, MAIN: tl.constexpr, TAIL: tl.constexpr, BLOCK_KEYS: tl.constexpr,
 ):  # fmt: skip
-    """A block of exchanged keys."""
+    """Adds the changes by a block of exchanged keys."""
     entry = at + tl.arange(0, BLOCK_KEYS)  # [m]
     real = entry < last_key
     row = tl.load(changed + entry, mask=real, other=0)
@@ -45,7 +47,7 @@ def _step(
         part = load_part(key, offset, real, WIDTH, MAIN, TAIL, True)
         scores += dot(query_tail, tl.trans(part), PRECISION)
     exponent = scores * SCALE - shift[:, None]  # [t, m]
-    # Of a NaN none of these holds: it stays one.
+    # All of these comparisons are false for NaN, which stays NaN.
     exponent = tl.where(exponent > _MOST_EXPONENT, _MOST_EXPONENT, exponent)
     factor = tl.where(real[None, :], tl.exp(exponent) * times[None, :], 0.0)
     sums += tl.sum(factor, 1)
@@ -68,8 +70,9 @@ def _bring_up_to_date(
     share,  # [t]: 1 / total
     WIDTH: tl.constexpr, FIRST: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """The new sums of a part of the features, and squares of how far they moved and of what they
-    are compared with ``[t]``.
+    """Updates the sums of a part of the features.
+
+    It returns ``[t]`` squares of how far they moved, and of the outputs they are compared with.
     """
     new = load_part(weighted, offset, real, WIDTH, FIRST, COLUMNS, True) + added
     store_part(weighted, offset, real, new, WIDTH, FIRST, COLUMNS)
@@ -95,7 +98,7 @@ def exchange_kernel(
     WIDTH: tl.constexpr, MAIN: tl.constexpr, TAIL: tl.constexpr,
     BLOCK: tl.constexpr, BLOCK_KEYS: tl.constexpr,
 ):  # fmt: skip
-    """One tile of tokens in one head."""
+    """Updates one tile of tokens in one head."""
     head = (tl.program_id(0) % heads).to(tl.int64)
     group, first, end = find_tile(tl.program_id(0) // heads, cu_tokens, groups, tokens, BLOCK)
     if first >= end:
@@ -135,7 +138,7 @@ def exchange_kernel(
             changed, weight, rows, SCALE, PRECISION, WIDTH, MAIN, TAIL, BLOCK_KEYS,
         )  # fmt: skip
 
-    # What a key that there is not would have changed, nobody knows.
+    # The change by a key that does not exist is unknown.
     sums = tl.where(tl.max(strange.to(tl.int32), 0) > 0, float("nan"), sums)
     new = before + sums
     tl.store(total + at, new, mask=real)
@@ -162,7 +165,7 @@ def distance_kernel(
     tokens, heads,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The norms over all heads, and their ratio."""
+    """Computes the norms over all heads, and their ratio."""
     entry = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # [t]
     real = entry < tokens
     moved = tl.zeros([BLOCK], squares.dtype.element_ty)

@@ -1,9 +1,9 @@
 """Runs the pipeline on surfaces borrowed from NVDEC: grid -> gate -> compact -> gather.
 
-A surface is only borrowed: the decoder writes over it with its next packet. So every kernel that
-reads it is put on the decoder's own stream before that, and the device keeps the order. The kept
-cells of each picture go into a buffer of fixed capacity, behind the cells kept before. Only the
-device knows where that is; the host asks once a chunk.
+A surface is only borrowed: the decoder overwrites it with its next packet. So every kernel that
+reads it is launched on the decoder's own stream before that, and the device keeps the order. The
+kept cells of each picture go into a buffer of fixed capacity, behind the cells kept before. Only
+the device knows this place; the host reads it once a chunk.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, N = h * w,
 K tokens, E numbers of a kept cell.
@@ -149,8 +149,9 @@ class _Group:
         return self._lend([*(plane[None] for plane in planes[: self._lent]), *self._copies])
 
     def rest(self, f: int) -> Borrowed:
-        """Returns an incomplete group. Its last picture is repeated until the tubelet is whole, as
-        transformers does.
+        """Returns an incomplete group; its last picture is repeated until the tubelet is full.
+
+        transformers does the same.
         """
         whole = -(-self.held // f) * f
         for plane in self._copies:
@@ -174,12 +175,12 @@ class _Chunk:
         self._coded: Coded = first.coded
         self._gate, self._features, self._packed, self._stages = gate, features, packed, stages
         self._f = gate.settings.temporal_patch
-        self._lane.follow()  # the caller may still be reading what is written over now
+        self._lane.follow()  # the caller may still read memory that is overwritten now
         with self._lane.running():
             self._group = _Group(first, together * self._f)
-        self.tubelets = 0  # that have gone through the gate
+        self.tubelets = 0  # the number that have gone through the gate
         self._results: list[GateResult] = []
-        self._times: list[tuple[float, float]] = []  # of pictures
+        self._times: list[tuple[float, float]] = []  # time and duration of each picture
 
     def ends_before(self, shown: Shown) -> bool:
         """Whether the chunk is full, or this picture has another decoder or another format."""
@@ -187,7 +188,7 @@ class _Chunk:
         return full or shown.surface.lane is not self._lane or shown.coded != self._coded
 
     def add(self, loan: Loan) -> None:
-        """Puts all kernels that read the picture on the decoder's stream."""
+        """Launches all kernels that read the picture on the decoder's stream."""
         self._times.append((loan.pts_seconds, loan.duration_seconds))
         with self._lane.running():
             frames = self._group.add(loan.picture)
@@ -198,7 +199,7 @@ class _Chunk:
         with self._stages.time("grid"):
             planes = self._features.to_grid(frames)  # [t * f, C, H, W]
         with self._stages.time("gate"):
-            result = self._gate._pushed(planes, None)  # ours alone: nobody undoes it
+            result = self._gate._pushed(planes, None)  # nobody else has this gate: no undo
             cells, _, count = _ops.compact(result.kind, result.kind.numel())  # [t * N], [1]
         with self._stages.time("gather"):
             rows = self._features.rows(planes, frames, cells)  # [t * N, E]

@@ -1,4 +1,4 @@
-"""Activate: which tokens that stand still have changed their meaning, while there is room."""
+"""Activate: finds still tokens that have changed their meaning, while there is room."""
 
 import torch
 from torch import Tensor
@@ -14,29 +14,31 @@ def activate(
     tolerance: float,
     room: int,
 ) -> tuple[Tensor, Tensor]:  # [T, M], [1]
-    """The closed loop inside a layer (docs/towers.md), frame after frame.
+    """Runs the closed loop inside a layer (docs/towers.md), frame after frame.
 
-    A token that is not active shows the state of its parent, which was made with the attention
-    output of some token before it. It becomes active if its own output is farther from that one
-    than ``tolerance``, relative to it: then its state is made with its own.
+    A token that is not active shows the state of its parent. That was computed from the attention
+    output of an earlier token. If the token's own output is farther from that one than
+    ``tolerance``, relative to it, the token becomes active: its state is then computed from its own
+    output.
 
     Args:
         out: the attention outputs of all tokens, float.
-        active: bool; all of frame 0.
-        differs: bool, frames whose tokens show other rows than in the frame before. In others
-            nothing but rounding can have moved.
+        active: bool; all tokens of frame 0 are active.
+        differs: bool, frames whose tokens show other rows than in the frame before. In other
+            frames, only rounding can have changed the outputs.
         parent: int64, flat over ``[T, M]``, a token of an earlier frame.
-        room: tokens that may be active in the end. Those that would be too many, in order of frames
-            and tokens, stay as they are.
+        tolerance: the relative distance.
+        room: the most tokens that may be active in the end. Further ones, in order of frames and
+            tokens, stay as they are.
 
     Returns:
-        The tokens that become active, and how many more there would be.
+        The tokens that become active, and the number of those for which there is no room.
     """
     frames, m = active.shape
     wide = torch.promote_types(out.dtype, torch.float32)
     norm = torch.linalg.vector_norm(out, dim=1, dtype=wide)
     watched = ~active & differs[:, None]
-    # Whose attention output each token's state was made with.
+    # The token from whose attention output each token's state was computed.
     maker = arange(frames * m, device=out.device).view(frames, m)
     left = room - active.sum()
     late, fired = torch.zeros_like(left), torch.zeros_like(active)

@@ -1,10 +1,10 @@
-"""Exchange: some keys of a finished softmax are replaced, and how far its output moved by that."""
+"""Exchange: replaces some keys of a finished softmax, and measures how far its output moved."""
 
 import torch
 from torch import Tensor
 
-_MOST_EXPONENT = 80  # so far above the shift sums are useless; infinity must not meet infinity
-_LEAST, _MOST = 0.25, 4.0  # of a denominator that started at 1: outside it is mostly rounding
+_MOST_EXPONENT = 80  # sums are useless so far above the shift; inf - inf must not occur
+_LEAST, _MOST = 0.25, 4.0  # a denominator, which began at 1, is mostly rounding outside of these
 
 
 def exchange(
@@ -23,12 +23,12 @@ def exchange(
     cu_changed: Tensor,  # [G + 1]
     scale: float,
 ) -> Tensor:  # [n]
-    """Brings running sums of attention up to date where keys were replaced.
+    """Updates running sums of attention when keys are replaced.
 
-    A softmax is kept as its numerator ``weighted`` and its denominator ``total``, of scores taken
-    relative to ``shift``. What the old keys had added is taken out, what the new ones add is put in
-    (``total_new = total - sum_old + sum_new``, likewise the numerator), and nothing is computed for
-    keys that stayed. That is exact, but for rounding.
+    A softmax is kept as its numerator ``weighted`` and its denominator ``total``, with scores
+    relative to ``shift``. The parts of the old keys are subtracted, and those of the new keys are
+    added (``total_new = total - sum_old + sum_new``, and the numerator in the same way). Nothing is
+    computed for other keys. This is exact, except for rounding.
 
     In each of G groups (windows of a frame, or a whole frame) the tokens
     ``token[cu_tokens[g]:cu_tokens[g + 1]]`` exchange the same keys,
@@ -46,7 +46,7 @@ def exchange(
     Returns:
         For each token ``|weighted / total - reference| / |reference|``, norms over all heads; 0 if
         both are 0. NaN if the denominator of a head is not in (0.25, 4): too much was taken out or
-        put in, and the token's sums must be taken anew. Distances carry no gradients; the sums do
+        put in, and the token's sums must be renewed. Distances carry no gradients; the sums do
         here, in plain torch, but not from the op.
     """
     groups = zip(cu_tokens.tolist(), cu_changed.tolist(), strict=True)

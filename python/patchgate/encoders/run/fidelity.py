@@ -9,7 +9,7 @@ from patchgate._check import checked_choice, checked_count, checked_number, chec
 
 Context = Literal["full", "kept"]
 
-UNCALIBRATED = 0.05  # the tolerance that read all of eight formulas with real weights
+UNCALIBRATED = 0.05  # with it, a model with real weights still read all of eight formulas
 
 
 class FidelityKwargs(TypedDict, total=False):
@@ -24,7 +24,7 @@ class FidelityKwargs(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The arguments of ``gated`` that say how cells that were not kept take part.
+    """The arguments of ``gated`` that decide how cells that were not kept take part.
 
     ``gated`` documents them.
     """

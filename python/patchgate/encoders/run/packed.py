@@ -1,7 +1,8 @@
-"""What goes into a run through a tower, and what comes out of it.
+"""The inputs and outputs of a run through a tower.
 
-Letters: T frames, N cells, M tokens of a frame, m merge side, K kept cells, r remembered rows,
-A active tokens of all frames, E numbers of a patch or a token.
+Letters: T frames, f frames of a tubelet, C channels, P patch side, N cells, m merge side,
+M = prefix + N * m^2 tokens of a frame, K kept cells, r remembered rows, A active tokens of all
+frames.
 """
 
 from typing import NamedTuple
@@ -10,18 +11,21 @@ from torch import Tensor
 
 
 class Kept(NamedTuple):
-    """What the gate kept of some frames."""
+    """The cells that the gate kept of some frames."""
 
-    patches: Tensor  # [K * m^2, E]: normalised pixels, frame after frame
-    mask: Tensor  # [T, N] bool: those that were kept
+    patches: Tensor  # [K * m^2, C * f * P * P]: normalised pixels, frame after frame
+    mask: Tensor  # [T, N] bool: the kept cells
     source: Tensor  # [T, N] int64: the token that explains each cell
 
 
 class Table(NamedTuple):
-    """A value of every token of every frame: ``rows[shown]``."""
+    """A value of every token of every frame, ``rows[shown]``.
 
-    rows: Tensor  # [r + A, E]
-    shown: Tensor  # [T, M] int64
+    Features, and what is made of them, have values of prefix tokens and cells.
+    """
+
+    rows: Tensor  # [r + A, ...]
+    shown: Tensor  # [T, M] int64; of features [T, prefix + N]
 
 
 class Counts(NamedTuple):

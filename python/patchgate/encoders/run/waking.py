@@ -1,15 +1,14 @@
 """Where a still token wakes: its attention output moved, so it becomes active.
 
 A token is stale if it stands still while keys of its frame changed. Its attention output changes
-only by those keys. The softmax is kept as running sums, from which the op ``exchange`` takes the
-old keys and to which it adds the new ones, exactly. If the output has moved by more than the
-tolerance from the one that the token's state was made with, the token becomes active: the later
-layers compute it. Only this scan is sequential in time: waking acts on later layers, never on this
-layer's attention.
+only by those keys. The softmax is kept as running sums. The op ``exchange`` subtracts the old keys
+from them and adds the new ones, exactly. The token's state was computed from an earlier attention
+output; if the output has moved from that by more than the tolerance, the token becomes active: the
+later layers compute it. Only this scan is sequential in time: waking acts on later layers, never on
+this layer's attention.
 
-Letters: T frames, M tokens of a frame, S remembered slots, r rows of a layer's tables, n stale
-tokens, m members of a window, W windows, f rows saved for later frames, H heads, d features of a
-head.
+Letters: T frames, M tokens of a frame, A active ones of all frames, S remembered slots,
+r remembered rows, n stale tokens (or tokens of a window), W windows, H heads, d features of a head.
 """
 
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from patchgate.encoders.run.exchanges import Exchanges, Inherited, by_frame
 from patchgate.encoders.run.memory import Sums
 from patchgate.encoders.run.slots import Slots
 
-_AGE = 64  # exchanges before sums are taken anew: rounding must not gather
+_AGE = 64  # exchanges before all keys are summed again, because rounding errors add up
 
 
 class Fired(NamedTuple):
@@ -32,39 +31,39 @@ class Fired(NamedTuple):
 
     mask: Tensor  # [T, M] bool
     out: Tensor  # [n, H, d]: their attention outputs, in order
-    sums: Sums  # of the last frame, of all tokens
+    sums: Sums  # those of all tokens of the last frame
     pairs: int  # queries times keys that were computed for stale tokens
 
 
 class _Present(NamedTuple):
-    """All tokens of the frame that the scan has come to, changed in place."""
+    """All tokens of the frame that the scan has reached; its tensors are changed in place."""
 
     sums: Sums
-    made: Tensor  # [M, H, d]: the attention outputs that their next states are made with
-    older: Tensor  # [S + f, H, d]: likewise, of remembered slots and of older frames
+    made: Tensor  # [M, H, d]: the attention outputs from which their next states are computed
+    older: Tensor  # [S + saved, H, d]: those of remembered slots and of saved tokens
 
 
 @dataclass
 class Scan:
-    """One layer of a run, all of whose active tokens have attended already.
+    """One layer of a run, in which all active tokens have attended already.
 
-    Where gradients are asked for, keys are exchanged by the op's definition in plain torch, too,
-    which has them; it is slower, and every value is the same.
+    If gradients are needed, keys are exchanged by the op's definition in plain torch, too. That has
+    gradients and is slower; every value is the same.
     """
 
     slots: Slots
     active: Tensor  # [T, M] bool
-    row: Tensor  # [T, M] int64: of the tables below
-    query: Tensor  # [r, H, d]
-    key: Tensor  # [r, H, d]
-    value: Tensor  # [r, H, d]
+    row: Tensor  # [T, M] int64: the row of each token in the tables below
+    query: Tensor  # [r + A, H, d]
+    key: Tensor  # [r + A, H, d]
+    value: Tensor  # [r + A, H, d]
     scale: float
-    out: Tensor  # [A, H, d]: of the active tokens, in order
+    out: Tensor  # [A, H, d]: the attention outputs of the active tokens, in order
     lse: Tensor  # [A, H]
-    windows: list[Tensor]  # [m] int64 each: its tokens; one window of all M if there are none
+    windows: list[Tensor]  # [n] int64 each: its tokens; without windows, one of all M tokens
     before: Tensor  # [S] int64: rows of the remembered slots
-    sums: Sums | None  # of the frame before the run
-    made: Tensor  # [S, H, d]: what the remembered slots' next states were made with
+    sums: Sums | None  # those of the frame before the run
+    made: Tensor  # [S, H, d]: the outputs from which remembered slots' next states were computed
 
     def run(self, tolerance: float) -> Fired:
         """Scans frame after frame.
@@ -72,9 +71,9 @@ class Scan:
         Args:
             tolerance: the share of the output's norm over all heads by which it may move.
         """
-        m = self.active.shape[1]
+        tokens = self.active.shape[1]
         inherited = Inherited.of(self.slots)
-        before = self.before[:m] if self.slots.earlier else self.row[0]
+        before = self.before[:tokens] if self.slots.earlier else self.row[0]
         exchanges = Exchanges.of(
             self.active, self.row, before, self._window, inherited, self.out.dtype
         )
@@ -82,7 +81,7 @@ class Scan:
         mask, outs, pairs = torch.zeros_like(self.active), [], exchanges.pairs
         taken, saved = 0, self.slots.earlier
         for t, own in enumerate(by_frame(self.active)):
-            if self._is_passed_over(t) and not len(inherited.saved[t]):
+            if self._can_be_skipped(t) and not len(inherited.saved[t]):
                 taken += len(own)
                 continue
             _inherit(now, inherited, t)
@@ -107,8 +106,8 @@ class Scan:
         empty = self.out.new_empty((0, *self.out.shape[1:]))
         return Fired(mask, torch.cat([empty, *outs]), now.sums, pairs)
 
-    def _is_passed_over(self, t: int) -> bool:
-        """Whether all tokens are active in frame t and in the next, so that nothing reads it."""
+    def _can_be_skipped(self, t: int) -> bool:
+        """Whether all tokens are active in frame t and the next, so that nobody needs its sums."""
         return self._whole[t : t + 2] == [True, True]
 
     @cached_property
@@ -124,25 +123,28 @@ class Scan:
         return window
 
     def _first(self, saved: int) -> _Present:
-        """The state of the frame before the run, with room for what later frames inherit."""
-        (_, heads, width), m = self.out.shape, self.active.shape[1]
+        """Returns the state of the frame before the run, with room for the saved tokens."""
+        (_, heads, width), tokens = self.out.shape, self.active.shape[1]
         made = self.made.detach()
         older = torch.cat([made, made.new_empty((saved, heads, width))]) if saved else made
-        if self.sums is not None:  # what is remembered stays as it is
-            return _Present(Sums(*(part.clone() for part in self.sums)), made[:m].clone(), older)
-        made = made.new_empty((m, heads, width))  # the first frame: all tokens are active
+        if self.sums is not None:  # copied, because the memory must stay as it is
+            return _Present(
+                Sums(*(part.clone() for part in self.sums)), made[:tokens].clone(), older
+            )
+        made = made.new_empty((tokens, heads, width))  # the first frame: all tokens are active
         age = torch.empty_like(self.row[0])
-        lse = self.lse.new_empty((m, heads))
+        lse = self.lse.new_empty((tokens, heads))
         return _Present(Sums(torch.empty_like(made), lse, lse.clone(), age), made, older)
 
     def _exchange(self, t: int, exchanges: Exchanges, now: _Present) -> tuple[Tensor, Tensor, int]:
-        """Brings the sums of frame t's stale tokens up to date.
+        """Updates the sums of frame t's stale tokens.
 
         Returns:
-            The tokens whose keys changed ``[n]``, how far their outputs are from those that their
-            states were made with ``[n]``, and what it cost beyond the exchanges' own pairs.
+            The tokens whose keys changed ``[n]``; how far their outputs are from those from which
+            their states were computed ``[n]``; and the pairs of queries and keys that were computed
+            beyond those of the exchanges.
         """
-        token, anew = exchanges.token[t], exchanges.anew[t]
+        token, renewed = exchanges.token[t], exchanges.renewed[t]
         distance = now.made.new_empty(0)
         if len(token):
             distance = self._exchanged(
@@ -152,19 +154,19 @@ class Scan:
             now.sums.age[token] += 1
             useless = distance.isnan() | (now.sums.age[token] >= _AGE)
             if useless.any():
-                anew = torch.cat([anew, token[useless]])
+                renewed = torch.cat([renewed, token[useless]])
                 token, distance = token[~useless], distance[~useless]
-        if not len(anew):
+        if not len(renewed):
             return token, distance, 0
-        anew = anew[self._window[anew].argsort(stable=True)]
-        ends = _ends(self._window[anew], len(self.windows))
-        _put(now.sums, anew, self._full(t, anew, ends))
+        renewed = renewed[self._window[renewed].argsort(stable=True)]
+        ends = _ends(self._window[renewed], len(self.windows))
+        _put(now.sums, renewed, self._full(t, renewed, ends))
         none = self.row.new_empty(0)
         far = self._exchanged(
-            t, now, anew, ends, none, distance.new_empty(0), torch.zeros_like(ends)
+            t, now, renewed, ends, none, distance.new_empty(0), torch.zeros_like(ends)
         )
-        cost = int(self._window.bincount()[self._window[anew]].sum())
-        return torch.cat([token, anew]), torch.cat([distance, far]), cost
+        cost = int(self._window.bincount()[self._window[renewed]].sum())
+        return torch.cat([token, renewed]), torch.cat([distance, far]), cost
 
     def _exchanged(
         self,
@@ -188,8 +190,8 @@ class Scan:
             values = sums.weighted.clone(), sums.total.clone()
             distance = _ops.exchange(*values, *rest)
         reference.exchange(sums.weighted, sums.total, *rest)
-        # The gradients are the definition's, the values the op's to the bit: what fires must not
-        # depend on whether gradients are asked for.
+        # The gradients are those of the definition, the values bit for bit those of the op. Which
+        # tokens fire must not depend on whether gradients are needed.
         for part, value in zip(sums, values, strict=False):
             part.data.copy_(value)
         return distance
@@ -201,7 +203,7 @@ class Scan:
         return torch.is_grad_enabled() and any(x.requires_grad for x in taken)
 
     def _full(self, t: int, tokens: Tensor, ends: Tensor) -> Sums:
-        """Sums up tokens of frame t, which are in order of their windows, anew."""
+        """Sums over all keys again for tokens of frame t, which are in order of their windows."""
         order = torch.cat(self.windows)
         out, lse = _ops.residual_attention(
             self.query[self.row[t, tokens]], self.key, self.value, ends, self.row[t, order],
@@ -211,7 +213,7 @@ class Scan:
 
 
 def _inherit(now: _Present, inherited: Inherited, t: int) -> None:
-    """Carries sums and outputs on to frame t. Sums of tokens from older frames are taken anew."""
+    """Carries sums and outputs to frame t. Those of tokens from older frames are renewed later."""
     near, column, far = inherited.near[t], inherited.column[t], inherited.far[t]
     if len(near):
         _put(now.sums, near, Sums(*(part.index_select(0, column) for part in now.sums)))
@@ -227,12 +229,12 @@ def _put(sums: Sums, tokens: Tensor, new: Sums) -> None:
 
 
 def _summed(out: Tensor, lse: Tensor) -> Sums:
-    """Finished softmaxes as sums, relative to their own denominators."""
+    """Makes sums of finished softmaxes, relative to their own denominators."""
     age = torch.zeros(len(out), dtype=torch.int64, device=out.device)
     return Sums(out, torch.ones_like(lse), lse, age)
 
 
 def _ends(window: Tensor, windows: int) -> Tensor:
-    """Where the tokens of each window end, ``[W + 1]`` int32, from 0."""
+    """Returns where the tokens of each window end, ``[W + 1]`` int32, from 0."""
     counts = window.bincount(minlength=windows)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
