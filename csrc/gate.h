@@ -14,7 +14,7 @@ enum OnMotion : int64_t { kEncode = 0, kCamera = 1, kReuse = 2 };
 constexpr int32_t kAlways = INT32_MAX;    // a limit that every cost passes
 constexpr int32_t kUntested = INT32_MAX;  // the cost of a vector that was not tried
 constexpr int kQuartiles = 15;            // frames that the adaptive limit looks back
-constexpr int kMostSteps = 127;           // of a vector: it is told in 8 bits
+constexpr int kMostSteps = 127;           // of a vector, which has 8 bits
 
 struct Vector {
   int dy, dx;

@@ -1,5 +1,5 @@
-// What a call of the motion gate is told, on the CPU and on CUDA alike: shapes, rules, and where
-// the streams' state and the results lie. Knows no torch.
+// The arguments of a call of the motion gate, on the CPU and on CUDA alike: shapes, rules, and
+// where the streams' state and the results lie. Knows no torch.
 #pragma once
 
 #include "gate.h"

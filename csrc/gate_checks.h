@@ -21,7 +21,7 @@ constexpr int64_t kMostPixels = int64_t{1} << 22;  // of a cell, all its frames:
 constexpr int64_t kMostLimit = (int64_t{1} << 30) - 1;  // twice as much fits 32 bits
 
 template <class... Parts>
-std::string told(const Parts&... parts) {
+std::string message(const Parts&... parts) {
   std::ostringstream text;
   (text << ... << parts);
   return text.str();
@@ -29,27 +29,27 @@ std::string told(const Parts&... parts) {
 
 inline std::string fault_of(const GateShape& g) {
   if (g.cell < 1 || g.cell > 256 || g.sub_block < 1 || g.cell % g.sub_block != 0)
-    return told("gate: cell ", g.cell, " must be 1..256 pixels and a multiple of sub_block ",
-                g.sub_block);
+    return message("gate: cell ", g.cell, " must be 1..256 pixels and a multiple of sub_block ",
+                   g.sub_block);
   for (const int64_t size : {g.tubelet, g.planes, g.height, g.width})
     if (size < 1)
-      return told("gate: planes must have frames, planes and pixels, got f, C, H, W = ", g.tubelet,
-                  ", ", g.planes, ", ", g.height, ", ", g.width);
+      return message("gate: planes must have frames, planes and pixels, got f, C, H, W = ",
+                     g.tubelet, ", ", g.planes, ", ", g.height, ", ", g.width);
   if (g.height % g.cell != 0 || g.width % g.cell != 0 || g.h != g.height / g.cell ||
       g.w != g.width / g.cell)
-    return told("gate: ", g.height, " x ", g.width, " pixels are not ", g.h, " x ", g.w,
-                " cells of ", g.cell, " pixels");
+    return message("gate: ", g.height, " x ", g.width, " pixels are not ", g.h, " x ", g.w,
+                   " cells of ", g.cell, " pixels");
   if (g.height > kMostSide || g.width > kMostSide || g.plane() > INT32_MAX)
-    return told("gate: a picture of ", g.height, " x ", g.width, " pixels is too large");
+    return message("gate: a picture of ", g.height, " x ", g.width, " pixels is too large");
   if (g.tubelet > kMostPlanes || g.planes > kMostPlanes || g.planes_per_cell() > kMostPlanes)
-    return told("gate: ", g.tubelet, " frames of ", g.planes, " planes are more than ", kMostPlanes,
-                " planes in a cell");
+    return message("gate: ", g.tubelet, " frames of ", g.planes, " planes are more than ",
+                   kMostPlanes, " planes in a cell");
   if (g.tubelet * g.cell * g.cell > kMostPixels)
-    return told("gate: ", g.tubelet, " frames of cells of ", g.cell,
-                " pixels: sums over a cell would not fit 32 bits");
+    return message("gate: ", g.tubelet, " frames of cells of ", g.cell,
+                   " pixels: sums over a cell would not fit 32 bits");
   if (g.streams > INT32_MAX / 2 / g.cells() || g.frames >= INT32_MAX)
-    return told("gate: ", g.streams, " streams of ", g.frames, " frames of ", g.cells(),
-                " cells are too many for one push");
+    return message("gate: ", g.streams, " streams of ", g.frames, " frames of ", g.cells(),
+                   " cells are too many for one push");
   return {};
 }
 
@@ -71,16 +71,16 @@ inline std::vector<NamedShape> state_shapes(const GateShape& g, int64_t max_age)
 inline std::string fault_of_rules(int64_t limit, int64_t texture, int64_t radius, int64_t on_motion,
                                   int64_t cut, double hysteresis, int64_t precision) {
   if (limit < 0 || limit > kMostLimit)
-    return told("gate: limit ", limit, " must be 0..", kMostLimit);
+    return message("gate: limit ", limit, " must be 0..", kMostLimit);
   if (texture < 0 || texture > INT32_MAX)
-    return told("gate: texture ", texture, " must be 0..", INT32_MAX);
+    return message("gate: texture ", texture, " must be 0..", INT32_MAX);
   if (precision != 1 && precision != 2 && precision != 4)
-    return told("gate: motion_precision ", precision, " must be 1, 2 or 4");
+    return message("gate: motion_precision ", precision, " must be 1, 2 or 4");
   if (radius < 0 || radius > kMostSteps / precision)
-    return told("gate: search_radius ", radius, " must be 0..", kMostSteps / precision);
+    return message("gate: search_radius ", radius, " must be 0..", kMostSteps / precision);
   if (on_motion < kEncode || on_motion > kReuse)
-    return told("gate: on_motion ", on_motion, " must be ", kEncode, "..", kReuse);
-  if (cut < -1) return told("gate: cut ", cut, " must be a number of cells, or -1");
+    return message("gate: on_motion ", on_motion, " must be ", kEncode, "..", kReuse);
+  if (cut < -1) return message("gate: cut ", cut, " must be a number of cells, or -1");
   if (std::isnan(hysteresis)) return "gate: hysteresis must be a number";
   return {};
 }
@@ -90,11 +90,11 @@ inline std::string fault_of_clock(const GateShape& g, const int64_t* clock) {
   for (int64_t s = 0; s < g.streams; ++s) {
     const int64_t seen = clock[2 * s], tokens = clock[2 * s + 1];
     if (!counts_frames(seen) || tokens < 0)
-      return told("gate: the clock of stream ", s, " says ", seen, " frames and ", tokens,
-                  " tokens: neither is less than 0 in a stream that a gate has seen");
+      return message("gate: the clock of stream ", s, " says ", seen, " frames and ", tokens,
+                     " tokens: neither is less than 0 in a stream that a gate has seen");
     if (!has_ids(tokens, g.frames, g.cells()))
-      return told("gate: stream ", s, " has emitted ", tokens,
-                  " tokens, and this push could exceed 2^31: reset the stream first");
+      return message("gate: stream ", s, " has emitted ", tokens,
+                     " tokens, and this push could exceed 2^31: reset the stream first");
   }
   return {};
 }

@@ -1,5 +1,6 @@
-"""Activate on a GPU: which tokens that stand still become active. Two launches a frame, for what a
-frame decides the next ones ask for. Definition: ``reference/activate.py``.
+"""Activate on a GPU: which still tokens become active. Definition: ``reference/activate.py``.
+
+There are two launches a frame, because each frame needs the decisions of those before it.
 
 Letters: T frames, M tokens of a frame, H heads, d features of a head.
 """
@@ -22,9 +23,9 @@ def activate(
     bound: Tensor,  # [T, M]
     room: int,
 ) -> tuple[Tensor, Tensor]:  # [T, M], [1]
-    """As ``patchgate.reference.activate``; nothing waits for the device.
+    """Does what ``patchgate.reference.activate`` does; never synchronises.
 
-    So what the parents say is not checked: a token whose parent there is not inherits from itself.
+    So it cannot check the parents: a token whose parent does not exist inherits from itself.
 
     Raises:
         TypeError: dtypes that do not fit.

@@ -1,5 +1,7 @@
-"""The kernels of activate: for a frame, how far each token's output moved; then, for how many of
-those that want to become active there is room.
+"""The kernels of activate.
+
+The first computes how far each token's output moved in a frame. The second lets tokens become
+active while there is room.
 
 Letters: T frames, M tokens of a frame, H heads, d features of a head, E = H * d; m tokens at a
 time.
@@ -22,7 +24,7 @@ def moved_kernel(
     frame, tokens, slots,
     WIDTH: tl.constexpr, HEAD: tl.constexpr, BLOCK: tl.constexpr,  # E, d
 ):  # fmt: skip
-    """One token of a frame."""
+    """Measures one token of a frame."""
     token = tl.program_id(0)
     slot = (frame * tokens + token).to(tl.int64)
     before = tl.load(parent + slot)
@@ -51,7 +53,7 @@ def admit_kernel(
     frame, tokens,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """A frame, in order of its tokens."""
+    """Admits the tokens of a frame, in their order."""
     room, more = tl.load(left), tl.load(late)
     for at in range(0, tokens, BLOCK):
         token = at + tl.arange(0, BLOCK)  # [m]

@@ -1,9 +1,9 @@
-"""What the kernels of attention share: tiles of rows in groups, heads in parts, checks of inputs.
+"""Shared parts of the kernels of attention: tiles of rows in groups, heads in parts, checks.
 
-A group is a run of packed rows; where runs end stands on the device, and no grid may depend on it.
-So tiles are numbered: group i owns the tiles from ``ends[i] // BLOCK + i`` on, as many as it needs
-(``floor(a + b) >= floor(a) + floor(b)`` makes room for its last, partial one), and a program looks
-up which group its tile belongs to. ``rows // BLOCK + groups`` tiles suffice, whatever the ends.
+A group is a run of packed rows. The ends of groups are on the device, so the launch grid cannot
+depend on them. Tiles are numbered: group i has the tiles from ``ends[i] // BLOCK + i`` on, as many
+as it needs (``floor(a + b) >= floor(a) + floor(b)`` leaves room for its last, partial one), and
+each program finds the group of its tile. ``rows // BLOCK + groups`` tiles are enough for any ends.
 
 A head of 72 features is computed as 64 + 16, not as 128: ``columns`` says how.
 
@@ -17,8 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-SPAN = tl.constexpr(256)  # ends that are looked at together
-WIDEST = 256  # features of a head
+SPAN = tl.constexpr(256)  # ends that are searched together
+WIDEST = 256  # the most features of a head
 
 
 @triton.jit
@@ -29,10 +29,10 @@ def find_tile(
     total,
     BLOCK: tl.constexpr,
 ):
-    """Which group a tile belongs to, its first row, and where the group ends.
+    """Finds the group of a tile, the tile's first row, and the end of the group.
 
-    The rows before the first group are group -1, those after the last one group G. There are tiles
-    of no row: their first row is at the end, or past it.
+    The rows before the first group are group -1, those after the last one group G. Some tiles have
+    no rows: their first row is at the end of the group, or past it.
     """
     low, high = 0, groups + 1  # the answer, less one, is among these
     while high - low >= SPAN:
@@ -47,7 +47,7 @@ def find_tile(
     begin = tl.load(ends + low - 1, mask=low > 0, other=0)
     end = tl.load(ends + low, mask=low <= groups, other=total)
     first = begin + (tile - begin // BLOCK - low) * BLOCK
-    # Ends that do not ascend, or leave the rows, must not lead out of the tensors.
+    # Ends that do not ascend, or lie outside of the rows, must not cause accesses out of bounds.
     return low - 1, tl.maximum(first, 0), tl.minimum(end, total)
 
 
@@ -61,7 +61,7 @@ def load_part(
     COLUMNS: tl.constexpr,
     MASKED: tl.constexpr,
 ):
-    """Columns FIRST.. of some rows ``[n, c]``; 0 where a row is not real or has no such column."""
+    """Loads columns from FIRST on of some rows, ``[n, c]``; 0 if there is no such row or column."""
     column = FIRST + tl.arange(0, COLUMNS)  # [c]
     at = rows + offset[:, None] + column[None, :]
     if FIRST + COLUMNS > WIDTH:
@@ -83,7 +83,7 @@ def store_part(
     FIRST: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """The other way."""
+    """Stores what ``load_part`` loads."""
     column = FIRST + tl.arange(0, COLUMNS)  # [c]
     at = rows + offset[:, None] + column[None, :]
     mask = real[:, None] & (column < WIDTH)[None, :]
@@ -92,20 +92,21 @@ def store_part(
 
 @triton.jit
 def dot(a, b, PRECISION: tl.constexpr):
-    """The product of two blocks, in float32, or float64 for such."""
+    """Multiplies two blocks, in float32, or in float64 if they are of that dtype."""
     if a.dtype == tl.float64:
         return tl.dot(a, b, out_dtype=tl.float64)
     return tl.dot(a, b, input_precision=PRECISION)
 
 
 def tiles(rows: int, groups: int, block: int) -> int:
-    """How many tiles suffice, rows before and after all groups included."""
+    """Returns how many tiles are enough, with those of rows before and after all groups."""
     return rows // block + groups + 2
 
 
 def columns(width: int) -> tuple[int, int]:
-    """A head's features in blocks of powers of two, of at least 16: the main part, and the tail's
-    (0: there is none).
+    """Divides a head's features in two blocks, powers of two of at least 16: main part and tail.
+
+    The tail is 0 if there is none.
     """
     main = max(16, 1 << (width.bit_length() - 1) if width else 16)
     if width <= main:
@@ -115,19 +116,19 @@ def columns(width: int) -> tuple[int, int]:
 
 
 def precision(dtype: torch.dtype) -> str:
-    """float32 is multiplied as such, unless PyTorch is told that TF32 will do.
+    """Returns the precision of products: that of float32, unless PyTorch's settings allow TF32.
 
-    It may be told in two ways. ``allow_tf32``, the older one, cannot be read after the newer one
-    was used; ``fp32_precision`` says what either of them set.
+    There are two such settings. ``allow_tf32``, the older one, cannot be read after the newer one
+    was used; ``fp32_precision`` has the value that either of them set.
     """
     allowed = dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == "tf32"
     return "tf32" if allowed else "ieee"
 
 
 def strides(*tensors: Tensor) -> tuple[int, list[int]]:
-    """A common unit (a power of two), and the strides of rows and heads in it.
+    """Returns a common unit (a power of two), and the strides of rows and heads in it.
 
-    The unit is known when the kernel is compiled: what it divides is loaded in wide accesses.
+    The compiler knows the unit, and so makes wide loads of it.
     """
     each = [tensor.stride(i) for tensor in tensors for i in (0, 1)]
     unit = math.gcd(16, *each)
@@ -135,8 +136,9 @@ def strides(*tensors: Tensor) -> tuple[int, list[int]]:
 
 
 def generation(tensor: Tensor) -> int:
-    """The generation of the tensor's GPU: 8 Ampere and Ada, 9 Hopper, 10 Blackwell; interpreted:
-    9.
+    """Returns the generation of the tensor's GPU: 8 Ampere and Ada, 9 Hopper, 10 Blackwell.
+
+    In the interpreter it is 9.
     """
     return torch.cuda.get_device_capability(tensor.device)[0] if tensor.is_cuda else 9
 
@@ -145,7 +147,11 @@ def generation(tensor: Tensor) -> int:
 
 
 def adjacent(name: str, heads: Tensor) -> Tensor:
-    """``[rows, H, d]`` with d adjacent: anything else is copied. Refuses heads too wide."""
+    """Returns ``[rows, H, d]`` with d adjacent, or else a copy of that kind.
+
+    Raises:
+        ValueError: heads are too wide.
+    """
     width = heads.shape[2]
     if width > WIDEST:
         raise ValueError(f"{name}: expected at most {WIDEST} features a head, got {width}")
@@ -153,7 +159,7 @@ def adjacent(name: str, heads: Tensor) -> Tensor:
 
 
 def check_contiguous(**tensors: Tensor | None) -> None:
-    """Raises ValueError for a tensor that has gaps or another order."""
+    """Raises a ``ValueError`` if a tensor is not contiguous."""
     for name, tensor in tensors.items():
         if tensor is not None and not tensor.is_contiguous():
             raise ValueError(f"{name}: expected a contiguous tensor, got strides {tensor.stride()}")

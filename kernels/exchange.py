@@ -1,8 +1,8 @@
 """Exchange on a GPU: some keys of a finished softmax are replaced.
 
-The running sums are brought up to date in place (``total_new = total - sum_old + sum_new``, and
-likewise the numerator). Each token is written by one program, in one order: the result is the same
-in every run. Definition: ``reference/exchange.py``.
+The running sums are updated in place (``total_new = total - sum_old + sum_new``, and the numerator
+in the same way). One program writes each token, in a fixed order, so that the result is the same in
+every run. Definition: ``reference/exchange.py``.
 
 Letters: M tokens, n of them that exchange keys, G groups, c exchanged keys, r rows, H heads, d
 features of a head.
@@ -16,7 +16,7 @@ from patchgate.kernels import attention_tiles
 from patchgate.kernels.exchange_kernel import distance_kernel, exchange_kernel
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta
 
-_BLOCKS = {torch.float32: 32, torch.float64: 16}  # tokens of a tile that stay in registers
+_BLOCKS = {torch.float32: 32, torch.float64: 16}  # tokens of a tile, which stay in registers
 _DISTANCES = 128  # tokens of a program of the second kernel
 
 
@@ -37,11 +37,11 @@ def exchange(
     reach: Tensor,  # [H]
     scale: float,
 ) -> Tensor:  # [n]
-    """As ``patchgate.reference.exchange``, for at most 256 features a head.
+    """Does what ``patchgate.reference.exchange`` does, for at most 256 features a head.
 
-    Nothing waits for the device, so what the integers say is not checked: a token or row that there
-    is not gets NaN for a distance and nothing is written for it; an exchanged key that there is not
-    makes its group's denominators NaN. A token that is named twice gets one of its results.
+    It never synchronises, and so cannot check the integers. If a token or row does not exist, its
+    distance is NaN and nothing is written for it. If an exchanged key does not exist, its group's
+    denominators become NaN. A token that is named twice gets one of both results.
 
     Raises:
         TypeError: dtypes that do not fit.
@@ -94,7 +94,7 @@ def _launches(
     squares: Tensor,  # [H, n]
     distance: Tensor,  # [n]
 ) -> tuple[Launch, Launch]:
-    """The kernels and what they are called with."""
+    """Returns the kernels and their arguments."""
     (m, heads, width), n = weighted.shape, len(token)
     main, tail = attention_tiles.columns(width)
     unit, strides = attention_tiles.strides(query, key, value)

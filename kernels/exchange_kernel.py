@@ -29,7 +29,7 @@ def _step(
     SCALE: tl.constexpr, PRECISION: tl.constexpr,
     WIDTH: tl.constexpr, MAIN: tl.constexpr, TAIL: tl.constexpr, BLOCK_KEYS: tl.constexpr,
 ):  # fmt: skip
-    """A block of exchanged keys."""
+    """Adds the changes by a block of exchanged keys."""
     entry = at + tl.arange(0, BLOCK_KEYS)  # [m]
     real = entry < last_key
     row = tl.load(changed + entry, mask=real, other=0)
@@ -45,7 +45,7 @@ def _step(
         part = load_part(key, offset, real, WIDTH, MAIN, TAIL, True)
         scores += dot(query_tail, tl.trans(part), PRECISION)
     exponent = scores * SCALE - shift[:, None]  # [t, m]
-    # Of a NaN none of these holds: it stays one.
+    # All of these comparisons are false for NaN, which stays NaN.
     exponent = tl.where(exponent > _MOST_EXPONENT, _MOST_EXPONENT, exponent)
     factor = tl.where(real[None, :], tl.exp(exponent) * times[None, :], 0.0)
     sums += tl.sum(factor, 1)
@@ -94,7 +94,7 @@ def exchange_kernel(
     WIDTH: tl.constexpr, MAIN: tl.constexpr, TAIL: tl.constexpr,
     BLOCK: tl.constexpr, BLOCK_KEYS: tl.constexpr,
 ):  # fmt: skip
-    """One tile of tokens in one head."""
+    """Updates one tile of tokens in one head."""
     head = (tl.program_id(0) % heads).to(tl.int64)
     group, first, end = find_tile(tl.program_id(0) // heads, cu_tokens, groups, tokens, BLOCK)
     if first >= end:
@@ -134,7 +134,7 @@ def exchange_kernel(
             changed, weight, rows, SCALE, PRECISION, WIDTH, MAIN, TAIL, BLOCK_KEYS,
         )  # fmt: skip
 
-    # What a key that there is not would have changed, nobody knows.
+    # The change by a key that does not exist is unknown.
     sums = tl.where(tl.max(strange.to(tl.int32), 0) > 0, float("nan"), sums)
     new = before + sums
     tl.store(total + at, new, mask=real)

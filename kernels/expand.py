@@ -13,9 +13,9 @@ from patchgate._tensors import arange
 from patchgate.kernels.launch import Launch, Variant, check_devices, meta, next_power_of_two
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
-_ELEMENTS = 4096  # of a program of four warps: a thread has four loads of 16 bytes in flight
-_PIECE = 128  # columns of a program: towers' widths are multiples
-_SUMMED = 16  # cells that are added up side by side
+_ELEMENTS = 4096  # elements of a program of four warps: four loads of 16 bytes for each thread
+_PIECE = 128  # columns of a program; the widths of towers are multiples of it
+_SUMMED = 16  # cells that are summed at the same time
 
 
 @triton.jit(do_not_specialize=["tokens", "cells"])  # one kernel for all lengths
@@ -71,8 +71,8 @@ def expand(
 ) -> Tensor:  # [..., D]
     """The op ``patchgate::expand``, on the current stream; never synchronises.
 
-    A source that is no token cannot be refused without a look at the data. Its row cannot pass for
-    a token's: NaN, or -1 in integers.
+    It cannot check the sources, because that would synchronise. The row of a source that is no
+    token is NaN, or -1 for integers.
 
     Raises:
         TypeError: dtypes that do not fit.
@@ -93,8 +93,8 @@ def expand_backward(
 ) -> Tensor:  # [K, D]
     """The op ``patchgate::expand_backward``, on the current stream; never synchronises.
 
-    Not by atomic adds: cells are sorted by their token and added up in float32, in an order that
-    depends on the sources alone, and rounded once. The same bits every time.
+    It uses no atomic adds: cells are sorted by their token and summed in float32, in an order that
+    depends only on the sources, and rounded once. The result has the same bits every time.
 
     Raises:
         TypeError: dtypes that do not fit.

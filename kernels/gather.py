@@ -1,8 +1,8 @@
 """Gather on a GPU: kept cells of decoded frames as patch rows.
 
-Nothing is stored in between, and a cell that was not kept costs nothing: a call moves the native
-samples that kept cells reach and the rows that they become. Definition: ``reference/gather.py``;
-the same bits: ``csrc/gather.h``.
+It stores no intermediate results, and cells that were not kept cost nothing: a call reads the
+native samples that kept cells need, and writes their rows. Definition: ``reference/gather.py``;
+``csrc/gather.h`` gives the same bits.
 """
 
 import torch
@@ -35,9 +35,9 @@ def gather(
     """The op ``patchgate::gather``, on the current stream; never synchronises.
 
     Planes may have any strides: NV12's Cb and Cr are every second sample of one plane. P010, whose
-    value is in the high bits, is 16 bit. What only a look at the data would tell is not refused:
-    tables are read within the picture whatever they say, and rows of an index beyond the last cell
-    are NaN.
+    value is in the high bits, counts as 16 bit. The values of tables and indices are not checked,
+    because that would synchronise: samples are always read within the picture, and rows of an index
+    beyond the last cell are NaN.
 
     Raises:
         TypeError: dtypes that do not fit.
@@ -73,7 +73,7 @@ def _launch(
 ) -> Launch:
     y, cb, _ = planes
     patch, merge, frames = sides
-    bits = _BITS[levels.dtype]  # levels are copied, never computed with
+    bits = _BITS[levels.dtype]  # the kernel only copies levels
     block = min(32, max(16, next_power_of_two(patch * merge)))
     arguments = (
         planes,
@@ -111,14 +111,14 @@ def _launch(
 
 
 def _check_span(planes: tuple[Tensor, Tensor, Tensor]) -> None:
-    for plane in planes:  # a sample's place in its frame is int32
+    for plane in planes:  # the place of a sample in its frame must fit int32
         rows, columns = plane.shape[1] - 1, plane.shape[2] - 1
         if rows * plane.stride(1) + columns * plane.stride(2) >= 1 << 31:
             raise ValueError(f"gather: a frame of strides {plane.stride()} spans too much memory")
 
 
 def variants() -> list[Variant]:
-    """A 1080p frame for SigLIP so400m/14 at 378 px, and what differs from that one by one."""
+    """A 1080p frame for SigLIP so400m/14 at 378 px, and variants that differ in one point each."""
     return [
         _variant("NV12, fp16"),
         _variant("NV12, fp32", dtype=torch.float32),

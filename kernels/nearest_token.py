@@ -1,6 +1,6 @@
-"""The nearest of each token's candidates on the GPU: a program looks at those of one token.
+"""Finds the nearest of each token's candidates on the GPU; one program for each token.
 
-Letters: K tokens, D features, Q queries, L candidates.
+Letters: K tokens, D features, Q queries, L entries of an index (here candidates).
 """
 
 import torch
@@ -64,8 +64,8 @@ def nearest_token(
 ) -> tuple[Tensor, Tensor]:  # [Q], [Q]
     """The op ``patchgate::nearest_token``, on the current stream; never synchronises.
 
-    What only a look at the data would tell is not refused: a query that names a row or a candidate
-    that there is not has no nearest (-1), at a distance of NaN.
+    It cannot check the indices, because that would synchronise: a query with a row or a candidate
+    that does not exist has no nearest token (-1), at a distance of NaN.
 
     Raises:
         TypeError: dtypes that do not fit.

@@ -3,7 +3,8 @@
 Keys and values are gathered by index as they are needed, as in a paged cache with pages of one
 token (arXiv 2309.06180). Definition: ``reference/residual_attention.py``.
 
-Letters: R queries, A rows of keys, G groups, L keys of all groups, H heads, d features of a head.
+Letters: R queries, A rows of a table (of keys), G groups, L entries of an index (the keys of all
+groups), H heads, d features of a head.
 """
 
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from patchgate.kernels.residual_attention_kernel import attend_kernel
 
 
 class Tiling(NamedTuple):
-    """How a kernel is cut into programs."""
+    """How the work of a kernel is divided into programs."""
 
     block: int  # rows of a tile
     block_keys: int
@@ -32,18 +33,18 @@ class Tiling(NamedTuple):
 def tiling(
     queries: int, groups: int, width: int, dtype: torch.dtype, generation: int = 9
 ) -> Tiling:
-    """By the mean group: tiles that leave few rows idle and load the keys few times.
+    """Chooses tiles by the size of the mean group: few rows are idle, and keys are loaded rarely.
 
     A tile's keys cost about as much as 64 of its queries. Block sizes are the largest ones that
     stay in registers (benchmarks/compiled) on GPUs of this and later generations.
     """
     main, tail = attention_tiles.columns(width)
-    if dtype.itemsize > 2:  # not on tensor cores: the operands are in registers, too
+    if dtype.itemsize > 2:  # without tensor cores, the operands need registers, too
         short = dtype == torch.float64 or main + tail > 64
         return Tiling(16, 16 if short else 32, 4, 2, main, tail)
     mean = max(1, queries // max(1, groups))
     block = min((128, 64, 32, 16), key=lambda size: -(-mean // size) * (size + 64))
-    if block < 64 and tail:  # a tail of 16 leaves warps that cannot share it without work
+    if block < 64 and tail:  # with a tail of 16, more warps would have no work
         main, tail = 2 * main, 0
     block_keys = 64 if main + tail <= 128 and (block == 128 or main + tail <= 80) else 32
     stages = 3 if generation >= 9 and main + tail <= 128 else 2
@@ -61,12 +62,12 @@ def residual_attention(
     bias: Tensor | None,  # [L]
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # [R, H, d], [R, H]
-    """As ``patchgate.reference.residual_attention``, for at most 256 features a head.
+    """Does what ``patchgate.reference.residual_attention`` does, for at most 256 features a head.
 
-    Nothing waits for the device, so what the integers say is not checked: a query any of whose keys
-    is not one of A gets NaN, and groups whose ends do not ascend get something, within bounds.
-    float32 is not rounded to TF32, unless ``torch.backends.cuda.matmul.fp32_precision`` (or
-    ``allow_tf32``) says so.
+    It never synchronises, and so cannot check the integers: a query with a key that is not one of A
+    gets NaN. For groups whose ends do not ascend, the result is undefined, but no access is out of
+    bounds. float32 is not rounded to TF32, unless ``torch.backends.cuda.matmul.fp32_precision`` (or
+    ``allow_tf32``) allows it.
 
     Raises:
         TypeError: dtypes that do not fit.
@@ -96,7 +97,7 @@ def launched(
     lse: Tensor,  # [R, H]
     cut: Tiling,
 ) -> Launch:
-    """The kernel and what it is called with, cut in one of the possible ways."""
+    """Returns the kernel and its arguments for one of the possible tilings."""
     unit, strides = attention_tiles.strides(query, key, value)
     rows, heads, width = query.shape
     arguments = (
@@ -128,7 +129,7 @@ def check(
     cu_keys: Tensor,
     bias: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Raises for shapes, dtypes and devices that do not fit; query, key, value with d adjacent."""
+    """Raises if shapes, dtypes or devices do not fit; returns query, key, value with d adjacent."""
     _token_op_checks.residual_attention(query, key, value, cu_queries, key_index, cu_keys, bias)
     check_devices(
         "residual_attention", query, key=key, value=value, cu_queries=cu_queries,

@@ -1,11 +1,13 @@
 """Gradients of residual attention on a GPU.
 
-A row of keys serves many groups, whose programs run at the same time. Its gradient is added up by
-float32 (float64) atomics, in an order that differs from run to run: equal but for rounding. Under
-``torch.use_deterministic_algorithms`` each group writes its own, ``[L, H, d]``, and they are added
-in order: the same bits in every run, for more memory.
+Many groups share a row of keys, and their programs run at the same time. Its gradient is summed by
+float32 (float64) atomics, in an order that differs from run to run: results are equal except for
+rounding. Under ``torch.use_deterministic_algorithms``, each group writes its own gradients,
+``[L, H, d]``, and these are summed in order. Then the bits are the same in every run; it needs more
+memory.
 
-Letters: R queries, A rows of keys, G groups, L keys of all groups, H heads, d features of a head.
+Letters: R queries, A rows of a table (of keys), G groups, L entries of an index (the keys of all
+groups), H heads, d features of a head.
 """
 
 import torch
@@ -33,11 +35,14 @@ def residual_attention_backward(
     out: Tensor,  # [R, H, d]
     lse: Tensor,  # [R, H]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # [R, H, d], [A, H, d] x 2, [L] or [0]
-    """Gradients of query, key, value and bias; nothing waits for the device. A key that is not one
-    of A has no gradient, and those of its group's queries are NaN, as their outputs are.
+    """Computes the gradients of query, key, value and bias; never synchronises.
+
+    A key that is not one of A has no gradient, and those of its group's queries are NaN, like their
+    outputs.
 
     Raises:
-        TypeError, ValueError: as ``residual_attention``; gradients that are not of its outputs.
+        TypeError, ValueError: in the cases of ``residual_attention``, or if the gradients do not
+            fit its outputs.
     """
     query, key, value = check(query, key, value, cu_queries, key_index, cu_keys, bias)
     _token_op_checks.residual_attention_backward(grad_out, grad_lse, query, out, lse)
@@ -68,14 +73,16 @@ def residual_attention_backward(
 
 
 def tile_of(dtype: torch.dtype) -> int:
-    """Rows of a program, queries or keys; it goes over half as many of the others at a time (in
-    float32 and float64 over as many), which is what stays in registers.
+    """Returns the rows of a program, queries or keys.
+
+    It goes over half as many of the others at a time (in float32 and float64 over as many), so that
+    all stay in registers.
     """
     return 16 if dtype.itemsize > 2 else 64
 
 
 def _by_row(grads: Tensor, key_index: Tensor, rows: int) -> Tensor:
-    """Adds the gradients of the L keys ``[L, H, d]`` to those of the A rows ``[A, H, d]``, in
+    """Sums the gradients of the L keys ``[L, H, d]`` for each of the A rows, ``[A, H, d]``, in
     order.
     """
     there = (key_index >= 0) & (key_index < rows)
@@ -101,7 +108,7 @@ def _launches(
     grad_bias: Tensor,  # [H, L]
     added: bool,
 ) -> tuple[Launch, Launch]:
-    """The kernels and what they are called with."""
+    """Returns the kernels and their arguments."""
     rows, heads, width = query.shape
     main, tail = attention_tiles.columns(width)
     unit, strides = attention_tiles.strides(grad_out, query, key, value)

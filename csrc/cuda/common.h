@@ -1,4 +1,4 @@
-// What every CUDA op needs around its kernels: the current stream, grid sizes, the launch check.
+// Shared parts of all CUDA ops: the current stream, grid sizes, the launch check.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -23,8 +23,8 @@ inline cudaStream_t current_stream(const Tensor& tensor) {
   return static_cast<cudaStream_t>(stream);
 }
 
-// STD_CUDA_CHECK would need libtorch_cuda. A refusal is forgotten once told: the next launch's
-// check would take it for its own.
+// STD_CUDA_CHECK would need libtorch_cuda. A reported error is cleared: otherwise the next launch's
+// check would report it again.
 inline void check(cudaError_t error, const char* what) {
   if (error != cudaSuccess) cudaGetLastError();
   STD_TORCH_CHECK(error == cudaSuccess, what, ": ", cudaGetErrorString(error));

@@ -1,4 +1,4 @@
-"""Tables that are made once and kept."""
+"""Caches tables."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -11,10 +11,10 @@ Made = TypeVar("Made")
 
 
 def cached_table(make: Callable[Args, Made]) -> Callable[Args, Made]:
-    """A function of hashable arguments that remembers the last 64 results.
+    """Makes a function of hashable arguments remember its last 64 results.
 
-    What it makes under ``torch.inference_mode`` are ordinary tensors all the same: a later call may
-    need them for gradients.
+    Under ``torch.inference_mode`` it makes ordinary tensors, too: a later call may need them for
+    gradients.
     """
 
     @wraps(make)

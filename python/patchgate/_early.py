@@ -1,7 +1,7 @@
-"""Ctrl-C while a command is still importing: it ends with one line, not with a traceback.
+"""Ends a command with one line, not a traceback, if Ctrl-C comes while it is still importing.
 
-Importing torch takes a second or more, in which no handler of the command line's is there yet. Only
-in a process that is one of our commands: as a library we leave signals alone.
+Importing torch takes a second or more; the command line has set no handler by then. This holds only
+for processes of our own commands: as a library, patchgate does not touch signals.
 """
 
 import os
@@ -14,13 +14,13 @@ _MODULES = ("patchgate.cli", "patchgate.cli.__main__")
 
 
 def _begin() -> None:
-    """From here on Ctrl-C ends the process at once, if it is one of our commands."""
+    """Makes Ctrl-C end the process at once, if it is one of our commands."""
     if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 
 
 def over() -> None:
-    """The command clears up after itself from here on: Ctrl-C is a KeyboardInterrupt again."""
+    """Makes Ctrl-C a KeyboardInterrupt again, because the command now handles it."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

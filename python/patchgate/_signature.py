@@ -1,9 +1,9 @@
-"""Signatures that show settings which are handed on as keywords.
+"""Signatures that show settings which a function passes on as keywords.
 
-``**settings: Unpack[SomeKwargs]`` tells type checkers and editors which names a function takes.
-``spelled`` tells ``help()`` and ``inspect.signature`` the same, with the defaults, which stand in
-one place only: the dataclass that checks them. Where a setting that is left out stays as it is,
-there is no default to tell, and it reads ``= ...``.
+``**settings: Unpack[SomeKwargs]`` shows type checkers and editors which names a function takes.
+``spelled`` shows ``help()`` and ``inspect.signature`` the same, with the defaults. These are
+written only once, in the dataclass that checks them. A setting that does not change if it is left
+out has no default, and reads ``= ...``.
 """
 
 import inspect
@@ -15,7 +15,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class AsItIs:
-    """The default of a setting that, left out, stays as it is."""
+    """The default of a setting that does not change if it is left out."""
 
     def __repr__(self) -> str:
         return "..."
@@ -31,8 +31,8 @@ def spelled(
 
     Args:
         settings: dataclasses whose fields, or functions whose keywords with a default, are taken;
-            or a TypedDict, whose keys are told to be as they were where they are left out.
-        leave_out: names of theirs that the function does not take.
+            or a TypedDict, whose keys do not change if they are left out.
+        leave_out: those of their names that the function does not take.
     """
 
     def shown(function: Function) -> Function:

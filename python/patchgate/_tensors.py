@@ -1,8 +1,8 @@
-"""Tensors that are what they say, whatever the user's program has told torch.
+"""Makes tensors with a device and a dtype, whatever defaults the user's program has set.
 
 ``torch.set_default_device`` and ``torch.set_default_dtype`` change what ``torch.arange(3)`` and
-``torch.tensor([0.5])`` are. So patchgate calls no factory of torch without a device and a dtype;
-``tests/test_torch_defaults.py`` reads the sources for it. What is made most often has a name here.
+``torch.tensor([0.5])`` make. So patchgate calls no factory of torch without a device and a dtype;
+``tests/test_torch_defaults.py`` checks the sources. The most frequent calls have a name here.
 
 Letters: n numbers.
 """
@@ -18,44 +18,44 @@ from patchgate._check import checked_count
 
 
 def arange(*ends: int, device: torch.device | str = "cpu") -> Tensor:
-    """``torch.arange`` of whole numbers, ``[n]`` int64."""
+    """Does what ``torch.arange`` does with whole numbers: ``[n]`` int64."""
     return torch.arange(*ends, dtype=torch.int64, device=device)
 
 
 def whole(values: Iterable[int]) -> Tensor:
-    """``[n]`` int64 on the CPU."""
+    """Makes a tensor ``[n]`` int64 on the CPU."""
     return torch.tensor(list(values), dtype=torch.int64, device="cpu")
 
 
 def truths(values: Iterable[bool]) -> Tensor:
-    """``[n]`` bool on the CPU."""
+    """Makes a tensor ``[n]`` bool on the CPU."""
     return torch.tensor(list(values), dtype=torch.bool, device="cpu")
 
 
 def doubles(values: Iterable[float]) -> Tensor:
-    """``[n]`` float64 on the CPU."""
+    """Makes a tensor ``[n]`` float64 on the CPU."""
     return torch.tensor(list(values), dtype=torch.float64, device="cpu")
 
 
 def chance_of(seed: int) -> torch.Generator:
-    """A generator on the CPU, begun with ``seed``."""
+    """Makes a random generator on the CPU with this seed."""
     checked = checked_count("seed", seed, -(1 << 63), (1 << 64) - 1)
     return torch.Generator(device="cpu").manual_seed(checked)
 
 
 def drawn(shape: tuple[int, ...], chance: torch.Generator) -> Tensor:
-    """Uniform in ``[0, 1)``, of ``shape``, float32 on the CPU, from a generator there."""
+    """Draws numbers uniformly from ``[0, 1)``: float32 of this shape, on the CPU."""
     return torch.rand(shape, generator=chance, dtype=torch.float32, device="cpu")
 
 
 def as_given(value: Any) -> Tensor:
-    """A tensor as it is; a number, a list or an array as the tensor on the CPU that says the same.
+    """Returns a tensor unchanged, and converts a number, a list or an array to one on the CPU.
 
-    Python's floats become float64: what was written is what is computed with. So do numpy's longer
-    ones, which no tensor can hold.
+    Python's floats become float64, so that they keep their value. So do numpy's longer floats,
+    which torch does not have.
 
     Raises:
-        TypeError, ValueError: this is nothing that a tensor can hold.
+        TypeError, ValueError: a tensor cannot have this value.
     """
     if isinstance(value, Tensor):
         return value.detach()

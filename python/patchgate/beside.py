@@ -1,5 +1,6 @@
-"""Files that are written beside their place and moved there in one step: nobody sees half of one,
-and what stood there stays until the new one is whole.
+"""Writes files beside their place, and moves them there in one step.
+
+Nobody sees an incomplete file, and an older one stays until the new one is complete.
 """
 
 import errno
@@ -11,21 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LONGEST = 200  # bytes of a name that its hidden folder is called after: names have a limit
-_MOST_LINKS = 40  # that are followed, as Linux does
+_LONGEST = 200  # the most bytes of a file's name in that of its hidden folder: names have a limit
+_MOST_LINKS = 40  # the most links that are followed, as in Linux
 _scratch: set[str] = set()  # folders of this process that are in use
 
 
 @contextmanager
 def scratch_beside(path: Path) -> Iterator[Path]:
-    """A hidden folder on the disk where ``path`` will be written; always removed.
+    """Makes a hidden folder on the disk of ``path``, and removes it in any case.
 
-    A file made there can be moved to ``path`` in one step, so that nobody ever sees half of it.
+    A file in it can be moved to ``path`` in one step, so that nobody sees an incomplete one.
     """
     _refuse_descriptor(path)
     target = Path(os.path.realpath(path))  # a link stays one; what it points to is replaced
     try:
-        os.lstat(target)  # tells a name that is too long
+        os.lstat(target)  # raises if the name is too long
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -49,14 +50,16 @@ def scratch_beside(path: Path) -> Iterator[Path]:
 
 
 def remove_scratch() -> None:
-    """All that this process has there, at once: for one that cannot end in order."""
+    """Removes all hidden folders of this process at once, if it cannot end in order."""
     for folder in tuple(_scratch):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_descriptor(path: Path) -> None:
-    """ValueError for /dev/stdout and the like: moving a file there would replace what the shell
-    has opened."""
+    """Raises a ``ValueError`` for /dev/stdout and similar paths.
+
+    Moving a file there would replace what the shell has opened.
+    """
     seen = os.fspath(path)
     for _ in range(_MOST_LINKS):
         if re.fullmatch(r"/proc/[^/]+/fd/\d+|/dev/fd/\d+", seen):
@@ -68,14 +71,14 @@ def _refuse_descriptor(path: Path) -> None:
 
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Where to write the file that takes the place of ``path`` when the ``with`` ends.
+    """Yields the path to write to; the file replaces ``path`` when the ``with`` ends.
 
-    It gets the rights that the user gives to new files (the umask), whatever those it is written
-    with. After an error the older file stands as it was.
+    It gets the rights of the user's new files (the umask). After an error, an older file is
+    unchanged.
 
     Raises:
-        OSError: the folder is not there or not writable, or the disk is full.
-        ValueError: the path is something else than a file.
+        OSError: the folder does not exist or is not writable, or the disk is full.
+        ValueError: the path exists and is not a file.
     """
     path = Path(path)
     with scratch_beside(path) as folder:
@@ -102,7 +105,7 @@ _NO_SPACE = {
 
 
 def _explained(error: OSError, path: Path, words: dict[int, str]) -> OSError:
-    """The same error, in words of what was to be written and what to do."""
+    """Makes an error of the same kind that says what was to be written and what to do."""
     if error.errno not in words:
         return error
     return OSError(f"{path}: {words[error.errno]}")

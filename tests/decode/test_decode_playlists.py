@@ -147,7 +147,7 @@ def test_hls_of_a_server_that_was_asked_for(segment, options):
         assert sum(map(len, patchgate.open_video(f"{server.base}/list.m3u8", **options))) == FRAMES
         with pytest.raises((ValueError, OSError)):
             patchgate.open_video(f"{server.base}/local.m3u8", **options)
-        with pytest.raises(ValueError, match="is read from a file only"):
+        with pytest.raises(ValueError, match="can be read only from a file"):
             patchgate.open_video(f"{server.base}/list.m3u8", format="concat")
 
 
@@ -192,10 +192,10 @@ def test_ffconcat_that_was_asked_for(tmp_path, monkeypatch, segment, line):
 @pytest.mark.parametrize(("line", "message"), [
     ("file list.mp4", "which is a playlist itself"),
     ("file 'inner.m3u8'", "which is a playlist itself"),
-    ("file http://127.0.0.1:9/x.ts", "may name files on this disk only"),
-    ("file pipe:0", "may name files on this disk only"),
-    ("file concat:segment.ts", "there is no such file"),
-    ("file nowhere.ts", "there is no such file"),
+    ("file http://127.0.0.1:9/x.ts", "may name only files on this disk"),
+    ("file pipe:0", "may name only files on this disk"),
+    ("file concat:segment.ts", "which does not exist"),
+    ("file nowhere.ts", "which does not exist"),
 ])  # fmt: skip
 def test_what_an_ffconcat_script_may_not_name(tmp_path, segment, line, message):
     (tmp_path / "inner.m3u8").write_text(HLS.format("", "segment.ts"))

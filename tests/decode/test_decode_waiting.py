@@ -207,7 +207,7 @@ def test_a_read_of_the_users_that_has_not_come_back_is_not_joined_by_another():
     file.waiting = True
     with pytest.raises(TimeoutError, match="open_timeout"):
         list(video)
-    with pytest.raises(RuntimeError, match=r"an earlier read\(\) .* has not come back"):
+    with pytest.raises(RuntimeError, match=r"an earlier read\(\) .* has not returned"):
         list(video)
     file.waiting = False
     file.over.set()

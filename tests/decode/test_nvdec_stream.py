@@ -126,7 +126,7 @@ def test_a_decoder_that_gives_nothing_is_an_error(
     nvdec: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fake_nvdec.FakeDecoder._pictures", lambda self, data: [])
-    with pytest.raises(NvdecError, match="gave no picture for 40 packets"):
+    with pytest.raises(NvdecError, match="returned no picture for 40 packets"):
         list(on_gpu(clips.clip("h264.mp4")))
 
 

@@ -91,5 +91,5 @@ def test_a_readout_that_does_not_repeat_itself_is_told():
 
 def test_the_exact_answers_are_those_of_all_layers():
     sparse = gated(tower("clip"), tolerance_layers=0)
-    with pytest.raises(ValueError, match="too few layers"):
+    with pytest.raises(ValueError, match="tolerance_layers is too small"):
         patchgate.calibrate(sparse, CLIPS, signs, target=1)

@@ -98,5 +98,5 @@ def test_layers_that_are_not_there_are_refused(family, layer):
 
 
 def test_towers_that_merge_have_no_such_layer():
-    with pytest.raises(ValueError, match="merges what leaves its layers"):
+    with pytest.raises(ValueError, match="merges the outputs of its layers"):
         gated(qwen_tower("qwen3"), feature_layer=-1)

@@ -97,7 +97,7 @@ def test_room_is_a_whole_number():
 def test_room_that_nothing_uses_is_refused(settings):
     with pytest.raises(ValueError, match=r"layer_capacity: every layer computes the kept cells"):
         gated(tower("siglip"), capacity=N, layer_capacity=2 * N, **settings)
-    with pytest.raises(ValueError, match=r"layer_capacity: it belongs to capacity"):
+    with pytest.raises(ValueError, match=r"layer_capacity: it needs capacity"):
         gated(tower("siglip"), layer_capacity=2 * N, **settings)
 
 

@@ -88,9 +88,9 @@ def test_a_hook_that_only_looks_is_called_with_the_patches():
 @pytest.mark.parametrize(
     ("after", "came"),
     [
-        (lambda out: out[:, :20], r"makes \[4, 20, 1, 1\] of 4 patches, expected 4 rows of 24"),
-        (lambda out: (out,), "makes tuple of 4 patches"),
-        (lambda out: nn.functional.pad(out, (1, 1)), r"makes \[4, 24, 1, 3\]"),
+        (lambda out: out[:, :20], r"returns \[4, 20, 1, 1\] for 4 patches, expected 4 rows of 24"),
+        (lambda out: (out,), "returns tuple for 4 patches"),
+        (lambda out: nn.functional.pad(out, (1, 1)), r"returns \[4, 24, 1, 3\]"),
     ],
 )
 def test_one_with_other_outputs_is_refused(after, came):

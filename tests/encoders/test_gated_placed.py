@@ -283,5 +283,5 @@ def test_a_tower_within_one_of_its_name():
 
 @pytest.mark.parametrize("wrapper", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
 def test_of_a_wrapped_tower_the_one_within_is_asked_for(wrapper):
-    with pytest.raises(TypeError, match=r"PEFT, DDP or torch\.compile make it, give"):
+    with pytest.raises(TypeError, match=r"wrapper of PEFT, DDP or torch\.compile, pass"):
         gated(wrapper(tower("siglip")))

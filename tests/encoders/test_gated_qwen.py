@@ -151,8 +151,8 @@ def test_operations_of_a_layer_are_those_of_its_linear_parts(name):
         (None, 60, TypeError, "grid_thw: expected a Tensor, got NoneType"),
         ([1, 6, 10], 60, ValueError, r"grid_thw: expected \[videos, 3\], got \[3\]"),
         ([[1, 6, 10], [1, 10, 6]], 120, ValueError, "call the tower once for each"),
-        ([[1, 5, 12]], 60, ValueError, "5 x 12 patches are no whole cells of 2 x 2"),
-        ([[1, 0, 10]], 0, ValueError, "0 x 10 patches are no whole cells"),
+        ([[1, 5, 12]], 60, ValueError, "5 x 12 patches are not whole cells of 2 x 2"),
+        ([[1, 0, 10]], 0, ValueError, "0 x 10 patches are not whole cells"),
         ([[2, 6, 10]], 60, ValueError, r"needs \[120, 96\], got \[60, 96\]"),
     ],
 )

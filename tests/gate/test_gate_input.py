@@ -125,7 +125,7 @@ BAD_PLANES: list[tuple[Any, type[Exception], str]] = [
     (zeros(1, 1, 24, 32), ValueError, r"has seen .* got \(1, 1, 24, 32\); reset\(\) it first"),
     (zeros(2, 1, 3, 24, 32), ValueError, r"has seen .* got \(2, 3, 24, 32\)"),
     (FrameBatch((zeros(1, 24, 32),) * 3, *torch.ones(2, 1).double(), Colour()), ValueError,
-     r"needs a grid .*size=\(H, W\)"),
+     r"must be resized to a grid.*size=\(H, W\)"),
 ]  # fmt: skip
 
 BAD_MAPS: list[tuple[Any, type[Exception], str]] = [
@@ -227,8 +227,8 @@ def test_the_callers_planes_and_map_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_age": 3}, "state: of a gate with max_age=None, this one has 3"),
-        ({"temporal_patch": 2}, "state: of a gate with temporal_patch=1, this one has 2"),
+        ({"max_age": 3}, "state: it is of a gate with max_age=None, this one has 3"),
+        ({"temporal_patch": 2}, "state: it is of a gate with temporal_patch=1, this one has 2"),
         ({"patch": 4}, "state: expected cells of 4 px, got 3 x 4 cells on 24 x 32 px"),
     ],
 )

@@ -135,7 +135,7 @@ def test_what_waits_in_a_state_is_checked() -> None:
             gate.load_state_dict({**state, "pending": wrong})
     with pytest.raises(ValueError, match="expected picture, ids"):
         gate.load_state_dict({"pending": state["pending"]})
-    with pytest.raises(ValueError, match="expected what state_dict gives, got list"):
+    with pytest.raises(ValueError, match="expected what state_dict returns, got list"):
         gate.load_state_dict(list(state))  # type: ignore[arg-type]
 
 

@@ -166,7 +166,7 @@ def test_pickers_take_scores_of_any_kind(k):
         (lambda: Frames(pts=[0.0, 2.0, 1.0]), ValueError, "1.0 after 2.0 at position 2"),
         (lambda: Frames(pts=None), TypeError, "Frames.pts: expected numbers"),
         (lambda: Frames(pts=[0.0], rel=[1j]), TypeError, "real numbers"),
-        (lambda: Frames(pts=[0.0, 1.0], feat=torch.zeros(2, 0)), ValueError, "C > 0"),
+        (lambda: Frames(pts=[0.0, 1.0], feat=torch.zeros(2, 0)), ValueError, "D > 0"),
         (lambda: clip(3).at(torch.tensor([3])), ValueError, r"0\.\.2, got 3"),
         (lambda: Plan.of(clip(3), torch.tensor([-1])), ValueError, r"0\.\.2, got -1"),
         (lambda: Plan.of(clip(3), torch.tensor([0.5])), TypeError, "whole numbers"),

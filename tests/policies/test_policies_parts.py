@@ -40,7 +40,7 @@ def seconds(n, **more):
         ({"pts": [0.0, 1.0], "rel": [1.0, math.nan]}, "finite"),
         ({"pts": [0.0, 1.0], "rel": [1.0]}, r"expected shape \[2\]"),
         ({"pts": [0.0, 1.0], "index": [0.5, 1.0]}, "whole numbers"),
-        ({"pts": [0.0, 1.0], "feat": torch.ones(3, 2)}, r"\[2, C\]"),
+        ({"pts": [0.0, 1.0], "feat": torch.ones(3, 2)}, r"\[2, D\]"),
         ({"pts": [[0.0]]}, r"expected shape \[N\]"),
     ],
 )

@@ -1,4 +1,4 @@
-// What the ops of attention share: the instruction set to use, and checks of what they are given.
+// Shared parts of the ops of attention: the instruction set to use, and checks of arguments.
 #pragma once
 
 #include "cpu/attention/residual_attention.h"  // PG_ATTENTION_X86

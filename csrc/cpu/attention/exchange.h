@@ -1,4 +1,4 @@
-// What the exchange op hands to its kernels, which are built once per instruction set.
+// The arguments of the kernels of exchange, which are built once per instruction set.
 //
 // Letters: M tokens, n stale ones, r rows of queries, keys and values, c exchanged keys, H heads,
 // d features of a head.

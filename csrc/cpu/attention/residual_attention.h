@@ -1,4 +1,4 @@
-// What the residual attention op hands to its kernels, which are built once per instruction set.
+// The arguments of the kernels of residual attention, which are built once per instruction set.
 //
 // Letters: R queries, A rows of keys and values, L keys of all groups, H heads, d features of a
 // head.

@@ -1,5 +1,6 @@
-// What both ways to attend share: a block of queries and keys in scratch memory, and softmax over
-// the blocks of keys with a running maximum and sum (Milakov and Gimelshein, arXiv 1805.02867).
+// Shared parts of both ways to attend: a block of queries and keys in scratch memory, and softmax
+// over the blocks of keys with a running maximum and sum (Milakov and Gimelshein, arXiv
+// 1805.02867).
 #pragma once
 
 #include "cpu/attention/residual_attention_vector.h"

@@ -1,6 +1,6 @@
-// What the gate's kernels are told, and how its work is shared out. Knows no torch.
+// The arguments of the gate's kernels, and how its work is divided among them. Knows no torch.
 //
-// One launch takes a whole push. Where the cells have nothing to do with each other (no search, no
+// One launch takes a whole push. If cells do not depend on each other (no search, no
 // scene cut, no hysteresis, no adaptive limit), each block takes its cells through all frames
 // (gate_apart.h). Otherwise all blocks go from frame to frame together, with barriers across the
 // grid between the stages (gate_frames.h): a frame in which no cell is new costs one.

@@ -91,7 +91,7 @@ __device__ __forceinline__ Match search(const GatePlan& g, uint8_t* warps, int s
     const uint32_t order = tie_rank(v);
     if (found < objective || (found == objective && order < rank)) objective = found, rank = order;
   }
-  __syncwarp();  // before the tile is filled anew
+  __syncwarp();  // before the tile is filled again
   return least_match(objective, rank);
 }
 

@@ -1,4 +1,4 @@
-// CUDA on the CPU, for tests: what the kernels' sources (csrc/cuda/*.h) use of CUDA, so that a C++
+// CUDA on the CPU, for tests: the part of CUDA that the kernels (csrc/cuda/*.h) use, so that a C++
 // compiler takes them as they are. Every thread of a block is a fiber; a fiber runs until it must
 // wait for others, and who runs next is drawn by chance: a missing barrier shows as a wrong result.
 // Barriers that not every thread reaches are found. Clocks, caches and real races are not.

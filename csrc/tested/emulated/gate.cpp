@@ -50,7 +50,7 @@ Results gate(const Array<uint8_t>& planes,  // [S, T, f, C, H, W]
   for (size_t i = 0; i < state.size(); ++i)
     if (!std::equal(state[i].shape(), state[i].shape() + state[i].ndim(), shapes[i].sizes.begin(),
                     shapes[i].sizes.end()))
-      refuse(told(shapes[i].name, ": not of the shape that planes of this shape ask for"));
+      refuse(message(shapes[i].name, ": not of the shape that planes of this shape ask for"));
   if (threshold_map && (threshold_map->ndim() != 2 || threshold_map->shape(0) != shape.h ||
                         threshold_map->shape(1) != shape.w))
     refuse("gate: threshold_map: expected [h, w]");

@@ -1,4 +1,4 @@
-// What the emulated kernels' bindings share: the CUDA kernels' sources, run on numpy arrays.
+// Shared parts of the bindings of emulated kernels: the CUDA sources, run on numpy arrays.
 #pragma once
 
 #include "tested/emulated/cuda.h"

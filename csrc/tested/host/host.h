@@ -1,4 +1,4 @@
-// What the bindings of the shared headers share: each op's are in tested/host/<op>.cpp.
+// Shared parts of the bindings of shared headers; each op has its own in tested/host/<op>.cpp.
 #pragma once
 
 #include <pybind11/numpy.h>

@@ -5,8 +5,8 @@ Every check returns the value as Python's own kind: ``4``, ``numpy.int64(4)``, `
 check returns, not the one that came in (``tests/test_numbers.py`` looks for dropped values).
 
 ops.py        the arguments of ops; fake kernels check them, too
-token_ops.py  the same for the ops on tokens: ``_check.ops`` says for whom
-text.py       names of files and classes, as messages show them
+token_ops.py  the arguments of the ops on tokens
+text.py       names of files and classes in messages
 """
 
 import math
@@ -20,14 +20,14 @@ import numpy as np
 
 from patchgate._check.text import a_or_an
 
-# The oldest of which towers are known, as in pyproject.toml, and that whose language models take
-# what a tower put out.
+# The oldest versions of transformers: for towers (as in pyproject.toml), and for language models,
+# which must take a tower's output.
 TRANSFORMERS = "5.17"
 LANGUAGE_MODELS = "5.18"
 
 
 def checked_number(name: str, value: Any, low: float, high: float, unit: str) -> float:
-    """A number in ``[low, high]``, as a float."""
+    """Checks a number in ``[low, high]``; returns it as a float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
     try:
@@ -40,7 +40,7 @@ def checked_number(name: str, value: Any, low: float, high: float, unit: str) ->
 
 
 def checked_count(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """A whole number in ``[low, high]``, as an int."""
+    """Checks a whole number in ``[low, high]``; returns it as an int."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}: expected a whole number, got {value!r}")
     count = int(value)
@@ -51,7 +51,7 @@ def checked_count(name: str, value: Any, low: int, high: int | None = None) -> i
 
 
 def checked_size(name: str, size: Any, multiple: int) -> tuple[int, int]:
-    """``(H, W)`` in pixels, or one number for both, in whole cells of ``multiple`` pixels."""
+    """Checks ``(H, W)`` in pixels, or one number for both, as whole cells of ``multiple``."""
     if isinstance(size, Integral):
         size = (size, size)
     try:
@@ -72,7 +72,7 @@ def checked_size(name: str, size: Any, multiple: int) -> tuple[int, int]:
 
 
 def checked_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
-    """That one of ``choices`` which ``value`` is: a word of numpy's is the word."""
+    """Checks a choice; returns the equal one of ``choices``: a numpy string becomes a str."""
     choices = tuple(choices)
     for choice in choices:
         if isinstance(value, type(choice)) and value == choice:
@@ -81,20 +81,20 @@ def checked_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
 
 
 def checked_switch(name: str, value: Any) -> bool:
-    """True or False; numpy's are taken too."""
+    """Checks True or False, also those of numpy; returns a bool."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}: expected True or False, got {value!r}")
     return bool(value)
 
 
 def settle(settings: Any, **values: Any) -> None:
-    """Writes what checks gave into a frozen dataclass that is being made."""
+    """Writes checked values into a frozen dataclass that is being made."""
     for name, value in values.items():
         object.__setattr__(settings, name, value)
 
 
 def check_transformers(name: str, model: Any, oldest: str) -> None:
-    """That a model does not come from a transformers in which it is built otherwise.
+    """Checks that a model's version of transformers builds it as patchgate expects.
 
     Raises:
         ImportError: it comes from one before ``oldest``.
@@ -111,5 +111,5 @@ def check_transformers(name: str, model: Any, oldest: str) -> None:
 
 
 def release(version: str) -> list[int]:
-    """``[5, 17]`` of ``"5.17.0.dev0"``."""
+    """Returns ``[5, 17]`` for ``"5.17.0.dev0"``."""
     return [int(number) for number in re.findall(r"\d+", version)[:2]]

@@ -1,8 +1,8 @@
-"""What ops are given: checked the same in fake kernels, Triton kernels and ops of plain torch.
+"""Checks the arguments of ops in fake kernels, Triton kernels and ops of plain torch.
 
-Only what shapes, dtypes and numbers tell. What tensors hold is checked where it can be read without
-waiting: by the CPU's kernels, in C++. Those check all of this, too: tests hold both to the same
-verdicts. The ops from frames to patch rows are here, the others in ``_check.token_ops``.
+These checks read only shapes, dtypes and numbers. The CPU's kernels in C++ check the same, and also
+the values in tensors, which they can read without waiting; tests compare both. The ops from frames
+to patch rows are here, the others in ``_check.token_ops``.
 
 Letters: S streams, T frames, f frames of a tubelet, C planes, H W pixels, h w cells.
 """
@@ -23,20 +23,20 @@ _MOST_SIDE = 1 << 28
 
 
 def check(fits: Any, message: str, *parts: Any) -> None:
-    """Raises ValueError, with the parts put into the message's braces. Sizes may be symbols."""
+    """Raises a ``ValueError`` with a formatted message unless ``fits``. Sizes may be symbols."""
     if fits is True:
         return
     torch._check_value(fits, lambda: message.format(*parts))
 
 
 def check_tensor(name: str, tensor: Tensor | None) -> None:
-    """Raises TypeError for None, which torch lets through to an op of Python."""
+    """Raises a ``TypeError`` for None, which torch passes on to ops in Python."""
     if tensor is None:
         raise TypeError(f"{name}: expected a tensor, got None")
 
 
 def check_dtype(name: str, tensor: Tensor, *dtypes: torch.dtype) -> None:
-    """Raises TypeError for any other dtype, or for no tensor at all."""
+    """Raises a ``TypeError`` for another dtype, or for None."""
     check_tensor(name, tensor)
     if tensor.dtype not in dtypes:
         *most, last = (str(dtype).removeprefix("torch.") for dtype in dtypes)
@@ -45,14 +45,14 @@ def check_dtype(name: str, tensor: Tensor, *dtypes: torch.dtype) -> None:
 
 
 def check_dims(name: str, tensor: Tensor, expected: str) -> None:
-    """Raises ValueError for another number of dimensions than those of ``"[T, H, W]"``."""
+    """Raises a ``ValueError`` unless there are as many dimensions as in, say, ``"[T, H, W]"``."""
     check_tensor(name, tensor)
     fits = tensor.dim() == expected.count(",") + 1
     check(fits, "{}: expected {}, got {}", name, expected, list(tensor.shape))
 
 
 def check_shape(name: str, tensor: Tensor, dtype: torch.dtype, *shape: Any) -> None:
-    """Raises TypeError for another dtype and ValueError for another shape."""
+    """Raises a ``TypeError`` for another dtype and a ``ValueError`` for another shape."""
     check_dtype(name, tensor, dtype)
     expected = "{}: expected {}, got {}"
     check(tensor.dim() == len(shape), expected, name, list(shape), list(tensor.shape))
@@ -61,7 +61,7 @@ def check_shape(name: str, tensor: Tensor, dtype: torch.dtype, *shape: Any) -> N
 
 
 def gate(planes: Tensor, state: Sequence[Tensor], threshold_map: Tensor | None) -> None:
-    """The gate's tensors, but for what its clock says; ``state`` in the op's order."""
+    """Checks the gate's tensors, but not what its clock says; ``state`` is in the op's order."""
     picture, ids, source, clock, births, quartiles = state
     check_dtype("gate: planes", planes, torch.uint8)
     check_dims("gate: planes", planes, "[S, T, f, C, H, W]")
@@ -100,7 +100,7 @@ def gate_rules(
     hysteresis: float,
     motion_precision: int,
 ) -> None:
-    """The gate's numbers, for tensors that fit."""
+    """Checks the gate's numbers; its tensors were checked already."""
     check(
         1 <= cell <= 256 and sub_block >= 1 and cell % sub_block == 0,
         "gate: cell {} must be 1..256 pixels and a multiple of sub_block {}", cell, sub_block,
@@ -121,7 +121,7 @@ def gate_rules(
 
 
 def compact(kind: Tensor, capacity: int) -> None:
-    """The arguments of compact."""
+    """Checks the arguments of compact."""
     check_dtype("compact: kind", kind, torch.uint8)
     check(kind.dim() >= 2, "compact: kind must be [..., h, w], got {}", list(kind.shape))
     check(capacity >= 0, "compact: capacity {} must be 0..2^31-1", capacity)
@@ -133,7 +133,7 @@ def compact(kind: Tensor, capacity: int) -> None:
 
 
 def frame_grid(planes: Sequence[Tensor], tables: Sequence[Tensor], bit_depth: int) -> None:
-    """The arguments of frame_grid, but for what its tables say; both in the op's order."""
+    """Checks the arguments of frame_grid, but not the values of its tables."""
     y = planes[0]
     _check_depth("frame_grid", y, bit_depth)
     for name, plane in zip(("y", "cb", "cr"), planes, strict=True):
@@ -159,7 +159,7 @@ def gather(
     bit_depth: int,
     sides: tuple[int, int, int],  # patch, merge, temporal_patch
 ) -> None:
-    """The arguments of gather, but for what its index and tables say."""
+    """Checks the arguments of gather, but not the values of its index and tables."""
     _check_planes(planes, matrix is None, bit_depth)
     check_dtype("index", index, torch.int64)
     check_dims("index", index, "[capacity]")

@@ -1,4 +1,4 @@
-"""Names as text: of files, for a terminal, a page and a picture; of classes, in messages."""
+"""Formats names of files for a terminal, a page and a picture, and names of classes in messages."""
 
 import re
 import unicodedata
@@ -10,10 +10,10 @@ _VOWEL = re.compile(r"_*((?!U(N|ni|se))[AEIOUaeiou]|MLP|RMS|LSTM|FFN)")
 
 
 def escaped(text: str) -> str:
-    r"""The text on one line, with ``\x1b`` and the like spelled out.
+    r"""Returns the text on one line, with control characters such as ``\x1b`` escaped.
 
-    A file's name may hold what makes a terminal set its title or hide a line, and marks that turn
-    the direction of what follows them.
+    A file's name may contain commands that set a terminal's title or hide a line, and marks that
+    change the direction of text.
     """
     return "".join(
         letter.encode("unicode_escape").decode("ascii")
@@ -24,5 +24,5 @@ def escaped(text: str) -> str:
 
 
 def a_or_an(name: str) -> str:
-    """``"a Linear"``, ``"an Identity"``: a class's name with its article."""
+    """Returns a class's name with its article: ``"a Linear"``, ``"an Identity"``."""
     return f"{'an' if _VOWEL.match(name) else 'a'} {name}"

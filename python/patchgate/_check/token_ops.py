@@ -1,6 +1,6 @@
-"""What the ops on tokens are given: ``_check.ops`` says for whom, and what is not looked at.
+"""Checks the arguments of the ops on tokens (see ``_check.ops``), but not the values in tensors.
 
-``check_ends`` and ``check_rows`` do look, for ops of plain torch on the CPU.
+``check_ends`` and ``check_rows`` check such values, for ops of plain torch on the CPU.
 
 Letters: K tokens, D features, R queries, A rows, G groups, L entries of an index, H heads, d
 features of a head, M tokens of a frame, n of them, c exchanged keys, Q pairs, B bins.
@@ -15,18 +15,18 @@ FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """What numbers of this dtype are computed in."""
+    """Returns the dtype in which numbers of this dtype are computed."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def expand(features: Tensor, source: Tensor) -> None:
-    """The arguments of expand, but for what its sources say."""
+    """Checks the arguments of expand, but not the values of its sources."""
     check_dims("features", features, "[K, D]")
     check_dtype("source", source, torch.int64)
 
 
 def expand_backward(grad: Tensor, source: Tensor, tokens: int) -> None:
-    """The arguments of expand_backward, but for what its sources say."""
+    """Checks the arguments of expand_backward, but not the values of its sources."""
     check_dtype("grad", grad, *FLOATS)
     check_dtype("source", source, torch.int64)
     shapes = ([*source.shape, "D"], list(grad.shape))
@@ -46,7 +46,7 @@ def residual_attention(
     cu_keys: Tensor,
     bias: Tensor | None,
 ) -> None:
-    """The arguments of residual_attention, but for what its integers say."""
+    """Checks the arguments of residual_attention, but not the values of its integers."""
     check_dtype("query", query, *FLOATS)
     for name, x in (("query", query), ("key", key), ("value", value)):
         _check_heads(name, x, query, "query")
@@ -60,7 +60,7 @@ def residual_attention(
 def residual_attention_backward(
     grad_out: Tensor, grad_lse: Tensor, query: Tensor, out: Tensor, lse: Tensor
 ) -> None:
-    """What residual_attention_backward is given beside the arguments of residual_attention."""
+    """Checks the arguments of residual_attention_backward that residual_attention does not have."""
     rows, heads, width = query.shape
     for name, x in (("grad_out", grad_out), ("out", out)):
         check_shape(name, x, query.dtype, rows, heads, width)
@@ -84,7 +84,7 @@ def exchange(
     cu_changed: Tensor,
     reach: Tensor,
 ) -> None:
-    """The arguments of exchange, but for what its integers say."""
+    """Checks the arguments of exchange, but not the values of its integers."""
     check_dtype("weighted", weighted, torch.float32, torch.float64)
     check_dims("weighted", weighted, "[M, H, d]")
     check_shape("total", total, weighted.dtype, *weighted.shape[:2])
@@ -127,7 +127,7 @@ def activate(
 def segment_mean(
     features: Tensor, weight: Tensor | None, index: Tensor, cu_segments: Tensor
 ) -> None:
-    """The arguments of segment_mean, but for what its integers say."""
+    """Checks the arguments of segment_mean, but not the values of its integers."""
     check_dtype("features", features, *FLOATS)
     check_dims("features", features, "[A, D]")
     if weight is not None:
@@ -138,7 +138,7 @@ def segment_mean(
 
 
 def segment_mean_backward(grad: Tensor, features: Tensor, cu_segments: Tensor, out: Tensor) -> None:
-    """What segment_mean_backward is given beside the arguments of segment_mean."""
+    """Checks the arguments of segment_mean_backward that segment_mean does not have."""
     for name, x in (("grad", grad), ("out", out)):
         check_shape(name, x, features.dtype, cu_segments.shape[0] - 1, features.shape[1])
 
@@ -146,7 +146,7 @@ def segment_mean_backward(grad: Tensor, features: Tensor, cu_segments: Tensor, o
 def nearest_token(
     features: Tensor, query: Tensor, candidate: Tensor, begin: Tensor, end: Tensor
 ) -> None:
-    """The arguments of nearest_token, but for what its integers say."""
+    """Checks the arguments of nearest_token, but not the values of its integers."""
     check_dtype("features", features, torch.float32)
     check_dims("features", features, "[K, D]")
     _check_list("query", query)
@@ -156,7 +156,7 @@ def nearest_token(
 
 
 def row_distance(left: Tensor, left_row: Tensor, right: Tensor, right_row: Tensor) -> None:
-    """The arguments of row_distance, but for what its rows say."""
+    """Checks the arguments of row_distance, but not the values of its rows."""
     for name, table, rows in (("left", left, left_row), ("right", right, right_row)):
         check_dtype(name, table, torch.float32)
         check_dims(name, table, "[rows, D]")
@@ -176,7 +176,7 @@ def contract(
     room: Tensor,
     most: int,
 ) -> None:
-    """The arguments of contract, but for what its links, bins and rooms say."""
+    """Checks the arguments of contract, but not the values of its links, bins and rooms."""
     check_dtype("features", features, torch.float32)
     check_dims("features", features, "[K, D]")
     tokens = features.shape[0]
@@ -223,13 +223,13 @@ def _check_ends(first: Tensor, first_name: str, second: Tensor, second_name: str
 
 
 def check_ends(name: str, ends: Tensor, most: int) -> None:
-    """Raises ValueError for ends of groups ``[G + 1]`` that do not ascend within ``0..most``."""
+    """Raises a ``ValueError`` unless ends of groups ``[G + 1]`` ascend within ``0..most``."""
     fits = bool((ends.diff() >= 0).all()) and int(ends[0]) >= 0 and int(ends[-1]) <= most
     check(fits, "{}: expected ascending numbers in 0..{}, got {}", name, most, ends)
 
 
 def check_rows(name: str, index: Tensor, rows: int, of: str) -> None:
-    """Raises ValueError for an index of which an entry is not one of so many rows."""
+    """Raises a ``ValueError`` if an entry of an index is not in 0..rows - 1."""
     stray = ((index < 0) | (index >= rows)).flatten().nonzero()
     if len(stray):
         value = int(index.flatten()[stray[0, 0]])

@@ -1,6 +1,6 @@
-"""What completes the ops of residual attention: their fake kernels and gradients.
+"""Completes the ops of residual attention with fake kernels and gradients.
 
-Imported by ``_ops`` once the library, which has the schemas, is loaded.
+``_ops`` imports it when the library, which has the schemas, is loaded.
 
 Letters: R queries, A rows of keys and values, G groups, L keys of all groups, H heads, d features
 of a head; n queries and m keys of one group; T frames, M tokens of a frame.

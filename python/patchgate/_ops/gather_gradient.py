@@ -1,7 +1,7 @@
-"""What completes the op of gather: its gradient with respect to the levels.
+"""Completes the op ``gather`` with its gradient with respect to the levels.
 
-Imported by ``_ops`` once the library, which has the schema, is loaded. Everything else that gather
-takes is integers.
+``_ops`` imports it when the library, which has the schema, is loaded. All other arguments of
+``gather`` are integers.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
-"""The native library: where it lies, and what it says of itself.
+"""The native library: its file, and how it was built.
 
-It holds every op and is tied to no Python: one file serves all versions, wherever the package lies.
+It has all ops and does not depend on the version of Python: one file serves all versions.
 """
 
 import ctypes

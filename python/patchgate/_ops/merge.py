@@ -1,8 +1,9 @@
-"""What completes the ops of merging: their fake kernels and gradients.
+"""Completes the ops of merging with fake kernels and gradients.
 
-Imported by ``_ops`` once the library, which has the schemas, is loaded.
+``_ops`` imports it when the library, which has the schemas, is loaded.
 
-Letters: A rows, D features, L entries of an index, G segments, K tokens, Q queries, B bins.
+Letters: A rows of a table, A' rows of a second one, D features, L entries of an index, G groups
+(here segments), K tokens, Q queries, B bins.
 """
 
 from typing import Any
@@ -81,7 +82,7 @@ def _contract_fake(
 def _row_distance_fake(
     left: Tensor,  # [A, D]
     left_row: Tensor,  # [Q]
-    right: Tensor,  # [B, D]
+    right: Tensor,  # [A', D]
     right_row: Tensor,  # [Q]
 ) -> Tensor:
     _checks.row_distance(left, left_row, right, right_row)
@@ -91,7 +92,7 @@ def _row_distance_fake(
 def row_distance_by_torch(
     left: Tensor,  # [A, D]
     left_row: Tensor,  # [Q]
-    right: Tensor,  # [B, D]
+    right: Tensor,  # [A', D]
     right_row: Tensor,  # [Q]
 ) -> Tensor:
     """Plain torch, some pairs at a time: it reads each row once and needs no kernel of its own.

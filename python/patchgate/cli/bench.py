@@ -136,7 +136,7 @@ class _Runs:
 def _measured(
     ways: dict[str, Callable[[], Way]], clip: list[FrameBatch], rounds: int
 ) -> dict[str, _Runs]:
-    """Times all ways in turn, so that a slow moment hits all alike; the first round warms up."""
+    """Times all ways in turn, so that a slow moment affects all; the first round warms up."""
     found = {name: _Runs() for name in ways}
     for number in range(rounds + 1):
         for name, begin in ways.items():
@@ -164,7 +164,7 @@ def _facts(
     frames, settings = sum(map(len, clip)), gate.settings
     dense, plain = measured[EVERY_CELL].tokens, measured[EVERY_CELL].seconds
 
-    def told(runs: _Runs) -> dict[str, Any]:
+    def figures(runs: _Runs) -> dict[str, Any]:
         by_stage = {name: 1e3 * median(run[name] for run in runs.stages) / frames
                     for name in runs.stages[0]}  # fmt: skip
         pushes = doubles(runs.pushes) * 1e3
@@ -184,7 +184,7 @@ def _facts(
         "gate": asdict(settings),
         "threads": torch.get_num_threads(),
         "rounds": len(plain),
-        "ways": {name: told(runs) for name, runs in measured.items()},
+        "ways": {name: figures(runs) for name, runs in measured.items()},
     }
 
 

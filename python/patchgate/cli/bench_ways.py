@@ -2,8 +2,8 @@
 
 Every cell, and the cells that the gate keeps. Both convert and resize by one op.
 
-Letters: T frames (or tubelets), f frames of a tubelet, N cells of a frame, K kept cells, m patches
-a side of a cell, C channels, P patch side.
+Letters: T frames (or tubelets), f frames of a tubelet, N cells of a frame, K kept cells, m merge
+side, C channels, P patch side.
 """
 
 from collections.abc import Callable

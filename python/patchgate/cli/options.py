@@ -55,7 +55,7 @@ class GateOptions:
     ] = False
     max_age: Annotated[
         int | None,
-        _option(_GATE, "Encode a cell anew after so many frames.", show_default="never"),
+        _option(_GATE, "Encode a cell again after so many frames.", show_default="never"),
     ] = None
     sub_blocks: Annotated[
         int, _option(_GATE, "Parts a patch side that are compared on their own; divides --patch.")
@@ -106,7 +106,7 @@ class GateOptions:
 
 @dataclass(frozen=True)
 class OpenOptions:
-    """The options that limit what a video may be, what it may ask for, and how long it may take."""
+    """The options that limit which videos are opened, what they may ask for, and for how long."""
 
     stream: Annotated[
         int | None,

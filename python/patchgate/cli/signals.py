@@ -25,20 +25,20 @@ class Stopped(KeyboardInterrupt):
 
 
 class Stop:
-    """Ctrl-C (or a polite kill) asks for an end after the chunk at hand; again, for one at once.
+    """Ctrl-C (or SIGTERM) asks for an end after the current chunk; a second one, for one at once.
 
-    The handler only takes notes, since Python drops what it would raise in a finaliser: ``check``
-    raises, where that is safe. Should the work not come by there within ``GRACE`` seconds, a thread
-    of our own removes what is half done and ends the process. Put it around all that the command
-    says: who has asked once is not heard any more after it.
+    The handler only notes the request, because Python drops errors that are raised in a finaliser.
+    ``check`` raises, where that is safe. If the work does not call it within ``GRACE`` seconds, a
+    thread of our own removes unfinished files and ends the process. The ``with`` must contain all
+    output of the command, because later requests have no effect.
 
     Args:
-        at_once: the first asks for an end at once already, and the handler raises ``Stopped``; the
-            thread sees to it that clearing up takes no longer than ``GRACE`` seconds.
+        at_once: the first request asks for an end at once, and the handler raises ``Stopped``; the
+            thread ends the process if cleaning up takes longer than ``GRACE`` seconds.
 
     Attributes:
-        video: what is read, when it is open: it ends where it is when somebody asks, so that
-            nobody waits for a server that says nothing.
+        video: the open video. It ends when somebody asks, so that nobody waits for a server that
+            sends nothing.
     """
 
     GRACE = 2.0  # seconds
@@ -49,7 +49,7 @@ class Stop:
         self.now = False  # an end at once was asked for
         self.video: Video | None = None
         self._raises = self._at_once = at_once
-        self._settled = False  # the file stands, or it is over: asking changes nothing any more
+        self._settled = False  # the outcome is final: requests have no effect
         self._wake, self._over = threading.Event(), threading.Event()
 
     def __enter__(self) -> Self:

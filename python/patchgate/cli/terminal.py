@@ -1,4 +1,4 @@
-"""What the user sees while a command runs, and the exit code at its end.
+"""The output of a running command, and its exit code.
 
 Standard output carries the result (with --json: one JSON object and nothing else); progress,
 warnings and errors go to standard error.
@@ -30,7 +30,7 @@ from patchgate.report.history import counted
 from patchgate.tokens import TokenChunk
 
 _NO_THREAD = re.compile("can't start new thread")
-# Torch tells it in a RuntimeError; through the stable ABI only the failed call's name is left.
+# torch raises a RuntimeError for it; the stable ABI passes on only the name of the failed call.
 _NO_MEMORY = re.compile("allocate memory|new_empty")
 
 _NO_READER = 141  # as a shell reports SIGPIPE, which ends other tools
@@ -48,17 +48,17 @@ def say(kind: str, what: object) -> None:
 def reported() -> Iterator[list[str]]:
     """Shows warnings as lines, which it also collects, and errors as a line and an exit code."""
     _early.over()
-    told: list[str] = []
+    shown: list[str] = []
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        told.append(" ".join(str(message).split()))
+        shown.append(" ".join(str(message).split()))
         say("warning", message)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", DecodeWarning)
         warnings.showwarning = show
         try:
-            yield told
+            yield shown
         except KeyboardInterrupt as error:
             say("interrupted", NOTHING)
             code = error.exit_code if isinstance(error, Stopped) else INTERRUPTED
@@ -139,7 +139,7 @@ class Meter:
 
 
 def result(facts: dict[str, Any], lines: dict[str, str], title: str, as_json: bool) -> None:
-    """The end of a command on standard output: for a program, or for a person.
+    """Prints the result of a command on standard output: for a program, or for a person.
 
     Raises:
         OSError: it cannot be written there.
@@ -175,7 +175,7 @@ def _for_a_person(lines: dict[str, str], title: str) -> None:
 
 
 def bytes_text(count: int) -> str:
-    """1234567 as "1.2 MB"."""
+    """Formats 1234567 as "1.2 MB"."""
     size, unit = float(count), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if size < 1000 or unit == "TB":

@@ -1,4 +1,4 @@
-"""What is said of wrong usage is shown with names escaped, as all that a command says."""
+"""Escapes names in messages about wrong usage, as in all output of a command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Packets as hardware decoders want them, and what in them says how the pictures look."""
+"""Packets in the form that hardware decoders need, and the headers in them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import re
 
 from .ffmpeg import Frame, Packet, av
 
-# MP4 and Matroska put lengths where the decoder looks for start codes (ISO 14496-15, 10), and the
-# parameter sets into the file's header.
+# MP4 and Matroska have lengths where the decoder expects start codes (ISO 14496-15, 10), and the
+# parameter sets in the file's header.
 _FILTERS = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
-HIDES = ("vp8", "vp9")  # of these some packets show nothing by themselves
+HIDES = ("vp8", "vp9")  # codecs with packets that show no picture
 _START_CODE = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
 
 
 class Bitstream:
-    """One stream's packets, turned into what a hardware decoder takes."""
+    """Converts one stream's packets for a hardware decoder."""
 
     def __init__(self, codec: str, stream: av.VideoStream) -> None:
         self._codec = codec
@@ -24,12 +24,19 @@ class Bitstream:
         self._sets = parameter_sets(codec, stream.codec_context.extradata or b"")
 
     def prepared(self, packet: Packet) -> list[Packet]:
-        """The packets to decode for this one, which is used up. av.FFmpegError if it is damaged."""
+        """Returns the packets to decode in place of this one, which must not be used any more.
+
+        Raises:
+            av.FFmpegError: the packet is damaged.
+        """
         return [packet] if self._filter is None else self._filter.filter(packet)
 
     def entered(self, packet: Packet) -> Packet:
-        """A prepared key packet for a decoder that saw nothing before it. The filter writes the
-        file's parameter sets before IDR pictures only; one may also enter at others."""
+        """Returns a prepared key packet for a decoder that begins with it.
+
+        The filter writes the file's parameter sets only before IDR pictures. A decoder may begin at
+        other key packets, too.
+        """
         data = bytes(packet)
         if not self._sets or sequence_headers(self._codec, data):
             return packet
@@ -37,8 +44,10 @@ class Bitstream:
 
 
 def parameter_sets(codec: str, header: bytes) -> bytes:
-    """Those of H.264 and HEVC in a file's header (avcC and hvcC: ISO 14496-15, 5.3.3.1 and
-    8.3.3.1), with start codes."""
+    """Returns the parameter sets of H.264 or HEVC in a file's header, with start codes.
+
+    The header is an avcC or hvcC (ISO 14496-15, 5.3.3.1 and 8.3.3.1).
+    """
     if codec not in _FILTERS or header[:1] != b"\x01":
         return header if codec in _FILTERS else b""
     data, sets = io.BytesIO(header), b""
@@ -50,7 +59,7 @@ def parameter_sets(codec: str, header: bytes) -> bytes:
     data.seek(22 if hevc else 5)
     arrays = number(1) if hevc else 2  # H.264: sequence sets, then picture sets
     for i in range(arrays):
-        data.read(hevc)  # what kind of sets
+        data.read(hevc)  # the kind of sets
         count = number(2) if hevc else number(1) & (31 if i == 0 else 255)
         for _ in range(count):
             if size := number(2):
@@ -59,12 +68,13 @@ def parameter_sets(codec: str, header: bytes) -> bytes:
 
 
 def sequence_headers(codec: str, data: bytes) -> bytes:
-    """The part of a key packet that says how pictures look: if it is the same, so do they.
+    """Returns the part of a key packet that determines the format of pictures.
 
-    Sequence parameter sets (H.264 7.3.2.1, HEVC 7.3.2.2), the sequence header (MPEG-1 and 2:
-    ISO 13818-2, 6.2.2.1; AV1 5.5: an OBU of type 1), or the uncompressed header up to the size
-    (VP8: RFC 6386, 9.1; VP9 6.2). Empty where the packet repeats none. It may say "another" of
-    pictures that look alike, never "the same" of others.
+    If it is the same, the format is the same. It may also differ between pictures of one format.
+
+    These are the sequence parameter sets (H.264 7.3.2.1, HEVC 7.3.2.2), the sequence header (MPEG-1
+    and 2: ISO 13818-2, 6.2.2.1; AV1 5.5: an OBU of type 1), or the uncompressed header up to the
+    size (VP8: RFC 6386, 9.1; VP9 6.2). It is empty if the packet repeats none.
     """
     if codec in ("h264", "hevc"):
         return _parameter_sets(data, hevc=codec == "hevc")
@@ -76,7 +86,7 @@ def sequence_headers(codec: str, data: bytes) -> bytes:
 
 
 def _parameter_sets(data: bytes, *, hevc: bool) -> bytes:
-    """All sequence parameter sets before the first slice, from start code to start code."""
+    """Returns all sequence parameter sets before the first slice, with their start codes."""
     found: list[bytes] = []
     begin: int | None = None
     for code in _START_CODE.finditer(data):
@@ -93,7 +103,7 @@ def _parameter_sets(data: bytes, *, hevc: bool) -> bytes:
 
 
 def _mpeg_sequence(data: bytes) -> bytes:
-    """From the sequence header to the first group (which has a time code) or picture."""
+    """Returns the part from the sequence header to the first group or picture."""
     begin = data.find(b"\x00\x00\x01\xb3")
     if begin < 0:
         return b""
@@ -102,11 +112,11 @@ def _mpeg_sequence(data: bytes) -> bytes:
 
 
 def _vp9_header(data: bytes) -> bytes:
-    """Marker, profile, colour and size; not show_frame and error_resilient_mode."""
+    """Returns marker, profile, colour and size, without show_frame and error_resilient_mode."""
     if len(data) < 10:
         return data
     profile = data[0] >> 5 & 1 | data[0] >> 3 & 2
-    bits = 68 + (0, 3, 1, 5)[profile]  # deeper or other chroma takes a few more
+    bits = 68 + (0, 3, 1, 5)[profile]  # more bits for other depths or chroma
     size = int.from_bytes(data[8:10], "big") >> 80 - bits
     return bytes([data[0] & 0xFC]) + data[1:8] + size.to_bytes(2, "big")
 
@@ -132,9 +142,11 @@ def _sequence_obu(data: bytes) -> bytes:
 
 
 def is_shown(codec: str, data: Packet | bytes) -> bool:
-    """False for a packet that only makes a reference: VP8's golden frames (RFC 6386, 9.1), and
-    VP9's frames of which the header says so (6.2) and that are not in one packet with others
-    (annex B)."""
+    """Whether a packet's picture is shown. Some packets only make a reference.
+
+    These are VP8's golden frames (RFC 6386, 9.1), and VP9's frames with such a header (6.2) that
+    are not in one packet with others (annex B).
+    """
     if codec not in HIDES:
         return True
     view = memoryview(data)
@@ -144,18 +156,18 @@ def is_shown(codec: str, data: Packet | bytes) -> bool:
         return bool(view[0] >> 4 & 1)
     bits = f"{view[0]:08b}"
     if bits[:2] != "10":
-        return True  # damaged: the decoder will say so
+        return True  # damaged: the decoder will report it
     at = 5 if bits[2:4] == "11" else 4  # behind the marker and the profile
     return bits[at] == "1" or bits[at + 2] == "1" or view[-1] & 0xE0 == 0xC0
 
 
 def first_picture(decoder_name: str, data: bytes) -> Frame | None:
-    """A key packet's picture, by one of FFmpeg's decoders; None where it cannot be decoded."""
+    """Decodes a key packet's picture with one of FFmpeg's decoders; None if it cannot."""
     decoder = av.CodecContext.create(decoder_name, "r")
     try:
         frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]  # type: ignore[attr-defined]
     except av.FFmpegError:
         return None
     finally:
-        decoder.flush_buffers()  # its threads come to rest, as in PyAVReader.close
+        decoder.flush_buffers()  # stops its threads, see Feed.close
     return frames[0] if frames else None

@@ -1,14 +1,14 @@
-"""What is said where the picture changes in the middle of a video."""
+"""The warning about a picture that changes in the middle of a video."""
 
 from __future__ import annotations
 
 from .planes import FrameFormat
 
 
-def told_change(was: FrameFormat, now: FrameFormat, seconds: float) -> str:
-    """For the one warning of a video."""
+def described_change(was: FrameFormat, now: FrameFormat, seconds: float) -> str:
+    """Describes a change at ``seconds`` for the one warning of a video."""
     return (
-        f"the picture changes at {seconds:.3f} s from {_told(was)} to {_told(now)}"
+        f"the picture changes at {seconds:.3f} s from {_described(was)} to {_described(now)}"
         f"{_recoloured(was, now)}; a new batch begins there, and at every further change"
     )
 
@@ -16,9 +16,9 @@ def told_change(was: FrameFormat, now: FrameFormat, seconds: float) -> str:
 def _recoloured(was: FrameFormat, now: FrameFormat) -> str:
     if (was.space, was.range) == (now.space, now.range):
         return ""
-    return ", with other colours: RGB made of its tokens takes the first matrix for all"
+    return ", with other colours: RGB made of its tokens uses the first matrix for all"
 
 
-def _told(own: FrameFormat) -> str:
+def _described(own: FrameFormat) -> str:
     turned = f" turned by {own.rotation}" if own.rotation else ""
     return f"{own.width}x{own.height} {own.pixels}{turned}"

@@ -1,4 +1,4 @@
-"""What an opened video tells of itself."""
+"""The attributes of an opened video."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .packets.feed import Reach
 from .planes import colour_of, native
 from .pyav import PyAVReader
 
-_SQUARE = 0.01  # so much wider or narrower, and pixels still count as square
+_SQUARE = 0.01  # pixels that are wider or narrower by at most this share count as square
 
 
 class Described:
-    """The attributes of a ``Video``, whose docstring says what they are."""
+    """The attributes of a ``Video``, which documents them."""
 
     _name: str
 
@@ -44,15 +44,15 @@ class Described:
             self.num_frames = max(1, round(self.duration_seconds * self.average_fps))
 
     def _oblong(self) -> str | None:
-        """What to tell where pixels are not square."""
+        """Returns a warning if pixels are not square, or None."""
         shape = self.sample_aspect_ratio
         if abs(shape - 1) <= _SQUARE:
             return None
         return (
             f"its pixels are not square: the picture of {self.width} x {self.height} is meant to "
             f"be shown {round(self.width * shape)} x {self.height} (Video.sample_aspect_ratio = "
-            f'{shape}). Its frames are given as they are stored: fit="stretch" does not mind; '
-            '"crop" and "pad" take pixels for square'
+            f'{shape}). Its frames are decoded as they are stored: fit="stretch" is right for '
+            'them; "crop" and "pad" assume square pixels'
         )
 
     def __repr__(self) -> str:

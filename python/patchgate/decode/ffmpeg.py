@@ -1,6 +1,6 @@
-"""PyAV, imported when something is first decoded or written: what decodes nothing works without it.
+"""PyAV, imported when something is first decoded or written. Other code works without it.
 
-``from .ffmpeg import av`` stands in place of ``import av``.
+``from .ffmpeg import av`` replaces ``import av``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 else:
 
     class _PyAV:
-        """The module's names, each looked up once."""
+        """The module's names; each is looked up once."""
 
         def __getattr__(self, name: str) -> Any:
             try:
@@ -35,6 +35,8 @@ Frame: TypeAlias = "av.VideoFrame"
 
 
 def ffmpeg_errors_and(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """For an ``except``: what FFmpeg may raise, and others. Before PyAV is imported, it raises
-    nothing."""
+    """Returns FFmpeg's errors and others, for an ``except``.
+
+    Before PyAV is imported, FFmpeg cannot have raised anything.
+    """
     return (*others, av.FFmpegError) if "av" in sys.modules else others

@@ -1,4 +1,7 @@
-"""What every decoder back end gives: batches of native YUV planes, with time and colour."""
+"""The output of every decoder back end: batches of native YUV planes, with time and colour.
+
+Letters: T frames, H W pixels, Hc Wc samples of chroma.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,16 @@ _MATRICES = get_args(Matrix)
 
 
 class DecodeWarning(UserWarning):
-    """Something in the video is damaged, missing or odd; decoding went on without it."""
+    """Something in the video is damaged, missing or odd; decoding continued without it."""
 
 
 class DecodeError(ValueError):
-    """Damage met with ``errors="raise"``."""
+    """The video is damaged, and was opened with ``errors="raise"``."""
 
 
 @dataclass(frozen=True)
 class Colour:
-    """How Y, Cb and Cr become RGB. Untagged streams count as BT.601, limited (as in FFmpeg)."""
+    """How Y, Cb and Cr become RGB. Untagged streams count as BT.601, limited, as in FFmpeg."""
 
     matrix: Matrix = "bt601"
     full_range: bool = False
@@ -45,13 +48,15 @@ class Colour:
 class Problems:
     """What was wrong with a video, counted while it is iterated.
 
-    ``size_changes`` and ``format_changes`` hold (pts_seconds, what the picture became), in the
-    stored picture's terms: (width, height) before rotation, and FFmpeg's pixel format name.
-    ``repaired_timestamps`` counts frames with no, a backward or a far too late time stamp, which
-    were put between their neighbours; ``clock_jumps`` holds (pts_seconds, by how many seconds what
-    follows was moved), where the container's clock was set. ``lost_frames`` counts the pictures
-    that the decoder was given and did not give back, ``lost_seconds`` is when the first and the
-    last of them should have been shown.
+    Attributes:
+        size_changes, format_changes: pairs of the time in seconds and the new size (width, height)
+            before rotation, or the new pixel format (FFmpeg's name).
+        repaired_timestamps: the number of frames whose time stamp was missing, backward or far too
+            late; they were put between their neighbours.
+        clock_jumps: pairs of the time in seconds at which the container's clock was set, and the
+            seconds by which all later frames were moved.
+        lost_frames: the number of pictures that the decoder got and did not return.
+        lost_seconds: when the first and the last of them should have been shown.
     """
 
     corrupt_packets: int = 0
@@ -65,7 +70,7 @@ class Problems:
     format_changes: list[tuple[float, str]] = field(default_factory=list)
 
     def damage(self) -> list[str]:
-        """One phrase for each kind of damage; empty where the video was whole."""
+        """Returns a phrase for each kind of damage; the list is empty if there was none."""
         said = []
         if self.truncated:
             said.append(
@@ -81,7 +86,7 @@ class Problems:
                 *self.lost_seconds)  # fmt: skip
             said.append(
                 f"{self.lost_frames} frame(s){when} are in the file and did not come out of the "
-                "decoder: what they lean on is missing"
+                "decoder: frames that they depend on are missing"
             )
         if self.repaired_timestamps:
             said.append(
@@ -98,7 +103,7 @@ class Problems:
         return said
 
     def lose(self, seconds: float | None) -> None:
-        """A picture did not come that should have been shown then (None: nobody knows when)."""
+        """Counts a lost picture, and when it should have been shown; None: the time is unknown."""
         self.lost_frames += 1
         if seconds is not None:
             begin, end = self.lost_seconds or (seconds, seconds)
@@ -106,7 +111,7 @@ class Problems:
 
 
 class Pictures(Protocol):
-    """Planes and what they mean: a FrameBatch, or pictures on loan from a decoder."""
+    """Planes with their colours: a FrameBatch, or pictures that a decoder lends."""
 
     @property
     def planes(self) -> tuple[Tensor, Tensor, Tensor]: ...  # Y [T, H, W], Cb and Cr [T, Hc, Wc]
@@ -122,14 +127,19 @@ class Pictures(Protocol):
 class FrameBatch:
     """``T`` consecutive frames of one size and format, as native YUV planes.
 
-    planes: Y ``[T, H, W]``, Cb and Cr ``[T, Hc, Wc]``; contiguous; uint8, or uint16 with the value
-        in the low ``colour.bit_depth`` bits. ``Hc Wc`` are the stream's own (4:2:0: half, rounded
-        up); gray video has mid-grey chroma ``[T, 1, 1]``.
-    pts_seconds: float64 ``[T]`` on the CPU, the container's clock, unshifted.
-    duration_seconds: float64 ``[T]``, time to the next frame of the video.
-    key_frame: bool ``[T]``, True where the stream could be entered, or None if unknown.
+    The names follow torchcodec's FrameBatch.
 
-    ValueError where these do not fit together. Names follow torchcodec's FrameBatch.
+    Args:
+        planes: Y ``[T, H, W]``, Cb and Cr ``[T, Hc, Wc]``; contiguous; uint8, or uint16 with the
+            value in the low ``colour.bit_depth`` bits. ``Hc Wc`` are the stream's own (4:2:0: half,
+            rounded up); gray video has mid-grey chroma ``[T, 1, 1]``.
+        pts_seconds: ``[T]`` float64 on the CPU, seconds on the container's clock.
+        duration_seconds: ``[T]`` float64, seconds to the next frame of the video.
+        colour: the colours of the frames.
+        key_frame: ``[T]`` bool, True for frames at which a decoder can start; None: unknown.
+
+    Raises:
+        ValueError: shapes, dtypes or lengths do not fit together.
     """
 
     planes: tuple[Tensor, Tensor, Tensor]
@@ -162,7 +172,11 @@ class FrameBatch:
         return self.planes[0].shape[2]
 
     def to(self, device: str | torch.device) -> FrameBatch:
-        """With the planes on a device: itself where they are; times stay on the CPU. Waits."""
+        """Copies the planes to a device; times stay on the CPU. Synchronises.
+
+        Returns:
+            The batch itself if the planes are on this device already.
+        """
         if self.planes[0].device == torch.device(device):
             return self
         y, cb, cr = (plane.to(device) for plane in self.planes)

@@ -11,10 +11,12 @@ Item = TypeVar("Item")
 
 
 class Run(Generic[Item]):
-    """One iteration, which another thread than the one that takes its items may end.
+    """One iteration. Any thread may end it.
 
     Args:
-        check: raises where it cannot go on; the iteration itself does not see the error.
+        items: yields the items.
+        check: is called before each item, and raises if the iteration cannot go on. The generator
+            does not get this error.
     """
 
     def __init__(
@@ -38,12 +40,13 @@ class Run(Generic[Item]):
             return next(self._items)
 
     def close(self, wait: float = -1) -> None:
-        """Waits for the item that is being made: its decoder cannot be freed before.
+        """Ends the iteration. It waits for an item that is being made, to free its decoder.
 
-        wait: for so many seconds at most (-1: for ever), and then leaves it as it is.
+        Args:
+            wait: the most seconds to wait; the decoder is then not freed. -1: wait for ever.
         """
         if self._process != os.getpid():
-            return  # the lock may be held by a thread that is not here
+            return  # a thread that does not exist in this process may hold the lock
         self._ended = True
         if self._lock.acquire(timeout=wait):
             try:

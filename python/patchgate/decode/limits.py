@@ -1,4 +1,4 @@
-"""What a video may ask for: so that no small file can ask for gigabytes, or for ever."""
+"""What a video may ask for, so that no small file takes gigabytes or days."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ _DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What a video may ask for; None: anything.
+    """The most that a video may ask for; None: no limit.
 
-    The defaults let pass pictures of 8K at any depth, videos of many days, pauses of a day, and
-    clocks that begin anywhere: only gaps and lengths count, never absolute times. What exceeds one
-    of the first four is a ValueError that names the limit.
+    The defaults allow pictures of 8K at any depth, videos of many days, pauses of a day, and clocks
+    that begin anywhere: only gaps and lengths count, never absolute times. A video that exceeds one
+    of the first four limits raises a ValueError that names it.
 
-    pixels: of a picture, width x height.
-    frame_bytes: of a picture's planes.
-    streams: of a file, of every kind.
-    duration: from the first picture to the last, in seconds.
-    gap: from a picture to the next, in seconds. A time stamp beyond it is taken for a bad one; a
-        clock that goes on from there is carried on without the gap, and told in a DecodeWarning.
-    chunk_bytes: of the planes of a FrameBatch, which has fewer frames than ``chunk`` where these
-        would take more, and always one.
+    Args:
+        pixels: the most pixels of a picture, width x height.
+        frame_bytes: the most bytes of a picture's planes.
+        streams: the most streams of a file, of every kind.
+        duration: the most seconds from the first picture to the last.
+        gap: the most seconds from a picture to the next. A time stamp beyond it counts as a bad
+            one. If the clock goes on from there, the gap is left out, and a DecodeWarning says so.
+        chunk_bytes: the most bytes of the planes of a FrameBatch. It has fewer frames than
+            ``chunk`` if these would take more, but at least one.
+
+    Raises:
+        TypeError, ValueError: a limit is not a number above 0.
     """
 
     pixels: int | None = 2**26
@@ -52,37 +56,40 @@ class Limits:
             object.__setattr__(self, field.name, int(value) if whole else float(value))
 
     def check(self, name: str, limit: str, value: float, what: str) -> None:
-        """ValueError where a video asks for more than a limit.
+        """Raises a ``ValueError`` if a video asks for more than a limit.
 
         Args:
-            name: of the video.
-            limit: which one.
-            value: that it asks for.
-            what: the same in words, as "a picture of 16,000 x 8,000 pixels".
+            name: the name of the video.
+            limit: the name of the limit.
+            value: what the video asks for.
+            what: the same in words, such as "a picture of 16,000 x 8,000 pixels".
         """
         most = getattr(self, limit)
         if most is not None and value > most:
-            raise ValueError(f"{name}: {what} is more than is allowed: {self.said(limit)}")
+            raise ValueError(f"{name}: {what} is more than is allowed: {self.described(limit)}")
 
     def check_picture(self, name: str, width: int, height: int) -> None:
-        """ValueError for a picture of too many pixels."""
+        """Raises a ``ValueError`` if a picture has too many pixels."""
         self.check(name, "pixels", width * height, f"a picture of {width:,} x {height:,} pixels")
 
     def frames(self, name: str, chunk: int, size: int) -> int:
-        """How many frames, of so many bytes each, a batch of at most ``chunk`` takes: one or more.
-        ValueError for a frame that is too large."""
+        """Returns how many frames of ``size`` bytes a batch has: at least one, at most ``chunk``.
+
+        Raises:
+            ValueError: a frame is too large.
+        """
         self.check(name, "frame_bytes", size, f"a picture of {size:,} bytes")
         return chunk if self.chunk_bytes is None else max(1, min(chunk, self.chunk_bytes // size))
 
     def of_decoder(self) -> dict[str, str]:
-        """Options of FFmpeg's decoders: they refuse larger pictures before they make room."""
+        """Returns options of FFmpeg's decoders, which then refuse larger pictures early."""
         return {} if self.pixels is None else {"max_pixels": str(min(self.pixels, 2**31 - 1))}
 
-    def said(self, limit: str) -> str:
-        """A limit and how it is raised, for messages."""
+    def described(self, limit: str) -> str:
+        """Describes a limit and how to raise it, for messages."""
         option = limit.replace("_", "-")
         return (
-            f"limits.{limit} is {getattr(self, limit):,}. If the file is to be trusted, give "
+            f"limits.{limit} is {getattr(self, limit):,}. If you trust the file, pass "
             f"limits=patchgate.Limits({limit}=...), or --max-{option} at the command line"
         )
 

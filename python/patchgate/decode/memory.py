@@ -1,4 +1,4 @@
-"""Whether there is memory left: FFmpeg's errors do not tell a lack of it from damage."""
+"""Tells a lack of memory from damage, which FFmpeg's errors do not."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from contextlib import contextmanager
 
 from .ffmpeg import av
 
-_LARGE = 1 << 30  # bytes: more than what FFmpeg asks for at once for any picture that it decodes
-_SMALL = 32 << 20  # with less than this left, any error may be for want of memory
+_LARGE = 1 << 30  # bytes: more than FFmpeg allocates at once for any picture that it decodes
+_SMALL = 32 << 20  # bytes: if less is free, a lack of memory may be the cause of any error
 
 
 def check_memory(error: av.FFmpegError, name: str) -> None:
-    """MemoryError where FFmpeg failed for want of memory.
+    """Raises a ``MemoryError`` if FFmpeg failed for a lack of memory.
 
-    Damaged sizes make it ask for more than there could be: that is damage, if there is memory.
+    Damaged sizes can make it ask for more memory than any machine has. If there is memory left, the
+    error counts as damage.
     """
     if _is_free(_LARGE if isinstance(error, MemoryError) else _SMALL):
         return
@@ -26,8 +27,10 @@ def check_memory(error: av.FFmpegError, name: str) -> None:
 
 @contextmanager
 def room_for(frames: int, size: int) -> Iterator[None]:
-    """MemoryError, in words that say what to do, where there is no room for so many frames of so
-    many bytes. Torch calls a lack of memory a RuntimeError."""
+    """Raises a ``MemoryError`` that says what to do if there is no memory for so many frames.
+
+    A frame has ``size`` bytes. torch itself raises a ``RuntimeError`` for a lack of memory.
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -40,7 +43,7 @@ def room_for(frames: int, size: int) -> Iterator[None]:
 
 
 def _is_free(size: int) -> bool:
-    """Whether this process may have so many more bytes now. Touches none."""
+    """Whether this process could allocate so many bytes now. It does not use them."""
     try:
         mmap.mmap(-1, size).close()
     except (OSError, ValueError, OverflowError):

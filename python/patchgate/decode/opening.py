@@ -1,4 +1,4 @@
-"""``open_video``: what it accepts, and which decoder it chooses."""
+"""``open_video``: its arguments, and how it chooses a decoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .video import Video
 
 
 class ReadKwargs(AccessKwargs, total=False):
-    """Those keywords of ``open_video`` that mean the same wherever frames are decoded."""
+    """The keywords of ``open_video`` that other functions that decode frames take, too."""
 
     chunk: int
     threads: int | None
@@ -38,43 +38,51 @@ def open_video(source: VideoSource, *, device: str | torch.device = "cpu",
                open_timeout: float | None = DEFAULT_TIMEOUT,
                read_timeout: float | None = DEFAULT_TIMEOUT, stream: int | None = None,
                limits: Limits = DEFAULT_LIMITS) -> Video:  # fmt: skip
-    """Open a video for decoding to native YUV planes.
+    """Opens a video for decoding to native YUV planes.
 
-    source: path, bytes, a binary file object (read from its first byte; the caller keeps and closes
-        it), or an address (file, http, https, rtsp, rtsps, udp, tcp, srt, pipe). A file that exists
-        is that file, whatever its name. What cannot seek is read once, from its beginning.
-    device: "cpu" (PyAV), or "cuda", "cuda:1", ... (NVDEC): where it is decoded and the planes are.
-    start, end: seconds on the clock of ``pts_seconds``, which need not begin at 0. Frame-exact:
-        from the frame shown at ``start`` (the first, where ``start`` lies before it) to the last
-        stamped before ``end``. Nothing in between: an empty iteration and a DecodeWarning.
-    fps: take the frames shown at start + k / fps, each at most once: never more than there are.
-        Time stamps and durations stay the source's.
-    chunk: frames in a FrameBatch; the last, and one before a change of size, may have fewer, and
-        all where so many would exceed ``limits.chunk_bytes``.
-    threads: of PyAV's decoder; None: min(4, CPUs).
-    errors: "warn" (damage is skipped, and told in one DecodeWarning at the end), "ignore" (only
-        counted, in ``Video.problems``) or "raise" (DecodeError). NVDEC does not tell of damaged
-        pictures, only of packets that it refuses.
-    format: FFmpeg's name of the format, such as "mp4", "h264" or "hls"; None: FFmpeg finds out.
-    allow_playlists: open playlists and scripts (HLS, DASH, ffconcat, SDP), too, and with them the
-        files and addresses that they name. Without it, a path, bytes or a file object is a media
-        file, and nothing else is opened.
-    open_timeout, read_timeout: seconds to the first frame, and seconds without a packet after it;
-        None: for ever. They hold for all but plain files and bytes, which do not wait.
-    stream: the number of the file's stream to decode, counted from 0 among all of its streams;
-        None: the one that shows the video (what moves before stills, colour before gray masks).
-    limits: what the video may ask for (``patchgate.Limits``).
-    fallback: where NVDEC cannot decode this codec, format or size: True: PyAV does, its batches
-        are copied to the device, and one DecodeWarning says why; False: ValueError.
+    Args:
+        source: a path, bytes, a binary file object (read from its first byte; the caller keeps and
+            closes it), or an address (file, http, https, rtsp, rtsps, udp, tcp, srt, pipe). If a
+            file has this name, it is opened, even if the name looks like an address. A source that
+            cannot seek is read once, from its beginning.
+        device: "cpu" (PyAV), or "cuda", "cuda:1", ... (NVDEC): the device of decoding and planes.
+        start, end: seconds on the clock of ``pts_seconds``, which need not begin at 0. They are
+            exact: from the frame shown at ``start`` (the first one if ``start`` lies before it) to
+            the last frame with a stamp before ``end``. If there is none, the iteration is empty
+            and a DecodeWarning is raised.
+        fps: take the frames shown at start + k / fps, each at most once, so never more than the
+            video has. Time stamps and durations stay those of the source.
+        chunk: the number of frames of a FrameBatch. The last one, and one before a change of size,
+            may have fewer; all have fewer if so many would exceed ``limits.chunk_bytes``.
+        threads: the number of threads of PyAV's decoder; None: min(4, CPUs).
+        errors: "warn" (damage is skipped, and one DecodeWarning at the end reports it), "ignore"
+            (damage is only counted, in ``Video.problems``) or "raise" (DecodeError). NVDEC reports
+            no damaged pictures, only packets that it refuses.
+        format: FFmpeg's name of the format, such as "mp4", "h264" or "hls"; None: FFmpeg finds it.
+        allow_playlists: open playlists and scripts (HLS, DASH, ffconcat, SDP), too, and the files
+            and addresses in them. Without it, a path, bytes or a file object must be a media file,
+            and nothing else is opened.
+        open_timeout, read_timeout: the most seconds to the first frame, and without a packet after
+            it; None: no limit. They hold for all sources but plain files and bytes, which never
+            wait.
+        stream: the number of the file's stream to decode, counted from 0 among all of its streams;
+            None: the one that shows the video (moving before still, colour before gray masks).
+        limits: the most that the video may ask for (``patchgate.Limits``).
+        fallback: if NVDEC cannot decode this codec, format or size: True lets PyAV decode, copies
+            its batches to the device, and one DecodeWarning says why; False raises a ValueError.
 
-    Returns a Video: iterate it for FrameBatch. FileNotFoundError, PermissionError; TimeoutError,
-    which names the option; ConnectionError or OSError for what a server does; ValueError for what
-    is not a video, has no frames, or options out of range; NvdecUnavailable (a RuntimeError)
-    where a CUDA device is asked for and the driver, its video libraries or PyNvVideoCodec are not
-    there, in words of what to install.
+    Returns:
+        A Video; iterating it yields FrameBatch after FrameBatch. On a GPU the host never waits for
+        a batch: its planes are ready for the stream that is current when it is taken. It needs
+        device memory for two batches and a decoder (see ``decoder_pool.py``).
 
-    On a GPU the host never waits for a batch: its planes are ready for the stream that is current
-    when it is taken. Device memory: two batches, and a decoder (see ``decoder_pool.py``).
+    Raises:
+        FileNotFoundError, PermissionError: the file is missing or cannot be read.
+        TimeoutError: a timeout is over; the message names the option.
+        ConnectionError, OSError: a server failed or refused.
+        ValueError: the source is not a video or has no frames, or an option is out of range.
+        NvdecUnavailable: (a RuntimeError) ``device`` is a CUDA device, and the driver, its video
+            libraries or PyNvVideoCodec are missing; the message says what to install.
     """
     where = _checked_device(device)
     start, end = _checked_seconds(start, end)

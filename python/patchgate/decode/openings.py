@@ -1,6 +1,4 @@
-"""The readers of one ``Video``: the first, which waits to be read, and those that are being
-read.
-"""
+"""The readers of one ``Video``: one that waits for the first iteration, and those in use."""
 
 from __future__ import annotations
 
@@ -16,32 +14,32 @@ from .source.waiting import Halt
 
 
 class Openings:
-    """Opens a source again and again, and knows what can be stopped.
+    """Opens a source for each iteration, and can stop all that is open.
 
     Args:
-        source: what is opened.
-        reader: opens it; what waits in it ends when the flag is raised.
+        source: the source.
+        reader: opens it. Waiting in it ends when the flag is raised.
     """
 
     def __init__(self, source: Source, reader: Callable[[Halt], PyAVReader]) -> None:
         self._source, self._reader = source, reader
         self._process = os.getpid()
-        self._halts: list[Halt] = []  # of what is being opened or read
+        self._halts: list[Halt] = []  # flags of all readers that are being opened or read
         self._first: PyAVReader | None = None
 
     def first(self) -> PyAVReader:
-        """Opens it, and keeps that for the first iteration."""
+        """Opens the source, and keeps the reader for the first iteration."""
         self._first = self._open()
         return self._first
 
     def take(self) -> PyAVReader:
-        """For an iteration, which calls ``done`` with it."""
+        """Returns a reader for an iteration, which must call ``done`` with it."""
         reader = self._first or self._open()
         self._first = None
         return reader
 
     def done(self, reader: PyAVReader) -> None:
-        """Closes it."""
+        """Closes a reader."""
         if reader.halt in self._halts:
             self._halts.remove(reader.halt)
         reader.close()
@@ -56,18 +54,18 @@ class Openings:
             raise
 
     def stop(self) -> None:
-        """All that is open ends where it is. Any thread may call it, and signal handlers."""
+        """Ends all reading. Any thread and signal handlers may call it."""
         for halt in tuple(self._halts):
             halt.asked = True
 
     def follow_fork(self) -> bool:
-        """In a forked process what the parent opened is left alone: the source is opened anew.
+        """Opens the source again in a forked process, and leaves the parent's readers alone.
 
         Returns:
             Whether this is another process than before.
 
         Raises:
-            RuntimeError: what is shared with the parent cannot be opened again.
+            RuntimeError: the source cannot be opened again.
         """
         if self._process == os.getpid():
             return False
@@ -76,7 +74,7 @@ class Openings:
                 f"{self._source.name} was opened before this process was forked, and is read by "
                 "the other process, too; open it in this one"
             )
-        self.close()  # which frees nothing here
+        self.close()  # frees nothing in a fork
         self._halts, self._process = [], os.getpid()
         return True
 
@@ -88,7 +86,7 @@ class Openings:
 
 
 class Closable(Protocol):
-    """What has decoders."""
+    """An object with decoders."""
 
     def close_within(self, seconds: float) -> None: ...
 
@@ -97,8 +95,11 @@ _closables: weakref.WeakSet[Closable] = weakref.WeakSet()
 
 
 def close_at_exit(thing: Closable) -> None:
-    """Before Python ends, if it still lives then: decoders' threads that want to log are stopped
-    by Python for good when it ends, and whoever frees their decoder waits for them."""
+    """Closes an object before Python ends, if it still exists then.
+
+    When Python ends, it stops threads of decoders that write a log. Freeing such a decoder would
+    then wait for them for ever.
+    """
     _closables.add(thing)
 
 

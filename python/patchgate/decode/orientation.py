@@ -1,4 +1,4 @@
-"""How a picture is to be turned, by what lies beside its samples."""
+"""How a picture must be turned before it is shown, from the data beside its samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KINDS = 64  # FFmpeg has about half as many today
 
 
 class Orientation(NamedTuple):
-    """What a display matrix asks for: a transpose, then flips."""
+    """The steps that a display matrix asks for: a transpose, then flips."""
 
     transpose: bool = False
     flip_rows: bool = False
@@ -24,7 +24,7 @@ class Orientation(NamedTuple):
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """From the frame's display matrix: x' = a x + c y, y' = b x + d y, in 16.16 fixed point."""
+    """Reads the frame's display matrix: x' = a x + c y, y' = b x + d y, in 16.16 fixed point."""
     data = display_matrix(frame)
     if data is None:
         return Orientation()
@@ -43,7 +43,7 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
 
 
 def oriented(plane: Tensor, how: Orientation) -> Tensor:
-    """``[T, H, W]`` turned and mirrored as asked; the tensor itself where nothing is."""
+    """Turns and mirrors ``[T, H, W]``; returns the tensor itself if there is nothing to do."""
     if how.transpose:
         plane = plane.transpose(1, 2)
     flips = [dim for dim, flip in ((1, how.flip_rows), (2, how.flip_columns)) if flip]
@@ -51,10 +51,10 @@ def oriented(plane: Tensor, how: Orientation) -> Tensor:
 
 
 def display_matrix(frame: av.VideoFrame) -> bytes | None:
-    """How the frame is to be turned: 9 numbers of 32 bits; None where it is not.
+    """Returns the frame's display matrix, 9 numbers of 32 bits, or None.
 
-    PyAV gives nothing of what lies beside a frame as soon as it does not know one kind of it (EXIF,
-    a second view, LCEVC, and what FFmpeg will think of); such are taken away first.
+    PyAV cannot read the side data of a frame if it does not know one kind of it (EXIF, a second
+    view, LCEVC, and kinds of later versions of FFmpeg). Such data is removed first.
     """
     try:
         data: Any = frame.side_data.get("DISPLAYMATRIX")
@@ -64,8 +64,8 @@ def display_matrix(frame: av.VideoFrame) -> bytes | None:
 
 
 def _known(frame: av.VideoFrame) -> av.VideoFrame:
-    """The same picture with such side data alone as PyAV knows."""
-    from av.sidedata.sidedata import Type  # a module that av's own name does not lead to
+    """Returns the same picture with only the side data that PyAV knows."""
+    from av.sidedata.sidedata import Type  # ``import av`` does not import this module
 
     known = {kind.value for kind in Type}
     graph = av.filter.Graph()

@@ -1,4 +1,7 @@
-"""PyAV frames to plane tensors: one copy of each plane, no swscale for native YUV."""
+"""Copies PyAV frames into tensors: one copy of each plane, no swscale for native YUV.
+
+Letters: T frames, H W pixels, Hc Wc samples of chroma.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from .limits import DEFAULT_LIMITS, Limits
 from .memory import room_for
 from .orientation import orientation_of, oriented
 from .packets.clock import Clock
-from .planes import Layout, colour_of, layout
+from .planes import PlaneLayout, colour_of, layout
 from .pool import Pool
 from .timeline import Timed
 
@@ -30,12 +33,13 @@ class Packer:
     """Copies frames of one format into chunk tensors, each plane once.
 
     Args:
-        chunk: frames of a batch, at most; fewer where they would exceed ``limits.chunk_bytes``.
-        name: of the video, for messages.
+        frame: the first frame; all others must have its format.
+        chunk: the most frames of a batch; fewer if they would exceed ``limits.chunk_bytes``.
+        name: the name of the video, for messages.
 
     Raises:
         ValueError: a frame exceeds the limits.
-        MemoryError: there is no room for a batch.
+        MemoryError: there is no memory for a batch.
     """
 
     def __init__(self, frame: Frame, *, chunk: int, clock: Clock, pool: Pool,
@@ -54,7 +58,7 @@ class Packer:
 
     def _reset(self) -> None:
         self._blocks: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._views: list[Array] = []  # of the last block
+        self._views: list[Array] = []  # views of the last block's planes
         self._pts: list[float] = []
         self._durations: list[float] = []
         self._keys: list[bool] = []
@@ -64,11 +68,11 @@ class Packer:
 
     @property
     def is_full(self) -> bool:
-        """It takes no further frame."""
+        """Whether there is no room for another frame."""
         return len(self._pts) >= self._chunk
 
     def add(self, timed: Timed[Frame], frame: Frame) -> None:
-        """Copy the native ``frame``, with the time of ``timed``, behind the frames before it."""
+        """Copies the native ``frame``, with the time of ``timed``, behind the frames before it."""
         at = len(self._pts) % _BLOCK
         if at == 0:
             self._grow()
@@ -87,7 +91,7 @@ class Packer:
         self._views = [plane.numpy() for plane in (y, cb, cr)]
 
     def finish(self) -> FrameBatch:
-        """The frames added so far, as a batch of its own memory; the packer is empty again."""
+        """Returns the frames so far as a batch with its own memory, and empties the packer."""
         with room_for(len(self), self._frame_bytes):
             y, cb, cr = (self._plane(i) for i in range(3))
         batch = FrameBatch(
@@ -104,19 +108,19 @@ class Packer:
         blocks = [block[i] for block in self._blocks]  # each [<= 64, H, W]
         plane = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
         if len(plane) != len(self):
-            # A view would keep, and save, the unused rest. NumPy copies on this thread: torch's own
-            # would start its threads beside the decoder's.
+            # A view would keep, and save, the unused rest, too. NumPy copies on this thread; torch
+            # would start threads of its own beside the decoder's.
             plane = torch.from_numpy(plane.numpy()[: len(self)].copy())
         return oriented(plane, self.orientation)
 
 
-def _plane_shapes(frame: Frame, how: Layout) -> list[tuple[int, int]]:
+def _plane_shapes(frame: Frame, how: PlaneLayout) -> list[tuple[int, int]]:
     planes = frame.planes
     chroma = (1, 1) if how.packed_chroma == "gray" else (planes[1].height, planes[1].width)
     return [(frame.height, frame.width), chroma, chroma]
 
 
-def _copy_planes(frame: Frame, into: list[Array], how: Layout) -> None:
+def _copy_planes(frame: Frame, into: list[Array], how: PlaneLayout) -> None:
     sources = frame.planes
     if how.packed_chroma == "":
         for plane, target in zip(sources, into, strict=True):
@@ -132,12 +136,12 @@ def _copy_planes(frame: Frame, into: list[Array], how: Layout) -> None:
         _copy(rows[:, not first :: 2], into[2], how.shift)
 
 
-def _rows(plane: Any, how: Layout, samples: int = 1) -> Array:
-    """``[H, W * samples]``: a view of the plane without the padding at the end of its lines."""
+def _rows(plane: Any, how: PlaneLayout, samples: int = 1) -> Array:
+    """Returns a view of the plane without the padding of its lines, ``[H, W * samples]``."""
     dtype, line = (_BYTES if how.bits == 8 else _WORDS), plane.line_size
     shape = (plane.height, plane.width * samples)
     rows: Array = np.ndarray(shape, dtype, plane, 0, (abs(line), dtype.itemsize))
-    return rows[::-1] if line < 0 else rows  # stored bottom up
+    return rows[::-1] if line < 0 else rows  # a negative line size: stored bottom up
 
 
 def _copy(source: Array, into: Array, shift: int) -> None:

@@ -1,4 +1,4 @@
-"""Frames of PyAV, and what can be told of their planes: layout, colour, orientation."""
+"""The format of PyAV's frames: the layout of their planes, and their colours."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from typing import NamedTuple
 from .ffmpeg import Frame
 from .frames import Colour, DecodeWarning, Matrix
 
-# AVCOL_SPC_*: 2 is "unspecified": BT.601 at any size, FFmpeg's and NVDEC's rule (players guess
-# 709 for HD). 0 is RGB's own, met only where we convert. FCC is BT.601 to within 0.02, 240M BT.709.
+# AVCOL_SPC_*. 2 is "unspecified": it counts as BT.601 at any size, as in FFmpeg and NVDEC (players
+# guess 709 for HD). 0 is that of RGB, which we convert. FCC is BT.601 to within 0.02, and 240M is
+# BT.709 to within 0.02.
 _MATRIX: dict[int, Matrix] = {0: "bt601", 1: "bt709", 2: "bt601", 4: "bt601", 5: "bt601",
                               6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}  # fmt: skip
 _FULL_RANGE, _UNTAGGED = 2, 0  # AVCOL_RANGE_JPEG, AVCOL_RANGE_UNSPECIFIED
 
 
-class Layout(NamedTuple):
-    """How a pixel format that is copied as it is lies in memory."""
+class PlaneLayout(NamedTuple):
+    """How a pixel format lies in memory that is copied without conversion."""
 
     bits: int
-    packed_chroma: str  # "" planes, "uv" or "vu" interleaved in plane 1, "gray" none
-    shift: int  # of the value, to the low bits
-    full_range: bool  # said by the format itself (yuvj*)
+    packed_chroma: str  # "": in planes; "uv" or "vu": interleaved in plane 1; "gray": none
+    shift: int  # the bits by which a value is shifted to the low bits
+    full_range: bool  # whether the format itself means full range (yuvj*)
 
 
 @lru_cache
-def layout(name: str) -> Layout | None:
-    """The layout of FFmpeg's pixel format ``name``; None where swscale has to convert."""
+def layout(name: str) -> PlaneLayout | None:
+    """Returns the layout of FFmpeg's pixel format ``name``; None if swscale must convert it."""
     if found := re.fullmatch(r"yuv(j?)4(?:10|11|20|22|40|44)p(?:(\d+)le)?", name):
-        return Layout(int(found[2] or 8), "", 0, bool(found[1]))
+        return PlaneLayout(int(found[2] or 8), "", 0, bool(found[1]))
     if found := re.fullmatch(r"gray(?:(\d+)le)?", name):
-        return Layout(int(found[1] or 8), "gray", 0, False)
+        return PlaneLayout(int(found[1] or 8), "gray", 0, False)
     if found := re.fullmatch(r"nv(12|16|20le|21|24|42)", name):
         bits = 10 if name == "nv20le" else 8
-        return Layout(bits, "vu" if found[1] in ("21", "42") else "uv", 0, False)
+        return PlaneLayout(bits, "vu" if found[1] in ("21", "42") else "uv", 0, False)
     if found := re.fullmatch(r"p[024](10|12|16)le", name):
-        return Layout(int(found[1]), "uv", 16 - int(found[1]), False)
+        return PlaneLayout(int(found[1]), "uv", 16 - int(found[1]), False)
     return None
 
 
 class FrameFormat(NamedTuple):
-    """What all frames of a batch share."""
+    """The properties that all frames of a batch share."""
 
     width: int
     height: int
@@ -53,13 +54,13 @@ class FrameFormat(NamedTuple):
 
 
 def format_of(frame: Frame) -> FrameFormat:
-    """Cheap enough for every frame."""
+    """Returns a frame's format. It is fast enough for every frame."""
     return FrameFormat(frame.width, frame.height, frame.format.name, int(frame.colorspace),
                 int(frame.color_range), frame.rotation)  # fmt: skip
 
 
 def native(frame: Frame) -> Frame:
-    """The frame itself, or a conversion of a format that has no native layout.
+    """Returns the frame itself, or converts it if its format has no native layout.
 
     RGB, GBR and palettes become full-range BT.601 4:4:4, 8 bit or 16 bit. YUV that is packed,
     big-endian or has alpha becomes planar YUV of the same matrix and range; alpha is dropped.
@@ -80,9 +81,7 @@ def native(frame: Frame) -> Frame:
 
 
 def colour_of(frame: Frame) -> Colour:
-    """The colours of a native frame. Warns where the stream's matrix is none of the three we
-    know.
-    """
+    """Returns the colours of a native frame. Warns if the stream's matrix is not supported."""
     how = layout(frame.format.name)
     assert how is not None
     space = int(frame.colorspace)

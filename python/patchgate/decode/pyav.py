@@ -1,4 +1,4 @@
-"""The CPU reader: PyAV's demuxer and decoder, and what was wrong on the way."""
+"""The CPU reader: PyAV's demuxer and decoder, and the problems that they meet."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ from .source.waiting import Halt, Stopped
 
 
 class PyAVReader(Feed):
-    """One pass over one video stream; ``frames()`` once, then ``close()``.
+    """One pass over one video stream; call ``frames()`` once, then ``close()``.
 
-    Attributes: ``first`` (the first frame), ``problems``, ``clock``. ValueError where the source
-    holds no video or not one frame that decodes.
+    Attributes:
+        first: the first frame.
+        problems: what was wrong so far.
+        clock: the stream's clock.
+
+    Raises:
+        ValueError: the source has no video, or no frame that can be decoded.
     """
 
     def __init__(
@@ -38,16 +43,19 @@ class PyAVReader(Feed):
 
     def _forget(self) -> None:
         super()._forget()
-        self._shown: tuple[int, int] | None = None  # first stamp, latest end (ticks) so far
-        self._count = 0  # frames with a stamp so far
+        self._shown: tuple[int, int] | None = None  # the first stamp and the latest end, in ticks
+        self._count = 0  # the number of frames with a stamp
 
     def close(self) -> None:
-        """Free the decoder and its threads. Again is fine; the user's file object stays open."""
+        """Frees the decoder and its threads; the user's file object stays open.
+
+        It may be called again.
+        """
         self._decoded: Iterator[Frame] = iter(())
         super().close()
 
     def _probe(self) -> Frame:
-        """The first frame: only it knows rotation, colour and whether the video decodes at all."""
+        """Decodes the first frame, to know rotation, colour, and whether the video decodes."""
         self._probed: list[tuple[Packet, Sent]] = []
         self._probing = True
         self._decoded = self._decode_all(self._remembered(self.numbered()))
@@ -67,9 +75,12 @@ class PyAVReader(Feed):
         return first
 
     def frames(self, *, start: float | None = None) -> Iterator[Frame]:
-        """Decoded frames as presented, from the first or any frame at or before ``start`` seconds.
+        """Yields frames in the order of showing.
 
-        Yields nothing that a decode from the beginning would not have given, bit for bit.
+        Args:
+            start: seconds; the first frame may be any at or before it. None: begin with the first.
+
+        All frames are bit for bit those of a decode from the beginning.
         """
         self._probed = []
         if start is not None and self.source.seekable and start > self.clock.seconds(self.begin):
@@ -80,16 +91,17 @@ class PyAVReader(Feed):
         self.judge_end()
 
     def all_frames(self) -> Iterator[Frame]:
-        """Decoded frames as presented, from the beginning, whatever was read before."""
+        """Yields all frames in the order of showing, even if some were read before."""
         self.reopen()
         yield from self._decode_all(self.numbered())
         self.judge_end()
 
     def packets(self, *, start: float | None = None) -> Packets:
-        """For another decoder, in place of ``frames``: what a decode from the beginning takes, or
-        from a key packet at or before ``start`` seconds, whose stamp is ``ledger.entry``: pictures
-        before it are not whole. Their ``pts`` are the ledger's numbers. Call ``judge_end`` after
-        the last.
+        """Yields packets for another decoder, instead of ``frames``; their ``pts`` are numbers.
+
+        They begin at the beginning, or at a key packet at or before ``start`` seconds. The stamp of
+        that is ``ledger.entry``; pictures before it are incomplete. Call ``judge_end`` after the
+        last packet.
         """
         self._decoded = iter(())
         probed, self._probed = self._probed, []
@@ -99,7 +111,7 @@ class PyAVReader(Feed):
                 self.reopen()
                 packets = self.numbered()
             return self._counted(packets)
-        self._shown, self._count = None, 0  # but what the first of them lacked stays counted
+        self._shown, self._count = None, 0  # problems before the first frame stay counted
         probed += [(packet, self.ledger.sent(packet.pts)) for packet in self._ahead]
         raw, self._ahead = self._raw, deque()
         self.ledger = Ledger(self.codec(), self.problems, self.clock)
@@ -129,17 +141,20 @@ class PyAVReader(Feed):
             for frame in self._decode(packet):
                 if frame.is_corrupt:
                     self.problems.corrupt_frames += 1
-                # Only now: the ledger counts from the picture that is shown last.
+                # Only here, because the ledger counts from the picture that was shown last.
                 frame.pts = pts = self.ledger.shown(
                     frame.pts, key=frame.key_frame, interlaced=frame.interlaced_frame
                 )
                 self.note(pts, frame.duration)
                 yield frame
-                del frame  # so that the decoder has its memory for the next
+                del frame  # so that the decoder can use its memory for the next frame
         self.ledger.close()
 
     def _decode(self, packet: Packet | None) -> list[Frame]:
-        """The frames this packet completes (None: what is left); none where it is damaged."""
+        """Returns the frames that a packet completes (None: all that are left).
+
+        There are none if the packet is damaged.
+        """
         try:
             return self.stream.decode(packet)
         except av.FFmpegError as error:
@@ -149,7 +164,7 @@ class PyAVReader(Feed):
             return []
 
     def note(self, pts: int | None, duration: int) -> None:
-        """A picture was decoded: ``judge_end`` compares with what the header promised."""
+        """Notes a decoded picture for ``judge_end``."""
         if pts is not None:
             end = pts + (duration or self.clock.nominal)
             begin, latest = self._shown or (pts, end)
@@ -157,7 +172,7 @@ class PyAVReader(Feed):
             self._count += 1
 
     def judge_end(self) -> None:
-        """At the end of the file: was that the end its header, or its packet grid, promised?"""
+        """Compares the end of the file with the one that its header or its packets promise."""
         if self.halt.asked:
             return
         promised = self.promised_end()
@@ -170,7 +185,7 @@ class PyAVReader(Feed):
 
 
 def _from(frames: Iterator[Frame], pts: int | None) -> Iterator[Frame]:
-    """Without the leading pictures of an open GOP: they need frames from before the seek."""
+    """Drops the leading pictures of an open GOP, which need frames from before the seek."""
     return dropwhile(lambda f: pts is not None and f.pts is not None and f.pts < pts, frames)
 
 

@@ -1,6 +1,6 @@
-"""From decoded pictures to pictures with a true time: stamps, spans, start/end, resampling.
+"""Gives decoded pictures true times: stamps, spans, start/end, resampling.
 
-Passive generators over any back end's pictures. What the stamps are, ``clock.py`` says.
+These are generators over any back end's pictures. ``clock.py`` defines the stamps.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Generic, Protocol, TypeVar
 
 from .packets.clock import LOOK_AHEAD, NOTHING_FOLLOWS, Clock, Following, Mender, Picture
 
-# Matroska, WebM and FLV round time stamps to milliseconds: with fps= the frame due at 41.667 ms may
-# be stamped 42. So a frame counts as on the screen from this much before its stamp (fps= only).
+# Matroska, WebM and FLV round time stamps to milliseconds: with fps=, the frame for 41.667 ms may
+# have the stamp 42. So with fps=, a frame counts as shown from this time before its stamp on.
 _SLACK_SECONDS = 1e-3
 
 
@@ -23,7 +23,7 @@ P = TypeVar("P", bound=Picture)
 
 
 class PictureAhead(Picture, Protocol):
-    """One that knows when the next is shown, because its packets were read ahead."""
+    """A picture that knows when the next one is shown, because packets were read ahead."""
 
     @property
     def next_pts(self) -> int | None: ...
@@ -35,7 +35,7 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True)
 class Timed(Generic[P]):
-    """A picture, its time stamp and for how long it is shown, in ticks."""
+    """A picture, its time stamp, and how long it is shown, in ticks."""
 
     picture: P
     ticks: int
@@ -45,10 +45,10 @@ class Timed(Generic[P]):
 def timed(
     pictures: Iterable[P], mender: Mender, following: Following = NOTHING_FOLLOWS
 ) -> Iterator[Timed[P]]:
-    """Pictures with stamps that always rise, and spans that reach to the next picture.
+    """Yields pictures with stamps that always rise, and spans that reach to the next picture.
 
-    Holds one picture back: a span is the true distance to the next stamp. The last picture's is the
-    container's, or else the span before it.
+    It holds one picture back, because a span is the true distance to the next stamp. The last span
+    is that of the container, or else the one before it.
     """
     held: Timed[P] | None = None
     before = mender.clock.nominal
@@ -66,7 +66,7 @@ def timed(
 def timed_ahead(
     pictures: Iterable[Q], mender: Mender, following: Following = NOTHING_FOLLOWS
 ) -> Iterator[Timed[Q]]:
-    """The same stamps and spans as ``timed``, and no picture is held back."""
+    """Yields the same stamps and spans as ``timed``, and holds no picture back."""
     span = mender.clock.nominal
     for picture in pictures:
         ticks = mender.stamp(picture, following)
@@ -79,19 +79,18 @@ def timed_ahead(
 
 
 class Ahead(Generic[Item]):
-    """Packets in their order, read so far ahead that the picture shown next is known.
+    """Yields packets in their order, and reads so far ahead that it knows the next picture's stamp.
 
-    A codec's pictures are shown at most 16 packets after they are decoded (H.264 A.3.1, HEVC
-    A.4.2: the size of the decoded picture buffer), so the least later stamp among those read is
-    the next one.
+    A picture is shown at most 16 packets after it is decoded (H.264 A.3.1, HEVC A.4.2: the size of
+    the decoded picture buffer). So the least later stamp among the packets read is the next one.
     """
 
     _PACKETS = LOOK_AHEAD
 
     def __init__(self, stamped: Iterable[tuple[Item, int | None]]) -> None:
-        """``stamped``: packets, each with when its picture is shown; None: never, or not known."""
+        """``stamped``: packets, each with the stamp of its picture; None: not shown, or unknown."""
         self._stamped = stamped
-        self._stamps: list[int] = []  # ascending; of all packets read that are not yet past
+        self._stamps: list[int] = []  # stamps of packets that were read and not passed, ascending
 
     def __iter__(self) -> Iterator[Item]:
         waiting: deque[Item] = deque()
@@ -105,7 +104,7 @@ class Ahead(Generic[Item]):
             yield waiting.popleft()
 
     def after(self, pts: int | None) -> int | None:
-        """The stamp of the picture shown after that of ``pts``. Pictures are asked for in order."""
+        """Returns the stamp of the picture after that of ``pts``. Call it in order of pictures."""
         if pts is None:
             return None
         del self._stamps[: bisect_right(self._stamps, pts)]
@@ -115,7 +114,10 @@ class Ahead(Generic[Item]):
 def clipped(
     frames: Iterable[Timed[P]], clock: Clock, *, start: float | None, end: float | None
 ) -> Iterator[Timed[P]]:
-    """From the frame shown at ``start`` up to the last one stamped before ``end`` (seconds)."""
+    """Yields frames from the one shown at ``start`` to the last with a stamp before ``end``.
+
+    Both are in seconds.
+    """
     for frame in frames:
         if start is not None and clock.seconds(frame.ticks + frame.span) <= start:
             continue
@@ -127,7 +129,7 @@ def clipped(
 def resampled(
     frames: Iterable[Timed[P]], clock: Clock, *, fps: float, start: float | None
 ) -> Iterator[Timed[P]]:
-    """The frames shown at ``start + k / fps``, each once; stamps and spans stay the source's.
+    """Yields the frames shown at ``start + k / fps``, each once, with their own stamps and spans.
 
     ``start`` None, or before the first frame, counts as the first frame's stamp.
     """
@@ -139,6 +141,6 @@ def resampled(
         until = clock.seconds(frame.ticks + frame.span) - _SLACK_SECONDS
         if k == 0 or first + k / fps < until:
             yield frame
-            k = max(k + 1, math.floor((until - first) * fps))  # at most one short of the next
+            k = max(k + 1, math.floor((until - first) * fps))  # at most one before the next
             while first + k / fps < until:
                 k += 1

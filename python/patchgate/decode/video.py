@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Self, TypeVar
 
 import torch
 
-from .changes import told_change
+from .changes import described_change
 from .description import Described
 from .ffmpeg import Frame
 from .frames import DecodeError, DecodeWarning, FrameBatch, Problems
@@ -36,25 +36,32 @@ Item = TypeVar("Item")
 
 
 class Video(Described):
-    """A video, opened. Iterate it for FrameBatch; made by ``open_video``.
+    """An opened video, made by ``open_video``. Iterating it yields FrameBatch after FrameBatch.
 
-    Each ``iter()`` starts afresh, as long as the source can seek. On a file object a new iteration
-    ends the one before; on paths and bytes any number may run side by side.
+    Each ``iter()`` starts at the beginning, if the source can seek. If the source is a file object,
+    a new iteration ends the one before; for paths and bytes, any number may run at the same time.
 
-    width, height: of the picture as shown, rotation applied, in pixels (of the first frame).
-    codec: FFmpeg's name, such as "h264". decoder: "pyav" or "nvdec". device: of the planes.
-    chunk: frames of a batch. threads: that PyAV's decoder takes.
-    begin_stream_seconds: pts of the first frame. duration_seconds: from there to the end, as the
-        container says, or None. average_fps: or None. num_frames: the container's count, or else
-        duration x rate, or None: an estimate.
-    rotation: degrees counter-clockwise that the stored picture is turned, (-180, 180].
-    sample_aspect_ratio: width over height of a pixel as shown, a Fraction; 1 where nobody says.
-    colour: Colour of the first frame.
-    container: FFmpeg's title of the file's format. streams: the kinds of its streams, in their
-        order. bit_rate: of all of them, in bits a second, or None.
-    reach: how a later frame is reached: "seek"; "read", where the packets before it are read; or
-        "decode", where all before it is decoded, as the container has no time stamps of its own.
-    problems: Problems of the latest iteration (of the opening, before the first).
+    Attributes:
+        width, height: the size of the first frame as shown, with rotation applied, in pixels.
+        codec: FFmpeg's name of the codec, such as "h264".
+        decoder: "pyav" or "nvdec".
+        device: the device of the planes.
+        chunk: the number of frames of a batch.
+        threads: the number of threads of PyAV's decoder.
+        begin_stream_seconds: the time stamp of the first frame.
+        duration_seconds: from there to the end, by the container; None: unknown.
+        average_fps: frames a second; None: unknown.
+        num_frames: the container's count, or an estimate (duration x rate); None: unknown.
+        rotation: the degrees by which the stored picture is turned, counter-clockwise, in
+            (-180, 180].
+        sample_aspect_ratio: width over height of a pixel as shown, a Fraction; 1 if unknown.
+        colour: the Colour of the first frame.
+        container: FFmpeg's title of the file's format.
+        streams: the kinds of its streams, in their order.
+        bit_rate: of all streams, in bits a second; None: unknown.
+        reach: how a later frame is reached: "seek"; "read": all packets before it are read;
+            "decode": all frames before it are decoded, because the container has no time stamps.
+        problems: the Problems of the latest iteration (before the first one: of the opening).
     """
 
     def __init__(self, source: Source, *, start: float | None, end: float | None,
@@ -91,7 +98,7 @@ class Video(Described):
             )
 
     def _choose(self, reader: PyAVReader, fallback: bool) -> None:
-        """The decoder: NVDEC where a device was asked for and can do it."""
+        """Chooses the decoder: NVDEC if a CUDA device was asked for and supports the video."""
         self.decoder = "pyav" if self._nvdec is None else "nvdec"
         if self._nvdec is None:
             return
@@ -115,7 +122,7 @@ class Video(Described):
         return self._run(self._packed)
 
     def _loans(self) -> Run[Loan]:
-        """For the pipeline alone, and NVDEC: every picture where its decoder left it, uncopied."""
+        """Yields pictures in the decoder's memory, uncopied; only for the pipeline, on NVDEC."""
         return self._run(self._lent)
 
     def _run(self, made_of: Callable[[PyAVReader], Iterable[Item]]) -> Run[Item]:
@@ -177,13 +184,13 @@ class Video(Described):
     def _packing(
         self, reader: PyAVReader
     ) -> tuple[Iterator[Timed[Any]], Callable[[Any], tuple[Any, FrameFormat]], Callable[..., Any]]:
-        """Frames, what makes one ready to be copied, and what copies them."""
+        """Returns frames, the function that makes one ready to be copied, and the packer."""
         if self._nvdec is not None:
             return self._on_surfaces(reader), _as_lent, SurfacePacker
         return self._decoded(reader), _as_native, partial(Packer, pool=Pool())
 
     def _packed(self, reader: PyAVReader) -> Iterator[FrameBatch]:
-        """Batches of one format each: a new size or format closes the batch before its time."""
+        """Yields batches of one format each: a new size or format ends a batch early."""
         frames, ready, packing = self._packing(reader)
         packer: Any = None  # of the one kind or the other
         was: FrameFormat | None = None
@@ -207,16 +214,16 @@ class Video(Described):
         self, problems: Problems, was: FrameFormat, now: FrameFormat, seconds: float
     ) -> None:
         new_size = (was.width, was.height) != (now.width, now.height)
-        told = bool(problems.size_changes or problems.format_changes)
+        reported = bool(problems.size_changes or problems.format_changes)
         if new_size:
             problems.size_changes.append((seconds, (now.width, now.height)))
         if was[2:] != now[2:]:
             problems.format_changes.append((seconds, now.pixels))
-        if not told:
-            self._warn(told_change(was, now, seconds), depth=6)
+        if not reported:
+            self._warn(described_change(was, now, seconds), depth=6)
 
     def _report(self, reader: PyAVReader, given: bool) -> None:
-        """Once, at the end of an iteration: what was wrong, in one warning."""
+        """Reports all problems of an iteration in one warning, at its end."""
         damage = reader.problems.damage()
         if damage and self._errors == "raise":
             raise DecodeError(f"{self._source.name}: {'; '.join(damage)}")
@@ -235,20 +242,25 @@ class Video(Described):
             warnings.warn(f"{self._source.name}: {what}", DecodeWarning, stacklevel=depth)
 
     def stop(self) -> None:
-        """End what is being read as if the video ended there: also a read that waits for a server
-        or a pipe, within a fraction of a second. The frames that came are still given; an iteration
-        that has not begun gives one frame. The one after that begins afresh.
+        """Ends reading, as if the video ended here.
 
-        Any thread may call it, and signal handlers.
+        A read that waits for a server or a pipe ends, too, within a fraction of a second. An
+        iteration still yields the frames that were read; one that has not begun yields one frame.
+        Iterations that are started later read the whole video.
+
+        Any thread and signal handlers may call it.
         """
         self._openings.stop()
 
     def close(self) -> None:
-        """End every iteration and free the decoders. The user's file object stays open."""
+        """Ends every iteration and frees the decoders. The user's file object stays open."""
         self.close_within(-1)
 
     def close_within(self, seconds: float) -> None:
-        """The same, but what is busy for longer (-1: for ever) is left as it is."""
+        """Does what ``close`` does, but waits for at most so many seconds (-1: for ever).
+
+        It does not free a decoder that is busy for longer.
+        """
         self._closed = True
         self.stop()
         for run in list(self._runs):
@@ -256,8 +268,11 @@ class Video(Described):
         self._openings.close()
 
     def __del__(self) -> None:
-        """What was opened and not read is in a circle with itself, and would wait for the collector
-        or for Python's end, when decoders can no longer be freed."""
+        """Closes the video: a reader that was never read refers to itself.
+
+        Otherwise only the garbage collector would free it, or the end of Python, when decoders
+        cannot be freed any more.
+        """
         if hasattr(self, "_openings"):
             self._openings.close()
 

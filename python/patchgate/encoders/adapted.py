@@ -15,45 +15,47 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def constant_when_compiled(method: Method) -> Method:
-    """``torch.compiler.assume_constant_result``, which would import the compiler here and now: that
-    takes as long as torch itself, and most programs compile nothing.
+    """Marks a method so that torch.compile calls it once, and takes its result as a constant.
+
+    ``torch.compiler.assume_constant_result`` does the same, but imports the compiler. That takes as
+    long as importing torch itself, and most programs compile nothing.
     """
     vars(method)["_dynamo_marked_constant"] = True
     return method
 
 
 class Adapted:
-    """What every family knows of the modules that it calls, and of those that it passes by."""
+    """A family's model, the modules of it that the family calls, and those that it bypasses."""
 
     model: Any
-    outer: Any = None  # a model that does nothing but call this one, as ``vision_model``
+    outer: Any = None  # a model that only calls this one, as its ``vision_model``
     names: ClassVar[tuple[str, ...]]  # class names in transformers or timm
     # Paths of the modules that the family calls (``*``: the number of a layer). All others are
-    # passed by, and must not be changed. Empty: nothing is known, and nothing checked.
+    # bypassed, and must not be changed. Empty: nothing is checked.
     called: ClassVar[tuple[str, ...]] = ()
     # Whether the dense tower itself embeds patches one by one.
     one_by_one: ClassVar[bool] = False
-    _seen: tuple[Any, ...] = ()  # the patch embedding that was looked at last
-    _plain: bool | None = None  # it is a convolution and nothing else; None: nobody looked yet
+    _checked: tuple[Any, ...] = ()  # the patch embedding that passed ``check_alone`` last
+    _plain: bool | None = None  # nothing wraps or hooks the patch embedding; None: not yet known
 
     @property
     def projection(self) -> Any:
-        """The convolution or linear layer that cuts patches, or what wraps it."""
+        """The convolution or linear layer that cuts patches, or its wrapper."""
         raise NotImplementedError
 
     @property
     def patch_embedding(self) -> Any:
-        """The outermost module that makes tokens of patches, and that one patch can be given to."""
+        """The outermost module that embeds patches and can be called with a single patch."""
         return self.projection
 
     @property
     def weight(self) -> Tensor:
-        """The weight that pixels meet first: its dtype and device are those of the tower."""
+        """The weight of the projection: its dtype and device are those of the tower."""
         weight: Tensor = projection.base(self.projection).weight
         return weight
 
     def embedded(self, rows: Tensor) -> Tensor:
-        """The patch embedding of patches ``[K, C * f * P * P]``: ``[K, D]``."""
+        """Embeds patches ``[K, C * f * P * P]``, without positions: ``[K, D]``."""
         plain = (
             calls.is_plain(self.patch_embedding, self._home) if self._plain is None else self._plain
         )
@@ -67,17 +69,18 @@ class Adapted:
 
     @constant_when_compiled
     def check_calls(self) -> bool:
-        """That nothing wraps a module that is passed by, nor adds to a patch what is beside it.
+        """Checks that calling only some of the model's modules computes what the model does.
 
-        Synchronises only after the patch embedding was wrapped or hooked otherwise.
+        It synchronises only if the wrappers or hooks of the patch embedding have changed.
 
         Returns:
             True.
 
         Raises:
-            TypeError: a hook, an adapter or another forward that would be left out.
-            ValueError: a patch embedding that looks beyond the patch; weights that are offloaded,
-                sharded or on several devices.
+            TypeError: a bypassed module has a hook, an adapter or another forward, which would be
+                left out.
+            ValueError: the patch embedding depends on more than the patch, or weights are
+                offloaded, sharded or on several devices.
         """
         self._plain = calls.is_plain(self.patch_embedding, self._home)
         if not self.called:
@@ -88,17 +91,18 @@ class Adapted:
                 calls.check_passed_by(self.outer, ("vision_model",), home)
             placed = calls.check_passed_by(self.model, self.called, self._home)
         except TypeError:
-            self.check_dtype()  # what shards or offloads weights leaves hooks: that is said first
+            # Sharding and offloading leave hooks. The error about the weights is the better one.
+            self.check_dtype()
             raise
         if placed or self.weight.is_meta:
             self.check_dtype()
         outer = self.patch_embedding
         if self.one_by_one or self._plain:
             return True
-        seen = tuple((id(m), *m._forward_hooks, *m._forward_pre_hooks) for m in outer.modules())
-        if seen != self._seen and projection.is_settled(outer):
+        found = tuple((id(m), *m._forward_hooks, *m._forward_pre_hooks) for m in outer.modules())
+        if found != self._checked and projection.is_settled(outer):
             projection.check_alone(outer, self.weight)
-            self._seen = seen
+            self._checked = found
         return True
 
     def check_dtype(self) -> None:

@@ -1,8 +1,9 @@
-"""What a call of a module does beside the code of its class: hooks, adapters, other forwards.
+"""Finds what a call of a module does besides the code of its class: hooks, adapters, forwards.
 
-A gated tower calls the leaves of its model (projections, norms, MLPs) on packed tokens, and passes
-by the modules that hold them (embeddings, layers, attention). So an adapter around a leaf is in the
-result, and one around a module that is passed by would not be: that is refused.
+A gated tower calls the leaves of its model (projections, norms, MLPs) on packed tokens, and
+bypasses the modules that hold them (embeddings, layers, attention). So the result includes an
+adapter around a leaf. It would not include an adapter around a bypassed module: such a model is
+refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,33 +14,34 @@ from torch import nn
 
 from patchgate._check.text import a_or_an
 
-# Where the code lives that families were written against. A copy of it in another package, as
-# models with code of their own have it, is told by the package of the tower's class.
+# The packages whose code the families know. A copy of it in another package, as in models with code
+# of their own, is recognised by the package of the tower's class.
 _LIBRARIES = ("torch.nn.modules.", "transformers.models.", "transformers.modeling_", "timm.")
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-_RECORDER = "transformers.utils.output_capturing"  # its hooks read hidden states, in dense calls
+_RECORDER = "transformers.utils.output_capturing"  # its hooks only read hidden states
 _LISTED = 8  # paths in a message
-_Tree = dict[str, Any]  # what is called below each name; None: the module itself
+_Tree = dict[str, Any]  # the called modules below each name; None: the module itself is called
 _NOTHING: _Tree = {}
-_known: dict[tuple[type, str], Any] = {}  # forwards of classes that were looked at
+_known: dict[tuple[type, str], Any] = {}  # forwards of classes that were checked
 
 
-class _PassedBy(NamedTuple):
+class _Bypassed(NamedTuple):
     path: str
     module: nn.Module
-    called: _Tree  # below it
+    called: _Tree  # the called modules below it
 
 
 def home_of(model: nn.Module, names: tuple[str, ...]) -> str:
-    """The Python module of the class that a family knows by one of its names."""
+    """Returns the Python module of a model's class that has one of a family's names."""
     kinds = (kind for kind in type(model).__mro__ if kind.__name__ in names)
     return next((kind.__module__ for kind in kinds), "")
 
 
 def addition(module: nn.Module, home: str = "") -> str | None:
-    """What a call of the module does beside the code of its class, in words; None: nothing.
+    """Says in words what a call of a module does besides the code of its class; None: nothing.
 
     Args:
+        module: the module.
         home: the Python module of the tower's class, whose code is known, too.
     """
     own = vars(module)
@@ -56,7 +58,7 @@ def addition(module: nn.Module, home: str = "") -> str | None:
 
 
 def is_known(module: nn.Module, home: str) -> bool:
-    """Whether its class computes what a module of torch, of the libraries or of ``home`` does."""
+    """Whether the forward of a module's class is code of torch, of the libraries or of ``home``."""
     code = _code(module)
     return code.startswith(_LIBRARIES) or code == home
 
@@ -67,17 +69,19 @@ def is_plain(module: nn.Module, home: str) -> bool:
 
 
 def is_placed(module: nn.Module) -> bool:
-    """Whether accelerate replaced its forward only to bring inputs to where its weights are: what a
-    ``device_map`` does to all modules whose weights stay loaded.
+    """Whether accelerate replaced a module's forward only to move inputs to its weights.
+
+    A ``device_map`` does so with all modules whose weights stay loaded.
     """
     hook: Any = vars(module).get("_hf_hook")
     return type(hook).__name__ == "AlignDevicesHook" and not hook.offload
 
 
 def check_passed_by(model: nn.Module, called: tuple[str, ...], home: str) -> bool:
-    """That calls of modules that are passed by would do nothing but what their class does.
+    """Checks that bypassed modules would do nothing but run the code of their class.
 
     Args:
+        model: the tower.
         called: paths of the modules that are called instead; ``*`` is any number of a layer.
         home: see ``addition``.
 
@@ -85,12 +89,12 @@ def check_passed_by(model: nn.Module, called: tuple[str, ...], home: str) -> boo
         Whether accelerate placed some of them: weights may be on several devices, or offloaded.
 
     Raises:
-        TypeError: one would do more.
+        TypeError: a bypassed module would do more.
     """
     placed, tree = False, _tree(called)
     if _are_bare(model, tree, home):
         return placed
-    for each in _passed_by(model, tree, ""):
+    for each in _bypassed(model, tree, ""):
         if (found := addition(each.module, home)) is not None:
             name = each.path or type(model).__name__
             paths = _paths(each.called) or ["other modules"]
@@ -109,13 +113,13 @@ def _only_records(hook: Callable[..., Any]) -> bool:
 
 
 def _code(module: nn.Module) -> str:
-    """The Python module that its class's forward was written in."""
+    """Returns the Python module in which the forward of a module's class was written."""
     return getattr(type(module).forward, "__module__", "")
 
 
 @cache
 def _tree(called: tuple[str, ...]) -> _Tree:
-    """The names below each name in some paths."""
+    """Makes a tree of the names in some paths."""
     tree: _Tree = {}
     for path in called:
         *above, last = path.split(".")
@@ -127,8 +131,9 @@ def _tree(called: tuple[str, ...]) -> _Tree:
 
 
 def _are_bare(module: nn.Module, called: _Tree, home: str) -> bool:
-    """Whether the module and all below it that is not called are as their classes were written:
-    what ``_passed_by`` and ``addition`` find out, fast, for it is asked in every call.
+    """Whether the module and all bypassed ones below it do only what their classes do.
+
+    ``_bypassed`` and ``addition`` find out the same. This is faster, because every call asks it.
     """
     own, kind = vars(module), type(module)
     if own["_forward_hooks"] or own["_forward_pre_hooks"]:
@@ -149,17 +154,17 @@ def _are_bare(module: nn.Module, called: _Tree, home: str) -> bool:
     return True
 
 
-def _passed_by(module: nn.Module, called: _Tree, path: str) -> Iterator[_PassedBy]:
-    """The module and all below it, but for those that are called."""
+def _bypassed(module: nn.Module, called: _Tree, path: str) -> Iterator[_Bypassed]:
+    """Yields the module and all modules below it, but not those that are called."""
     below = vars(module)["_modules"]
     if "_orig_mod" in below:  # compiled: the same code
         module, below = below["_orig_mod"], vars(below["_orig_mod"])["_modules"]
-    yield _PassedBy(path, module, called)
+    yield _Bypassed(path, module, called)
     for name, child in below.items():
         names = called.get(name, called.get("*", _NOTHING))
         # Parametrizations are called wherever a weight is read.
         if child is not None and names is not None and name != "parametrizations":
-            yield from _passed_by(child, names, f"{path}.{name}" if path else name)
+            yield from _bypassed(child, names, f"{path}.{name}" if path else name)
 
 
 def _paths(called: _Tree) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the patches of tubelets lie: cell after cell, in each of them row by row.
+"""Orders the patches of tubelets: cell after cell and, in each of them, row by row.
 
 Letters: T tubelets or frames, f frames of a tubelet, C channels, H W pixels, h w cells, N = h * w,
 P patch side, m merge side, K cells.
@@ -17,7 +17,7 @@ from patchgate._tensors import arange
 
 @dataclass(frozen=True)
 class PatchGrid:
-    """The grid of a frame. Patch k of cell c is number ``c * m * m + k`` of it."""
+    """The grid of a frame. Patch k of cell c is its patch number ``c * m * m + k``."""
 
     h: int  # cells
     w: int  # cells
@@ -27,28 +27,27 @@ class PatchGrid:
 
     @property
     def size(self) -> tuple[int, int]:
-        """``(H, W)``."""
+        """``(H, W)`` of a frame in pixels."""
         return self.h * self.merge * self.patch, self.w * self.merge * self.patch
 
     def places(self, device: torch.device) -> Tensor:
-        """Row and column of each patch of a frame, in patches, ``[N * m * m, 2]`` int64."""
+        """Returns row and column of each patch of a frame, in patches, ``[N * m * m, 2]`` int64."""
         m = self.merge
         each = arange(self.h * self.w * m * m, device=device)
         cell, k = each // (m * m), each % (m * m)
         return torch.stack([cell // self.w * m + k // m, cell % self.w * m + k % m], 1)
 
     def frames(self, rows: Tensor) -> Tensor:
-        """All patches of whole tubelets ``[T * N * m * m, C * f * P * P]`` as frames,
-        ``[T * f, C, H, W]``.
-        """
+        """Makes frames ``[T * f, C, H, W]`` of all patches ``[T * N * m * m, C * f * P * P]``."""
         m, p, f = self.merge, self.patch, self.temporal_patch
         parts = rows.reshape(-1, self.h, self.w, m, m, rows.shape[1] // (f * p * p), f, p, p)
         return parts.permute(0, 6, 5, 1, 3, 7, 2, 4, 8).reshape(-1, parts.shape[5], *self.size)
 
     def rows(self, frames: Tensor, index: Tensor) -> Tensor:
-        """The patches of some cells of such frames, ``[K * m * m, C * f * P * P]``.
+        """Returns the patches of some cells, ``[K * m * m, C * f * P * P]``.
 
         Args:
+            frames: ``[T * f, C, H, W]``.
             index: ``[K]`` int64, flat over ``[T, h, w]``.
         """
         h, w, m, p = self.h, self.w, self.merge, self.patch
@@ -59,15 +58,19 @@ class PatchGrid:
 
 
 def checked_grid(grid_thw: Any, merge: int) -> tuple[list[int], int, int]:
-    """The grid of a call of Qwen's: tubelets of each video, and patches down and across, the same
-    for all.
+    """Checks ``grid_thw`` of a call of Qwen's towers. Synchronises if it is on a device.
 
     Args:
         grid_thw: ``[videos, 3]`` integers, in tubelets and patches.
+        merge: m.
+
+    Returns:
+        The tubelets of each video, and the patches down and across, which all videos share.
 
     Raises:
-        TypeError: no tensor.
-        ValueError: videos of different sizes; sizes of no whole cells.
+        TypeError: it is not a tensor.
+        ValueError: it has another shape, videos have different sizes, or sizes that are not whole
+            cells.
     """
     if not isinstance(grid_thw, Tensor):
         raise TypeError(f"grid_thw: expected a Tensor, got {type(grid_thw).__name__}")
@@ -82,16 +85,18 @@ def checked_grid(grid_thw: Any, merge: int) -> tuple[list[int], int, int]:
     height, width = heights[0], widths[0]
     if height % merge or width % merge or min(height, width) < 1:
         raise ValueError(
-            f"grid_thw: {height} x {width} patches are no whole cells of {merge} x {merge}"
+            f"grid_thw: {height} x {width} patches are not whole cells of {merge} x {merge}"
         )
     return tubelets, height, width
 
 
 def patch_rows(pixel_values: Tensor, patch: int, index: Tensor) -> Tensor:
-    """The patches of some cells, in the order of a convolution's weight.
+    """Returns the patches of some cells, in the order of a convolution's weight.
 
     Args:
-        pixel_values: ``[T, C, H, W]``. index: ``[K]`` int64, flat over ``[T, h, w]``.
+        pixel_values: ``[T, C, H, W]``.
+        patch: P.
+        index: ``[K]`` int64, flat over ``[T, h, w]``.
 
     Returns:
         ``[K, C * P * P]`` in the dtype of ``pixel_values``.

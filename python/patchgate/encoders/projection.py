@@ -1,7 +1,7 @@
 """The projection that cuts pictures into patches, applied to patches that are cut already.
 
-Kernel and stride are one patch, so it is a linear layer on the patch's pixels. Where an adapter or
-a hook changes what a call does, it is called, with every patch as a picture of its own.
+Its kernel and stride are one patch, so it is a linear layer on the patch's pixels. If an adapter or
+a hook changes its call, it is called, and every patch is a picture of its own.
 
 Letters: K patches, C channels, f frames of a patch (in 3-D), P patch side, D features.
 """
@@ -15,29 +15,29 @@ from patchgate._check.text import a_or_an
 from patchgate._tensors import arange
 
 _KINDS = (nn.Conv2d, nn.Conv3d, nn.Linear)
-_SIDE = 2  # patches a side of the picture that is embedded as a whole and in parts
+_SIDE = 2  # patches along a side of the picture that ``check_alone`` embeds
 
 
 def base(projection: Any) -> Any:
-    """The convolution or linear layer itself, within what wraps it (an adapter).
+    """Returns the convolution or linear layer inside its wrapper (an adapter, for instance).
 
     Raises:
-        TypeError: there is none, or its weight holds no floats (it is quantised).
+        TypeError: there is none, or its weights are not floats (they are quantised).
     """
     found = projection if isinstance(projection, _KINDS) else _within(projection)
     if found is None or not found.weight.is_floating_point():
         holds = "no weights" if found is None else f"weights of {found.weight.dtype}"
         raise TypeError(
             f"tower: its patch embedding is {a_or_an(type(projection).__name__)} with {holds}, "
-            "expected a convolution (or linear layer) of floats; leave it out of what is quantised "
-            "or replaced"
+            "expected a convolution (or linear layer) of floats; neither quantise nor replace it"
         )
     return found
 
 
 def _within(wrapper: nn.Module) -> Any:
-    """The one whose weight the wrapper shows as its own; of others, the largest: an adapter's own
-    layers are smaller than the one that it adapts.
+    """Finds the layer whose weight is the wrapper's ``weight``, or else the largest layer.
+
+    An adapter's own layers are smaller than the one that it adapts.
     """
     shown: Any = getattr(wrapper, "weight", None)
     found = None
@@ -51,28 +51,35 @@ def _within(wrapper: nn.Module) -> Any:
 
 
 def linear(projection: Any, rows: Tensor) -> Tensor:
-    """Patches ``[K, C * f * P * P]`` through a projection that nothing wraps, ``[K, D]``."""
+    """Projects patches ``[K, C * f * P * P]`` to ``[K, D]`` with the layer inside its wrapper."""
     convolution = base(projection)
     weight = convolution.weight
     return nn.functional.linear(rows.to(weight.dtype), weight.flatten(1), convolution.bias)
 
 
 def called(outer: nn.Module, pictures: Tensor, width: int, patches: int = 1) -> Tensor:
-    """What a call makes of pictures ``[K, C, (f,) H, W]`` of so many patches each.
+    """Calls a patch embedding on pictures.
+
+    Args:
+        outer: the outermost module of the patch embedding.
+        pictures: ``[K, C, (f,) H, W]``.
+        width: D.
+        patches: the number of patches of each picture.
 
     Returns:
         ``[K * patches, D]``.
 
     Raises:
-        ValueError: it does not give one row of this width for each patch.
+        ValueError: the call does not return one row of D numbers for each patch.
     """
     out = outer(pictures)
     count = len(pictures) * patches
     if not isinstance(out, Tensor) or out.numel() != count * width:
         came = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(
-            f"tower: its patch embedding ({type(outer).__name__}) makes {came} of {count} patches, "
-            f"expected {count} rows of {width} numbers; what wraps it must take patches one by one"
+            f"tower: its patch embedding ({type(outer).__name__}) returns {came} for {count} "
+            f"patches, expected {count} rows of {width} numbers; its wrapper must take patches "
+            "one by one"
         )
     if out.dim() == 2 or (out.dim() == 3 and out.shape[2] == width):  # tokens already
         return out.reshape(count, width)
@@ -80,23 +87,24 @@ def called(outer: nn.Module, pictures: Tensor, width: int, patches: int = 1) -> 
 
 
 def is_settled(outer: nn.Module) -> bool:
-    """Whether two calls of it give the same, and leave it as it was."""
+    """Whether a call returns the same every time, and does not change the module."""
     for module in outer.modules():
         drops = getattr(module, "p", 0) != 0
-        gathers = getattr(module, "running_mean", None) is not None  # batch norms
-        if module.training and (drops or gathers):
+        averages = getattr(module, "running_mean", None) is not None  # batch norms
+        if module.training and (drops or averages):
             return False
     return True
 
 
 def check_alone(outer: nn.Module, weight: Tensor) -> None:
-    """That a call makes the same of a patch alone as of one in a picture. Synchronises.
+    """Checks that a patch's embedding does not depend on the patches beside it. Synchronises.
 
     Args:
-        weight: ``[D, C, (f,) P, P]``, of the convolution within.
+        outer: the outermost module of the patch embedding.
+        weight: ``[D, C, (f,) P, P]``, that of the convolution inside.
 
     Raises:
-        ValueError: it does not: it looks beyond the patch.
+        ValueError: it depends on them.
     """
     count, (*front, height, width) = _SIDE**2, weight.shape[1:]
     place = arange(count * weight[0].numel(), device=weight.device)

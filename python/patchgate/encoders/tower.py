@@ -1,7 +1,8 @@
 """Tower: what a family of vision models must offer to run on kept cells only.
 
-Letters: K kept patches, F frames that keep a cell, R packed rows, N patches of a frame, H heads,
-d features of a head, D features, C channels, P patch side.
+Letters: T frames, h w cells of a frame, N = h * w, m merge side, K kept cells, F frames that keep
+a cell, R packed rows, H heads, d features of a head, D features, E features of a cell, n numbers
+for pooling or of a tap, C channels, P patch side.
 """
 
 import copy
@@ -29,9 +30,9 @@ class Tower(Reaching, ABC):
     dense: ClassVar[tuple[str, ...]] = ()  # methods of the model that compute every cell
     channels_last: ClassVar[bool] = False  # rows are (P, P, C), not (C, P, P)
     prefix: int  # CLS and registers: tokens of a frame before its patches
-    shows_last: bool = False  # ``output`` needs what leaves the last layer, beside the features
-    # The layer after which it ends: its features are what leaves that layer, as it is. None: it
-    # goes on to its last layer, and through what comes after it.
+    shows_last: bool = False  # ``output`` needs the last layer's output besides the features
+    # The layer after which it ends: its features are that layer's output, unchanged. None: it
+    # computes all layers, and what comes after the last one (``leave``).
     ends_after: int | None = None
 
     def __init__(self, model: nn.Module) -> None:
@@ -47,12 +48,12 @@ class Tower(Reaching, ABC):
 
     @property
     def merge(self) -> int:
-        """m: patches along a cell's side, whose m * m tokens come one after the other."""
+        """The number of patches along a cell's side, m; the m * m tokens of a cell are adjacent."""
         return 1
 
     @property
     def temporal_patch(self) -> int:
-        """Frames of a patch; T counts tubelets then."""
+        """The number of frames of a patch; if it is more than 1, T counts tubelets."""
         return 1
 
     @property
@@ -61,13 +62,13 @@ class Tower(Reaching, ABC):
         """``(H, W)`` of the picture in pixels.
 
         Raises:
-            ValueError: the tower has none of its own, and was not ``opened`` for one.
+            ValueError: the tower has no size of its own, and was not made for one (``sized``).
         """
 
     @property
     @abstractmethod
     def depth(self) -> int:
-        """Layers of the model."""
+        """The number of layers of the model."""
 
     @property
     def computed_layers(self) -> int:
@@ -82,7 +83,7 @@ class Tower(Reaching, ABC):
 
     @property
     def covered(self) -> tuple[int, int]:
-        """``(H, W)`` of what whole patches cover: a convolution drops the rest."""
+        """``(H, W)`` of the part that whole patches cover; a convolution drops the rest."""
         h, w = self.shape
         return h * self.patch, w * self.patch
 
@@ -107,7 +108,7 @@ class Tower(Reaching, ABC):
         return self
 
     def remade(self, height: int, width: int, prefix: int) -> "Tower":
-        """Returns the tower that a stream had for pictures of a size.
+        """Returns the tower of a saved stream, from the size of its pictures and its prefix tokens.
 
         Raises:
             ValueError: the tower never has that many prefix tokens.
@@ -119,12 +120,12 @@ class Tower(Reaching, ABC):
 
     @property
     def size_rule(self) -> SizeRule:
-        """What its processor does to a picture, as far as the tower knows."""
+        """How its processor resizes a picture, as far as the tower knows."""
         return Stretch(*self.size)
 
     @property
     def grid_size(self) -> tuple[int, int] | None:
-        """``(H, W)`` of the gate's grid, where it is the same in every call."""
+        """``(H, W)`` of the gate's grid in pixels; None: it differs from call to call."""
         return self.covered
 
     def fitted(self, spec: PixelSpec) -> "Tower":
@@ -143,14 +144,16 @@ class Tower(Reaching, ABC):
         return tower
 
     def ended(self, layer: int) -> "Tower":
-        """Returns the tower whose features are ``hidden_states[layer]``, as most vision-language
-        models take them. It computes neither later layers nor the last norm and the pooling.
+        """Returns the tower whose features are ``hidden_states[layer]``, as many VLMs use them.
+
+        It computes neither later layers nor the last norm and the pooling.
 
         Args:
-            layer: as in transformers: 0 is what enters the first layer, -1 what leaves the last.
+            layer: as in transformers: 0 is the input of the first layer, -1 the output of the last.
 
         Raises:
-            ValueError: no such hidden state; nothing to compute; features of other layers, too.
+            ValueError: there is no such hidden state, no layer would be computed, or the tower
+                merges features of its layers.
         """
         if not -self.depth <= layer <= self.depth or layer == 0:
             raise ValueError(
@@ -158,87 +161,88 @@ class Tower(Reaching, ABC):
                 f"{layer}"
             )
         if self.tapped or self.tokens_per_cell > 1:
-            raise ValueError("feature_layer: this tower merges what leaves its layers")
+            raise ValueError("feature_layer: this tower merges the outputs of its layers")
         tower = copy.copy(self)
         tower.ends_after = layer % (self.depth + 1)
         return tower
 
     def rows(self, frames: Tensor, index: Tensor) -> Tensor:
-        """The patches of some cells, as ``embed`` takes them.
+        """Returns the patches of some cells for ``embed``, ``[K * m * m, C * P * P]``.
 
         Args:
-            frames: ``[T, C, H, W]``, as ``opened`` gives them.
+            frames: ``[T, C, H, W]`` from ``opened``.
             index: ``[K]`` int64, flat over ``[T, h, w]``.
         """
         return patch_rows(frames, self.patch, index)
 
-    # The path of a token. ``cell`` is its place in the frame's N * merge * merge patches, cell
-    # after cell; -1: a prefix token.
+    # The path of a token. ``cell`` is its place among the frame's N * m * m patches, which are
+    # listed cell after cell; -1: a prefix token.
 
     @abstractmethod
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
-        """Patches ``[K, C * P * P]`` at cells ``[K]`` as they enter the first layer, ``[K, D]``."""
+        """Embeds patches ``[R, C * P * P]`` at places ``[R]`` for the first layer, ``[R, D]``."""
 
     @abstractmethod
     def prefix_tokens(self) -> Tensor:
-        """The prefix tokens of any frame as they enter the first layer, ``[prefix, D]``."""
+        """Returns the prefix tokens of any frame for the first layer, ``[prefix, D]``."""
 
     @abstractmethod
     def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Makes a layer's queries, keys and values, ``[R, H, d]`` each, from rows ``[R, D]`` at
-        cells ``[R]``: normed, projected, rotated.
+        """Computes a layer's queries, keys and values, ``[R, H, d]`` each: normed and rotated.
+
+        ``x`` ``[R, D]`` is the layer's input, ``cell`` ``[R]`` int64 the place of each row.
         """
 
     @abstractmethod
     def scale(self, layer: int) -> float:
-        """The factor on a layer's attention scores."""
+        """Returns the factor on a layer's attention scores."""
 
     def windows(self, layer: int) -> Tensor | None:
-        """The window of each of a frame's tokens ``[prefix + N * merge^2]`` int64, if a layer's
-        attention does not cross them.
+        """Returns the window of each of a frame's tokens, ``[prefix + N * m * m]`` int64, or None.
+
+        Tokens of a layer with windows attend only to those of their own window.
         """
         return None
 
     @abstractmethod
     def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
-        """The layer's output ``[R, D]`` from its input and the heads' sums ``[R, H, d]``."""
+        """Computes a layer's output ``[R, D]`` from its input and the heads' sums ``[R, H, d]``."""
 
     @abstractmethod
     def layer_flops(self, layer: int) -> float:
-        """Operations of a layer's linear parts, per token; a multiply and an add are two."""
+        """Counts a layer's operations in linear parts per token; a multiply and an add are two."""
 
     def position_flops(self, frames: int, dense: bool) -> float:
-        """Operations of bringing positions to a frame's size; ``dense``: as the tower itself does
-        it, else as ``embed`` and ``prefix_tokens`` do it, once for all of the frames.
+        """Counts the operations that resize positions; ``dense``: those of the model itself.
+
+        Otherwise those of ``embed`` and ``prefix_tokens``, which resize once for all frames.
         """
         return 0.0
 
     def leave(self, rows: Tensor) -> Tensor:
-        """The features of cells (and prefix tokens), ``[R / merge^2, E]``, of what leaves the last
-        layer, ``[R, D]``: for most towers their ``last_hidden_state``.
-        """
+        """Computes the features ``[R / (m * m), E]`` from the last layer's output ``[R, D]``."""
         return rows
 
     @property
     def tapped(self) -> tuple[int, ...]:
-        """Layers whose outputs are features, too: see ``tap``."""
+        """The layers whose outputs give features, too: see ``tap``."""
         return ()
 
     def tap(self, layer: int, rows: Tensor) -> Tensor:
-        """Further features of whole cells, ``[R / merge^2, E]``, of what leaves a tapped layer."""
+        """Computes more features, ``[R / (m * m), n]``, from a tapped layer's output ``[R, D]``."""
         raise NotImplementedError
 
     def pool_entry(self, features: Tensor) -> Tensor | None:
-        """What pooling needs of each token, ``[R, E]``; cached beside the features."""
+        """Computes what pooling needs of each token, ``[R, n]``; it is kept beside the features."""
         return None
 
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
-        """The tower's ``pooler_output`` of some frames.
+        """Computes the tower's ``pooler_output`` of some frames.
 
         Args:
-            dense: ``[T, prefix + N, D]`` last hidden states.
-            entry: ``[F, prefix + N, E]`` of those frames, as ``pool_entry`` made them.
-            frames: F of T.
+            dense: ``[T, prefix + N, D]``, last hidden states.
+            entry: ``[F, prefix + N, n]`` from ``pool_entry``, for these frames only.
+            frames: F numbers among T.
 
         Returns:
             ``[F, D]``; None if the tower has none.
@@ -246,13 +250,11 @@ class Tower(Reaching, ABC):
         return None
 
     def pool_flops(self, frames: int, tokens: int, dense: bool) -> float:
-        """Operations of pooling; ``dense``: as the tower itself does it."""
+        """Counts the operations of pooling; ``dense``: those of the model itself."""
         return 0.0
 
     def copied(self) -> Self:
-        """Another one of the same model: ``copy.copy`` in a way that torch.compile follows, which
-        before torch 2.13 does not look into that, nor into ``vars``.
-        """
+        """Does what ``copy.copy`` does; torch.compile before 2.13 cannot trace that."""
         other = object.__new__(type(self))
         for name in self._own_names():
             setattr(other, name, getattr(self, name))
@@ -262,15 +264,14 @@ class Tower(Reaching, ABC):
     def _own_names(self) -> tuple[str, ...]:
         return tuple(vars(self))
 
-    # What it looks like from outside.
+    # Arguments and outputs of the model's own call.
 
     def opened(self, pixel_values: Tensor, options: dict[str, Any]) -> tuple["Tower", Tensor]:
-        """Returns the tower for pictures of this size, and the pictures as frames
-        ``[T, 3, H, W]``.
+        """Returns the tower for pictures of this size, and the pictures as ``[T, 3, H, W]``.
 
         Args:
             pixel_values: the pictures, as the model takes them.
-            options: the other arguments of its call. Those that are used are removed.
+            options: the other arguments of the call. Those that are used are removed.
 
         Raises:
             TypeError, ValueError: the arguments do not fit.
@@ -281,20 +282,21 @@ class Tower(Reaching, ABC):
     def output(
         self, features: Tensor, pooled: Tensor | None, states: Any, last: Tensor | None = None
     ) -> Any:
-        """Makes what the model's own call returns.
+        """Makes the output of the model's own call.
 
         Args:
-            features: ``[T, prefix + N, E]``. pooled: ``[T, D]``.
-            states: hidden states, a tuple of ``[T, prefix + N * merge^2, D]`` (None where not
-                asked for), or None.
-            last: the last of them, with ``shows_last``.
+            features: ``[T, prefix + N, E]``.
+            pooled: ``[T, D]``, or None.
+            states: hidden states, a tuple of ``[T, prefix + N * m * m, D]`` (None for layers that
+                were not asked for), or None.
+            last: the last hidden state, for towers with ``shows_last``.
         """
         from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
 
         return BaseModelOutputWithPooling(features, pooled, states)
 
-    # What it refuses.
+    # Modes that it refuses.
 
     @abstractmethod
     def check_mode(self) -> None:
-        """Raises where training would need what packing leaves out."""
+        """Raises a ``ValueError`` if a training mode is on that packed tokens do not support."""

@@ -1,4 +1,4 @@
-"""Where a tower's weights are, and of which kind."""
+"""Checks that a tower's weights are whole, on one device and of one dtype."""
 
 from collections.abc import Iterator
 
@@ -8,28 +8,29 @@ from patchgate.encoders.calls import is_known
 
 
 def check_weights(model: nn.Module, home: str) -> None:
-    """That a tower's weights are whole, in one place and of one dtype.
+    """Checks that a tower's weights are whole, on one device and of one dtype.
 
-    Adapters may have another dtype: they bring their results back to that of what they adapt.
+    Adapters may have another dtype: they cast their results to that of the adapted module.
 
     Args:
+        model: the tower.
         home: the Python module of the tower's class, see ``calls.addition``.
 
     Raises:
-        ValueError: they are offloaded, sharded, on several devices or of several dtypes.
+        ValueError: weights are offloaded, sharded, on several devices or of several dtypes.
     """
     every = list(model.parameters())
     if any(weight.is_meta for weight in every):
         raise ValueError(
-            "tower: some of its weights are on the meta device: offloaded, and loaded only while "
-            "their own module is called, or never loaded. A gated tower needs them at hand: load "
-            "the whole tower on one device (in a device_map, give it a device of its own)"
+            "tower: some of its weights are on the meta device: offloaded (loaded only while their "
+            "own module is called) or never loaded. A gated tower needs all of them in memory: "
+            "load the whole tower on one device (in a device_map, give it a device of its own)"
         )
     if any(_is_sharded(weight) for weight in every):
         raise ValueError(
-            "tower: its weights are sharded over several processes (DTensor). A gated tower "
-            "computes on whole ones: leave the vision tower out of fully_shard or the tensor "
-            "parallel plan, it is small beside the language model"
+            "tower: its weights are sharded over several processes (DTensor). A gated tower needs "
+            "whole weights: leave the vision tower out of fully_shard or the tensor parallel plan; "
+            "it is small compared with the language model"
         )
     places = {weight.device for weight in every}
     if len(places) > 1:
@@ -45,7 +46,7 @@ def check_weights(model: nn.Module, home: str) -> None:
 
 
 def _own(module: nn.Module, home: str) -> Iterator[Tensor]:
-    """Its parameters, but for those within wrappers."""
+    """Yields a module's parameters, without those of wrappers and what is inside them."""
     if is_known(module, home):
         yield from module.parameters(recurse=False)
         for child in module.children():
@@ -53,5 +54,5 @@ def _own(module: nn.Module, home: str) -> Iterator[Tensor]:
 
 
 def _is_sharded(weight: Tensor) -> bool:
-    # By name, for importing torch.distributed.tensor takes as long as all of torch.
+    # By name, because importing torch.distributed.tensor takes as long as importing torch.
     return any(kind.__name__ == "DTensor" for kind in type(weight).__mro__)

@@ -1,17 +1,17 @@
-"""Calls that change an object wholly or not at all; only one call runs at a time."""
+"""Calls that change an object completely or not at all; only one call runs at a time."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 Result = TypeVar("Result")
-Undo = Callable[[], None]  # may be called again, should it be interrupted itself
+Undo = Callable[[], None]  # may be called again if it was interrupted itself
 
 
 class Calls:
     """The calls that change one object.
 
     A call that fails, runs out of memory or is interrupted leaves the object as it was. A call from
-    a second thread (or from a signal handler) while one is under way is refused.
+    a second thread (or from a signal handler) is refused while one is running.
 
     Args:
         what: the name of the object in messages.
@@ -19,8 +19,8 @@ class Calls:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._inside: dict[str, object] = {}  # "call": the one that is under way
-        self._undo: Undo | None = None  # of the call under way, or of one whose undo was cut short
+        self._inside: dict[str, object] = {}  # "call": the running one
+        self._undo: Undo | None = None  # that of the running call, or one that was interrupted
 
     def run(self, mark: Callable[[], Undo], work: Callable[[], Result]) -> Result:
         """Runs one call.
@@ -31,7 +31,7 @@ class Calls:
             work: changes the object.
 
         Raises:
-            RuntimeError: another call is under way.
+            RuntimeError: another call is running.
         """
         mine = object()
         try:
@@ -48,7 +48,7 @@ class Calls:
             self._undo = None
             return result
         finally:
-            # Python looks for signals after calls: without one, nothing comes between these lines.
+            # Python handles signals after calls, so nothing can happen between these lines.
             if "call" in self._inside and self._inside["call"] is mine:
                 try:
                     if self._undo is not None:
@@ -64,4 +64,4 @@ class Calls:
             self._undo = None
 
     def __reduce__(self) -> tuple[type["Calls"], tuple[str]]:
-        return type(self), (self._what,)  # a copy is another object: nobody is inside it
+        return type(self), (self._what,)  # no call of the copy is running

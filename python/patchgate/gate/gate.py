@@ -25,11 +25,11 @@ from patchgate.gate.tensors import State
 
 
 class _Now(NamedTuple):
-    """What a gate remembers."""
+    """The state of a gate."""
 
     memory: GateMemory | None = None
     pending: Tensor | None = None  # [S, 1, C, H, W]: a frame without its partner
-    pending_map: Tensor | None = None  # [h, w]: that it was pushed with
+    pending_map: Tensor | None = None  # [h, w]: the map of the push that brought this frame
     streamed: bool = False  # the last push had a stream dimension
 
 
@@ -47,11 +47,12 @@ class Gate:
             levels of 255; 0 is exact.
         search_radius: the reach of the block motion search in pixels, at most
             127 / motion_precision.
-        on_motion: what a moved cell is called. ``"encode"``: changed. ``"camera"``: moved if it
-            moves with the dominant motion, else changed. ``"reuse"``: moved.
-        scene_cut: a frame is encoded whole if more than this share of its cells is explained by
-            nothing.
-        max_age: the number of frames after which a cell is encoded anew.
+        on_motion: the kind of a cell that equals another place. ``"encode"``: changed.
+            ``"camera"``: moved if it moves with the dominant motion, else changed. ``"reuse"``:
+            moved.
+        scene_cut: a frame is encoded whole if more than this share of its cells is neither static
+            nor moved.
+        max_age: the number of frames after which a cell is encoded again.
         patch: the encoder's patch side in pixels.
         merge: the encoder's merge side in patches. A cell is ``patch * merge`` pixels square.
         temporal_patch: the number of frames that one cell spans, 1 or 2.
@@ -61,7 +62,7 @@ class Gate:
         hysteresis: a factor on the limit of cells that lie beside a changed one.
         noise: with ``"adaptive"``, the limit follows the noise, up to twice ``threshold``.
         size: ``(H, W)`` of the grid in pixels; a ``FrameBatch`` can be pushed only with a size.
-        fit: how a ``FrameBatch`` is brought to ``size``: ``"stretch"``, ``"crop"`` or ``"pad"``.
+        fit: how a ``FrameBatch`` is resized to ``size``: ``"stretch"``, ``"crop"`` or ``"pad"``.
         motion_precision: 1, 2 or 4: vectors are whole, half or quarter pixels. Finer ones follow
             pans, scrolling and zooms, which seldom move by whole pixels, and take longer to find.
 
@@ -120,15 +121,15 @@ class Gate:
         return f"Gate({', '.join(f'{k}={v!r}' for k, v in asdict(self.settings).items())})"
 
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
-        """Compares the next frames of the stream(s) with what the tokens so far say.
+        """Compares the next frames of the stream(s) with the reference pictures.
 
-        A push synchronises only to check a ``threshold_map``, and where token ids may run out (see
+        A push synchronises only to check a ``threshold_map``, and if token ids may run out (see
         docs/gate.md).
 
         Args:
             planes: uint8 ``[T, C, H, W]`` or ``[S, T, C, H, W]`` on the grid: C = 1 (luma) or 3
                 (Y, Cb, Cr, full range), H and W multiples of the cell. Or a ``FrameBatch``, which
-                is brought to ``size``.
+                is resized to ``size``.
             threshold_map: ``[h, w]``, a factor on the limit of each cell for this push. With 0 a
                 cell must be exactly equal; with ``inf`` it changes only with a key frame or
                 ``max_age``.
@@ -149,8 +150,9 @@ class Gate:
         return self._calls.run(self._mark, lambda: self._pushed(planes, threshold_map))
 
     def flush(self) -> GateResult:
-        """Gates a frame that waits for its partner, as if it came twice. If no frame waits, the
-        result has T = 0.
+        """Gates a frame that waits for its partner, as if it came twice.
+
+        If no frame waits, the result has T = 0.
 
         Raises:
             ValueError: nothing was pushed since the last reset.
@@ -162,23 +164,23 @@ class Gate:
         self._calls.run(self._mark, lambda: self._reset(streams))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that it remembers, by name; empty before the first push. Not copies, and not
-        to be written to: ``load_state_dict`` checks what it is given.
+        """Returns the gate's state as tensors by name; empty before the first push.
+
+        They are not copies: do not write to them. ``load_state_dict`` checks its argument.
         """
         return self._calls.run(lambda: lambda: None, self._parts)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Remembers a copy of what another gate of the same settings did.
+        """Copies the state of another gate with the same settings. Synchronises.
 
         Raises:
-            ValueError: not what ``state_dict`` gives: a tensor is missing, or of another dtype or
-                shape, or holds numbers that cannot be beside the others (clocks, token ids); or one
-                of a gate with another cell, ``temporal_patch`` or ``max_age``. The gate is left as
-                it was.
+            ValueError: it is no result of ``state_dict``: a tensor is missing, has another dtype or
+                shape, or its numbers contradict others (clocks, token ids); or it is that of a gate
+                with another cell, ``temporal_patch`` or ``max_age``. The gate is left as it was.
         """
         if not isinstance(state, Mapping):
-            raise ValueError(f"state: expected what state_dict gives, got {type(state).__name__}")
-        state, now = dict(state), _Now()  # what is checked is what is loaded
+            raise ValueError(f"state: expected what state_dict returns, got {type(state).__name__}")
+        state, now = dict(state), _Now()  # a copy, so that what is checked is also what is loaded
         if state:
             if wrong := gate_state.contradiction(state, self.settings):
                 raise ValueError(f"state: {wrong}")
@@ -190,11 +192,11 @@ class Gate:
             now = _Now(memory, copies.get("pending"), copies.get("pending_map"), streamed)
         self._calls.run(self._mark, lambda: setattr(self, "_now", now))
 
-    # What a call does, which ``_calls`` undoes if it fails.
+    # The work of calls. ``_calls`` undoes it if a call fails.
 
     def _mark(self) -> Undo:
         now = self._now
-        if now.memory is None or captures(now.memory):  # a graph is one launch after the other
+        if now.memory is None or captures(now.memory):  # replaying a graph copies nothing to undo
             return partial(setattr, self, "_now", now)
         now.memory.before.keep()
         return partial(self._back, now)
@@ -219,7 +221,7 @@ class Gate:
         if isinstance(planes, FrameBatch):
             if self.size is None:
                 raise ValueError(
-                    "a FrameBatch needs a grid to be brought to: make the gate with size=(H, W)"
+                    "a FrameBatch must be resized to a grid: make the gate with size=(H, W)"
                 )
             planes = grid.to_grid(planes, self.size, self.settings.fit)
         now = self._now
@@ -270,7 +272,7 @@ class Gate:
         tubelets = frames.reshape(s, t // f, f, c, height, width)
         if captures(memory) or memory.has_room(t // f):
             return memory, run_op(tubelets, memory, factors)
-        # One by one, so that it does not depend on the chunk which frame is the first without room.
+        # One by one: which frame is the first without room must not depend on the chunk's size.
         parts = []
         for tubelet in tubelets.split(1, 1):
             memory.check_room()

@@ -1,6 +1,6 @@
-"""Checks what a gate is given; errors are in the user's words.
+"""Checks the arguments of a gate; errors are in the user's words.
 
-Letters: S streams, T frames, C planes, H W pixels, h w cells.
+Letters: S streams, T frames, f frames of a tubelet, C planes, H W pixels, h w cells.
 """
 
 from collections.abc import Iterable

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from patchgate.gate.settings import GateSettings
-from patchgate.gate.tensors import Layout, State, shapes_of
+from patchgate.gate.tensors import State, StateLayout, shapes_of
 from patchgate.gate.undo import Before
 
 MOST_TOKENS = 2**31 - 2  # of a stream since its reset: ids have 32 bits (csrc/cpu/gate/gate.cpp)
@@ -30,7 +30,7 @@ class GateMemory:
         device: the device of the state.
     """
 
-    layout: Layout
+    layout: StateLayout
     cells: int  # N
     rules: tuple[Any, ...]  # of the op
     bytes: Tensor  # [size] uint8: the state in one piece
@@ -40,7 +40,7 @@ class GateMemory:
     def __init__(
         self, picture: tuple[int, ...], settings: GateSettings, device: torch.device
     ) -> None:
-        self.layout = Layout(shapes_of(picture, settings))
+        self.layout = StateLayout(shapes_of(picture, settings))
         self.cells = math.prod(self.layout.shapes["source"][1:])
         self.rules = tuple(settings.op_rules(self.cells).values())
         with torch.inference_mode(False):  # later pushes may come from outside of it

@@ -18,17 +18,18 @@ from patchgate.gate.tensors import DTYPES, shapes_of
 class GateResult(NamedTuple):
     """The gate's answer for every cell.
 
-    In the shapes, ``..`` is ``S,`` if the input had streams, else nothing. With
+    In the shapes, ``..`` is S if the input had streams, and nothing otherwise. With
     ``temporal_patch=2``, T counts tubelets.
     """
 
     kind: Tensor  # [.., T, h, w] uint8: 0 static, 1 moved, 2 changed
     motion: Tensor  # [.., T, h, w, 2] int8: (dy, dx) from the cell to where it came from, in steps
     # of 1 / motion_precision pixels
-    cost: Tensor  # [.., T, h, w] int32: of the vector used; changed: the least tested; first: -1
+    # The cost of the cell's vector; of a changed cell the least one tested; -1 in a first frame.
+    cost: Tensor  # [.., T, h, w] int32
     source: Tensor  # [.., T, h, w] int64: the token that explains the cell, since the last reset
     is_key: Tensor  # [.., T] bool: every cell of the frame is encoded
-    limit: Tensor  # [.., T] int32: what a passing cost may not exceed, before threshold_map
+    limit: Tensor  # [.., T] int32: the largest cost that passes, without threshold_map
 
     def __repr__(self) -> str:
         kept = float((self.kind == CHANGED).float().mean()) if self.kind.numel() else 0.0
@@ -51,7 +52,7 @@ def captures(memory: GateMemory) -> bool:
 def gate_clip(planes: Tensor, settings: GateSettings) -> GateResult:
     """Gates a clip ``[T * f, C, H, W]`` of whole tubelets, as a fresh ``Gate`` does.
 
-    Nothing is remembered, and ``torch.compile`` makes one graph of it.
+    It keeps no state, and ``torch.compile`` makes one graph of it. It does not synchronise.
     """
     frames = checked_planes(planes, settings, None)  # [1, T * f, C, H, W]
     picture = (1, settings.temporal_patch, *frames.shape[2:])

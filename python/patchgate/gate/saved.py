@@ -1,8 +1,8 @@
-"""What the saved states of streams have in common.
+"""The parts that all saved states of streams share.
 
-A state is a flat dict of tensors, which ``torch.save`` and safetensors take as it is. Beside what
-it is about, it holds a text, which says what it belongs to, and a digest of all its numbers: a
-number that another one was written over is noticed, wherever it stands.
+A state is a flat dict of tensors, which ``torch.save`` and safetensors can write. Besides the state
+itself it has a text that says what it belongs to, and a digest of all its numbers, so that a
+changed number is noticed.
 """
 
 import zlib
@@ -23,15 +23,15 @@ DIGEST = "digest"
 
 
 def letters(text: str) -> Tensor:
-    """A text as a tensor: ``[n]`` uint8 on the CPU, UTF-8."""
+    """Converts a text to a tensor: ``[n]`` uint8 on the CPU, UTF-8."""
     return torch.tensor(list(text.encode()), dtype=torch.uint8, device="cpu")
 
 
 def text_of(name: str, given: Tensor) -> str:
-    """The text that ``letters`` made a tensor of.
+    """Converts a tensor of ``letters`` back to its text.
 
     Raises:
-        ValueError: a tensor that is none.
+        ValueError: it is no such tensor.
     """
     if given.dtype != torch.uint8 or given.dim() != 1:
         raise ValueError(f"expected {name} [n] of uint8, got {list(given.shape)} {given.dtype}")
@@ -42,7 +42,7 @@ def text_of(name: str, given: Tensor) -> str:
 
 
 def crc32(tensors: Mapping[str, Tensor]) -> int:
-    """A sum over names, shapes, dtypes and all numbers. Synchronises with their devices."""
+    """Computes a checksum of names, shapes, dtypes and all numbers. Synchronises."""
     total = 0
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu()
@@ -53,24 +53,28 @@ def crc32(tensors: Mapping[str, Tensor]) -> int:
 
 
 def sealed(tensors: Mapping[str, Tensor]) -> Saved:
-    """Copies of them, each with memory of its own, and their digest, int64."""
+    """Returns copies, each with memory of its own, and their digest, int64. Synchronises."""
     copies = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     digest = torch.tensor(crc32(copies), dtype=torch.int64, device="cpu")
     return {**copies, DIGEST: digest}
 
 
 def check_tensors(state: Any, made_by: str) -> None:
-    """That it is a dict of dense tensors by name, with a digest.
+    """Checks that a state is a dict of dense tensors by name, with a digest.
+
+    Args:
+        state: the state.
+        made_by: the name of the method that makes such states, for messages.
 
     Raises:
         ValueError: it is not.
     """
     if not isinstance(state, Mapping):
-        raise ValueError(f"expected what {made_by} gives, got {type(state).__name__}")
+        raise ValueError(f"expected what {made_by} returns, got {type(state).__name__}")
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise ValueError(
-                f"expected tensors by name, as {made_by} gives them, got {type(tensor).__name__} "
+                f"expected tensors by name, as {made_by} returns, got {type(tensor).__name__} "
                 f"as {name!r}"
             )
         if tensor.layout != torch.strided or tensor.is_nested or tensor.is_meta:
@@ -78,45 +82,47 @@ def check_tensors(state: Any, made_by: str) -> None:
     digest = state.get(DIGEST)
     if digest is None or digest.dtype != torch.int64 or digest.dim():
         got = "none" if digest is None else f"{list(digest.shape)} {digest.dtype}"
-        raise ValueError(f"expected what {made_by} gives, with a {DIGEST} [] of int64, got {got}")
+        raise ValueError(f"expected what {made_by} returns, with a {DIGEST} [] of int64, got {got}")
 
 
 def check_digest(state: Mapping[str, Tensor]) -> None:
-    """That the numbers are those that were saved. (What is wrong says more than that something
-    is: so this is asked last.)
+    """Checks that the numbers are those that were saved. Synchronises.
+
+    Call it after other checks, because their errors say more about what is wrong.
 
     Raises:
         ValueError: they are not.
     """
     others = {name: tensor for name, tensor in state.items() if name != DIGEST}
     if crc32(others) != int(state[DIGEST]):
-        raise ValueError(f"its numbers are not those that were saved ({DIGEST} tells)")
+        raise ValueError(f"its numbers are not those that were saved ({DIGEST} differs)")
 
 
-def write(path: str | PathLike[str], state: Mapping[str, Tensor], told: dict[str, str]) -> None:
-    """Writes tensors to a safetensors file, beside its place, and moves it there when it is whole.
+def write(path: str | PathLike[str], state: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Writes tensors to a safetensors file beside the path, and moves it there when complete.
 
     Args:
-        state: each tensor dense, with memory of its own.
-        told: the file's metadata.
+        path: the file to write.
+        state: dense tensors, each with memory of its own.
+        metadata: the file's metadata.
 
     Raises:
-        OSError: the file cannot be written; an older one stands as it was.
-        ValueError: the path is something else than a file.
+        OSError: the file cannot be written; an older one is unchanged.
+        ValueError: the path exists and is not a file.
     """
     on_cpu = {name: tensor.cpu() for name, tensor in state.items()}
     with written_beside(path) as whole:
         try:
-            save_file(on_cpu, whole, told)
+            save_file(on_cpu, whole, metadata)
         except (OSError, SafetensorError) as error:
             raise OSError(f"{path}: the state could not be written there ({error})") from error
 
 
 def read(path: str | PathLike[str]) -> tuple[Saved, dict[str, str]]:
-    """The tensors of a file, on the CPU, and its metadata.
+    """Reads the tensors of a file, on the CPU, and its metadata.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: there is no such file.
         ValueError: it is no safetensors file.
     """
     try:

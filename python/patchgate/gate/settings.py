@@ -25,14 +25,14 @@ class Kind(IntEnum):
     MERGED = 3  # in VideoTokens only: it had a token of its own, which joined another
 
 
-# Plain integers, as csrc/gate.h has them: tensors are compared with these.
+# The values in csrc/gate.h, as plain integers: tensors are compared with these.
 STATIC, MOVED, CHANGED, MERGED = (int(kind) for kind in Kind)
 
 OnMotion = Literal["encode", "camera", "reuse"]
 
 _ON_MOTION_CODE = {"encode": 0, "camera": 1, "reuse": 2}  # csrc/gate.h
 MAX_CELL = 256  # pixels: sums of a cell's column must fit 16 bits
-_MAX_STEPS = 127  # of a vector: it is stored as int8
+_MAX_STEPS = 127  # the most steps of a vector, which is stored as int8
 _MAX_AGE = 1_000_000  # frames: the state holds one number for each
 
 
@@ -66,7 +66,7 @@ GEOMETRY = ("patch", "merge", "temporal_patch", "size", "fit")  # the other keyw
 
 @dataclass(frozen=True)
 class GateSettings:
-    """The arguments of ``Gate``, which documents them. Numbers are Python's own."""
+    """The arguments of ``Gate``, which documents them. Numbers are those of Python, not numpy's."""
 
     threshold: float = 4
     search_radius: int | None = 8
@@ -135,22 +135,23 @@ class GateSettings:
 
     @property
     def cell(self) -> int:
-        """Side of a cell in pixels."""
+        """The side of a cell in pixels."""
         return self.patch * self.merge
 
     @property
     def sub_block(self) -> int:
-        """Side of a sub-block in pixels."""
+        """The side of a sub-block in pixels."""
         return self.patch // self.sub_blocks
 
     @property
     def limit(self) -> int:
-        """The largest summed difference that still passes: threshold times a sub-block's pixels."""
+        """The largest cost that passes: ``threshold`` times the pixels of a sub-block."""
         return math.floor(self.threshold * self.sub_block**2)
 
     def op_rules(self, cells: int) -> dict[str, Any]:
-        """Returns the rules as the op's integers, in its order, for a grid of that many cells. They
-        are computed in float64.
+        """Returns the rules as the op's integers, in its order, for a grid of that many cells.
+
+        They are computed in float64.
         """
         texture = 2 * self.threshold * self.cell**2 * self.temporal_patch
         return {

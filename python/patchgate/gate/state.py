@@ -1,4 +1,4 @@
-"""Checks states of gates that come from outside. No other place knows what a state may be.
+"""Checks states of gates that come from outside; only this module knows what is valid.
 
 Letters: S streams, f frames of a tubelet, C planes, H W pixels, h w cells, A the gate's max_age,
 or 0.
@@ -15,12 +15,17 @@ from patchgate.gate.memory import MOST_TOKENS
 from patchgate.gate.settings import GateSettings
 from patchgate.gate.tensors import DTYPES, State, shapes_of
 
-_MOST_FRAMES = 1 << 53  # seen since a reset: nine billion days of video
+_MOST_FRAMES = 1 << 53  # the most frames since a reset
 _EXTRAS = {"pending": torch.uint8, "pending_map": torch.float64, "streamed": torch.bool}
 
 
 def contradiction(state: Mapping[str, Any], settings: GateSettings) -> str | None:
-    """Says what of a state cannot come from ``Gate.state_dict``; None if all can. Synchronises."""
+    """Says what is wrong in a state of ``Gate.state_dict``; None if nothing is. Synchronises.
+
+    Args:
+        state: the tensors by name.
+        settings: those of the gate that it is for.
+    """
     missing = [name for name in State._fields if name not in state]
     unknown = [name for name in state if name not in DTYPES | _EXTRAS]
     if missing or unknown:
@@ -35,6 +40,7 @@ def contradiction(state: Mapping[str, Any], settings: GateSettings) -> str | Non
 
 
 def _wrong_tensor(state: Mapping[str, Any]) -> str | None:
+    """Checks that all are dense tensors of the right dtypes, on one device."""
     dtypes = {name: dtype for name, dtype in (DTYPES | _EXTRAS).items() if name in state}
     for name, dtype in dtypes.items():
         came = state[name]
@@ -46,12 +52,12 @@ def _wrong_tensor(state: Mapping[str, Any]) -> str | None:
             return f"expected {name} to be dense, got {came.layout} on {came.device}"
     devices = {name: state[name].device for name in dtypes if name != "streamed"}
     if len(set(devices.values())) > 1:
-        return f"expected all of it on one device, got {devices}"
+        return f"expected all tensors on one device, got {devices}"
     return None
 
 
 def _wrong_settings(state: Mapping[str, Tensor], settings: GateSettings) -> str | None:
-    """Says what only a gate of other settings leaves."""
+    """Checks that a gate of these settings can have made the state."""
     picture, source, births = state["picture"], state["source"], state["births"]
     for name, letters in (("picture", "S, f, C, H, W"), ("source", "S, h, w"), ("births", "S, A")):
         if state[name].dim() != letters.count(",") + 1:
@@ -61,13 +67,14 @@ def _wrong_settings(state: Mapping[str, Tensor], settings: GateSettings) -> str 
         return f"expected cells of {cell} px, got {h} x {w} cells on {height} x {width} px"
     for name, got in {"temporal_patch": f, "max_age": births.shape[1] or None}.items():
         if got != (expected := getattr(settings, name)):
-            return f"of a gate with {name}={got}, this one has {expected}"
+            return f"it is of a gate with {name}={got}, this one has {expected}"
     if c not in (1, 3) or (c == 3 and not settings.chroma):
         return f"expected 1 plane, or 3 with chroma, got {c} and chroma={settings.chroma}"
     return None
 
 
 def _wrong_shape(state: Mapping[str, Tensor], settings: GateSettings) -> str | None:
+    """Checks that all shapes fit the reference picture."""
     picture = tuple(state["picture"].shape)
     if not picture[0]:
         return "expected at least one stream, got none"
@@ -81,7 +88,7 @@ def _wrong_shape(state: Mapping[str, Tensor], settings: GateSettings) -> str | N
 
 
 def _wrong_numbers(state: State, settings: GateSettings) -> str | None:
-    """Says which numbers of a state contradict each other."""
+    """Checks that the numbers of a state do not contradict each other."""
     cells = state.source[0].numel()
     for s, (frames, tokens) in enumerate(state.clock.tolist()):
         if not 0 <= frames <= _MOST_FRAMES:
@@ -92,10 +99,10 @@ def _wrong_numbers(state: State, settings: GateSettings) -> str | None:
                 f"expected {least} to {most} tokens in clock after {frames} frames of {cells} "
                 f"cells, got {tokens} in stream {s}"
             )
-    begun = state.clock[:, 0] > 0  # of others nothing is read
+    begun = state.clock[:, 0] > 0  # [S]: only of these is the state read
     tokens = state.clock[:, 1:].clamp(min=1)  # [S, 1]
     for name in ("ids", "source"):
-        ids = getattr(state, name).flatten(1).long()  # [S, ..]
+        ids = getattr(state, name).flatten(1).long()  # [S, H * W] or [S, h * w]
         wrong = ((ids < 0) | (ids >= tokens)).any(1) & begun
         if bool(wrong.any()):
             s = int(wrong.nonzero()[0])
@@ -109,7 +116,7 @@ def _wrong_numbers(state: State, settings: GateSettings) -> str | None:
     full = 255 * settings.sub_block**2  # the largest cost
     quartiles = state.quartiles[begun]
     if quartiles.numel() and not 0 <= int(quartiles.min()) <= int(quartiles.max()) <= full:
-        return f"expected quartiles of costs, 0..{full}, got others"
+        return f"expected quartiles of costs in 0..{full}, got others"
     return _wrong_births(state, begun)
 
 
@@ -128,8 +135,10 @@ def _wrong_pictures(state: State, begun: Tensor, p: int) -> str | None:
 
 
 def _wrong_births(state: State, begun: Tensor) -> str | None:
-    """The counts of tokens before the last frames, oldest first, must not fall, nor jump by more
-    than a frame has cells."""
+    """Checks the counts of tokens before each of the last frames.
+
+    From the oldest frame on, they must not fall, nor rise by more than a frame has cells.
+    """
     age, cells = state.births.shape[1], state.source[0].numel()
     if not age or not bool(begun.any()):
         return None
@@ -149,6 +158,7 @@ def _wrong_births(state: State, begun: Tensor) -> str | None:
 
 
 def _wrong_waiting(state: Mapping[str, Tensor], settings: GateSettings) -> str | None:
+    """Checks the frame that waits for its partner, and its map."""
     if "pending" in state and settings.temporal_patch == 1:
         return "expected no pending frame with temporal_patch=1"
     factors = state.get("pending_map")

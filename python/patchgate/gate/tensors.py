@@ -12,19 +12,19 @@ from torch import Tensor
 
 from patchgate.gate.settings import GateSettings
 
-QUARTILES = 15  # frames that the adaptive limit looks back
+QUARTILES = 15  # the number of earlier frames that the adaptive limit uses
 _ALIGNED = 64  # bytes between the beginnings of two tensors
 
 
 class State(NamedTuple):
     """The tensors, in the order in which the op takes them."""
 
-    picture: Tensor  # [S, f, C, H, W] uint8: what the tokens so far say the video looks like
+    picture: Tensor  # [S, f, C, H, W] uint8: the reference picture
     ids: Tensor  # [S, H, W] int32: the token that each pixel of it came from
-    source: Tensor  # [S, h, w] int64: of the last frame
+    source: Tensor  # [S, h, w] int64: that of the last frame
     clock: Tensor  # [S, 2] int64: frames seen, tokens emitted
-    births: Tensor  # [S, A] int64: of the last A frames, frame t at t % A: the tokens before it
-    quartiles: Tensor  # [S, 15] int32: of the costs of the last frames, for the adaptive limit
+    births: Tensor  # [S, A] int64: for each of the last A frames t, at t % A, the tokens before it
+    quartiles: Tensor  # [S, 15] int32: those of the last frames' costs, for the adaptive limit
 
 
 DTYPES: dict[str, torch.dtype] = {
@@ -36,12 +36,13 @@ DTYPES: dict[str, torch.dtype] = {
     "quartiles": torch.int32,
 }
 
-# In memory: first those that every frame changes, then those that a still frame leaves alone.
+# The order in memory: first the tensors that every frame changes, then those that a still frame
+# does not change.
 _ORDER = ("clock", "quartiles", "births", "source", "ids", "picture")
 
 
 def shapes_of(picture: tuple[int, ...], settings: GateSettings) -> dict[str, tuple[int, ...]]:
-    """The tensors of a state whose reference picture is ``[S, f, C, H, W]``."""
+    """Returns the shapes of a state whose reference picture is ``[S, f, C, H, W]``."""
     s, _, _, height, width = picture
     return {
         "picture": picture,
@@ -53,11 +54,11 @@ def shapes_of(picture: tuple[int, ...], settings: GateSettings) -> dict[str, tup
     }
 
 
-class Layout:
-    """Where the tensors lie in one piece of memory.
+class StateLayout:
+    """Where the tensors lie in one block of memory.
 
     Args:
-        shapes: of the tensors.
+        shapes: those of the tensors.
     """
 
     def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -70,7 +71,7 @@ class Layout:
             self.size += -(-length // _ALIGNED) * _ALIGNED
 
     def parts(self, flat: Tensor) -> State:
-        """The tensors in the bytes ``[size]``."""
+        """Returns the tensors in the bytes ``[size]``, as views."""
         return State(*(self._part(flat, name) for name in State._fields))
 
     def _part(self, flat: Tensor, name: str) -> Tensor:

@@ -1,9 +1,9 @@
-"""Takes a push back, by a copy of the state from before it.
+"""Undoes a push with a copy of the state from before it.
 
-A push begins by bringing the copy up to date, and copies only what the push before it changed:
-nothing of a picture that stood still, and of a large one only the rows of cells that changed. A GPU
-is not asked what changed, so there the state is copied whole. To go back takes no memory, so it
-works where memory has run out.
+A push begins by updating the copy. It copies only what the push before it changed: nothing of a
+picture that stood still, and of a large one only the rows of cells that changed. On a GPU the state
+is copied whole, because reading what changed would synchronise. Undoing needs no memory, so that it
+works when memory has run out.
 
 Letters: S streams, T frames (or tubelets), h w cells, A the gate's max_age, or 0.
 """
@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchgate.gate.tensors import Layout, State
+from patchgate.gate.tensors import State, StateLayout
 
-_FEW_BIRTHS = 8192  # are copied without a thought
-_LARGE = 1 << 21  # bytes of a state that is not copied whole for a few cells
+_FEW_BIRTHS = 8192  # so many are always copied
+_LARGE = 1 << 21  # bytes; a larger state is not copied whole if only a few cells changed
 
 
 class Before:
-    """The state from before the push at hand.
+    """The state from before the current push.
 
-    On the CPU it is copied by numpy, in one thread: torch would wake others and wait for them.
+    On the CPU, numpy copies it in one thread; torch would wake others and wait for them.
 
     Args:
         layout: where the tensors lie in the bytes.
@@ -31,26 +31,26 @@ class Before:
         state: the tensors of the state.
     """
 
-    def __init__(self, layout: Layout, flat: Tensor, state: State) -> None:
+    def __init__(self, layout: StateLayout, flat: Tensor, state: State) -> None:
         self._layout, self._flat, self._state = layout, flat, state
         self._raw, self._is_large = _raw(flat), len(flat) > _LARGE
-        self._copy: Any = None  # of it
+        self._copy: Any = None  # the copy of the state
         self._parts: list[tuple[Any, Any]] = []  # of source, ids and picture: the copy, the state's
         self._still = torch.empty(
             0, dtype=torch.uint8, device="cpu"
         )  # kinds of frames that stand still
-        # What may have changed since the copy was made, beside what every frame changes:
+        # What may have changed since the copy was made, besides what every frame changes:
         self._all = False  # anything may have changed
         self._rows = np.zeros(layout.shapes["source"][1], np.bool_)  # [h]: cells of these did
         self._frames = 0  # pushed since then
 
     def keep(self) -> None:
-        """Makes the state at hand the one that ``back`` brings back."""
+        """Copies the current state, which ``back`` restores."""
         everything = self._all or not self._flat.is_cpu
         if self._copy is None:
             self._copy, everything = self._new_copy(), True
         rows = 0 if everything else int(np.count_nonzero(self._rows))
-        self._all = True  # until the copy is whole
+        self._all = True  # until the copy is complete
         if everything:
             _write(self._copy, self._raw)
         else:
@@ -61,7 +61,7 @@ class Before:
         self._rows[:] = False
 
     def back(self) -> None:
-        """Brings the kept state back. May be called again."""
+        """Restores the kept state. It may be called again."""
         _write(self._raw, self._copy)
         self._all = False
         self._rows[:] = False

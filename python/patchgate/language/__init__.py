@@ -5,8 +5,8 @@ Each function takes a prompt with one placeholder for each video, and returns th
 computed. ``position_ids`` say where each token stands; without them the models run, too, and give
 wrong answers without an error.
 
-positions.py  where packed tokens stand: Qwen's positions (m-RoPE) in time, down and across
-prompt.py     a prompt in the making: ids, and the position of each
+positions.py  the positions of packed tokens: those of Qwen (m-RoPE) in time, down and across
+prompt.py     builds a prompt: ids, and the position of each
 qwen.py       Qwen2.5-VL and Qwen3-VL; llava.py LLaVA-OneVision
 onevision.py  packed tokens for OneVision-Encoder and LLaVA-OneVision-2
 images.py     images beside the videos of a prompt

@@ -1,7 +1,4 @@
-"""Images beside the videos of a prompt.
-
-Letters: L ids of a prompt, h w cells of an image, n tokens of an image.
-"""
+"""Images beside the videos of a prompt. Letters: L ids of a prompt."""
 
 import copy
 from collections.abc import Mapping
@@ -18,7 +15,7 @@ class Images(NamedTuple):
     """The images of a prompt, in the order of their placeholders."""
 
     pad: int | None  # the placeholder; None: the model takes no images
-    runs: list[PromptSpan]  # where the tokens of each image stand
+    spans: list[PromptSpan]  # the positions of each image's tokens
     encoded: Any  # the tower's output for all of them, for ``mm_encoder_outputs``; None: no images
 
     def one_each(self, ids: Tensor) -> Tensor:
@@ -28,16 +25,16 @@ class Images(NamedTuple):
             ids: ``[L]`` integers, with one placeholder for each image, or for each of its tokens.
 
         Raises:
-            ValueError: another number of placeholders; those of one image apart from each other.
+            ValueError: there is another number of placeholders, or text between those of an image.
         """
         at = [] if self.pad is None else (ids == self.pad).nonzero().flatten().tolist()
-        lengths = [run.place.shape[1] for run in self.runs]
+        lengths = [span.place.shape[1] for span in self.spans]
         if len(at) == len(lengths):
             return ids
         if not lengths:
             raise ValueError(
                 f"input_ids: got {len(at)} placeholders of images ({self.pad}) and no images; pass "
-                "images=, what the model's image processor made of them"
+                "images=, the output of the model's image processor"
             )
         if len(at) != sum(lengths):
             raise ValueError(
@@ -61,10 +58,11 @@ def qwen_images(model: Any, images: Mapping[str, Any] | None) -> Images:
     """Prepares images for a Qwen model. Each is a picture of one point in time.
 
     Args:
+        model: the language model with its vision tower.
         images: ``pixel_values`` and ``image_grid_thw`` ``[images, 3]``, in tubelets and patches.
 
     Raises:
-        TypeError, ValueError: other things than these.
+        TypeError, ValueError: these are missing or have other shapes.
     """
     pad = getattr(model.config, "image_token_id", None)
     if images is None:
@@ -90,13 +88,14 @@ def qwen_images(model: Any, images: Mapping[str, Any] | None) -> Images:
 
 
 def llava_images(model: Any, images: Mapping[str, Any] | None) -> Images:
-    """Prepares images for a LLaVA-OneVision model, whose tokens stand one after the other.
+    """Prepares images for a LLaVA-OneVision model, whose tokens are numbered one after the other.
 
     Args:
-        images: ``pixel_values`` and ``image_sizes``; ``batch_num_images``, if it is there.
+        model: the language model with its vision tower.
+        images: ``pixel_values``, ``image_sizes`` and perhaps ``batch_num_images``.
 
     Raises:
-        TypeError, ValueError: other things than these.
+        TypeError, ValueError: these are missing or have other shapes.
     """
     pad = getattr(model.config, "image_token_id", None)
     if images is None:
@@ -119,13 +118,13 @@ def _picture(t: int, h: int, w: int) -> PromptSpan:
 
 
 def _with_dense_tower(model: Any, name: str) -> Any:
-    """Returns the model with its dense tower: an image has no frame before it."""
+    """Returns the model with its dense tower, because an image has no frame before it."""
     tower = getattr(model, name)
     if not isinstance(tower, StandIn):
         return model
-    seen = copy.copy(model)
-    seen.__dict__["_modules"] = {**model.__dict__["_modules"], name: tower.tower}
-    return seen
+    dense = copy.copy(model)
+    dense.__dict__["_modules"] = {**model.__dict__["_modules"], name: tower.tower}
+    return dense
 
 
 def _tensors(images: Any, *names: str) -> tuple[Tensor, ...]:

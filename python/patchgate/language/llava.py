@@ -1,5 +1,7 @@
-"""LLaVA-OneVision. Letters: T frames, h w cells, L ids of a prompt, L' of the one with videos, n
-pooled cells, D features of the tower, E of the language model.
+"""Inputs for LLaVA-OneVision.
+
+Letters: T frames, L ids of the given prompt, L' ids of the prompt with videos, n pooled cells of a
+frame, K tokens, E features of a token for the language model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +27,7 @@ from patchgate.language.prompt import (
 )
 from patchgate.tokens import VideoTokens
 
-_FRAMES = 16  # brought to the dense layout at a time
+_FRAMES = 16  # how many frames are expanded to the dense layout at a time
 
 
 def llava_onevision_inputs(
@@ -39,34 +41,35 @@ def llava_onevision_inputs(
 ) -> dict[str, Any]:
     """Makes the arguments of a ``LlavaOnevisionForConditionalGeneration``'s call.
 
-    The model halves the frame's grid by bilinear pooling, for which the cells are brought to their
-    places first, ``_FRAMES`` frames at a time.
+    The model halves the frame's grid by bilinear pooling. For that, features are first expanded to
+    all cells, a few frames at a time.
 
     Args:
-        model: its projector, pooling and configuration are used.
+        model: the function uses its projector, pooling and configuration.
         input_ids: ``[L]`` or ``[1, L]`` integers, one prompt with one placeholder for each video.
-        videos: in the order of their placeholders. Their features are the hidden state that the
-            model selects: those of ``gated(model.model.vision_tower, ...,
-            feature_layer=model.config.vision_feature_layer)``. The tower's last hidden state is
-            another: it has one more layer norm.
+        videos: the videos in the order of their placeholders. Their features are the hidden state
+            that the model selects: those of ``gated(model.model.vision_tower, ...,
+            feature_layer=model.config.vision_feature_layer)``. The tower's last hidden state
+            differs from it by one more layer norm.
         layout: ``"packed"``: pooled cells of which a part was kept, and all of the first frame;
-            of merged tokens, those of which a part is a token's place. ``"dense"``: all, as the
-            model itself has it.
-        positions: ``"dense"``: each token stands where it would in the dense layout. ``"compact"``:
-            one after the other.
-        images: in the prompt, as the model's image processor returns them (``pixel_values``,
-            ``image_sizes`` and perhaps ``batch_num_images``), in the order of their placeholders:
-            one for each image, or one for each of its tokens, as the model's own processor writes
-            them. Their features are handed over with those of the videos; the model takes no
-            ``pixel_values`` beside these.
+            with merged tokens, those of which a part is the place of a token. ``"dense"``: all, as
+            in the model's own prompts.
+        positions: ``"dense"``: each token has the position of its cell in the dense layout.
+            ``"compact"``: tokens are numbered one after the other.
+        images: the images of the prompt, in the order of their placeholders, from the model's image
+            processor (``pixel_values``, ``image_sizes`` and perhaps ``batch_num_images``). There
+            may be one placeholder for each image or one for each of its tokens, as in prompts of
+            the model's own processor. The result has the features of images, too: do not pass
+            ``pixel_values`` to the model.
 
     Returns:
-        ``input_ids`` ``attention_mask`` ``position_ids`` ``[1, L']``, and ``mm_encoder_outputs``.
+        ``input_ids``, ``attention_mask`` and ``position_ids``, ``[1, L']`` int64 each, and
+        ``mm_encoder_outputs``, on the model's device. The call synchronises.
 
     Raises:
-        ImportError: a model of a transformers before 5.18: it takes no ready tokens.
-        TypeError, ValueError: a prompt, videos, images or features that do not fit the model; the
-            placeholder of an image without ``images``.
+        ImportError: transformers is older than 5.18, whose models do not take encoded tokens.
+        TypeError, ValueError: the prompt, videos, images or features do not fit the model, or the
+            prompt has the placeholder of an image and there are no ``images``.
     """
     check_transformers("model", model, LANGUAGE_MODELS)
     from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
@@ -79,13 +82,13 @@ def llava_onevision_inputs(
     prompt, outputs = Prompt(pictures), []
     for text, video in zip(texts, videos, strict=False):
         prompt.passage(text)
-        mask, features = _pooled(model.model, video, layout)  # [T, n], [K, E]
+        mask, features = _pooled(model.model, video, layout)  # [T, n], [shown pooled cells, E]
         place = mask.flatten().nonzero().flatten()
         if positions == "compact":
             place = arange(len(place))
         extent = mask.numel() if positions == "dense" else len(place)
-        prompt.run(PromptSpan(place.expand(3, -1), extent), pad)
-        prompt.text([pad])  # the end of the video is a token of the model's own
+        prompt.span(PromptSpan(place.expand(3, -1), extent), pad)
+        prompt.text([pad])  # the model has a token of its own for the end of the video
         outputs += [features, model.model.image_newline[None].to(features)]
     prompt.passage(texts[-1])
     encoded = BaseModelOutputWithPooling(pooler_output=torch.cat(outputs)[None])
@@ -93,7 +96,7 @@ def llava_onevision_inputs(
 
 
 def _pooled(model: Any, video: VideoTokens, layout: Layout) -> tuple[Tensor, Tensor]:
-    """Finds which pooled cells the layout shows, ``[T, n]`` bool, and their features ``[K, E]``."""
+    """Finds which pooled cells the layout shows, ``[T, n]`` bool, and returns their features."""
     side = model.config.vision_config.image_size // model.config.vision_config.patch_size
     if video.shape[1:] != (side, side):
         raise ValueError(
@@ -104,7 +107,7 @@ def _pooled(model: Any, video: VideoTokens, layout: Layout) -> tuple[Tensor, Ten
     check_width(video.features, first.in_features)
     half = -(-side // 2)
     shown = shown_mask(video) if layout == "packed" else torch.ones_like(video.kind)
-    # Pooling a mask as the features are pooled says which cells a pooled one is made of.
+    # Pooling a mask in the same way as features finds the pooled cells that have a shown part.
     mask = nn.functional.interpolate(shown[None].double(), (half, half), mode="bilinear")[0] > 0
     mask = mask.flatten(1)  # [T, n]
     projected = model.multi_modal_projector(video.features.to(first.weight))  # [K, E]

@@ -1,8 +1,8 @@
 """Packed tokens for OneVision-Encoder and LLaVA-OneVision-2, which take any patches of a video.
 
-Their rotary positions are three numbers of each patch, ``patch_positions`` ``[.., 3]``: its frame,
-its row and its column. Nothing else says where a patch is: wrong ones give a wrong picture, with no
-error.
+Their rotary positions are three numbers for each patch, ``patch_positions`` ``[R, 3]``: its frame,
+its row and its column. The models know the place of a patch only from these: with wrong ones they
+see a wrong picture, and raise no error.
 
 Letters: T frames, h w cells, K tokens, m merge side, R = K * m * m patches.
 """
@@ -19,16 +19,17 @@ def patch_positions(tokens: VideoTokens, merge: int = 1, frames: int | None = No
     """Makes the positions of the patches of packed tokens, as these models take them.
 
     Args:
-        tokens: of a whole video. merge: patches along the side of a cell (LLaVA-OneVision-2: 2),
-            which follow each other row by row.
-        frames: on how many positions the video's frames are spread, from the first to the last, as
-            the encoder alone was trained on 64. None: a frame's number is its position.
+        tokens: the tokens of a whole video.
+        merge: m, the number of patches along the side of a cell (LLaVA-OneVision-2: 2). The patches
+            of a cell follow each other row by row.
+        frames: the number of positions over which the video's frames are spread. The encoder alone
+            was trained with 64. None: a frame's number is its position.
 
     Returns:
-        ``[R, 3]`` int64 (t, h, w), token after token.
+        ``[R, 3]`` int64: frame, row and column, token after token.
 
     Raises:
-        ValueError: a slice of a video, whose first tokens have no frame.
+        ValueError: the tokens are a slice of a video, and refer to tokens without a frame.
     """
     merge = checked_count("merge", merge, 1)
     time = tokens.frame
@@ -38,7 +39,7 @@ def patch_positions(tokens: VideoTokens, merge: int = 1, frames: int | None = No
             "take positions of the whole video"
         )
     if frames is not None:
-        # As torch.linspace(0, frames - 1, T).long(), in whole numbers.
+        # The same as torch.linspace(0, frames - 1, T).long(), in whole numbers.
         last = max(1, tokens.shape.T - 1)
         time = time * (checked_count("frames", frames, 1) - 1) // last
     places = vision_position_ids(tokens.cell, merge)
@@ -50,12 +51,12 @@ def check_patch_positions(positions: Tensor, grid: tuple[int, int, int]) -> None
 
     Args:
         positions: ``[R, 3]`` or ``[1, R, 3]`` integers.
-        grid: positions in time, patches down and across.
+        grid: the number of positions in time, and of patches down and across.
 
     Raises:
-        TypeError: not integers.
-        ValueError: another shape; positions beyond the grid; two patches at one place; frames out
-            of order.
+        TypeError: the positions are not integers.
+        ValueError: they have another shape, lie outside of the grid, two patches are at one place,
+            or frames are out of order.
     """
     if not isinstance(positions, Tensor) or positions.is_floating_point():
         came = positions.dtype if isinstance(positions, Tensor) else type(positions).__name__

@@ -1,7 +1,7 @@
 """The positions of packed tokens in a prompt: m-RoPE of Qwen2.5-VL and Qwen3-VL, and their times.
 
-Letters: T tubelets, h w cells, K tokens, F frames that emitted a token, m merge side, D features,
-L layers that are tapped.
+Letters: T tubelets, h w cells, N = h * w, K tokens (or cells in a prompt), F frames that emitted a
+token, m merge side, D features.
 """
 
 from typing import Literal, NamedTuple
@@ -22,8 +22,8 @@ _ROUNDING = 1e-4
 class PromptSpan(NamedTuple):
     """The positions of some cells of a video in a prompt, of one frame or of many."""
 
-    place: Tensor  # [3, K] int64: positions in time, down and across, from where the run begins
-    extent: int  # positions that the run takes: what follows stands so much further on
+    place: Tensor  # [3, K] int64: positions in time, down and across, counted from the span's begin
+    extent: int  # the number of positions that the span takes
 
 
 def qwen25_span(
@@ -48,8 +48,7 @@ def qwen25_span(
 
 
 def qwen3_span(tokens: VideoTokens, cell: Tensor) -> PromptSpan:
-    """Makes Qwen3-VL's m-RoPE positions of one frame, which is a picture of its own: the prompt has
-    its time as text.
+    """Makes Qwen3-VL's m-RoPE positions of one frame. The prompt has the frame's time as text.
 
     Args:
         tokens: a video's tokens.
@@ -61,19 +60,23 @@ def qwen3_span(tokens: VideoTokens, cell: Tensor) -> PromptSpan:
 
 
 def tubelet_seconds(tokens: VideoTokens, frames: int) -> Tensor:
-    """Returns the times that Qwen3-VL's prompt has, ``[T]`` float64: the middle between each
-    tubelet's first and last frame.
+    """Returns the times in Qwen3-VL's prompt: the middle of each tubelet's first and last frame.
 
     Args:
-        frames: the number of frames of a tubelet, which are taken to be evenly spaced within it.
+        tokens: a video's tokens.
+        frames: the number of frames of a tubelet, which are assumed to be evenly spaced within it.
+
+    Returns:
+        ``[T]`` float64, seconds.
     """
     return tokens.pts_seconds + tokens.duration_seconds * ((frames - 1) / (2 * frames))
 
 
 def token_places(tokens: VideoTokens, place: Place = "first") -> tuple[Tensor, Tensor]:
-    """Chooses one of the cells that each token stands for as its place.
+    """Chooses one of the cells that each token represents as its place.
 
     Args:
+        tokens: a video's tokens.
         place: ``"first"`` takes the first frame that shows the token, and in it the token's own
             cell or, if the token is from before, the first cell in reading order. ``"mean"`` takes
             the mean of all cells that show it, each coordinate rounded, halves to even.
@@ -98,11 +101,11 @@ def token_places(tokens: VideoTokens, place: Place = "first") -> tuple[Tensor, T
 
 
 def token_seconds(tokens: VideoTokens) -> Tensor:
-    """Returns when each token is shown, ``[K, 3]`` float64, on the clock of ``pts_seconds``.
+    """Returns when each token is shown, ``[K, 3]`` float64, in seconds of ``pts_seconds``.
 
-    The three numbers are the beginning of the first frame that shows it, the mean over its cells,
-    and the end of the last frame that shows it. They are infinity, 0 and minus infinity for a token
-    that no cell shows.
+    The three numbers are the beginning of the first frame that shows the token, the mean over its
+    cells, and the end of the last frame that shows it. For a token that no cell shows, they are
+    infinity, 0 and minus infinity.
     """
     k, (_, h, w), source = len(tokens), tokens.shape, tokens.source.flatten()
     begin, end = tokens.pts_seconds, tokens.shown_until()  # [T] each
@@ -119,7 +122,7 @@ def vision_position_ids(cell: Tensor, merge: int) -> Tensor:
 
     Args:
         cell: ``[K, 2]`` int64.
-        merge: the number of patches along the side of a cell.
+        merge: m, the number of patches along the side of a cell.
 
     Returns:
         ``[K * m * m, 2]`` int64, row and column, cell after cell.
@@ -133,12 +136,12 @@ def vision_cu_seqlens(cu_seqlens: Tensor, merge: int) -> Tensor:
     """Makes the ``cu_seqlens`` of a Qwen vision tower's call: where each frame's patches begin.
 
     Args:
-        cu_seqlens: ``[T + 1]`` integers, in cells, as ``VideoTokens`` has them.
-        merge: patches along the side of a cell.
+        cu_seqlens: ``[T + 1]`` integers, in cells, as in ``VideoTokens``.
+        merge: m, the number of patches along the side of a cell.
 
     Returns:
-        ``[F + 1]`` int32, in patches. Frames that emitted nothing are left out: attention over no
-        key is an error in transformers.
+        ``[F + 1]`` int32, in patches. Frames that emitted nothing are left out, because attention
+        without keys is an error in transformers.
     """
     ends = cu_seqlens - cu_seqlens[0]
     return (ends.unique_consecutive() * merge**2).int()
@@ -148,15 +151,15 @@ def split_deepstack(features: Tensor, layers: int) -> tuple[Tensor, list[Tensor]
     """Splits the features of a gated Qwen3-VL tower.
 
     Args:
-        features: ``[.., (1 + L) * D]``.
-        layers: L.
+        features: ``[..., (1 + layers) * D]``.
+        layers: the number of tapped layers.
 
     Returns:
-        The tower's output ``[.., D]``, and a list of L tensors ``[.., D]``, which the first layers
-        of the language model add.
+        The tower's output ``[..., D]``, and for each tapped layer a tensor ``[..., D]``, which the
+        first layers of the language model add.
 
     Raises:
-        ValueError: the width does not divide.
+        ValueError: the width is not a multiple of ``1 + layers``.
     """
     if features.shape[-1] % (1 + layers):
         raise ValueError(

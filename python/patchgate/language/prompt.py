@@ -1,7 +1,7 @@
-"""A prompt in the making: ids, and where each of them stands.
+"""Builds a prompt: ids, and the position of each.
 
-Letters: L ids of the prompt, T frames or tubelets, h w cells, n cells of a video in the prompt,
-D features.
+Letters: L ids of a prompt, T frames (or tubelets), h w cells, N = h * w, K cells of a video in the
+prompt, D features.
 """
 
 import inspect
@@ -26,9 +26,9 @@ Positions = Literal["dense", "compact"]
 class Shown(NamedTuple):
     """The cells of a video that a prompt shows, frame after frame."""
 
-    frame: Tensor  # [n] int64
-    cell: Tensor  # [n, 2] int64
-    features: Tensor  # [n, D]
+    frame: Tensor  # [K] int64
+    cell: Tensor  # [K, 2] int64
+    features: Tensor  # [K, D]
 
 
 class Prompt:
@@ -36,9 +36,9 @@ class Prompt:
 
     def __init__(self, images: Images) -> None:
         self._images = images
-        self._left = list(images.runs)  # those that are still to come
+        self._left = list(images.spans)  # those that are still to come
         self._ids: list[Tensor] = []
-        self._places: list[Tensor] = []  # [3, .] each
+        self._places: list[Tensor] = []  # [3, L of this part] each
         self._next = 0
 
     def text(self, ids: Tensor | Sequence[int]) -> None:
@@ -54,15 +54,15 @@ class Prompt:
         places = [] if pad is None else ids.eq(pad).nonzero().flatten().tolist()
         for i in places:
             self.text(ids[begin:i])
-            self.run(self._left.pop(0), int(ids[i]))
+            self.span(self._left.pop(0), int(ids[i]))
             begin = i + 1
         self.text(ids[begin:])
 
-    def run(self, run: PromptSpan, pad: int) -> None:
+    def span(self, span: PromptSpan, pad: int) -> None:
         """Adds cells of a video or an image, with one ``pad`` for each."""
-        self._ids.append(whole([pad]).expand(run.place.shape[1]))
-        self._places.append(run.place.cpu() + self._next)
-        self.skip(run.extent)
+        self._ids.append(whole([pad]).expand(span.place.shape[1]))
+        self._places.append(span.place.cpu() + self._next)
+        self.skip(span.extent)
 
     def skip(self, positions: int) -> None:
         """Leaves out positions."""
@@ -72,9 +72,9 @@ class Prompt:
         """Makes the arguments of a model's call, on the model's device.
 
         Args:
+            model: the language model.
             encoded: the tower's output, for ``mm_encoder_outputs``.
-            axes: of a position: 3 (time, down, across) or 1.
-
+            axes: the number of coordinates of a position: 3 (time, down, across) or 1.
         """
         outputs = {"video": encoded}
         if self._images.encoded is not None:
@@ -93,7 +93,7 @@ def check_model(model: Any) -> None:
     if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
         raise ValueError(
             f"model: in this version of transformers {a_or_an(type(model).__name__)} takes "
-            "no mm_encoder_outputs: it would pass over the video with no error; update it"
+            "no mm_encoder_outputs: it would ignore the video with no error; update it"
         )
 
 
@@ -104,17 +104,21 @@ def split_prompt(
     images: Images,
     marks: tuple[int, int] | None = None,
 ) -> tuple[list[Tensor], list[VideoTokens]]:
-    """Splits a prompt in the text before, between and after the videos.
+    """Splits a prompt in the texts before, between and after the videos.
 
     Args:
         input_ids: ``[L]`` or ``[1, L]``.
+        videos: one video, or several.
         pad: the placeholder of a video.
-        images: of the prompt; in the text each is left with one placeholder.
-        marks: what may stand around a placeholder; it is cut off with it.
+        images: the images of the prompt. In the texts, each keeps one placeholder.
+        marks: two ids that may stand around a placeholder; they are removed with it.
+
+    Returns:
+        The texts, one more than there are videos, and the videos.
 
     Raises:
-        TypeError, ValueError: another number of placeholders than of videos or images; tokens of
-            pixels.
+        TypeError, ValueError: the number of placeholders is not that of videos or images, or a
+            video has tokens of pixels.
     """
     videos = [videos] if isinstance(videos, VideoTokens) else list(videos)
     for video in videos:
@@ -149,10 +153,10 @@ def split_prompt(
 def shown_cells(video: VideoTokens, layout: Layout, place: Place = "first") -> Shown:
     """Chooses the cells that a layout shows.
 
-    ``"dense"``: all. ``"packed"``: those that were kept, and all of the first frame: where the
-    video begins in the middle of another, it refers to tokens from before. Of merged tokens, and
-    where cells of the first frame share one: each token once, at its ``place`` (see
-    ``token_places``).
+    ``"dense"`` shows all cells. ``"packed"`` shows kept cells and all cells of the first frame: if
+    the video is a part of a longer one, these may refer to tokens from before. If tokens are
+    merged, or cells of the first frame share one, ``"packed"`` shows each token once, at its
+    ``place`` (see ``token_places``).
     """
     layout = checked_choice("layout", layout, ("packed", "dense"))
     place = checked_choice("place", place, ("first", "mean"))
@@ -173,7 +177,7 @@ def shown_mask(video: VideoTokens) -> Tensor:
     shared = len(first.unique()) < len(first)  # also where a slice has no cell that says MERGED
     if not shared and not bool((video.kind == MERGED).any()):
         return first_and(kept_cells(video))
-    # Merged cells share tokens: all of the first frame would show some twice, beyond the budget.
+    # Merged cells share tokens: showing all cells of the first frame would exceed the budget.
     frame, cell = token_places(video)
     mask = torch.zeros_like(video.source, dtype=torch.bool)
     mask[frame, cell[:, 0], cell[:, 1]] = True
@@ -194,7 +198,7 @@ def first_and(mask: Tensor) -> Tensor:
 
 
 def check_width(features: Tensor, width: int) -> None:
-    """Raises a ``ValueError`` if features are not so wide."""
+    """Raises a ``ValueError`` unless features have this width."""
     if features.shape[-1] != width:
         raise ValueError(
             f"videos: the model's tower has features of {width} numbers, got {features.shape[-1]}"

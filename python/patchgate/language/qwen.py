@@ -1,4 +1,7 @@
-"""Qwen's vision-language models. Letters: L ids of a prompt, L' of the one with videos."""
+"""Inputs for Qwen's vision-language models.
+
+Letters: L ids of the given prompt, L' ids of the prompt with videos.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,34 +47,36 @@ def qwen3_vl_inputs(
     begins, a placeholder for each token, and the mark where it ends.
 
     Args:
-        model: its configuration and device are read; of its modules, only images go through the
-            vision tower (a gated one's own, dense: an image has no frame before it).
+        model: the function reads its configuration and device. If there are images, these go
+            through its vision tower (a gated tower's original one, because an image has no frame
+            before it).
         input_ids: ``[L]`` or ``[1, L]`` integers, one prompt: the chat template through the
-            tokenizer, with the one placeholder of each video (alone, or between those marks).
-        videos: in the order of their placeholders, with the features of ``model``'s gated tower.
-        tokenizer: with ``encode(text, add_special_tokens=False)``, for the times.
-        layout: ``"packed"``: kept cells only, and all of the first frame; of merged tokens, each
-            once. ``"dense"``: every cell of every frame, as the model itself has it.
-        positions: ``"dense"``: each token stands where it would in the dense layout. ``"compact"``:
-            frames without tokens take no room.
-        place: of a token in the packed layout: ``"first"`` of the cells that it stands for, or
-            their ``"mean"``.
-        decimals: of a second. The model was trained with 1, which tells apart ten tubelets a
-            second.
-        images: in the prompt, as the model's image processor returns them (``pixel_values`` and
-            ``image_grid_thw``), in the order of their placeholders: one for each image, or one for
-            each of its tokens, as the model's own processor writes them. Their features are handed
-            over with those of the videos; the model takes no ``pixel_values`` beside these.
+            tokenizer, with one placeholder for each video (alone, or between the two marks).
+        videos: the videos in the order of their placeholders, with features of ``model``'s gated
+            tower.
+        tokenizer: formats the times; it has ``encode(text, add_special_tokens=False)``.
+        layout: ``"packed"``: only kept cells, and all cells of the first frame; each merged token
+            once. ``"dense"``: every cell of every frame, as in the model's own prompts.
+        positions: ``"dense"``: each token has the position of its cell in the dense layout.
+            ``"compact"``: frames without tokens take no positions.
+        place: the position of a token in the packed layout: that of the ``"first"`` of the cells
+            that it represents, or their ``"mean"``.
+        decimals: the decimals of a second in times. The model was trained with 1, which
+            distinguishes ten tubelets a second.
+        images: the images of the prompt, in the order of their placeholders, from the model's image
+            processor (``pixel_values`` and ``image_grid_thw``). There may be one placeholder for
+            each image or one for each of its tokens, as in prompts of the model's own processor.
+            The result has the features of images, too: do not pass ``pixel_values`` to the model.
 
     Returns:
-        ``input_ids`` and ``attention_mask`` ``[1, L']``, ``position_ids`` ``[3, 1, L']``, and
-        ``mm_encoder_outputs``. Videos and images stand where the model's ``get_rope_index`` places
-        them.
+        ``input_ids`` and ``attention_mask`` ``[1, L']`` int64, ``position_ids`` ``[3, 1, L']``
+        int64, and ``mm_encoder_outputs``, on the model's device. Videos and images have the
+        positions that the model's ``get_rope_index`` gives them. The call synchronises.
 
     Raises:
-        ImportError: a model of a transformers before 5.18: it takes no ready tokens.
-        TypeError, ValueError: a prompt, videos, images or features that do not fit the model; the
-            placeholder of an image without ``images``.
+        ImportError: transformers is older than 5.18, whose models do not take encoded tokens.
+        TypeError, ValueError: the prompt, videos, images or features do not fit the model, or the
+            prompt has the placeholder of an image and there are no ``images``.
     """
     check_transformers("model", model, LANGUAGE_MODELS)
     from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
@@ -95,18 +100,19 @@ def qwen3_vl_inputs(
         cells = shown.cell.split(shown.frame.bincount(minlength=video.shape.T).tolist())
         seconds = tubelet_seconds(video, vision.temporal_patch_size).tolist()
         for cell, second in zip(cells, seconds, strict=True):
-            run = qwen3_span(video, cell)
-            # A sum of floats that should be 1.75 is 1.7499..: not to be said as 1.7. Nor 0 as -0.0.
-            said = f"<{round(round(second, 6), decimals) + 0.0:.{decimals}f} seconds>"
-            words = tokenizer.encode(said, add_special_tokens=False)
+            span = qwen3_span(video, cell)
+            # A sum of floats that should be 1.75 may be 1.7499...: it must not become 1.7. And 0
+            # must not become -0.0.
+            time = f"<{round(round(second, 6), decimals) + 0.0:.{decimals}f} seconds>"
+            words = tokenizer.encode(time, add_special_tokens=False)
             if len(cell):
                 prompt.text([*words, begin])
-                prompt.run(run, config.video_token_id)
+                prompt.span(span, config.video_token_id)
                 prompt.text([end])
             elif positions == "dense":
-                prompt.skip(len(words) + 2 + run.extent)
+                prompt.skip(len(words) + 2 + span.extent)
     prompt.passage(texts[-1])
-    # One tensor for each video, as transformers has it whatever its annotations say.
+    # One tensor for each video: transformers uses such, although its annotations differ.
     parts: dict[str, Any] = {
         "pooler_output": tuple(outputs),
         "deepstack_features": [list(layer) for layer in zip(*taps, strict=True)],
@@ -125,18 +131,18 @@ def qwen25_vl_inputs(
 ) -> dict[str, Any]:
     """Makes the arguments of a ``Qwen2_5_VLForConditionalGeneration``'s call.
 
-    Every token stands at its time on the video's clock.
+    The first coordinate of a token's position is its time on the video's clock.
 
     Args:
         model, input_ids, videos, layout, place, images: as for ``qwen3_vl_inputs``.
 
     Returns:
-        As ``qwen3_vl_inputs``.
+        The arguments that ``qwen3_vl_inputs`` returns. The call synchronises.
 
     Raises:
-        ImportError: a model of a transformers before 5.18: it takes no ready tokens.
-        TypeError, ValueError: a prompt, videos, images or features that do not fit the model; the
-            placeholder of an image without ``images``.
+        ImportError: transformers is older than 5.18, whose models do not take encoded tokens.
+        TypeError, ValueError: the prompt, videos, images or features do not fit the model, or the
+            prompt has the placeholder of an image and there are no ``images``.
     """
     check_transformers("model", model, LANGUAGE_MODELS)
     from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
@@ -151,8 +157,8 @@ def qwen25_vl_inputs(
         shown = shown_cells(video, layout, place)
         check_width(shown.features, vision.out_hidden_size)
         outputs.append(shown.features)
-        run = qwen25_span(video, shown.frame, shown.cell, vision.tokens_per_second)
-        prompt.run(run, config.video_token_id)
+        span = qwen25_span(video, shown.frame, shown.cell, vision.tokens_per_second)
+        prompt.span(span, config.video_token_id)
     prompt.passage(texts[-1])
     parts: dict[str, Any] = {"pooler_output": tuple(outputs)}  # one for each video
     return prompt.inputs(model, BaseModelOutputWithPooling(**parts))

@@ -9,10 +9,10 @@ budget.py       how many tokens may stay
 agreement.py    which members of a group count for its mean
 scenes.py       where a semantic scene ends: tokens join only within one
 settings.py     the arguments, checked once; checks.py checks the chunks that come in
-ledger.py       what is remembered of every token that came in, by its number
-now.py          what a merge stream remembers between two calls
-state.py        that as a dict of tensors, and back; state_fields.py its names and shapes
-state_check.py  what such a state may be: the one place that knows
+ledger.py       keeps numbers of every token that came in
+now.py          the state of a merge stream between two calls
+state.py        this state as a dict of tensors, and back; state_fields.py its names and shapes
+state_check.py  finds what is wrong in such a state
 """
 
 from patchgate.merging.scenes import Scenes, scenes

@@ -1,9 +1,9 @@
-"""Which members of a group its mean is made of.
+"""Chooses which members of a group count for its mean.
 
-A tight budget joins tokens that do not say the same. Where the mean of all is near to every one of
-them, it serves them all: of two that differ by a little it is half as far from either as they are
-from each other. The mean of a 3 and an 8 is neither: then it is the members that agree with the one
-in the middle whose mean says something.
+A tight budget joins tokens of different content. If the mean of all members is near to every one of
+them, it is used: the mean of two similar tokens is half as far from either as they are from each
+other. The mean of a 3 and an 8 is neither a 3 nor an 8. Then only the members that are near to the
+one in the middle count.
 
 Letters: K tokens, G groups, M members of groups of several, D features.
 """
@@ -18,14 +18,17 @@ _TIE = 1.001
 
 
 def agreeing(features: Tensor, weight: Tensor, root: Tensor, agreement: float) -> Tensor:
-    """The weights ``[K]``; 0 for members that do not count.
+    """Returns the weights ``[K]`` float64, with 0 for members that do not count.
 
-    The middle one of a group is the one nearest to its mean (the first of those that are a
-    thousandth further at most). If no member is further from the mean than ``agreement`` times the
-    middle one's length, all count; else those that are no further than that from the middle one.
+    The middle member of a group is the one nearest to its mean (the first of those whose distance
+    is at most a thousandth larger). If no member is further from the mean than ``agreement`` times
+    the middle one's length, all count. Otherwise only those count that are no further than that
+    from the middle one.
 
     Args:
-        features: ``[K, D]`` float32. weight: ``[K]`` float64. root: ``[K]`` int64.
+        features: ``[K, D]`` float32.
+        weight: ``[K]`` float64.
+        root: ``[K]`` int64, the representative of each token's group.
         agreement: a share of the middle one's length.
     """
     _, number = numbering(root)
@@ -38,7 +41,7 @@ def agreeing(features: Tensor, weight: Tensor, root: Tensor, agreement: float) -
     groups = len(several)
     least = distance.new_full((groups,), torch.inf)
     least.scatter_reduce_(0, number[member], distance, "amin")
-    # The two of a pair are equally near, but for rounding: the first is taken.
+    # Both members of a pair are equally near, except for rounding: the first one is taken.
     nearest = member[distance <= least[number[member]] * _TIE]
     middle = root.new_full((groups,), len(root))
     middle.scatter_reduce_(0, number[nearest], nearest, "amin")
@@ -53,6 +56,6 @@ def agreeing(features: Tensor, weight: Tensor, root: Tensor, agreement: float) -
 
 
 def _distances(left: Tensor, left_row: Tensor, right: Tensor, right_row: Tensor) -> Tensor:
-    """The distance of each pair of rows, on the CPU, where their indices are."""
+    """Computes the distance of each pair of rows; returns it on the CPU, like their indices."""
     on = left.device
     return _ops.row_distance(left, left_row.to(on), right, right_row.to(on)).cpu()

@@ -1,4 +1,4 @@
-"""Budgets: how many tokens of which frames have to go.
+"""Budgets: how many tokens of which frames must be merged.
 
 Letters: T frames, K tokens, C of them carried over from before, B bins of tokens with one budget.
 """
@@ -14,35 +14,35 @@ from patchgate.merging.settings import MergeSettings
 from patchgate.merging.window import Window
 
 _ANY = 1 << 60  # tokens
-_ROUNDING = 1e-6  # seconds: a stamp that should be whole may lie below
-_DOWN = 1 - 1e-12  # a product that should be whole may lie above: 0.07 * 100
+_ROUNDING = 1e-6  # seconds: a stamp that should be whole may be less by this
+_DOWN = 1 - 1e-12  # a product that should be whole may be larger, such as 0.07 * 100
 
 
 class Need(NamedTuple):
-    """How many tokens go."""
+    """How many tokens must join others."""
 
     bin: Tensor  # [K] int64
-    room: Tensor  # [B] int64: of each bin, at most
-    most: int  # of all
-    exact: bool  # so many, not fewer
+    room: Tensor  # [B] int64: the most tokens of each bin that may join others
+    most: int  # the most tokens of all bins
+    exact: bool  # exactly ``most`` tokens must join others, not fewer
 
 
 def seconds(pts_seconds: Tensor, origin: float) -> Tensor:
-    """The second that each frame is in, ``[T]`` int64, counted from ``origin``."""
+    """Returns the second of each frame, ``[T]`` int64, counted from ``origin``."""
     return (pts_seconds - origin + _ROUNDING).floor().long()
 
 
 class Purse:
-    """The budgets of window after window. A long second may lie in several of them."""
+    """The budgets of one window after another. A long second may lie in several windows."""
 
     def __init__(self, settings: MergeSettings) -> None:
         self.settings = settings
         self.origin: float | None = None  # seconds on the video's clock
         self._first, self._last = 0, 0  # seconds of the window
-        self.second, self.spent = -1, 0  # the last one, and the tokens that it has
+        self.second, self.spent = -1, 0  # the last second, and the number of its tokens
 
     def need(self, window: Window, pts_seconds: Tensor) -> Need:
-        """What the settings ask of a window, whose frames' times are ``[T]``."""
+        """Returns how many tokens of a window must join others; ``pts_seconds`` is ``[T]``."""
         per_frame = self._bins(pts_seconds)  # [T]
         bin = per_frame[window.frame.clamp(min=0)]  # [K]
         own = bin[window.carried :]
@@ -71,7 +71,7 @@ class Purse:
             self.origin = float(pts_seconds[0])
         second = seconds(pts_seconds, self.origin)
         self._first, self._last = int(second[0]), int(second[-1])
-        # Numbered one after the other: a clock may jump by years.
+        # Seconds are numbered one after the other, because a clock may jump by years.
         return second.unique_consecutive(return_inverse=True)[1]
 
     def _pay(self, kept: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What comes in to be merged, looked at before anything of it is kept.
+"""Checks the chunks that come in, before anything of them is kept.
 
 Letters: T frames, h w cells, K tokens, D features.
 """
@@ -20,7 +20,7 @@ from patchgate.tokens import TokenChunk
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _NO_NUMBERS = (torch.bool, torch.complex32, torch.complex64, torch.complex128)
 _LARGEST = 1e18  # squares of larger distances do not fit float32
-_ROWS = 4096  # that are looked at together
+_ROWS = 4096  # rows that are checked together
 
 _FIELDS: dict[str, tuple[tuple[str | int, ...], torch.dtype | None]] = {
     "features": (("K", "D"), None),
@@ -36,27 +36,29 @@ _FIELDS: dict[str, tuple[tuple[str | int, ...], torch.dtype | None]] = {
 
 @dataclass(frozen=True)
 class Before:
-    """What came before a chunk, as far as the chunk has to go with it."""
+    """The facts about earlier chunks that the next chunk must fit."""
 
     settings: MergeSettings
-    name: str  # of what comes, in messages
+    name: str  # the name of the next chunk in messages
     frames: int = 0
     tokens: int = 0
-    features: Tensor | None = None  # [0, D]: their width, dtype and device; None: nothing came
+    features: Tensor | None = None  # [0, D]: their width, dtype and device; None: no chunk came
     grid: tuple[int, int] | None = None  # h, w
     until: float = -math.inf  # seconds: the last frame's time
-    cells: Ledger | None = None  # of the tokens, [2] each, or [0] where no grid is kept; None: none
-    shown: Tensor | None = None  # [h, w]: tokens in the last frame
+    # Each token's cell, [2], or [0] if no grid is kept; None: no chunk came.
+    cells: Ledger | None = None
+    shown: Tensor | None = None  # [h, w]: the tokens in the last frame
 
     def then(self, chunk: TokenChunk, names: Tensor | None = None) -> Self:
-        """What the next chunk finds before it, if nothing is wrong with this one.
+        """Checks a chunk, and returns the facts for the next one.
 
         Args:
-            names: ids that chunks after this one may name, beside its last frame's; None: any.
+            chunk: the chunk.
+            names: ids that later chunks may name, besides those of its last frame; None: any.
 
         Raises:
-            TypeError: a field that is no tensor, or of another dtype or device.
-            ValueError: one of another shape, or numbers that cannot be. Both name the field.
+            TypeError: a field is no tensor, or has another dtype or device.
+            ValueError: a field has another shape, or wrong numbers. The messages name the field.
         """
         self.check(chunk)
         cells = Ledger(2 if self.settings.keep_grid else 0) if self.cells is None else self.cells
@@ -79,10 +81,10 @@ class Before:
         )
 
     def check(self, chunk: TokenChunk) -> None:
-        """That nothing is wrong with a chunk, but perhaps with earlier merging across blocks.
+        """Checks a chunk, but not whether its tokens were merged across blocks before.
 
         Raises:
-            TypeError, ValueError: as ``then``.
+            TypeError, ValueError: see ``then``.
         """
         self._check_fields(chunk)
         self._check_likeness(chunk)
@@ -96,28 +98,28 @@ class Before:
         """Checks every field's type, and that all fields have as many tokens, frames and cells."""
         size: dict[str | int, int] = {2: 2}
         for name, (letters, dtype) in _FIELDS.items():
-            said, value = f"{self.name}.{name}", getattr(chunk, name)
+            field, value = f"{self.name}.{name}", getattr(chunk, name)
             shape = f"[{', '.join(map(str, letters))}]"
             if not isinstance(value, Tensor):
-                raise TypeError(f"{said}: expected a tensor {shape}, got {type(value).__name__}")
+                raise TypeError(f"{field}: expected a tensor {shape}, got {type(value).__name__}")
             if dtype is not None and (value.dtype, value.device.type) != (dtype, "cpu"):
                 raise TypeError(
-                    f"{said}: expected {dtype} on the CPU, got {value.dtype} on {value.device}"
+                    f"{field}: expected {dtype} on the CPU, got {value.dtype} on {value.device}"
                 )
             if value.ndim != len(letters):
-                raise ValueError(f"{said}: expected {shape}, got {list(value.shape)}")
+                raise ValueError(f"{field}: expected {shape}, got {list(value.shape)}")
             for letter, length in zip(letters, value.shape, strict=True):
-                size.setdefault(letter, length)  # by features and source, which come first
+                size.setdefault(letter, length)  # features and source come first, and set them
             wanted = [size[letter] for letter in letters]
             if list(value.shape) != wanted:
                 raise ValueError(
-                    f"{said}: expected {shape} = {wanted} beside features "
+                    f"{field}: expected {shape} = {wanted} beside features "
                     f"{list(chunk.features.shape)} and source {list(chunk.source.shape)}, got "
                     f"{list(value.shape)}"
                 )
 
     def _check_likeness(self, chunk: TokenChunk) -> None:
-        """That they are of the width, dtype, device and grid of those before."""
+        """Checks that features have the width, dtype, device and grid of those before."""
         if self.features is None or self.grid is None:
             return
         old, new = self.features, chunk.features
@@ -162,7 +164,7 @@ class Before:
             )
 
     def _check_source(self, chunk: TokenChunk) -> None:
-        """That every cell has a token of its frame or an earlier one."""
+        """Checks that the token of every cell is of its frame or an earlier one."""
         every = arange(self.frames, self.frames + len(chunk.source))
         end = self.tokens + torch.searchsorted(chunk.frame, every, right=True)  # [T]
         wrong = ((chunk.source < 0) | (chunk.source >= end[:, None, None])).nonzero()  # [n, 3]
@@ -176,8 +178,8 @@ class Before:
         if self.cells is not None and bool((gone := self.cells.forgotten(chunk.source)).any()):
             t, row, column = gone.nonzero()[0].tolist()
             raise ValueError(
-                f"{self.name}.source: expected tokens that the push before allowed, its names and "
-                f"those of its last frame; got {int(chunk.source[t, row, column])} in cell "
+                f"{self.name}.source: expected tokens that the push before allowed (its names= and "
+                f"those of its last frame), got {int(chunk.source[t, row, column])} in cell "
                 f"{row, column} of frame {self.frames + t}"
             )
 
@@ -194,7 +196,7 @@ class Before:
             )
 
     def check_blocks(self, chunk: TokenChunk, cells: Ledger) -> None:
-        """That no token was merged across blocks already; cells: of every token."""
+        """Checks that no token was merged across blocks before; ``cells``: every token's cell."""
         side = self.settings.block
         place = (chunk.kind == MERGED).nonzero()  # [n, 3]
         stands = cells.rows(chunk.source[tuple(place.T)])  # [n, 2]
@@ -202,26 +204,30 @@ class Before:
         if len(wrong):
             frame, *merged = place[int(wrong[0])].tolist()
             raise ValueError(
-                f"keep_grid: expected tokens that stand for cells of one block of {side} x {side}; "
+                f"keep_grid: expected tokens that represent cells of one block of {side} x {side}; "
                 f"cell {tuple(merged)} of frame {self.frames + frame} was merged before, into the "
                 f"token of cell {tuple(stands[int(wrong[0])].tolist())}"
             )
 
 
-def check_features(said: str, features: Tensor, frame: Tensor, cell: Tensor, before: int) -> None:
-    """That features ``[K, D]`` can be compared and have means. Synchronises.
+def check_features(owner: str, features: Tensor, frame: Tensor, cell: Tensor, before: int) -> None:
+    """Checks that features can be compared and have means. Synchronises.
 
     Args:
-        said: what has them. frame: ``[K]``. cell: ``[K, 2]``. before: tokens before these.
+        owner: the name of their owner in messages.
+        features: ``[K, D]``.
+        frame: ``[K]``.
+        cell: ``[K, 2]``.
+        before: the number of tokens before these.
 
     Raises:
-        TypeError: a dtype that has no means.
-        ValueError: one that is not finite, or too large; it is named.
+        TypeError: their dtype has no means.
+        ValueError: features of a token are not finite, or too large; the message names it.
     """
     dtype = features.dtype
     if dtype not in _FLOATS and (dtype.is_floating_point or dtype in _NO_NUMBERS):
         raise TypeError(
-            f"{said}.features: expected features that are float32, float64, bfloat16, float16 or "
+            f"{owner}.features: expected features that are float32, float64, bfloat16, float16 or "
             f"integers, got {dtype}"
         )
     wide = not dtype.is_floating_point and dtype.itemsize == 8
@@ -233,18 +239,18 @@ def check_features(said: str, features: Tensor, frame: Tensor, cell: Tensor, bef
         limit = f"{dtype} features within 2 ** 53, which float64 has all of"
         limit = limit if wide else f"finite features of a length below {_LARGEST:g}"
         raise ValueError(
-            f"{said}.features: expected {limit}; {len(wrong)} of {len(good)} tokens have others, "
+            f"{owner}.features: expected {limit}; {len(wrong)} of {len(good)} tokens have others, "
             f"the first is token {before + first} ({where})"
         )
 
 
 def _of_length(features: Tensor) -> Tensor:
-    """Which rows ``[K]`` bool have a length whose square fits float32."""
+    """Returns which rows have a length whose square fits float32, ``[K]`` bool."""
     return torch.linalg.vector_norm(features.float(), dim=1) < _LARGEST
 
 
 def _whole(features: Tensor) -> Tensor:
-    """Which rows ``[K]`` bool of 64-bit integers are in float64 what they are."""
-    signed = features.view(torch.int64)  # of unsigned ones, those from 2 ** 63 on are negative
+    """Returns which rows of 64-bit integers float64 represents exactly, ``[K]`` bool."""
+    signed = features.view(torch.int64)  # unsigned ones from 2 ** 63 on become negative
     least = 0 if features.dtype == torch.uint64 else -LARGEST_WHOLE
     return ((signed >= least) & (signed <= LARGEST_WHOLE)).all(1)

@@ -1,4 +1,4 @@
-"""Who joins whom: links by price, until the budget is met.
+"""Chooses which links are joined: the cheapest ones, until the budget is met.
 
 Letters: K tokens.
 """
@@ -17,13 +17,13 @@ from patchgate.merging.window import Window, numbering
 
 
 def plan(window: Window, need: Need, settings: MergeSettings) -> Tensor:
-    """The token that stands for each, ``[K]`` int64.
+    """Returns the token that represents each token, ``[K]`` int64.
 
     Raises:
-        ValueError: the budget is below what the links allow.
+        ValueError: the links do not allow to meet the budget.
     """
     tokens, threshold = len(window.frame), settings.threshold
-    name, at = arange(tokens), arange(tokens)  # of each token left; of each old one
+    name, at = arange(tokens), arange(tokens)  # the old number of each token left; the new of each
     bin, room, most, _ = need
     while most > 0:
         link, distance = links(window, settings)
@@ -48,14 +48,14 @@ def plan(window: Window, need: Need, settings: MergeSettings) -> Tensor:
 
 
 def _without_the_dearest(window: Window, link: Tensor, distance: Tensor) -> Tensor:
-    """The links, less that of one token in each frame in which all tokens have one."""
+    """Removes the dearest link of each frame in which all tokens have one."""
     own = arange(window.carried, len(link))
     frame = window.frame[own]
     linked = link[own] >= 0
     free = torch.zeros(len(window.source), dtype=torch.bool, device="cpu")
-    free[frame[~linked]] = True  # frames of which a token stays anyway
+    free[frame[~linked]] = True  # a token without a link stays in these frames
     price = window.weight[own] * distance[own]
-    # By frame, then by price; the last of each frame is the dearest, the first of equals.
+    # Sorted by frame, then by price: the last link of each frame is the dearest.
     order = price.flip(0).argsort(stable=True)
     order = len(own) - 1 - order
     order = order[frame[order].argsort(stable=True)]
@@ -71,7 +71,7 @@ def _too_low(window: Window, able: int, most: int, settings: MergeSettings) -> s
     own = len(window.frame) - window.carried
     found = [f"of {own} tokens at most {able} can join another, but {most} would have to"]
     if most == own and not window.carried:
-        # No setting changes that.
+        # No setting can change that.
         return f"{asked}: {found[0]}; the first has none before it and always stays"
     if not settings.spatial and not settings.similar:
         found.append("spatial=True or similar=True joins cells of a frame")

@@ -1,4 +1,4 @@
-"""Where a video is cut into windows.
+"""Cuts a video into windows.
 
 Letters: T frames.
 """
@@ -12,13 +12,15 @@ from patchgate.tokens.chunk import split
 
 
 def ready(pts_seconds: Tensor, origin: float, settings: MergeSettings) -> int:
-    """How many of the frames that wait are a window, whatever comes after them; 0: more must come.
+    """Returns how many of the waiting frames form the next window; 0: more frames must come.
 
-    Two windows that share a second share its budget. The first cannot know what the second will
-    need: it may use all of it up. So none is cut in two that fits into a window.
+    Two windows that share a second share its budget, and the first one may use it all. So a second
+    that fits into a window is not cut in two.
 
     Args:
-        pts_seconds: ``[T]`` float64. origin: from which seconds are counted.
+        pts_seconds: ``[T]`` float64, the times of the waiting frames.
+        origin: the time from which seconds are counted.
+        settings: the settings.
     """
     width, frames = settings.window, len(pts_seconds)
     if width is None or frames < width:
@@ -26,13 +28,13 @@ def ready(pts_seconds: Tensor, origin: float, settings: MergeSettings) -> int:
     if settings.per != "second":
         return width
     if frames == width:
-        return 0  # the next frame tells whether a second ends here
+        return 0  # only the next frame shows whether a second ends here
     ends = seconds(pts_seconds[: width + 1], origin).diff().nonzero().flatten() + 1
     return int(ends[-1]) if len(ends) else width
 
 
 def windows(chunk: TokenChunk, settings: MergeSettings) -> list[TokenChunk]:
-    """The frames of a video, some at a time."""
+    """Cuts the frames of a whole video into windows."""
     found: list[TokenChunk] = []
     origin, before = float(chunk.pts_seconds[0]), 0
     while frames := ready(chunk.pts_seconds, origin, settings):

@@ -1,7 +1,6 @@
 """Links: which earlier token each token may join.
 
-Letters: T frames, h w cells, K tokens, Q of them of these frames, C = K - Q, B choices of a token,
-L entries of a list.
+Letters: T frames, h w cells, K tokens, Q of them of these frames, C = K - Q, n choices of a token.
 """
 
 import torch
@@ -15,19 +14,21 @@ from patchgate.merging.window import Window
 
 
 def links(window: Window, settings: MergeSettings) -> tuple[Tensor, Tensor]:
-    """The nearest of each token's choices: following links leads back in time, never round.
+    """Links each token to the nearest of its choices. Links lead back in time, and form no circle.
 
-    A token may choose among the tokens that the frame before showed in its cell and around it; the
-    last few tokens of its own cell; the one its scene showed there when it was last seen; with
-    ``spatial`` those to its left and above; with ``similar`` every second token of its frame.
+    A token may choose among these: the tokens that the frame before showed in its cell and around
+    it; the last few tokens of its own cell; the token that its scene showed there when it was last
+    seen; with ``spatial``, the tokens to its left and above; with ``similar``, every second token
+    of its frame.
 
     Returns:
-        ``[K]`` int64, -1 for none, and the squared distance ``[K]`` float32, infinite for none.
+        The linked token, ``[K]`` int64, -1 for none; and the squared distance to it, ``[K]``
+        float32, infinite for none.
     """
     link = torch.full_like(window.frame, -1)
     distance = torch.full_like(link, torch.inf, dtype=torch.float32)
     own = arange(window.carried, len(link))  # [Q]
-    choices = _choices(window, settings, own)  # [Q, B]
+    choices = _choices(window, settings, own)  # [Q, n]
     begin = arange(len(own)) * choices.shape[1]
     found = _nearest(window, own, choices.flatten(), begin, begin + choices.shape[1])
     link[own], distance[own] = found
@@ -37,14 +38,14 @@ def links(window: Window, settings: MergeSettings) -> tuple[Tensor, Tensor]:
 
 
 def _nearest(window: Window, *choice: Tensor) -> tuple[Tensor, Tensor]:
-    """``nearest_token``, which runs where the features are."""
+    """Calls ``nearest_token`` on the device of the features."""
     on = window.features.device
     nearest, distance = _ops.nearest_token(window.features, *(x.to(on) for x in choice))
     return nearest.cpu(), distance.cpu()
 
 
 def _choices(window: Window, settings: MergeSettings, own: Tensor) -> Tensor:
-    """The earlier tokens that each may choose, ``[Q, B]`` int64, negative for none."""
+    """Returns the earlier tokens that each may choose, ``[Q, n]`` int64, negative for none."""
     frame, (row, column) = window.frame[own], window.cell[own].unbind(1)  # [Q] each
     furthest = max(1, *window.source.shape[1:]) - 1
     reach = 0 if _own_cell_only(settings) else min(settings.reach, furthest)
@@ -73,7 +74,7 @@ def _own_cell_only(settings: MergeSettings) -> bool:
 
 
 def _shown_before(window: Window, reach: int, own: Tensor) -> Tensor:
-    """What the frame before showed in each token's cell and around it, ``[Q, B]`` int64."""
+    """Returns what the frame before showed in each token's cell and around it, ``[Q, n]`` int64."""
     before = pad(window.before, (reach,) * 4, value=-1)  # [T, h + 2 * reach, w + 2 * reach]
     _, height, width = before.shape
     row, column = (window.cell[own] + reach).unbind(1)
@@ -83,7 +84,7 @@ def _shown_before(window: Window, reach: int, own: Tensor) -> Tensor:
 
 
 def _around(reach: int) -> list[tuple[int, int]]:
-    """Steps down and across, the shortest first."""
+    """Returns steps down and across, the shortest first."""
     side = range(-reach, reach + 1)
     return sorted(
         ((dy, dx) for dy in side for dx in side), key=lambda s: (abs(s[0]) + abs(s[1]), s)
@@ -91,8 +92,9 @@ def _around(reach: int) -> list[tuple[int, int]]:
 
 
 def _earlier(window: Window, memory: int) -> list[Tensor]:
-    """The token before each one in its own cell, the one before that, and so on: ``[Q]`` int64
-    each, -1 for none.
+    """Returns the token before each one in its own cell, the one before that, and so on.
+
+    Each is ``[Q]`` int64, -1 for none.
     """
     place = window.cell[:, 0] * window.source.shape[2] + window.cell[:, 1]  # [K]
     order = place.argsort(stable=True)
@@ -106,10 +108,10 @@ def _earlier(window: Window, memory: int) -> list[Tensor]:
 
 
 def _match(window: Window, own: Tensor, link: Tensor, distance: Tensor) -> None:
-    """Bipartite soft matching (Token Merging, arXiv 2210.09461, section 3): of each frame, every
-    second token may join any of the others. Done in place, where that one is nearer.
+    """Links every second token of each frame to one of the others, in place, if that is nearer.
 
-    Those others link to earlier frames only, so that there is no way round.
+    This is bipartite soft matching (Token Merging, arXiv 2210.09461, section 3). The others link
+    only to earlier frames, so that links form no circle.
     """
     frame = window.frame[own]
     start = torch.searchsorted(frame, frame)  # [Q]: the first token of each one's frame

@@ -1,10 +1,10 @@
 """Merges one window of frames after the other, and remembers what later ones may refer to.
 
-A token has three numbers: the *name* it came in with, the *title* it was handed out with, which it
-may share with those that it joined, and its *row* in the window at hand, where the tokens carried
-over from before come first.
+A token has three numbers: the *name* with which it came in; the *title* with which it was handed
+out, which it may share with those that it joined; and its *row* in the current window, where the
+tokens carried over from before come first.
 
-Letters: T frames, h w cells, K rows, C of them carried over, Q = K - C, D features, B bins.
+Letters: T frames, h w cells, K rows, C of them carried over, Q = K - C, D features, R pictures.
 """
 
 import copy
@@ -39,20 +39,20 @@ class Carried(NamedTuple):
 class Merger:
     """Merges windows in their order."""
 
-    frames: int  # so far
+    frames: int  # the number of frames so far
 
     def __init__(self, settings: MergeSettings, head: Head | None = None) -> None:
         self._settings = settings
         self.scenes = SceneTracker(settings.delta, settings.memory, head)
         self.carried: Carried | None = None
-        self.titles = Ledger(1)  # of every name so far
-        self.handed_out = 0  # titles
+        self.titles = Ledger(1)  # the title of every name so far
+        self.handed_out = 0  # the number of titles
         self.frames = 0
         self.shown: Tensor | None = None  # [h, w]: names in the last frame
         self.purse = Purse(settings)
 
     def begin_with(self, features: Tensor, frame: Tensor, cell: Tensor) -> None:
-        """Tokens ``[C]`` from before the first window, which later ones may name and join."""
+        """Adds tokens ``[C]`` from before the first window, which later ones may name and join."""
         rows = features.float().contiguous()
         names = arange(len(rows))
         self.carried = Carried(rows, frame, cell, torch.zeros_like(frame), names)
@@ -60,27 +60,27 @@ class Merger:
         self.handed_out = len(rows)
 
     def relax(self, settings: MergeSettings) -> None:
-        """Other settings from here on, of those that ``MergeSettings.relaxed`` may change."""
+        """Changes those settings that ``MergeSettings.relaxed`` may change."""
         self._settings = self.purse.settings = settings
         self.scenes.delta = settings.delta
 
     def copy(self) -> Self:
-        """One that goes on from here: what it is given is nothing to this one."""
+        """Returns a copy; what happens to it does not change this one."""
         other = copy.copy(self)  # tensors are replaced, not written to
         other.scenes, other.purse = self.scenes.copy(), copy.copy(self.purse)
         other.titles = self.titles.copy()
         return other
 
     def forget_but(self, names: Tensor) -> None:
-        """Windows to come will name nothing of before but ``names`` ``[n]`` and what is carried."""
+        """Forgets all tokens but ``names`` ``[n]`` and those that are carried over."""
         known = names[names < len(self.titles)]
         self.titles.keep_near(torch.cat([known, self.pictures().flatten()]), only=True)
 
     def merge(self, chunk: TokenChunk) -> TokenChunk:
-        """The next frames, merged.
+        """Merges the next frames.
 
         Args:
-            chunk: checked; its tokens' names follow those of the chunk before.
+            chunk: was checked; its tokens' names follow those of the chunk before.
         """
         window = self._window(chunk)
         root = plan(window, self.purse.need(window, chunk.pts_seconds), self._settings)
@@ -113,7 +113,7 @@ class Merger:
         )
 
     def _rows(self, names: Tensor, old: Carried) -> Tensor:
-        """The rows of tokens in the window; -1 where one is not at hand."""
+        """Returns the rows of tokens in the window; -1: it is not in the window."""
         rows, earlier = names - len(self.titles) + len(old.title), names < len(self.titles)
         title = self._title_of(names[earlier])  # [n]
         at = torch.searchsorted(old.title, title).clamp(max=max(0, len(old.title) - 1))
@@ -130,7 +130,7 @@ class Merger:
         return before.masked_fill(begins[:, None, None], -1)
 
     def _returned(self, steps: list[Step], old: Carried) -> tuple[Tensor, Tensor]:
-        """The pictures of returning scenes ``[R, h, w]``, and that of each frame ``[T]``."""
+        """Returns pictures of returning scenes ``[R, h, w]``, and that of each frame ``[T]``."""
         pictures: list[Tensor] = []
         number: dict[int, int] = {}
         found = []
@@ -154,7 +154,7 @@ class Merger:
         old = self.carried or _nothing(chunk)
         title = torch.cat([old.title, titles])[root]  # [K]
         self.titles.append(title[c:, None])
-        # Those that joined a token from before stand for themselves here, and are left out.
+        # Tokens that joined a token from before represent themselves here, and are left out.
         own = torch.where(root < c, every, root)[c:] - c
         represents, _ = numbering(own)
         weight = window.weight[c:]
@@ -185,14 +185,14 @@ class Merger:
         )
 
     def _source(self, names: Tensor, window: Window, title: Tensor) -> Tensor:
-        """The title of each cell's token ``[T, h, w]``, from those of the window's rows ``[K]``."""
+        """Returns the title of each cell's token ``[T, h, w]``, from those of the rows ``[K]``."""
         source = title[window.source.clamp(min=0)]
         absent = window.source < 0
         source[absent] = self._title_of(names[absent])
         return source
 
     def _carry(self, new: Carried, old: Carried, frames: int) -> None:
-        """Keeps what later windows may refer to: the last frame, and the scenes remembered."""
+        """Keeps what later windows may refer to: the last frame, and the remembered scenes."""
         wanted = self.titles.keep_near(self.pictures())[:, 0].unique()
         parts = []
         for tokens in (old, new):
@@ -204,7 +204,7 @@ class Merger:
         self.carried = kept._replace(frame=kept.frame - frames)
 
     def pictures(self) -> Tensor:
-        """The names that later windows are most likely to refer to, ``[n, h, w]``."""
+        """Returns the names that later windows will probably refer to, ``[n, h, w]``."""
         shown = [] if self.shown is None else [self.shown]
         pictures = [*shown, *self.scenes.pictures()]
         none = torch.zeros(0, dtype=torch.int64, device="cpu")
@@ -215,7 +215,7 @@ class Merger:
 
 
 def _rows_of(features: Tensor, mask: Tensor) -> Tensor:
-    """``features[mask]``, without a copy where it is all of them."""
+    """Returns ``features[mask]``, without a copy if that is all of them."""
     return features if bool(mask.all()) else features[mask.to(features.device)]
 
 

@@ -1,4 +1,4 @@
-"""What a merge stream remembers between two calls."""
+"""The state of a merge stream between two calls."""
 
 from typing import NamedTuple, Self
 
@@ -10,17 +10,17 @@ from patchgate.tokens import TokenChunk
 
 
 class Now(NamedTuple):
-    """What a merge stream remembers. A call makes another: nothing of it is written to."""
+    """The state of a merge stream. A call makes another one: this one is never changed."""
 
     settings: MergeSettings
     head: Head | None
     merger: Merger
     before: Before
-    waiting: list[TokenChunk]  # each of some frames
+    waiting: list[TokenChunk]  # chunks of frames that are not merged yet
     origin: float | None  # seconds: the first frame's time
     ended: bool = False
 
     @classmethod
     def fresh(cls, settings: MergeSettings, head: Head | None) -> Self:
-        """What a stream remembers that nothing came to yet."""
+        """Makes the state of a stream that got no frame yet."""
         return cls(settings, head, Merger(settings, head), Before(settings, "chunk"), [], None)

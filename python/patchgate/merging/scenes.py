@@ -21,7 +21,7 @@ from patchgate.tokens import VideoTokens
 
 Head = Callable[[Tensor], Tensor]  # [D] -> [V] logits
 
-KEY_SHARE = 0.8  # of a frame's cells: with more tokens of its own it is a key frame
+KEY_SHARE = 0.8  # a key frame has tokens of its own in more than this share of its cells
 
 
 class Scenes(NamedTuple):
@@ -37,23 +37,25 @@ def scenes(
 ) -> Scenes:
     """Cuts a video at the key frames that look unlike the scene before them.
 
-    A key frame is the first one, and every one of which more than four fifths of the cells have
-    tokens of their own, or had before these were merged (so does a cut of the gate's). If the
-    Jensen-Shannon divergence of its distribution from that of the key frame before is at most
-    ``delta``, the scene goes on. Else a scene begins: the semantic scene of the closest of the last
-    ``memory`` other ones, if that one is within ``delta``, or a new one.
+    A key frame is the first frame, and every frame in which more than four fifths of the cells have
+    tokens of their own, or had before these were merged (so has a frame at which the gate cuts). If
+    the Jensen-Shannon divergence of its distribution from that of the key frame before is at most
+    ``delta``, the scene goes on. Otherwise a scene begins. It belongs to the semantic scene of the
+    closest of the last ``memory`` other scenes, if that one is within ``delta``, or to a new one.
 
     Args:
-        tokens: of any features. Merged ones stand for every cell that was merged into them.
-        head: of the mean feature ``[D]`` gives the logits ``[V]`` of its distribution: a language
-            model's, as in the paper. None: the mean feature itself, brought to mean 0 and variance
-            1 over its D numbers, which needs no weights and tells scenes apart as far as their
-            means differ.
+        tokens: tokens with any features. A merged one represents all cells of its members.
+        head: a function from the mean feature ``[D]`` to the logits ``[V]`` of its distribution,
+            such as a language model's, as in the paper. None: the logits are the mean feature
+            itself, normalised to mean 0 and variance 1 over its D numbers. This needs no weights,
+            and distinguishes scenes as far as their means differ.
         delta: nats, 0 to log 2. None: no cuts.
-        memory: scenes.
+        memory: the number of earlier scenes that are compared.
 
     Raises:
-        ValueError, TypeError: numbers out of range; features that are not finite.
+        ValueError, TypeError: numbers are out of range, or features are not finite.
+
+    Source: semantic-scene merging of GRT (arXiv 2509.14199).
     """
     if delta is not None:
         delta = checked_number("delta", delta, 0, 0.6931471805599453, "nats")
@@ -67,18 +69,18 @@ def scenes(
 
 
 def jensen_shannon(p: Tensor, q: Tensor) -> float:
-    """The divergence of two distributions ``[V]`` in nats, 0 to log 2 (J. Lin, 1991)."""
+    """Computes the divergence of two distributions ``[V]`` in nats, 0 to log 2 (J. Lin, 1991)."""
     middle = (p + q) / 2
     return float(sum(torch.xlogy(x, x / middle).nansum() for x in (p, q)) / 2)
 
 
 class Step(NamedTuple):
-    """What is known of a frame."""
+    """The scene of a frame."""
 
     scene: int
     label: int
-    begins: bool  # a scene
-    returned: Tensor | None  # [h, w]: what the scene showed when it was last seen
+    begins: bool  # whether a scene begins with it
+    returned: Tensor | None  # [h, w]: what the semantic scene showed when it was last seen
 
 
 @dataclass
@@ -87,21 +89,21 @@ class Seen:
 
     distribution: Tensor  # [V]
     label: int
-    picture: Tensor | None  # [h, w]: tokens that it showed last
+    picture: Tensor | None  # [h, w]: the tokens that it showed last
 
 
 @dataclass
 class SceneTracker:
-    """Follows a video's scenes, some frames at a time. What it remembers is bounded."""
+    """Follows a video's scenes, some frames at a time. Its memory is bounded."""
 
     delta: float | None
     memory: int
     head: Head | None = None
     current: Seen | None = None
-    over: list[Seen] = field(default_factory=list)  # the last first
-    returned: Tensor | None = None  # of the current scene
+    over: list[Seen] = field(default_factory=list)  # scenes that are over, the last one first
+    returned: Tensor | None = None  # ``Step.returned`` of the current scene
     scene: int = -1
-    labels: int = 0  # so far
+    labels: int = 0  # the number of semantic scenes so far
 
     def follow(
         self,
@@ -111,12 +113,14 @@ class SceneTracker:
         names: Tensor,  # [T, h, w]
         dtype: torch.dtype,
     ) -> list[Step]:
-        """The next frames.
+        """Follows the next frames, and returns the scene of each.
 
         Args:
-            source: rows of the features, negative for tokens that are not at hand.
-            names: the same in whatever numbers ``returned`` pictures are wanted in.
-            dtype: of the features as they came, which a head is given its mean in.
+            features: ``[K, D]``.
+            kind: ``[T, h, w]``.
+            source: ``[T, h, w]``, rows of the features; negative: the token is not available.
+            names: ``[T, h, w]``, the same tokens in the numbers of ``returned`` pictures.
+            dtype: the dtype in which the features came; a head gets their mean in it.
         """
         new = kind >= CHANGED  # [T, h, w]
         key = new.flatten(1).double().mean(1) > KEY_SHARE
@@ -128,7 +132,7 @@ class SceneTracker:
             if is_key and len(rows) and (self.delta is not None or begins):
                 shown = features[rows.to(features.device)]  # [n, D]
                 begins = self._meet(self._distribution(shown, dtype)) or begins
-            elif begins:  # a slice may begin anywhere
+            elif begins:  # a slice may begin in the middle of a scene
                 self._begin(Seen(features.new_zeros(0).double(), self._new_label(), None))
             assert self.current is not None
             self.current.picture = picture
@@ -136,12 +140,12 @@ class SceneTracker:
         return steps
 
     def copy(self) -> Self:
-        """One that goes on from here: what it follows is nothing to this one."""
+        """Returns a copy; what it follows does not change this one."""
         current = None if self.current is None else replace(self.current)
         return replace(self, current=current, over=list(self.over))
 
     def pictures(self) -> list[Tensor]:
-        """What scenes that are over showed last, as far as it is remembered: ``[h, w]`` each."""
+        """Returns what scenes that are over showed last, ``[h, w]`` each, if it is remembered."""
         found = [*(seen.picture for seen in self.over), self.returned]
         return [picture for picture in found if picture is not None]
 
@@ -177,7 +181,7 @@ class SceneTracker:
         return torch.inf if self.delta is None else self.delta
 
     def _distance(self, seen: Seen, distribution: Tensor) -> float:
-        if seen.distribution.shape != distribution.shape:  # began without a key frame
+        if seen.distribution.shape != distribution.shape:  # the scene began without a key frame
             return torch.inf
         return jensen_shannon(seen.distribution, distribution)
 

@@ -1,4 +1,4 @@
-"""What merging is asked for, checked once."""
+"""The settings of merging, checked once."""
 
 import math
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ class MergeSettings:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
-        """Those that a caller named."""
+        """Makes settings of those that a caller gave."""
         known = [field.name for field in fields(cls)]
         unknown = [name for name in given if name not in known]
         if unknown:
@@ -85,7 +85,7 @@ class MergeSettings:
         return cls(**given)
 
     def relaxed(self, given: Mapping[str, Any]) -> Self:
-        """The same but for those given, none of which asks for more than before."""
+        """Returns settings with some changed, none of which may ask for more than before."""
         shares = [name for name in ("budget", "ratio") if getattr(self, name) is not None]
         known = {name: value for name, value in given.items() if name in (*shares, *_LOOSEST)}
         wanted = replace(self, **known)
@@ -113,7 +113,7 @@ class MergeSettings:
         self._check_together()
 
     def _settle(self) -> None:
-        """Each for itself."""
+        """Checks each setting alone."""
         for name, (high, unit) in _NUMBERS.items():
             if (number := getattr(self, name)) is not None:
                 settle(self, **{name: checked_number(name, number, 0, high, unit)})
@@ -137,5 +137,5 @@ class MergeSettings:
 
     @property
     def block(self) -> int:
-        """Side in cells of the blocks that a grid is kept of."""
+        """The side in cells of the blocks within which ``keep_grid`` merges."""
         return 2 if self.spatial else 1

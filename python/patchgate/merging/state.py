@@ -1,7 +1,8 @@
-"""A merge stream's state as a flat dict of tensors, and back, so that another process can go on
-with it. ``state_check`` says what such a state may be.
+"""Converts a merge stream's state to a flat dict of tensors, and back.
 
-Letters: T frames that wait, h w cells, D features, L names near at hand, S scenes.
+``state_check`` finds what is wrong in such a state.
+
+Letters: h w cells, S scenes.
 """
 
 import json
@@ -40,9 +41,9 @@ _ON_DEVICE = ("waiting.features", "carried.features")  # all else is on the CPU
 
 
 def state_of(now: Now) -> Saved:
-    """All of it but the head: copies."""
+    """Returns copies of all of it but the head."""
     merger, before = now.merger, now.before
-    state = {"settings": letters(json.dumps(_told(now.settings, now.head)))}
+    state = {"settings": letters(json.dumps(_owner(now.settings, now.head)))}
     state["counts"] = whole(_counts(now))
     if before.cells is not None:
         chunk = joined(now.waiting) if now.waiting else _no_frames(before)
@@ -56,7 +57,8 @@ def state_of(now: Now) -> Saved:
     return sealed(state)
 
 
-def _told(settings: MergeSettings, head: Head | None) -> dict[str, Any]:
+def _owner(settings: MergeSettings, head: Head | None) -> dict[str, Any]:
+    """Describes the streams to which a state belongs."""
     return {**asdict(settings), "head": head is not None}
 
 
@@ -75,7 +77,7 @@ def _counts(now: Now) -> Counts:
 
 
 def _no_frames(before: Before) -> TokenChunk:
-    """A chunk of no frames that is like those before."""
+    """Makes a chunk of no frames that fits those before."""
     assert before.features is not None
     assert before.grid is not None
 
@@ -100,7 +102,7 @@ def _of_ledger(name: str, book: Ledger) -> Saved:
 
 
 def _of_scenes(merger: Merger) -> Saved:
-    """Those that are remembered, the current one first."""
+    """Returns the remembered scenes, the current one first."""
     tracker = merger.scenes
     assert tracker.current is not None
     seen = [tracker.current, *tracker.over]
@@ -121,19 +123,20 @@ def _of_scenes(merger: Merger) -> Saved:
 
 
 def now_of(state: Mapping[str, Tensor], settings: MergeSettings, head: Head | None) -> Now:
-    """What ``state_of`` was given, of copies.
+    """Makes the state of a stream from copies of the tensors of ``state_of``.
 
     Args:
-        settings, head: of the stream that it is for.
+        state: the tensors.
+        settings, head: those of the stream that it is for.
 
     Raises:
-        ValueError: no such state, one of other settings, or a damaged one.
+        ValueError: it is no such state, one of other settings, or a damaged one.
     """
     try:
         check_tensors(state, "state_dict")
         if "settings" not in state:
             raise ValueError("settings missing")
-        _check_told(text_of("settings", state["settings"]), _told(settings, head))
+        _check_owner(text_of("settings", state["settings"]), _owner(settings, head))
         if wrong := wrong_names(state, settings):
             raise ValueError(wrong)
         own = {name: _copied(name, tensor) for name, tensor in state.items() if name != DIGEST}
@@ -151,21 +154,21 @@ def _copied(name: str, tensor: Tensor) -> Tensor:
     return copy if name in _ON_DEVICE else copy.cpu()
 
 
-def _check_told(text: str, expected: dict[str, Any]) -> None:
-    """That a state is one of these settings."""
+def _check_owner(text: str, expected: dict[str, Any]) -> None:
+    """Checks that a state has these settings."""
     try:
-        told = json.loads(text)
+        owner = json.loads(text)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict) or told.keys() != expected.keys():
+        owner = None
+    if not isinstance(owner, dict) or owner.keys() != expected.keys():
         raise ValueError(f"expected settings of {', '.join(expected)} as JSON, got {text[:80]!r}")
-    differs = [name for name, value in expected.items() if told[name] != value]
+    differs = [name for name, value in expected.items() if owner[name] != value]
     if "head" in differs:
-        with_, without = ("with", "without") if told["head"] else ("without", "with")
+        with_, without = ("with", "without") if owner["head"] else ("without", "with")
         raise ValueError(f"of a stream {with_} a head=, this one is {without} one")
     if differs:
         of, here = (
-            ", ".join(f"{name}={of[name]!r}" for name in differs) for of in (told, expected)
+            ", ".join(f"{name}={of[name]!r}" for name in differs) for of in (owner, expected)
         )
         raise ValueError(
             f"of a stream with {of}, this one has {here}; make a MergeStream of the state's "
@@ -174,10 +177,10 @@ def _check_told(text: str, expected: dict[str, Any]) -> None:
 
 
 def _built(state: Saved, settings: MergeSettings, head: Head | None) -> Now:
-    """What the tensors say.
+    """Builds the state from the tensors.
 
     Raises:
-        TypeError, ValueError: nothing can be built of these.
+        TypeError, ValueError: the tensors do not fit together.
     """
     counts = Counts.of(state["counts"], settings)
     now = Now.fresh(settings, head)._replace(ended=bool(counts.ended))

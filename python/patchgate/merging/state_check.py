@@ -1,6 +1,6 @@
-"""What a merge stream's state may be, for states that come from outside: the one place that knows.
+"""Finds what is wrong in a merge stream's state, which may come from outside.
 
-``state_fields`` knows names and shapes, this one the numbers beside each other.
+``state_fields`` checks names and shapes; this module checks whether the numbers fit together.
 
 Letters: T frames and K tokens that wait, h w cells.
 """
@@ -18,15 +18,15 @@ from patchgate.merging.merger import Carried, Merger
 from patchgate.merging.now import Now
 from patchgate.tokens.chunk import joined
 
-_ROUNDING = 1e-9  # of the sum of a distribution
+_ROUNDING = 1e-9  # how far the sum of a distribution may be from 1
 
 
 def contradiction(now: Now) -> str | None:
-    """What of a state cannot be beside the rest, in words; None if all can. Synchronises.
+    """Says which parts of a state contradict each other; None if none do. Synchronises.
 
     Args:
-        now: as it was built of tensors of the right shapes. Its counts, and the chunk that waits
-            beside the counts, have been looked at.
+        now: the state, built of tensors of the right shapes. Its counts and its waiting chunk were
+            checked already.
     """
     wrong = _wrong_time(now)
     if wrong or now.before.cells is None:
@@ -45,7 +45,7 @@ def contradiction(now: Now) -> str | None:
 
 
 def _wrong_time(now: Now) -> str | None:
-    """The clock, and that not more frames wait than are waited for."""
+    """Checks the clock, and that not too many frames wait."""
     merger, until, origin = now.merger, now.before.until, now.origin
     times = joined(now.waiting).pts_seconds if now.waiting else None  # [T]
     if now.ended and times is not None:
@@ -71,11 +71,11 @@ def _wrong_time(now: Now) -> str | None:
 
 
 def _same(a: float, b: float) -> bool:
-    return a == b or (math.isnan(a) and math.isnan(b))  # times that nobody counts may be anything
+    return a == b or (math.isnan(a) and math.isnan(b))  # times that are not used may be NaN
 
 
 def _wrong_ledger(name: str, book: Ledger) -> str | None:
-    """Names that are near at hand, and what is known of them."""
+    """Checks the near names of a ledger, and their numbers."""
     (names, rows), begin, length = book.near, book.begin, len(book)
     if len(names) and not (int(names[0]) >= 0 and int(names[-1]) < length):
         return f"expected {name}.names of {length} tokens, got {int(names[0])}..{int(names[-1])}"
@@ -88,7 +88,7 @@ def _wrong_ledger(name: str, book: Ledger) -> str | None:
 
 
 def _wrong_cells(now: Now) -> str | None:
-    """The cell of every token that can still be named."""
+    """Checks the cells of all tokens that can still be named."""
     book, before = now.before.cells, now.before
     assert book is not None
     assert before.grid is not None
@@ -101,8 +101,8 @@ def _wrong_cells(now: Now) -> str | None:
         if bool(((both < 0) | (both >= limit)).any()):
             return f"expected cells of {before.grid[0]} x {before.grid[1]}, got others"
         own = joined(now.waiting).cell if now.waiting else book.table()[:0]  # [K, 2]
-        told = book.table()[-len(own) :] if len(own) else own
-        if not torch.equal(told, own[len(own) - len(told) :]):
+        known = book.table()[-len(own) :] if len(own) else own
+        if not torch.equal(known, own[len(own) - len(known) :]):
             return "expected cells.rows to be the cells of tokens that wait"
     if before.shown is not None and bool(book.forgotten(before.shown).any()):
         return "expected cells of all tokens in the last frame"
@@ -114,9 +114,10 @@ def _wrong_cells(now: Now) -> str | None:
 
 
 def _wrong_titles(merger: Merger, similar: bool) -> str | None:
-    """Titles are given in the order of names, each new one the next.
+    """Checks that titles were given in the order of names, each new title being the next number.
 
     Args:
+        merger: the merger.
         similar: whether tokens may join later ones of their frame.
     """
     book = merger.titles
@@ -136,7 +137,7 @@ def _wrong_titles(merger: Merger, similar: bool) -> str | None:
 
 
 def _wrong_pictures(now: Now) -> str | None:
-    """Tokens that are named by what is remembered are known, and no more than can be named."""
+    """Checks that exactly the tokens are known that the remembered pictures and names have."""
     merger, cells = now.merger, now.before.cells
     assert cells is not None
     length = len(merger.titles)
@@ -178,7 +179,7 @@ def _wrong_scenes(now: Now) -> str | None:
 
 
 def _wrong_carried(now: Now) -> str | None:
-    """Tokens that were handed out and may still be joined."""
+    """Checks the tokens that were handed out and may still be joined."""
     merger, grid = now.merger, now.before.grid
     carried = merger.carried
     assert isinstance(carried, Carried)

@@ -1,7 +1,7 @@
 """The tensors of a merge stream's state: their names, dtypes and shapes, and the counts.
 
-Letters: h w cells, D features, L names near at hand, n the last names, c numbers of a name, C
-tokens carried over, S scenes, V outcomes of their distributions.
+Letters: h w cells, D features, n the last names, c numbers of a name, C tokens carried over,
+S scenes, V outcomes of their distributions.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from patchgate.tokens import TokenChunk
 _MOST = 1 << 53  # frames and tokens
 
 _WHOLE, _REAL = torch.int64, torch.float64
-_LEDGER = {"names": ("L",), "near": ("L", "c"), "rows": ("n", "c")}
+_LEDGER = {"names": ("near",), "near": ("near", "c"), "rows": ("n", "c")}
 _CARRIED = {"features": ("C", "D"), "frame": ("C",), "cell": ("C", 2), "label": ("C",),
             "title": ("C",)}  # fmt: skip
 _SCENES = {"label": ("S",), "length": ("S",), "distribution": ("V",), "picture": ("S", "h", "w")}
@@ -27,21 +27,21 @@ _RETURNED = "scenes.returned"
 class Counts(NamedTuple):
     """The numbers of a state, ``counts``."""
 
-    frames: int  # that were merged
-    tokens: int  # that came with them
+    frames: int  # merged frames
+    tokens: int  # tokens of these frames
     titles: int  # tokens that were handed out
-    scenes: int  # begun so far
-    labels: int  # of semantic scenes
-    second: int  # the last one with a budget, -1: none
-    spent: int  # tokens of that second
+    scenes: int  # scenes so far
+    labels: int  # semantic scenes so far
+    second: int  # the last second with a budget; -1: none
+    spent: int  # the number of tokens of that second
     ended: int  # 1: flush() has ended the video
 
     @classmethod
     def of(cls, numbers: Tensor, settings: MergeSettings) -> Self:
-        """From a tensor ``[8]`` int64, in this order.
+        """Makes counts of a tensor ``[8]`` int64, in this order.
 
         Raises:
-            ValueError: another tensor, or numbers that cannot be beside each other.
+            ValueError: it is another tensor, or its numbers contradict each other.
         """
         if numbers.dtype != _WHOLE or list(numbers.shape) != [len(cls._fields)]:
             raise ValueError(
@@ -63,12 +63,12 @@ class Counts(NamedTuple):
             or ended not in (0, 1)
         )
         if wrong:
-            raise ValueError(f"counts: expected numbers that go together, got {counts._asdict()}")
+            raise ValueError(f"counts: expected numbers that fit together, got {counts._asdict()}")
         return counts
 
 
 def wrong_names(state: Mapping[str, Tensor], settings: MergeSettings) -> str | None:
-    """Which tensors are missing, or too many."""
+    """Says which tensors are missing or unknown; None if none are."""
     needed, optional = {"settings", "counts", DIGEST}, set()
     counts = Counts.of(state["counts"], settings) if "counts" in state else None
     if counts is not None and (counts.frames or "waiting.features" in state):
@@ -81,11 +81,11 @@ def wrong_names(state: Mapping[str, Tensor], settings: MergeSettings) -> str | N
     missing, unknown = needed - state.keys(), state.keys() - needed - optional
     if missing:
         return f"{', '.join(sorted(missing))} missing"
-    return f"it has tensors that mean nothing: {', '.join(sorted(unknown))}" if unknown else None
+    return f"it has unknown tensors: {', '.join(sorted(unknown))}" if unknown else None
 
 
 def wrong_shapes(state: Mapping[str, Tensor], chunk: TokenChunk) -> str | None:
-    """Dtypes and shapes, but those of the chunk that waits, which is right."""
+    """Checks dtypes and shapes; those of the waiting chunk were checked already."""
     (_, h, w), d = chunk.source.shape, chunk.features.shape[1]
     fields: list[tuple[str, tuple[str | int, ...], torch.dtype]] = [("clock", (2,), _REAL)]
     for book in ("cells", "titles"):

@@ -27,30 +27,32 @@ _FORMAT = {"format": "patchgate.MergeStream/1"}
 class MergeStream:
     """``merge`` for a video that is still coming: ``window`` frames at a time.
 
-    A window's tokens join each other or, unchanged, tokens that were handed out before: what the
-    last frame showed, and what the last ``memory`` scenes showed last. What comes out does not
-    depend on how the frames were cut into chunks. With a budget ``per="second"`` a window holds as
-    many whole seconds as it has room for, and the frame after it must have come. Neither the time
-    of a push nor the memory grows with the video, if ``push`` is told which older tokens can still
-    be named: a window's frames and tokens, ``memory + 2`` pictures' worth of tokens, and 8 bytes
-    for each of those that can be named. If it is not told, any can, and it is 8 bytes for every
-    token that ever came in (24 with ``keep_grid``).
+    A window's tokens join each other, or tokens that were handed out before, which then stay
+    unchanged: those that the last frame showed, and those that the last ``memory`` scenes showed
+    last. The result does not depend on how the frames were cut into chunks. With a budget
+    ``per="second"``, a window has as many whole seconds as it has room for, and is merged when the
+    frame after it has come.
 
-    A call that fails, out of memory and interrupts included, leaves the stream as it was before it:
-    what its chunk should have been may be pushed, or the stream flushed. One thread at a time: a
-    call from a second one raises a ``RuntimeError``. Every chunk is looked at when it comes, so
-    that none that waits is wrong in itself. That a budget is below what the links allow is found
-    only when its window is whole, and frames to come do not mend it: ``relax`` does.
+    If ``push`` gets the ``names`` of older tokens that can still be named, neither its time nor the
+    memory grows with the video. The memory holds a window's frames and tokens, the tokens of
+    ``memory + 2`` pictures, and 8 bytes for each token that can be named. Without ``names`` it
+    holds 8 bytes for every token that ever came in (24 with ``keep_grid``).
 
-    ``state_dict`` has all of that, so that another stream, perhaps in another process, goes on with
-    it: what it hands out is bit for bit what this one would have.
+    A call that fails, out of memory and interrupts included, leaves the stream as it was: a
+    corrected chunk may be pushed, or the stream flushed. Only one thread may use it at a time: a
+    call from a second one raises a ``RuntimeError``. Every chunk is checked when it comes. Whether
+    a budget can be met is known only when its window is complete; if it cannot, later frames do not
+    change that, but ``relax`` does.
+
+    Another stream, perhaps in another process, can go on with ``state_dict``. It hands out bit for
+    bit what this one would have.
 
     Args:
-        head: as for ``scenes``.
+        head: see ``scenes``.
         settings: those of ``merge``; ``window`` is needed.
 
     Raises:
-        ValueError, TypeError: as ``merge``.
+        ValueError, TypeError: the settings do not fit, see ``merge``.
     """
 
     @spelled(MergeSettings)
@@ -62,66 +64,65 @@ class MergeStream:
         self._now = Now.fresh(wanted, head)
 
     def push(self, chunk: TokenChunk, names: Tensor | None = None) -> list[TokenChunk]:
-        """The next frames. Returns the windows that are done, with new token numbers.
+        """Adds the next frames, and returns the windows that are complete, with new token numbers.
 
-        Frames and tokens are counted from the video's start. What waits is kept as it came, not
-        copied: do not write to it. Synchronises with the features' device.
+        Frames and tokens are counted from the video's start. Waiting chunks are not copied: do not
+        write to them. Synchronises with the features' device.
 
         Args:
-            chunk: of any number of frames.
-            names: int32 or int64, of any shape: the tokens so far that chunks after this one may
-                name, beside those of its last frame. ``gate.picture_ids`` of the gate that the
-                chunk comes from, right after it. All others are forgotten. None: any may be named.
+            chunk: any number of frames.
+            names: int32 or int64, of any shape: the tokens so far that later chunks may name,
+                besides those of this chunk's last frame. These are ``gate.picture_ids`` of the
+                chunk's gate, right after it. All others are forgotten. None: later chunks may name
+                any token.
 
         Raises:
-            TypeError: no TokenChunk; a field of it that is no tensor, or of a dtype (of features:
-                or device) unlike that of those before.
-            ValueError: names of tokens that did not come, or that were forgotten; a source that
-                was; a field whose shape does not go with the others, or, of features and source,
-                with those before; frames that do not follow those before, tokens that are not in
-                their order; cells outside the grid; a source that is no token of its frame or an
-                earlier one; what ``merge`` refuses of features, times and kept grids; a budget
-                below what the links allow; a push after the end.
+            TypeError: it is no TokenChunk, a field is no tensor, or its dtype (or the device of the
+                features) differs from that of earlier chunks.
+            ValueError: ``names`` has tokens that did not come or were forgotten; a source was
+                forgotten, or is not of its frame or an earlier one; shapes of fields do not fit
+                each other or earlier chunks; frames do not follow those before; tokens are not in
+                the order of their frames; cells lie outside the grid; ``merge`` would refuse the
+                features, times or kept grid; the links do not allow to meet the budget; the video
+                has ended.
             RuntimeError: another thread is in a call of this stream.
         """
         return self._calls.run(self._mark, lambda: self._pushed(chunk, names))
 
     @spelled(RelaxKwargs)
     def relax(self, **settings: Unpack[RelaxKwargs]) -> None:
-        """Asks for less from here on: for a budget that the frames that wait cannot meet.
+        """Changes settings if waiting frames cannot meet a budget.
 
-        What was handed out stays; a push that failed may then be tried again.
+        Tokens that were handed out do not change. A push that failed may be tried again.
 
         Args:
-            settings: what that error names (``spatial=True``, ``similar=True``,
+            settings: those that the error names (``spatial=True``, ``similar=True``,
                 ``keep_grid=False``, ``delta=None``, ``every_frame=False``), or a higher ``budget``
                 or ``ratio``.
 
         Raises:
-            TypeError, ValueError: any other, or a lower one.
+            TypeError, ValueError: it is another setting, or a lower value.
         """
         self._calls.run(self._mark, lambda: self._relaxed(settings))
 
     def flush(self) -> list[TokenChunk]:
-        """The frames that still wait: the video ends here, and nothing may be pushed after it.
+        """Ends the video, and returns the frames that still wait. Nothing may be pushed after it.
 
         Raises:
-            ValueError: these frames have a budget below what the links allow. They still wait: see
-                ``relax``.
+            ValueError: these frames cannot meet their budget. They still wait: see ``relax``.
         """
         return self._calls.run(self._mark, self._flushed)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What the stream remembers, as tensors by name; so that another one can go on with it.
+        """Returns the stream's state as tensors by name, so that another stream can go on with it.
 
         Returns:
-            Copies, the features on their device, all else on the CPU: chunks that wait
+            Copies; the features are on their device, all others on the CPU: waiting chunks
             (``waiting.*``), tokens that were handed out and may still be joined (``carried.*``),
-            scenes (``scenes.*``), what is known of every token that can still be named
-            (``titles.*``, ``cells.*``), ``counts``, ``clock``, the ``settings`` as text in uint8,
-            and a sum over all numbers (``digest``). ``torch.save`` and
-            ``safetensors.torch.save_file`` take it as it is. A ``head`` is not in it, only whether
-            there was one. Synchronises.
+            scenes (``scenes.*``), numbers of the tokens that can still be named (``titles.*``,
+            ``cells.*``), ``counts``, ``clock``, the ``settings`` as text in uint8, and a checksum
+            (``digest``). ``torch.save`` and ``safetensors.torch.save_file`` can write it. It says
+            whether there was a ``head``, but does not have it. The call synchronises.
 
         Raises:
             RuntimeError: another thread is in a call of this stream.
@@ -129,45 +130,46 @@ class MergeStream:
         return self._calls.run(self._mark, lambda: merge_state.state_of(self._now))
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on with a copy of what another stream remembered. Synchronises.
+        """Copies the state of another stream, and goes on with it. Synchronises.
 
         Args:
-            state: what ``state_dict`` gave. The features stay on the device on which they come:
-                chunks to come must be there, too. A ``head`` is this stream's own, and must be the
-                one that the other stream had.
+            state: the result of ``state_dict``. The features stay on their device, and later chunks
+                must be on it, too. This stream needs the same ``head`` as the other one.
 
         Raises:
-            ValueError: it is none, or its parts contradict each other (see ``state_check``), or are
-                not those that were saved; that of a stream of other settings, or with a head where
-                this one has none. The stream is left as it was.
+            ValueError: it is no such state, or its parts contradict each other (see
+                ``state_check``) or have changed since, or it belongs to a stream of other settings,
+                or only one of both streams has a head. The stream is left as it was.
             RuntimeError: another thread is in a call of this stream.
         """
         self._calls.run(self._mark, lambda: self._load(state))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the state to a safetensors file: ``state_dict`` as a file.
+        """Writes the state of ``state_dict`` to a safetensors file. Synchronises.
 
-        It is written beside its place and moved there when it is whole.
+        It is written beside its place and moved there when it is complete.
 
         Raises:
-            OSError: it cannot be written there; an older file stands as it was.
-            ValueError: the path is something else than a file.
+            OSError: it cannot be written there; an older file is unchanged.
+            ValueError: the path exists and is not a file.
         """
         saved.write(path, self.state_dict(), _FORMAT)
 
     def restore(self, path: str | PathLike[str], device: torch.device | str = "cpu") -> None:
-        """Goes on where a saved stream stopped: ``load_state_dict`` from a file.
+        """Reads a state that ``save`` wrote, and goes on with it. Synchronises.
 
         Args:
-            device: where the features of chunks to come are.
+            path: the file.
+            device: the device of the features of later chunks.
 
         Raises:
-            FileNotFoundError: no such file.
-            ValueError: it holds no state, or as ``load_state_dict``. The stream is left as it was.
+            FileNotFoundError: there is no such file.
+            ValueError: it has no state, or one that ``load_state_dict`` refuses. The stream is left
+                as it was.
         """
-        state, told = saved.read(path)
-        if told != _FORMAT:
-            raise ValueError(f"{path}: expected {_FORMAT['format']}, got {told.get('format')!r}")
+        state, found = saved.read(path)
+        if found != _FORMAT:
+            raise ValueError(f"{path}: expected {_FORMAT['format']}, got {found.get('format')!r}")
         try:
             self.load_state_dict({name: tensor.to(device) for name, tensor in state.items()})
         except ValueError as error:

@@ -21,55 +21,58 @@ from patchgate.tokens.chunk import concatenated, joined
 def merge(
     tokens: VideoTokens, *, head: Head | None = None, **settings: Unpack[MergeKwargs]
 ) -> VideoTokens:
-    """Fewer tokens that say almost the same: those that are alike become one, their mean.
+    """Merges similar tokens of a video: each group of them becomes one token, its mean.
 
     Every token is linked to the most similar of the earlier tokens that it may join. Links are
-    joined in the order of their price, the squared distance times the root of the sizes at stake
-    (``reference.contract`` has the rule), until the budget is met: exactly.
+    joined in the order of their price: the squared distance times the root of the sizes
+    (``reference.contract`` has the rule). This goes on until the budget is met exactly.
 
     Args:
-        tokens: of a tower or of pixels, merged before or not.
-        budget: how many tokens stay, of the whole video, or ``per="frame"`` or ``per="second"``
-            (counted from the first frame's time; frames and seconds that have fewer keep theirs).
-        ratio: the share of the tokens that stays, rounded up; with ``window``, of each window.
-        threshold: tokens join while the distance to what they join is at most this share of its
-            length. One of budget, ratio and threshold is needed.
-        spatial: cells beside each other may join, too.
-        similar: and any two cells of a frame: bipartite soft matching (Token Merging, arXiv
-            2210.09461), every second token with the best of the others, in as many rounds as the
-            budget needs.
-        keep_grid: no token stands for cells of two blocks of 2 x 2; with ``spatial=False``, for no
-            two cells: what is merged is still a grid. (Cells that the gate found to have moved
-            stay with the token that moved there.)
-        delta, head, memory: tokens join only within a semantic scene: see ``scenes``. None: across
-            cuts as well. ``memory`` is also how many earlier tokens of its cell a token may join.
-        reach: cells. A token may join one that the frame before showed so far down and across.
-        agreement: a share of a token's length. If a token that becomes one with others is further
-            than this from their mean, only those count that are no further from the one nearest to
-            it: where a budget joins a 3 and an 8, one of them stays legible. None: all count.
-        every_frame: of every frame that has tokens, one stays, for models that take no empty one.
-        window: frames. None: all are seen at once. A number: causal, what comes out of each window
-            depends on it and on what was handed out before (``MergeStream`` does the same live,
-            from a video's start).
-            With ``per="second"`` it holds whole seconds, as many as there is room for.
+        tokens: those of a tower or of pixels, merged before or not.
+        budget: the number of tokens that stay: of the whole video, or with ``per="frame"`` or
+            ``per="second"`` of each (seconds are counted from the first frame's time; frames and
+            seconds that have fewer keep theirs).
+        ratio: the share of tokens that stays, rounded up; with ``window``, that of each window.
+        threshold: tokens join while the distance to the token that they join is at most this share
+            of its length. One of budget, ratio and threshold is needed.
+        spatial: adjacent cells may join, too.
+        similar: any two cells of a frame may join, too, by bipartite soft matching (Token Merging,
+            arXiv 2210.09461): every second token with the best of the others, in as many rounds as
+            the budget needs.
+        keep_grid: no token represents cells of two blocks of 2 x 2 or, with ``spatial=False``, two
+            cells, so that the result is still a grid. (Cells that the gate found to have moved keep
+            the token that moved there.)
+        delta, head, memory: tokens join only within a semantic scene: see ``scenes``. ``delta``
+            None: they join across cuts, too. ``memory`` is also the number of earlier tokens of its
+            cell that a token may join.
+        reach: in cells. A token may join one that the frame before showed so far down and across.
+        agreement: a share of a token's length. If a member of a group is further than this from the
+            group's mean, only those count that are no further than this from the one nearest to the
+            mean: if a budget joins a 3 and an 8, one of them stays legible. None: all count.
+        every_frame: one token stays of every frame that has tokens, for models that need this.
+        window: a number of frames. None: all frames are merged together. With a window, merging is
+            causal: the result of each window depends on it and on earlier results (``MergeStream``
+            does the same live, from a video's start). With ``per="second"`` a window has as many
+            whole seconds as it has room for.
 
     Returns:
-        Tokens whose ``source`` names for every cell the token that now stands for it: ``dense()``
-        gives every cell back. A merged token has the place and the time of its first member;
-        ``size`` says for how many cells of frames it stands. Of kinds, ``MERGED`` (3) is new.
-        A budget that is no less than there are tokens changes nothing. Earlier tokens that a slice
-        refers to stay as they are, and count for no budget.
+        Tokens whose ``source`` is, for every cell, the token that represents it now: ``dense()``
+        returns every cell. A merged token has the place and the time of its first member, and
+        ``size`` is the number of cells of frames that it represents. The kind ``MERGED`` (3) is
+        new. A budget of at least the number of tokens changes nothing. Earlier tokens that a slice
+        refers to do not change, and do not count for a budget.
 
     Raises:
-        TypeError, ValueError: settings that are out of range or exclude each other; fields of
-            tokens that do not go together; features of a dtype that has no means, not finite, or
-            64-bit integers beyond 2 ** 53, by name; a budget below what the links allow, with what
-            would allow it; times that fall, where seconds are counted; ``keep_grid`` of tokens that
-            were merged across blocks before.
+        TypeError, ValueError: settings are out of range or exclude each other; fields of tokens do
+            not fit together; features are not finite, or 64-bit integers beyond 2 ** 53, or their
+            dtype has no means; the links do not allow to meet the budget (the message says what
+            would); times fall and seconds are counted; with ``keep_grid``, tokens were merged
+            across blocks before.
 
-    Decides in float32. A token that joins no other, and that none joins, has the very features that
-    it came with; means of integers are taken in float64 and rounded. Features on a GPU are compared
-    and averaged there, and copied to the CPU once, where links are joined. Deterministic.
+    Decisions are made in float32, and are deterministic. A token that joins no other, and that none
+    joins, keeps exactly its features. Means of integers are computed in float64 and rounded.
+    Features on a GPU are compared and averaged there, and copied once to the CPU, where links are
+    joined. The call synchronises.
     """
     wanted = MergeSettings.of(settings)
     if not isinstance(tokens, VideoTokens):
@@ -101,7 +104,7 @@ def merge(
 
 
 def _own(tokens: VideoTokens, earlier: int) -> TokenChunk:
-    """The tokens that its frames emitted."""
+    """Returns the tokens that the frames emitted."""
     return TokenChunk(
         tokens.features[earlier:],
         tokens.frame[earlier:],

@@ -1,7 +1,7 @@
 """The frames that are merged together, and the tokens that they may be merged with.
 
-Letters: T frames, h w cells, K tokens, C of them carried over from before, Q = K - C, R pictures,
-D features.
+Letters: T frames, h w cells, K tokens, C of them carried over from before, R pictures, D features,
+G groups, M members that count.
 """
 
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ from patchgate import _ops
 from patchgate._tensors import arange
 
 LARGEST_WHOLE = 1 << 53  # float64 has every whole number up to it
-# Which rows can be written to, as unsigned ones of these sizes cannot.
+# dtypes of the same size that can be indexed, for unsigned ones, which cannot.
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
-_SMALL = 2  # bytes: integers of which float32 has all
+_SMALL = 2  # bytes: float32 has all integers of at most this size
 
 
 @dataclass(frozen=True)
 class Window:
-    """Some frames and their tokens, those from before first."""
+    """Some frames and their tokens; tokens from before come first."""
 
-    features: Tensor  # [K, D] float32; all else is on the CPU
-    weight: Tensor  # [K] float64: cells of frames that it stands for; inf: handed out before
+    features: Tensor  # [K, D] float32; all other tensors are on the CPU
+    weight: Tensor  # [K] float64: the cells of frames that it represents; inf: handed out before
     frame: Tensor  # [K] int64, ascending; negative: before
     cell: Tensor  # [K, 2] int64
-    label: Tensor  # [K] int64: semantic scene
-    source: Tensor  # [T, h, w] int64: the token of each cell, -1 if it is not at hand
-    before: Tensor  # [T, h, w] int64: that of the frame before in the same scene, or -1
+    label: Tensor  # [K] int64: its semantic scene
+    source: Tensor  # [T, h, w] int64: the token of each cell; -1: it is not in the window
+    before: Tensor  # [T, h, w] int64: that in the frame before of the same scene, or -1
     pictures: Tensor  # [R, h, w] int64: what scenes showed when they were last seen
-    returned: Tensor  # [T] int64: that of each frame's scene, or -1
+    returned: Tensor  # [T] int64: the picture of each frame's scene, or -1
 
     @property
     def carried(self) -> int:
-        """C."""
+        """The number of tokens carried over, C."""
         return int(torch.searchsorted(self.frame, 0))
 
     def joined(self, root: Tensor) -> "Window":
-        """The same after tokens have joined those that ``root`` ``[K]`` int64 names."""
+        """Returns the window after each token has joined the one in ``root`` ``[K]`` int64."""
         stays, number = numbering(root)
         weight = torch.zeros_like(self.weight).index_add_(0, root, self.weight)
 
@@ -60,24 +60,29 @@ class Window:
 
 
 def numbering(root: Tensor) -> tuple[Tensor, Tensor]:
-    """Which tokens stay, and each one's new number, of the representative ``[K]`` of each.
+    """Numbers the tokens that stay.
+
+    Args:
+        root: ``[K]`` int64, the representative of each token.
 
     Returns:
-        ``[K']`` int64 old numbers in order; ``[K]`` int64.
+        The old numbers of the G tokens that stay, in order, ``[G]`` int64; and the new number of
+        each token's representative, ``[K]`` int64.
     """
     stay = root == arange(len(root))
     return stay.nonzero().flatten(), (stay.cumsum(0) - 1)[root]
 
 
 def means(features: Tensor, weight: Tensor, root: Tensor) -> Tensor:
-    """The groups' weighted means, ``[K', D]`` in the features' dtype.
+    """Computes the groups' weighted means, ``[G, D]`` in the features' dtype.
 
-    Integers are rounded to, from a mean in float64 (of 8 and 16 bits: in float32).
+    Means of integers are computed in float64 (with 8 and 16 bits: in float32) and rounded. If only
+    one member of a group counts, or one has infinite weight, the mean is exactly its features.
 
     Args:
-        features: ``[K, D]``. weight: ``[K]`` float64, 0 for members that do not count. A group
-            with one member that counts, or one of infinite weight, has that one's very features.
-        root: ``[K]`` int64.
+        features: ``[K, D]``.
+        weight: ``[K]`` float64, 0 for members that do not count.
+        root: ``[K]`` int64, the representative of each token.
     """
     fixed = weight.isinf()
     counts = torch.where(fixed[root], fixed, weight > 0)  # [K]
@@ -96,24 +101,24 @@ def means(features: Tensor, weight: Tensor, root: Tensor) -> Tensor:
 
 
 def _mean_rows(features: Tensor, weight: Tensor, row: Tensor, cu_segments: Tensor) -> Tensor:
-    """``segment_mean`` of features ``[K, D]`` of any dtype; all else is on the CPU."""
+    """Calls ``segment_mean`` for features ``[K, D]`` of any dtype; all others are on the CPU."""
     on, dtype = features.device, features.dtype
     whole = not dtype.is_floating_point
-    if whole:  # no wider numbers than are needed, of no more rows
+    if whole:  # the narrowest float dtype that is exact, and only the rows that are needed
         features, weight, row = features[row.to(on)], weight[row], arange(len(row))
         features = features.float() if dtype.itemsize <= _SMALL else features.double()
     weight = weight.to(torch.promote_types(features.dtype, torch.float32))
     out = _ops.segment_mean(features, weight.to(on), row.to(on), cu_segments.to(on))
     if not whole:
         return out
-    # Of numbers near 2 ** 53 rounding may lead beyond them all.
+    # Near 2 ** 53, rounding may exceed all members.
     least = max(torch.iinfo(dtype).min, -LARGEST_WHOLE)
     most = min(torch.iinfo(dtype).max, LARGEST_WHOLE)
     return out.round().clamp(least, most).to(dtype)
 
 
 def _write(out: Tensor, row: Tensor, features: Tensor) -> None:
-    """``out[row] = features``, of every dtype."""
+    """Does ``out[row] = features`` for every dtype."""
     if out.dtype in _SIGNED:
         out, features = (x.view(_SIGNED[out.dtype]) for x in (out, features))
     out[row] = features

@@ -2,14 +2,14 @@
 
 video.py     tokenize(): opens the video, fits a gate to it, collects the tokens
 fitting.py   the gate that fits a tower or a size
-options.py   the gate's rules among the options
-frames.py    the stages in a row, a batch of frames at a time
-surfaces.py  the same on surfaces borrowed from NVDEC, before it writes over them
-features.py  the features of kept cells: their own pixels, or what a tower makes of them
-collect.py   all chunks in one container
+options.py   separates the gate's rules from the options of open_video
+frames.py    runs all stages, a batch of frames at a time
+surfaces.py  runs them on surfaces borrowed from NVDEC, before it overwrites them
+features.py  the features of kept cells: their own pixels, or a tower's features
+collect.py   collects all chunks in one container
 prefetch.py  a thread that works ahead
 tubelets.py  cuts batches at whole tubelets
-stages.py    measures the time of each stage, and shares out the cores
+stages.py    measures the time of each stage, and shares the cores among them
 """
 
 from patchgate.pipeline.frames import FrameSource, token_chunks

@@ -1,4 +1,4 @@
-"""The features of tokens: the cells' own pixels, or what a tower makes of them.
+"""The features of tokens: the cells' own pixels, or a tower's features.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
 G cells that have rows, D features, p cell side, P patch side.
@@ -39,7 +39,7 @@ class Features(Protocol):
     """Brings frames to the gate's grid, and makes features of the cells that are kept."""
 
     def to_grid(self, batch: Pictures) -> Tensor:
-        """Brings frames to the grid, as the gate compares them: uint8 ``[T, 3, H, W]``."""
+        """Resizes frames to the grid on which the gate compares them: uint8 ``[T, 3, H, W]``."""
 
     def empty(self) -> Tensor:
         """Returns the features of no cells, ``[0, D]``."""
@@ -54,7 +54,7 @@ class Features(Protocol):
         """
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
-        """Takes from the frames what each cell needs, ``[K, E]``. The frames may be freed after it.
+        """Takes from the frames what each cell needs, ``[K, E]``; then frames may be freed.
 
         Args:
             planes: ``[T * f, C, H, W]``, as the gate compared them.
@@ -90,13 +90,13 @@ class PixelFeatures:
         return kind == CHANGED
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
-        # Copied in runs of p samples: seen so, ``planes`` is a table of rows, this an expansion.
+        # ``planes`` is read as a table of rows of p samples, so that ``expand`` can copy them.
         p, (_, c, height, width) = self._settings.cell, planes.shape
         h, w = height // p, width // p
         per_plane = height * w  # runs; a row of pixels has w of them
         per_cell = self._settings.temporal_patch * c  # planes
         plane, run = (arange(n, device=planes.device) for n in (per_cell, p))
-        within = plane[:, None] * per_plane + run * w  # [., p]
+        within = plane[:, None] * per_plane + run * w  # [f * C, p]
         index = cells.clamp(min=0)
         frame, row, column = index // (h * w), index // w % h, index % w  # [K] each
         start = frame * (per_cell * per_plane) + row * (p * w) + column  # [K]
@@ -128,7 +128,7 @@ class TowerFeatures:
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
         spec, wanted = self._spec, self._tower.weight.dtype
-        # Rounded once, to what the tower takes: the same numbers, and half the memory.
+        # Rounded at once to the tower's dtype: the numbers are the same, in half the memory.
         dtype = wanted if wanted in (torch.float16, torch.bfloat16) else torch.float32
         rows = gather(batch, cells, spec, dtype)  # [K * m * m, 3 * f * P * P]
         return rows.view(len(cells), spec.merge**2 * rows.shape[1])

@@ -12,7 +12,7 @@ from patchgate.gate import Gate
 from patchgate.pipeline.features import Features, PixelFeatures, TowerFeatures
 
 DEFAULT_SIZE = (378, 378)
-_USUAL: Mapping[str, Any] = MappingProxyType({})  # the gate's own rules
+_USUAL: Mapping[str, Any] = MappingProxyType({})  # the gate's default rules
 
 
 def fitting_gate(
@@ -21,11 +21,14 @@ def fitting_gate(
     size: int | tuple[int, int] | None,
     rules: Mapping[str, Any],
 ) -> Gate:
-    """Makes a fresh gate that fits the tower, if there is one, or else the size.
+    """Makes a gate without state that fits the tower, if there is one, or else the size.
 
     Args:
-        rules: of a gate that did not come (see ``parted``), in place of the tower's or the usual
-            ones.
+        tower: a gated tower, or None.
+        gate: a gate whose settings (and class, without a tower) are used; None: make one.
+        size: ``(H, W)`` of the grid in pixels, if neither tower nor gate has one.
+        rules: settings in place of the tower's, or of the defaults, if there is no gate (see
+            ``parted``).
     """
     if tower is None:
         return sized_gate(gate, size, rules)
@@ -33,7 +36,7 @@ def fitting_gate(
 
 
 def prepared(source: Video, tower: GatedTower | None, gate: Gate) -> tuple[Gate, Features]:
-    """Returns the gate for this video's frames, and the features of the cells that it keeps."""
+    """Makes the gate for a video's frames, and the features of the cells that it keeps."""
     if tower is None:
         own = cast("tuple[int, int]", gate.size)
         return gate, PixelFeatures(gate.settings, own, source.device)
@@ -48,7 +51,7 @@ def _tower_gate(
     size: int | tuple[int, int] | None,
     rules: Mapping[str, Any],
 ) -> Gate:
-    """Makes a fresh gate that fits the tower."""
+    """Makes a gate without state that fits the tower."""
     if not isinstance(tower, GatedTower):
         raise TypeError(
             f"tower: expected one made by patchgate.gated(...), got {type(tower).__name__}"
@@ -70,7 +73,7 @@ def _tower_gate(
 def sized_gate(
     gate: Gate | None, size: int | tuple[int, int] | None, rules: Mapping[str, Any] = _USUAL
 ) -> Gate:
-    """Makes a fresh gate with the same settings (None: with these rules) and with a size."""
+    """Makes a gate without state, with the same settings (None: with these rules) and a size."""
     if gate is None:
         return Gate(size=DEFAULT_SIZE if size is None else size, **rules)
     if not isinstance(gate, Gate):

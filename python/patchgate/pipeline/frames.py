@@ -44,7 +44,7 @@ def token_chunks(
 
     Args:
         video: an open video, which is read from its beginning.
-        gate: a fresh gate with a size.
+        gate: a gate with a size and without state.
         stages: counts the seconds of each stage, if given.
         features: makes features of the kept cells; None: their pixels.
 
@@ -62,7 +62,7 @@ def token_chunks(
     first = 0  # the gate's number of the video's first token, whose own is 0
     for frames in _gridded(video, gate, features, stages):
         with stages.time("gate"), spare_threads(video.threads):
-            result = gate._pushed(frames.planes, None)  # ours alone: nobody undoes it
+            result = gate._pushed(frames.planes, None)  # nobody else has this gate: no undo
             index, _, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
             if not frames_seen and len(result.kind):
@@ -84,8 +84,9 @@ def token_chunks(
 
 
 def until_used_up(chunks: Iterator[TokenChunk]) -> Generator[TokenChunk, None, None]:
-    """Yields the chunks of ``token_chunks`` until token ids are used up; a warning then says where
-    to go on. The chunks before that stay valid.
+    """Yields the chunks of ``token_chunks`` until token ids are used up.
+
+    A warning then says where to go on. The chunks before that stay valid.
     """
     until = None
     try:
@@ -120,7 +121,7 @@ def _gridded(
         for batch in whole_tubelets(timed(decoded, stages, "wait"), f):
             with stages.time("grid"), spare_threads(video.threads):
                 planes = features.to_grid(batch)
-            missing = -len(batch) % f  # repeated, as transformers does
+            missing = -len(batch) % f  # the last frame is repeated, as in transformers
             if missing:
                 planes = torch.cat([planes, planes[-1:].expand(missing, -1, -1, -1)])
             duration = torch.nn.functional.pad(batch.duration_seconds, (0, missing))

@@ -1,4 +1,4 @@
-"""The options of ``tokenize`` and its like: the gate's rules, and the decoder's."""
+"""Separates the options of ``tokenize`` and similar functions: the gate's, and the decoder's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,22 +9,23 @@ from patchgate.gate.settings import GEOMETRY, GateRules
 
 
 class TokenizeKwargs(GateRules, OpenKwargs, total=False):
-    """The keywords of ``tokenize`` beside its own arguments; ``tokenize`` documents them."""
+    """The keywords of ``tokenize`` besides its own arguments; ``tokenize`` documents them."""
 
 
 def parted(
     caller: str, given: Mapping[str, Any], gate: Gate | None, takes: type = TokenizeKwargs
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The gate's rules among the options of a call, and those of ``open_video``.
+    """Separates the options of a call: the gate's rules, and the options of ``open_video``.
 
     Args:
-        caller: whose options they are, for messages.
-        gate: that came beside them.
-        takes: the TypedDict of those that it takes.
+        caller: the name of the called function, for messages.
+        options: the options.
+        gate: the gate of the call, or None.
+        takes: the TypedDict of the options that the function takes.
 
     Raises:
-        TypeError: an option that there is not.
-        ValueError: rules beside a gate, which has its own.
+        TypeError: there is no such option.
+        ValueError: there are rules and a gate, which has its own.
     """
     known = takes.__annotations__
     for name in given:
@@ -33,9 +34,9 @@ def parted(
             raise TypeError(f"{caller}: expected options of {', '.join(known)}, got {name!r}{hint}")
     rules = {name: value for name, value in given.items() if name in GateRules.__annotations__}
     if rules and gate is not None:
-        told = ", ".join(f"{name}={value!r}" for name, value in rules.items())
+        listed = ", ".join(f"{name}={value!r}" for name, value in rules.items())
         raise ValueError(
-            f"{caller}: expected a gate or rules for one, got gate= and {told}; give the rules to "
-            f"the gate, as gate=Gate({told}), or leave gate out"
+            f"{caller}: expected a gate or rules for one, got gate= and {listed}; give the rules "
+            f"to the gate, as gate=Gate({listed}), or leave gate out"
         )
     return rules, {name: value for name, value in given.items() if name not in rules}

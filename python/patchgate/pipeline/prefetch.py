@@ -12,7 +12,7 @@ from patchgate.decode.source.waiting import ends_with
 
 Item = TypeVar("Item")
 
-_POLL_SECONDS = 0.1  # how soon a producer whose consumer has left notices
+_POLL_SECONDS = 0.1  # the time after which a producer notices that its consumer has left
 
 
 def prefetch(items: Iterator[Item], depth: int = 1) -> Generator[Item, None, None]:
@@ -35,12 +35,12 @@ def prefetch(items: Iterator[Item], depth: int = 1) -> Generator[Item, None, Non
 
     def produce() -> None:
         try:
-            with torch.cuda.stream(stream), ends_with(left):  # None: leaves all as it is
+            with torch.cuda.stream(stream), ends_with(left):  # a stream of None changes nothing
                 for item in items:
                     if not put(True, item):
                         break
             put(False, None)
-        except BaseException as error:  # handed over, not swallowed
+        except BaseException as error:  # the consumer raises it
             put(False, error)
         finally:
             if hasattr(items, "close"):

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 @dataclass
 class StageSeconds:
-    """Wall-clock seconds of each stage. Decoding runs beside the others; "wait" is for it."""
+    """Wall-clock seconds of each stage. Decoding runs beside the others, which "wait" for it."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 

@@ -1,9 +1,9 @@
 """Runs the pipeline on surfaces borrowed from NVDEC: grid -> gate -> compact -> gather.
 
-A surface is only borrowed: the decoder writes over it with its next packet. So every kernel that
-reads it is put on the decoder's own stream before that, and the device keeps the order. The kept
-cells of each picture go into a buffer of fixed capacity, behind the cells kept before. Only the
-device knows where that is; the host asks once a chunk.
+A surface is only borrowed: the decoder overwrites it with its next packet. So every kernel that
+reads it is launched on the decoder's own stream before that, and the device keeps the order. The
+kept cells of each picture go into a buffer of fixed capacity, behind the cells kept before. Only
+the device knows this place; the host reads it once a chunk.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, N = h * w,
 K tokens, G cells that have rows, E numbers of a row.
@@ -152,8 +152,9 @@ class _Group:
         return self._lend([*(plane[None] for plane in planes[: self._lent]), *self._copies])
 
     def rest(self, f: int) -> Borrowed:
-        """Returns an incomplete group. Its last picture is repeated until the tubelet is whole, as
-        transformers does.
+        """Returns an incomplete group; its last picture is repeated until the tubelet is full.
+
+        transformers does the same.
         """
         whole = -(-self.held // f) * f
         for plane in self._copies:
@@ -180,7 +181,7 @@ class _Chunk:
         self._lane.follow()  # the caller may still be reading what is written over now
         with self._lane.running():
             self._group = _Group(first, together * self._f)
-        self.tubelets = 0  # that have gone through the gate
+        self.tubelets = 0  # the number that have gone through the gate
         self._results: list[GateResult] = []
         self._needed: list[Tensor] = []  # [t, h, w] bool each
         self._times: list[tuple[float, float]] = []  # of pictures
@@ -191,7 +192,7 @@ class _Chunk:
         return full or shown.surface.lane is not self._lane or shown.coded != self._coded
 
     def add(self, loan: Loan) -> None:
-        """Puts all kernels that read the picture on the decoder's stream."""
+        """Launches all kernels that read the picture on the decoder's stream."""
         self._times.append((loan.pts_seconds, loan.duration_seconds))
         with self._lane.running():
             frames = self._group.add(loan.picture)

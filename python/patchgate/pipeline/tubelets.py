@@ -15,7 +15,7 @@ def whole_tubelets(batches: Iterable[FrameBatch], frames: int) -> Iterator[Frame
     Args:
         frames: the number of frames of a tubelet.
     """
-    held: FrameBatch | None = None  # waits for the frames that it lacks
+    held: FrameBatch | None = None  # frames of an incomplete tubelet
     for batch in batches:
         if held is not None and not _alike(held, batch):
             yield held
@@ -35,7 +35,7 @@ def whole_tubelets(batches: Iterable[FrameBatch], frames: int) -> Iterator[Frame
 
 
 def part(batch: FrameBatch, first: int, last: int) -> FrameBatch:
-    """Frames from ``first`` to before ``last``. Nothing is copied."""
+    """Returns the frames from ``first`` to before ``last``, without a copy."""
     y, cb, cr = (plane[first:last] for plane in batch.planes)
     times = (batch.pts_seconds[first:last], batch.duration_seconds[first:last])
     key = None if batch.key_frame is None else batch.key_frame[first:last]

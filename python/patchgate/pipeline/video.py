@@ -1,4 +1,4 @@
-"""The main job: a video in, the tokens of what changed out."""
+"""The main job: ``tokenize`` turns a video into the tokens of what changed."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -34,31 +34,33 @@ def tokenize(
     Args:
         video: a path, a file object, bytes, or a ``Video`` that is already open.
         tower: a tower made by ``gated``: the features are its last hidden states of each cell in
-            the frame that kept it (what a tolerance computes of still cells later is not stored),
-            and only kept cells are ever converted to RGB. None: the cells' own samples.
-        gate: its settings are used, with a fresh state. None: the tower's, or those of
-            ``Gate(size=size)``, but for the rules that are given here.
-        size: ``(H, W)`` of the grid in pixels; None: the tower's or the gate's, or where neither
-            says, 378 x 378.
-        fps: frames per second to look at; None: every frame.
+            the frame that kept it (later states of still cells, which a tolerance computes, are not
+            stored). Only kept cells are converted to RGB. None: the features are the cells' own
+            samples.
+        gate: its settings are used, with a new state. None: those of the tower or of
+            ``Gate(size=size)``, with the rules that are given here.
+        size: ``(H, W)`` of the grid in pixels; None: that of the tower or the gate, or 378 x 378 if
+            neither has one.
+        fps: the number of frames per second to look at; None: every frame.
         start, end: seconds on the video's clock.
         device: "cpu", or "cuda" to decode on the GPU: frames never leave it.
-        on_chunk: called with every ``TokenChunk`` as it is made.
-        options: the gate's rules, as ``threshold`` (see ``Gate``), where no gate is given:
-            ``tokenize(video, threshold=8)`` is ``tokenize(video, gate=Gate(threshold=8))``, and
-            with a tower its rules but for this one. And the options of ``open_video``, as ``chunk``
-            and ``threads``.
+        on_chunk: a function that is called with every ``TokenChunk`` as it is made.
+        options: the gate's rules, such as ``threshold`` (see ``Gate``), if no gate is given:
+            ``tokenize(video, threshold=8)`` does what ``tokenize(video, gate=Gate(threshold=8))``
+            does; with a tower, all other rules are the tower's. And options of ``open_video``, such
+            as ``chunk`` and ``threads``.
 
     Returns:
-        ``VideoTokens`` on the CPU (features: where the tower is, or without one the video).
-        Memory: the tokens, 11 bytes per cell and frame, and a few chunks of frames, whatever the
-        video's length; on a GPU see ``surface_chunks``. A video of more than 2^31 - 2 tokens ends
-        there, with a warning that says where to go on.
+        ``VideoTokens`` on the CPU; the features are on the device of the tower or, without one, of
+        the video. The call needs memory for the tokens, 11 bytes per cell and frame, and a few
+        chunks of frames, whatever the video's length; on a GPU see ``surface_chunks``. A video of
+        more than 2^31 - 2 tokens ends there, with a warning that says where to go on. The call
+        synchronises.
 
     Raises:
-        FileNotFoundError, ValueError, TypeError: from ``open_video`` and ``Gate``; a tower that is
-            not gated; a gate that does not fit the tower; rules beside a gate; an option that there
-            is not.
+        FileNotFoundError, ValueError, TypeError: ``open_video`` or ``Gate`` raises; the tower is
+            not gated; the gate does not fit the tower; there are rules and a gate; there is no such
+            option.
     """
     rules, open_options = parted("tokenize", options, gate)
     gate = fitting_gate(tower, gate, size, rules)
@@ -77,7 +79,7 @@ def opened(
     device: str,
     options: dict[str, Any],
 ) -> Iterator[Video]:
-    """The video, opened; closed afterwards if it was opened here."""
+    """Opens a video and closes it afterwards; yields a ``Video`` that is open already unchanged."""
     if isinstance(video, Video):
         if options or any(value is not None for value in (fps, start, end)):
             raise ValueError("an open Video has its fps, start, end and options already")

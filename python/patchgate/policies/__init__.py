@@ -1,10 +1,10 @@
-"""What to look at, under one budget of tokens: ``policy(frames, budget) -> Plan``.
+"""Chooses which frames to look at within a budget of tokens: ``policy(frames, budget) -> Plan``.
 
-A policy is made of three small parts and knows nothing of pixels:
+A policy is made of three small parts (POOL, PICK and SPEND) and sees no pixels:
 
-pool.py     which frames are candidates        grids.py    tokens of a frame after merging
-pick.py     which are chosen, by a score       budget.py   how many frames and tokens may be used
-diverse.py  which are chosen, by features      frames.py   candidates and what is known of them
+pool.py     chooses candidates                 grids.py    counts the tokens of a frame
+pick.py     chooses among them by a score      budget.py   how many frames and tokens may be used
+diverse.py  chooses among them by features     frames.py   candidates and their statistics
 spend.py    in what detail each is shown       plan.py     frames, their detail and their cost
 again.py    windows, for a second look         labels.py   times as text for a language model
 
@@ -23,6 +23,7 @@ from patchgate.policies.named import POLICIES
 from patchgate.policies.named.by_relevance import aks, bolt, date, mdp3, q_frame, sevila
 from patchgate.policies.named.f2c import f2c
 from patchgate.policies.named.focus import focus
+from patchgate.policies.named.love_r1 import love_r1, zoom
 from patchgate.policies.named.query_free import (
     apollo,
     chronoforge,
@@ -31,12 +32,10 @@ from patchgate.policies.named.query_free import (
     frame_skip,
     framethinker,
     kffocus,
-    love_r1,
     maxinfo,
     mgsampler,
     slice,
     uniform,
-    zoom,
 )
 from patchgate.policies.plan import Plan
 from patchgate.policies.video import (

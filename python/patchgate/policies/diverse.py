@@ -1,6 +1,6 @@
 """PICK by features: chooses frames that differ. Functions return min(k, N) rising positions.
 
-Letters: N candidates, C features, k chosen ones, r directions.
+Letters: N candidates, D features, k chosen ones, r directions, m chosen ones so far.
 """
 
 from collections.abc import Callable
@@ -15,20 +15,22 @@ from patchgate.policies.pool import filled, uniform
 
 Column = Callable[[int], Tensor]  # candidate -> its similarities [N]
 
-_EXHAUSTED = 1e-12  # of a frame's own similarity: what rounding leaves
-_WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)  # of MDP3's Gaussians
+_EXHAUSTED = 1e-12  # a smaller share of a frame's own similarity is a rounding error
+_WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)  # the widths of MDP3's Gaussians
 
 
 def log_det(column: Column, diagonal: Tensor, k: int, gain: Tensor | None = None) -> Tensor:
-    """Greedy maximum of ``log det K_S + sum of gain_S``: frames that are good and unlike.
+    """Chooses frames that are good and unlike: the greedy maximum of ``log det K_S + sum gain_S``.
 
-    k steps of O(N) similarities and O(k N) work, by an incremental Cholesky factor. Nested: the
-    choice for k is part of that for k + 1.
+    It takes k steps, each with N similarities and O(k N) work, by an incremental Cholesky factor.
+    The frames chosen for k are among those for k + 1.
 
     Args:
-        column: a candidate's similarities to all, of a positive semidefinite kernel.
-        diagonal: ``[N]`` similarities to themselves.
-        gain: ``[N]``, as the logarithm of a quality; None: 0.
+        column: returns a candidate's similarities to all candidates, ``[N]``, in a positive
+            semidefinite kernel.
+        diagonal: ``[N]``, the similarities of candidates to themselves.
+        k: the number of frames to choose.
+        gain: ``[N]``, the logarithm of each candidate's quality; None: 0.
 
     Source: Chen, Zhang and Zhou, Fast Greedy MAP Inference for Determinantal Point Process
     (arXiv 1709.05135, Algorithm 1).
@@ -37,13 +39,13 @@ def log_det(column: Column, diagonal: Tensor, k: int, gain: Tensor | None = None
     if k >= n:
         return uniform(n, k)
     gain = torch.zeros(n, dtype=torch.float64, device="cpu") if gain is None else gain
-    rest = diagonal.double().clone()  # [N] what is new in each
+    rest = diagonal.double().clone()  # [N] the part of each that the chosen ones do not explain
     least = _EXHAUSTED * diagonal.double()
     factor = rest.new_zeros(k, n)
     taken = torch.zeros(n, dtype=torch.bool, device="cpu")
     for step in range(k):
         if bool((rest <= least)[~taken].all()) and not bool(gain.any()):
-            return filled(taken.nonzero().flatten(), n, k)  # all that is left is a repetition
+            return filled(taken.nonzero().flatten(), n, k)  # all others repeat chosen frames
         score = gain + torch.maximum(rest, least).log()
         best = int(torch.where(taken, -torch.inf, score).argmax())
         taken[best] = True
@@ -54,20 +56,20 @@ def log_det(column: Column, diagonal: Tensor, k: int, gain: Tensor | None = None
 
 
 def cosine_kernel(feat: Tensor) -> tuple[Column, Tensor]:
-    """Similarities ``feat feat^T`` of normalised features, and the diagonal."""
-    f = normalize(feat.double(), dim=1)
-    return lambda i: f @ f[i], torch.ones(len(f), dtype=torch.float64, device="cpu")
+    """Returns similarities ``feat feat^T`` of normalised features, and the diagonal ``[N]``."""
+    unit = normalize(feat.double(), dim=1)  # [N, D]
+    return lambda i: unit @ unit[i], torch.ones(len(unit), dtype=torch.float64, device="cpu")
 
 
 def gaussian_kernel(feat: Tensor) -> tuple[Column, Tensor]:
-    """MDP3's sum of five Gaussians of normalised features, and the diagonal (5)."""
-    f = normalize(feat.double(), dim=1)
-    diagonal = torch.full((len(f),), float(len(_WIDTHS)), dtype=torch.float64, device="cpu")
-    return lambda i: gaussians(f @ f[i]), diagonal
+    """Returns MDP3's sum of five Gaussians of normalised features, and the diagonal ``[N]`` (5)."""
+    unit = normalize(feat.double(), dim=1)  # [N, D]
+    diagonal = torch.full((len(unit),), float(len(_WIDTHS)), dtype=torch.float64, device="cpu")
+    return lambda i: gaussians(unit @ unit[i]), diagonal
 
 
 def gaussians(cosine: Tensor) -> Tensor:
-    """``sum over a of exp(-|x - y|^2 / (2 a))`` of unit vectors x, y with these cosines.
+    """Computes ``sum over a of exp(-|x - y|^2 / (2 a))`` for unit vectors x, y with these cosines.
 
     Source: MDP3 (arXiv 2501.02885), a = 2^-3 .. 2^1.
     """
@@ -76,18 +78,20 @@ def gaussians(cosine: Tensor) -> Tensor:
 
 
 def max_vol(feat: Tensor, k: int, *, rank: int = 8, tolerance: float | None = None) -> Tensor:
-    """Frames whose features span the others' with small coefficients.
+    """Chooses frames whose features span those of the others with small coefficients.
 
-    First a square of large volume in the leading directions (maxvol), then frame after frame the
-    one that the chosen ones express worst (rect_maxvol).
+    It first chooses a square of large volume in the leading directions (maxvol). Then it adds, one
+    at a time, the frame that the chosen ones express worst (rect_maxvol).
 
     Args:
-        feat: ``[N, C]``.
-        rank: directions; frames that are chosen at least, if there are as many.
-        tolerance: stop where no row of coefficients is longer than this; None: go on to k.
+        feat: ``[N, D]``.
+        k: the number of frames to choose.
+        rank: the number of leading directions, and the least number of frames, if there are as
+            many.
+        tolerance: stop when no row of coefficients is longer than this; None: go on to k.
 
     Returns:
-        k positions, or fewer with a tolerance.
+        Positions: min(k, N) or, with a tolerance, perhaps fewer.
 
     Source: MaxInfo (arXiv 2502.03183); Mikhalev and Oseledets, Rectangular maximum-volume
     submatrices and their applications (2018).
@@ -121,20 +125,20 @@ def max_vol(feat: Tensor, k: int, *, rank: int = 8, tolerance: float | None = No
 
 
 def _leading(feat: Tensor, rank: int) -> Tensor:
-    """Left singular vectors of the largest values, ``[N, r]``; fewer if there are fewer."""
-    f = feat.double()
-    wide = f.shape[1] > f.shape[0]
-    gram = f @ f.T if wide else f.T @ f
+    """Returns at most ``rank`` left singular vectors, those of the largest values: ``[N, r]``."""
+    feat = feat.double()
+    wide = feat.shape[1] > feat.shape[0]
+    gram = feat @ feat.T if wide else feat.T @ feat
     values, vectors = torch.linalg.eigh(gram)  # rising
     keep = values > values[-1].clamp(min=0) * _EXHAUSTED
     keep[: max(0, len(keep) - rank)] = False
     if wide:
         return vectors[:, keep]
-    return f @ vectors[:, keep] / values[keep].sqrt()
+    return feat @ vectors[:, keep] / values[keep].sqrt()
 
 
 def _square(rows: Tensor, better: float = 1.05) -> list[int]:
-    """r rows of ``[N, r]`` of nearly the largest determinant: greedy ones, then swaps."""
+    """Chooses r rows of ``[N, r]`` with nearly the largest determinant: greedily, then by swaps."""
     rest, chosen = rows.clone(), []
     for _ in range(rows.shape[1]):
         best = int((rest**2).sum(1).argmax())

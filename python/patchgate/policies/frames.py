@@ -1,6 +1,6 @@
-"""Candidate frames, from which a policy chooses, and what is known of them.
+"""Candidate frames, from which a policy chooses, and their statistics.
 
-Letters: N candidates, C features of a frame.
+Letters: N candidates, D features of a frame, n some of the candidates.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ class Frames:
     Lists and numpy arrays become tensors on the CPU.
 
     Raises:
-        TypeError, ValueError: another length than N, times or numbers that do not rise, values
-            that are not finite.
+        TypeError, ValueError: a field has another length than ``pts``, times or numbers do not
+            rise, or values are not finite.
     """
 
     pts: Tensor  # [N] float64: seconds, rising
-    index: Tensor | None = None  # [N] int64: number in the stream, rising; None: 0, 1, 2, ..
-    key: Tensor | None = None  # [N] bool: the stream could be entered here
-    delta: Tensor | None = None  # [N] float64: change against what was known before, 0..1
+    index: Tensor | None = None  # [N] int64: number in the stream, rising; None: 0, 1, 2, ...
+    key: Tensor | None = None  # [N] bool: a decoder can start here
+    delta: Tensor | None = None  # [N] float64: difference from the reference picture, 0..1
     keep: Tensor | None = None  # [N] float64: share of the cells that the gate encodes, 0..1
     motion: Tensor | None = None  # [N] float64: mean length of the cells' vectors, in cells
     cut: Tensor | None = None  # [N] bool: the gate encoded every cell
     sharp: Tensor | None = None  # [N] float64: variance of the luma's Laplacian
-    feat: Tensor | None = None  # [N, C]: of a small encoder; normalised where it is compared
-    rel: Tensor | Scorer | None = None  # [N] score for a query, or what computes it for candidates
+    feat: Tensor | None = None  # [N, D]: of a small encoder; normalised where it is compared
+    rel: Tensor | Scorer | None = None  # [N] scores for a query, or a function that computes them
 
     def __post_init__(self) -> None:
         pts = column("Frames.pts", self.pts, torch.float64)
@@ -80,15 +80,15 @@ class Frames:
 
     @property
     def seconds(self) -> float:
-        """How long the candidates last together, the last one as long as they do on average."""
+        """The duration of all candidates; the last one is counted with the mean of the others."""
         n = len(self)
         return float(self.pts[-1] - self.pts[0]) * n / (n - 1) if n > 1 else 0.0
 
     def need(self, name: str) -> Tensor:
-        """A statistic that a policy cannot do without.
+        """Returns a statistic that a policy needs, ``[N]`` or ``[N, D]``.
 
         Raises:
-            ValueError: it is not there; says where it comes from.
+            ValueError: it is not set; the message says where it comes from.
         """
         value = getattr(self, name)
         if value is None:
@@ -100,11 +100,13 @@ class Frames:
         return value
 
     def score(self, candidates: Tensor) -> Tensor:
-        """The query's scores of some candidates, ``[n]`` float64; a callable is asked for no more,
-        and of no candidates not at all.
+        """Returns the scores of some candidates for the query, ``[n]`` float64.
+
+        If ``rel`` is a function, it is called for these candidates only, and not for none.
 
         Raises:
-            ValueError: there are none, or not as many as were asked for, or not finite ones.
+            ValueError: ``rel`` is not set, or the function returns another number of scores, or
+                scores that are not finite.
         """
         if self.rel is None:
             self.need("rel")
@@ -115,7 +117,7 @@ class Frames:
         return self.rel[candidates]
 
     def at(self, positions: Tensor) -> Self:
-        """Only these candidates: rising positions, or a mask ``[N]``."""
+        """Returns only these candidates: rising positions ``[n]``, or a mask ``[N]``."""
         positions = positions_among(len(self), positions)
         chosen: dict[str, Any] = {}
         for field in fields(self):
@@ -128,7 +130,14 @@ class Frames:
 
 
 def positions_among(n: int, positions: Any) -> Tensor:
-    """Positions ``[m]`` int64 of n candidates; a mask ``[n]`` has those where it is true."""
+    """Checks positions among n candidates, and returns them as ``[m]`` int64.
+
+    A mask ``[n]`` gives the positions where it is true.
+
+    Raises:
+        TypeError: the positions are not a vector of whole numbers.
+        ValueError: a position is not in 0..n - 1.
+    """
     at = as_given(positions).cpu()
     if at.dtype == torch.bool and at.shape == (n,):
         return at.nonzero().flatten()
@@ -149,7 +158,12 @@ def _tensor(name: str, value: Any) -> Tensor:
 
 
 def column(name: str, value: Any, dtype: torch.dtype, length: int | None = None) -> Tensor:
-    """A vector of finite numbers, on the CPU."""
+    """Checks a vector of finite numbers, and returns it on the CPU in the given dtype.
+
+    Raises:
+        TypeError: the values are not real numbers or, for int64, not whole ones.
+        ValueError: the values are not a vector of this length, or not finite.
+    """
     tensor = _tensor(name, value)
     if tensor.is_complex():
         raise TypeError(f"{name}: expected real numbers, got {tensor.dtype}")
@@ -169,7 +183,7 @@ def _features(value: Any, length: int) -> Tensor:
     shaped = tensor.dim() == 2 and len(tensor) == length and tensor.shape[1] > 0
     if not shaped or not tensor.is_floating_point():
         raise ValueError(
-            f"Frames.feat: expected floats [{length}, C], C > 0, got {tensor.dtype} "
+            f"Frames.feat: expected floats [{length}, D], D > 0, got {tensor.dtype} "
             f"{list(tensor.shape)}"
         )
     if not bool(tensor.isfinite().all()):

@@ -1,7 +1,7 @@
-"""How many tokens a language model is given of a frame: after merging and pooling, at any scale.
+"""Counts the tokens that a language model gets for a frame, after merging and pooling.
 
-A scale is linear: 2 halves both sides. Sides are rounded to whole cells, so that tokens do not fall
-by exactly its square.
+A scale is linear: 2 halves both sides. Sides are rounded to whole cells. The number of tokens
+therefore does not fall by exactly the square of the scale.
 """
 
 import math
@@ -15,33 +15,48 @@ _ROUNDINGS = ("transformers", "transformers_capped", "qwen_vl_utils")
 
 
 class Grid(Protocol):
-    """What a budget needs to know of an encoder."""
+    """The facts about an encoder that a budget needs."""
 
     @property
     def group(self) -> int:
-        """Frames that share their tokens: the temporal patch."""
+        """The number of frames that share their tokens: the temporal patch."""
 
     @property
     def extra(self) -> int:
-        """Tokens of a video that belong to no frame."""
+        """The number of tokens of a video that belong to no frame."""
 
     @property
     def most_frames(self) -> int | None:
         """The most frames of a video that the processor takes by itself; None: any number."""
 
     def cells(self, scale: float, frames: int) -> tuple[int, int]:
-        """Tokens of one group down and across, where a video of so many frames is shown."""
+        """Returns the tokens of one group down and across.
+
+        Args:
+            scale: the factor by which both sides of a frame are made smaller.
+            frames: the number of frames that are shown of the video.
+        """
 
 
 def tokens_of(grid: Grid, scale: float, frames: int) -> int:
-    """The tokens of one group."""
+    """Counts the tokens of one group at a scale, if so many frames are shown of the video."""
     h, w = grid.cells(scale, frames)
     return h * w
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A grid that depends on the scale only: sides are rounded, halves to even."""
+    """A grid that depends on the scale only; its sides are rounded, halves to even.
+
+    Args:
+        h, w: tokens of a frame down and across, at scale 1.
+        group: frames that share their tokens.
+        extra: tokens of a video that belong to no frame.
+        most_frames: the most frames that the processor takes by itself; None: any number.
+
+    Raises:
+        TypeError, ValueError: an argument is not a whole number, or too small.
+    """
 
     h: int
     w: int
@@ -60,9 +75,12 @@ class Cells:
 
 @dataclass(frozen=True)
 class Pooled(Cells):
-    """The tower's grid is the same at every scale; its tokens are pooled by a stride, rounded up.
+    """A grid whose tokens are pooled by ``stride * scale``; its sides are rounded up.
 
-    LLaVA-OneVision (arXiv 2408.03326): bilinear pooling of 27 x 27 to ceil(27 / 2) = 14 a side.
+    The tower itself has the same grid at every scale.
+
+    Source: LLaVA-OneVision (arXiv 2408.03326): bilinear pooling of 27 x 27 tokens to
+    ceil(27 / 2) = 14 a side.
     """
 
     stride: float = 2
@@ -78,14 +96,19 @@ class Pooled(Cells):
 
 @dataclass(frozen=True)
 class Qwen:
-    """Qwen-VL's video grids: sides are multiples of patch * merge, within bounds of pixels.
+    """Qwen-VL's video grid: sides are multiples of patch * merge, within bounds of pixels.
 
     Args:
-        height, width: of the video, in pixels.
-        side: of a token in pixels, patch * merge.
-        rounding: whose arithmetic; the three disagree (docs/policies.md).
-        per_video: the bounds of ``"transformers"`` are on T * H * W (Qwen3-VL), else on H * W.
-        least, most: those bounds in tokens' worth of pixels, ``side ** 2``.
+        height, width: the size of the video in pixels.
+        side: the side of a token in pixels, patch * merge.
+        rounding: whose arithmetic is used; the three disagree (docs/policies.md).
+        per_video: the bounds of ``"transformers"`` hold for the pixels of all frames together
+            (Qwen3-VL). False: for those of one frame.
+        least, most: these bounds, in units of a token's pixels, ``side ** 2``.
+        group, extra, most_frames: see ``Cells``.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or too small.
     """
 
     height: int
@@ -99,8 +122,8 @@ class Qwen:
     extra: int = 0
     most_frames: int | None = 768  # both processors' max_frames
 
-    FRAME_MOST = 768  # tokens' worth of pixels that qwen-vl-utils gives a frame
-    TOTAL = 128_000  # of a video, of which nine tenths are used
+    FRAME_MOST = 768  # the most tokens that qwen-vl-utils gives a frame
+    TOTAL = 128_000  # tokens that it gives a video; it uses nine tenths of them
 
     def __post_init__(self) -> None:
         settle(
@@ -118,7 +141,7 @@ class Qwen:
         return max(1, round(h / scale)), max(1, round(w / scale))
 
     def _full(self, frames: int) -> tuple[int, int]:
-        """At scale 1."""
+        """Returns the cells down and across at scale 1."""
         area = self.side**2
         least: float = self.least * area
         most: float = self.most * area
@@ -135,7 +158,7 @@ class Qwen:
         return self._resized(frames if per_video else 1, per_video, least, most)
 
     def _resized(self, frames: int, per_video: bool, least: float, most: float) -> tuple[int, int]:
-        """Qwen's smart_resize, in cells; with several frames that of Qwen3-VL's processor."""
+        """Computes Qwen's smart_resize, in cells; with several frames, Qwen3-VL's."""
         height, width, side = self.height, self.width, self.side
         if per_video and min(height, width) < side:
             grow = max(side / height, side / width)
@@ -161,24 +184,41 @@ def _settle_most_frames(grid: Any) -> None:
 
 
 def siglip(size: int = 384, patch: int = 14) -> Cells:
-    """SigLIP and SigLIP-like towers with one token a patch: so400m/14-384 has 27 x 27 = 729."""
+    """Returns the grid of SigLIP and of similar towers, with one token for each patch.
+
+    so400m/14-384 has 27 x 27 = 729 tokens.
+
+    Args:
+        size: the side of the input in pixels.
+        patch: the side of a patch in pixels.
+    """
     patch = checked_count("patch", patch, 1)
     side = checked_count("size", size, patch) // patch
     return Cells(side, side)
 
 
 def llava_onevision(size: int = 384, patch: int = 14) -> Pooled:
-    """LLaVA-OneVision: 14 x 14 = 196 tokens a frame, and one that ends the video."""
+    """Returns the grid of LLaVA-OneVision, whose tokens are pooled by a stride of 2.
+
+    With the defaults, a frame has 14 x 14 = 196 tokens. One more token ends the video.
+
+    Args:
+        size: the side of the input in pixels.
+        patch: the side of a patch in pixels.
+    """
     patch = checked_count("patch", patch, 1)
     side = checked_count("size", size, patch) // patch
     return Pooled(side, side, extra=1)
 
 
 def qwen25_vl(height: int, width: int, rounding: Rounding = "transformers") -> Qwen:
-    """Qwen2.5-VL: tokens of 28 pixels, two frames deep, for a video of this size in pixels.
+    """Returns the grid of Qwen2.5-VL: tokens of 28 x 28 pixels and two frames.
 
-    ``"transformers"``: its Qwen2VLVideoProcessor as it comes; ``"transformers_capped"``: with
-    cap_pixels_per_frame; ``"qwen_vl_utils"``: fetch_video of the package of that name.
+    Args:
+        height, width: the size of the video in pixels.
+        rounding: ``"transformers"``: its Qwen2VLVideoProcessor with default settings;
+            ``"transformers_capped"``: the same with cap_pixels_per_frame; ``"qwen_vl_utils"``:
+            fetch_video of the package of that name.
     """
     return Qwen(height, width, 28, rounding, per_video=False)
 
@@ -186,10 +226,15 @@ def qwen25_vl(height: int, width: int, rounding: Rounding = "transformers") -> Q
 def qwen3_vl(
     height: int, width: int, rounding: Rounding = "transformers", most: int = 24_576
 ) -> Qwen:
-    """Qwen3-VL: tokens of 32 pixels, two frames deep, for a video of this size in pixels.
+    """Returns the grid of Qwen3-VL: tokens of 32 x 32 pixels and two frames.
 
-    As ``qwen25_vl``, but the processor of transformers bounds the pixels of all frames together:
-    by ``most`` times 1024, its ``size["longest_edge"]`` (the class itself has 768 times 1024).
+    The processor of transformers bounds the pixels of all frames together.
+
+    Args:
+        height, width: the size of the video in pixels.
+        rounding: see ``qwen25_vl``.
+        most: this bound in units of 1024 pixels; the bound is the processor's
+            ``size["longest_edge"]``. (The default of its class is 768 times 1024.)
     """
     most = checked_count("most", most, 1)
     return Qwen(height, width, 32, rounding, per_video=True, most=most)

@@ -1,9 +1,11 @@
-"""PICK: chooses candidates by their scores. Every function returns min(k, N) rising positions.
+"""PICK: chooses candidates by their scores.
 
-Scores ``[N]`` are brought to 0..1 first, so that a * s + b (a > 0) picks the same as s. If all are
-equal, the pick is ``pool.uniform``. Of two frames with equal scores, the earlier one is picked.
+Every function takes scores ``[N]`` and the number k of frames to pick, and returns min(k, N)
+positions, int64 and rising. It first scales the scores to 0..1, so that a * s + b (a > 0) picks the
+same frames as s. If all scores are equal, it picks ``pool.uniform``. If two frames have equal
+scores, it picks the earlier one.
 
-Letters: N candidates, k of them chosen, m of them considered.
+Letters: N candidates, k chosen ones, m considered ones.
 """
 
 import math
@@ -22,10 +24,10 @@ _NOTHING = 1e-200  # a weight below it (of 1) is rounding
 
 
 def unit(scores: Tensor) -> Tensor | None:
-    """Scores brought to 0..1, ``[N]`` float64; None where they are all alike.
+    """Scales scores to 0..1, ``[N]`` float64; returns None if all are equal or there are none.
 
     Raises:
-        ValueError: not a vector of finite numbers.
+        ValueError: the scores are not a vector of finite numbers.
     """
     scores = column("scores", scores, torch.float64)
     if not len(scores):
@@ -35,7 +37,10 @@ def unit(scores: Tensor) -> Tensor | None:
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
-    """The k highest. SeViLA's localizer (arXiv 2305.06988) and KeyVideoLLM (arXiv 2407.03104)."""
+    """Picks the frames with the k highest scores.
+
+    Source: SeViLA's localizer (arXiv 2305.06988) and KeyVideoLLM (arXiv 2407.03104).
+    """
     s, k = unit(scores), checked_count("k", k, 0)
     if s is None or k >= len(s):
         return uniform(len(scores), k)
@@ -45,13 +50,17 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 def inverse_cdf(
     scores: Tensor, k: int, *, power: float = 1.0, floor: float = 0.0, blocks: bool = False
 ) -> Tensor:
-    """Frames at equal steps of the cumulated weight ``s ** power + floor * mean``.
+    """Picks frames at equal steps of the cumulated weight ``s ** power + floor * mean``.
 
-    A frame of more than a step's weight would be picked twice: its weight is cut down to one step
-    and the others are raised in proportion (systematic sampling with unequal shares, Madow 1949).
+    A frame that weighs more than one step would be picked twice. Its weight is therefore cut down
+    to one step, and the others are raised in proportion (systematic sampling with unequal shares,
+    Madow 1949).
 
     Args:
-        blocks: of each step the frame of the highest score, in place of the one at its middle.
+        power: the exponent of the scaled scores.
+        floor: a weight that every frame gets besides, in multiples of the mean of ``s ** power``.
+        blocks: pick the frame with the highest score in each step, instead of the one at the
+            step's middle.
 
     Source: MGSampler (arXiv 2104.09952, power 0.5 of motion), BOLT (arXiv 2503.21483, power 3 or
     2.5 of relevance), SLICE (doi 10.1109/ACCESS.2026.3680314, floor 1, blocks).
@@ -66,12 +75,19 @@ def inverse_cdf(
 
 
 def systematic(weights: Tensor, k: int, best_by: Tensor | None = None) -> Tensor:
-    """k < N positions at equal steps of the cumulated weights ``[N]`` >= 0, each at most once."""
-    share = _shares(weights, k)  # [N], of k
+    """Picks k < N different positions at equal steps of the cumulated weights ``[N]`` >= 0.
+
+    Args:
+        weights: ``[N]`` float64.
+        k: the number of steps.
+        best_by: scores ``[N]``; each step then gives the frame with its highest score. None: the
+            frame at its middle.
+    """
+    share = _shares(weights, k)  # [N], they sum to k
     ends = share.cumsum(0)
     if best_by is None:
         at = torch.searchsorted(ends, arange(k).double() + 0.5).clamp(max=len(ends) - 1)
-        # Rounding may give one frame two middles: the later then goes one on.
+        # Rounding may put two middles in one frame: the later one then moves to the next frame.
         steps = arange(k)
         return (at - steps).cummax(0).values.clamp(0, len(ends) - k) + steps
     block = (ends - share / 2).floor().long().clamp(0, k - 1)  # [N]
@@ -83,25 +99,30 @@ def systematic(weights: Tensor, k: int, best_by: Tensor | None = None) -> Tensor
 
 
 def _shares(weights: Tensor, k: int) -> Tensor:
-    """In proportion to weights, at most 1 each, k in all."""
+    """Returns shares ``[N]`` in proportion to the weights, at most 1 each, that sum to k."""
     weights = weights / weights.max()
     weights = torch.where(weights > _NOTHING, weights, 0.0)
     given = int((weights > 0).sum())
-    if given <= k:  # each of them, and the rest alike
+    if given <= k:  # each of these gets 1, and the others share what is left
         rest = (k - given) / max(len(weights) - given, 1)
         return torch.full_like(weights, rest).masked_fill(weights > 0, 1.0)
     ordered = weights.sort(descending=True).values
     tail = ordered.flip(0).cumsum(0).flip(0)[:k]
     left = k - arange(k)
-    full = int((ordered[:k] * left <= tail).int().argmax())  # so many are cut down
+    full = int((ordered[:k] * left <= tail).int().argmax())  # the number that are cut down to 1
     return (weights * ((k - full) / tail[full])).clamp(max=1.0)
 
 
 def bins(scores: Tensor, k: int, *, depth: int = 5, threshold: float = 0.8) -> Tensor:
-    """The video is halved where its best frames do not stand out, and each part gets its share.
+    """Halves the video until the best frames of each part stand out, and picks in each part.
 
-    A part of depth d gets ``k / 2**d`` of its best frames; what rounding leaves goes to the parts
-    of the largest remainder, among them to the best frame that is left.
+    A part of depth d gives ``k / 2**d`` of its best frames, rounded down. The frames that rounding
+    leaves over go to the parts with the largest remainders; of equal remainders, to the part whose
+    next frame is the best.
+
+    Args:
+        depth: how often a part may be halved.
+        threshold: how far the mean of a part's k best frames must exceed the part's mean, in 0..1.
 
     Source: AKS (arXiv 2502.21271, "ADA").
     """
@@ -121,8 +142,9 @@ def bins(scores: Tensor, k: int, *, depth: int = 5, threshold: float = 0.8) -> T
 
 
 def ada_leaves(s: np.ndarray, k: int, depth: int, threshold: float) -> list[tuple[int, int, int]]:
-    """AKS's parts (start, stop, depth), in order: split until the mean of the k best exceeds the
-    mean by more than the threshold.
+    """Returns AKS's parts (start, stop, depth), in order.
+
+    A part is split until the mean of its k best frames exceeds its mean by more than the threshold.
     """
     waiting, leaves = [(0, len(s), 0)], []
     while waiting:
@@ -147,13 +169,16 @@ def gap(
     decay: float = 0.5,
     over: int = 4,
 ) -> Tensor:
-    """The best frames that keep their distance; it shrinks from scan to scan until k are found.
+    """Picks the best frames that keep a distance in time; it shrinks until k frames are found.
 
-    Considered are scores above the mean, at most ``over * k``; if those are too few, the k best.
+    It considers the frames with scores above the mean, at most ``over * k`` of them; if those are
+    fewer than k, the k best frames.
 
     Args:
         pts: ``[N]`` seconds.
-        seconds, decay: the first distance, and its factor from scan to scan.
+        seconds: the first distance.
+        decay: the factor by which the distance shrinks when no frame keeps it.
+        over: how many frames are considered, in multiples of k.
 
     Source: DATE's TASS (arXiv 2509.09263).
     """
@@ -170,7 +195,7 @@ def gap(
 
 
 def _spaced(times: np.ndarray, k: int, seconds: float, decay: float) -> list[int]:
-    """The first k of m times ``[m]``, in order of preference, that keep a shrinking distance."""
+    """Picks k of m times ``[m]``, in their order, that keep a shrinking distance."""
     least = float(np.diff(np.sort(times)).min(initial=math.inf))
     distance = np.full(len(times), math.inf)  # to the nearest chosen one; -1: chosen
     chosen: list[int] = []
@@ -187,13 +212,14 @@ def _spaced(times: np.ndarray, k: int, seconds: float, decay: float) -> list[int
 
 
 def peaks(scores: Tensor, k: int, *, reach: int = 1) -> Tensor:
-    """Local maxima first, the highest k of them; then the highest of the rest.
+    """Picks the k highest local maxima; if there are fewer, the highest of the other frames, too.
 
     Args:
-        reach: a peak exceeds this many frames before it and equals or exceeds as many after it.
+        reach: a maximum exceeds this many frames before it and equals or exceeds as many after it.
 
-    Source: DPSelect of ReTaKe (its published code: a window of three), and as the nearest published
-    rule for ChronoForge's inflection detection (arXiv 2509.15800), whose equations are not public.
+    Source: DPSelect of ReTaKe (its published code has a window of three). It is also the nearest
+    published rule for ChronoForge's inflection detection (arXiv 2509.15800), whose equations are
+    not public.
     """
     s, k = unit(scores), checked_count("k", k, 0)
     if s is None or k >= len(s):
@@ -203,24 +229,27 @@ def peaks(scores: Tensor, k: int, *, reach: int = 1) -> Tensor:
 
 
 def local_maxima(s: Tensor, reach: int = 1) -> Tensor:
-    """``[N]`` bool; of a plateau its first frame; the ends may be maxima."""
+    """Marks local maxima, ``[N]`` bool: the first frame of a plateau; the ends may be maxima."""
     reach = checked_count("reach", reach, 1)
     before = functional.pad(s, (reach, -1), value=-math.inf)
     after = functional.pad(s, (0, reach), value=-math.inf)
     highest_before = before.unfold(0, reach, 1).amax(1)  # [N]
     highest_after = after.unfold(0, reach + 1, 1).amax(1)  # [N], itself included
     maxima = (s > highest_before) & (s >= highest_after)
-    other = (s != s[:1]).nonzero()  # what a plateau at the beginning leads to
+    other = (s != s[:1]).nonzero()  # the first of them ends a plateau at the beginning
     if len(other):
         maxima[0] &= s[0] > s[other[0, 0]]
     return maxima
 
 
 def basins(scores: Tensor, k: int, *, rounds: int = 50) -> Tensor:
-    """The peak of every basin between two valleys; of too many, the best of k groups in time.
+    """Picks the peak of every basin between two valleys.
 
-    Groups are k-means of the peaks' times, begun at their quantiles. Of too few basins, the widest
-    gaps are filled.
+    If there are more than k, it groups them in time (k-means, started at their quantiles) and
+    picks the best one of each group. If there are fewer, it fills the widest gaps.
+
+    Args:
+        rounds: the most rounds of k-means.
 
     Source: F2C's anchors (arXiv 2510.02262, Algorithm 1).
     """
@@ -239,7 +268,7 @@ def basins(scores: Tensor, k: int, *, rounds: int = 50) -> Tensor:
 
 
 def _groups_in_time(times: Tensor, k: int, rounds: int) -> Tensor:
-    """k-means (Lloyd) on a line: each point's group, ``[m]``."""
+    """Returns the group of each time, ``[m]``, by k-means (Lloyd) on a line."""
     centre = times[uniform(len(times), k)]
     group = torch.zeros(len(times), dtype=torch.int64, device="cpu")
     for _ in range(rounds):

@@ -1,6 +1,6 @@
-"""POOL: chooses candidates. Every function returns rising positions ``[n]`` int64.
+"""POOL: chooses candidates. Functions return rising positions ``[n]`` int64 if they say no other.
 
-Letters: N candidates, n chosen ones.
+Letters: N candidates, n chosen ones, k the most that are chosen, m shares.
 """
 
 import heapq
@@ -18,9 +18,10 @@ _FAR = 1e18  # seconds
 
 
 def uniform(n: int, k: int, *, ends: bool = False) -> Tensor:
-    """At most k of n, evenly: the middles of k equal parts, or with both ends among them.
+    """Chooses min(k, n) of n positions, evenly: the middles of k equal parts.
 
-    With ``ends`` it is ``linspace(0, n - 1, k)`` rounded down, as most published code has it.
+    With ``ends``, the first and the last position are among them: ``linspace(0, n - 1, k)``
+    rounded down, as in most published code.
     """
     n, k = checked_count("n", n, 0), checked_count("k", k, 0)
     if k >= n:
@@ -32,13 +33,19 @@ def uniform(n: int, k: int, *, ends: bool = False) -> Tensor:
 
 
 def at_rate(frames: Frames, fps: float, most: int | None = None) -> Tensor:
-    """The candidates shown at every 1 / fps seconds, each once; at most so many of them, evenly."""
+    """Chooses the candidates that are on the screen at every 1 / fps seconds, each of them once.
+
+    Args:
+        frames: the candidates.
+        fps: moments a second, counted from the first candidate.
+        most: if more are chosen, only so many of them, evenly. None: all.
+    """
     fps = checked_number("fps", fps, 1e-9, 1e9, "frames a second")
     if not len(frames):
         return arange(0)
     after = frames.pts - frames.pts[0]  # [N]
     moments = math.floor(float(after[-1]) * fps + 1e-6) + 1
-    # The first moment that each can be shown at, by its number. A stamp that was rounded to
+    # The number of the first moment at or after each stamp. A stamp that was rounded to
     # milliseconds may lie a little after its moment.
     due = ((after - 1e-3) * fps).ceil().clamp(0, moments)
     until = torch.cat([due[1:], due.new_tensor([moments])])
@@ -47,7 +54,12 @@ def at_rate(frames: Frames, fps: float, most: int | None = None) -> Tensor:
 
 
 def every_nth(n: int, clip: int, nth: int | None = None) -> Tensor:
-    """The first frame, and every nth after it, of each clip of so many frames.
+    """Chooses the first frame of each clip, and every nth frame after it.
+
+    Args:
+        n: the number of candidates.
+        clip: the number of frames of a clip.
+        nth: None: only the first frame of each clip.
 
     Source: Muhammad et al., Deep Ensemble Learning with Frame Skipping (arXiv 2307.02858): "every
     first frame of the clip", which is ``nth=None``.
@@ -61,11 +73,17 @@ def every_nth(n: int, clip: int, nth: int | None = None) -> Tensor:
 def window(
     frames: Frames, a: float, b: float, n: int | None = None, *, open_ends: bool = False
 ) -> Tensor:
-    """Candidates stamped in ``[a, b]`` seconds, all or at most n of them, evenly.
+    """Chooses the candidates with times in ``[a, b]`` seconds.
 
     Args:
-        open_ends: ``n`` of those strictly between the first and the last one, which were seen
-            already (FrameThinker, arXiv 2509.24304).
+        frames: the candidates.
+        a, b: seconds, a <= b.
+        n: at most so many of them, evenly. None: all.
+        open_ends: leave out the first and the last of them, which were seen already
+            (FrameThinker, arXiv 2509.24304).
+
+    Raises:
+        ValueError: b is less than a.
     """
     a, b = (checked_number(name, v, -_FAR, _FAR, "seconds") for name, v in (("a", a), ("b", b)))
     if b < a:
@@ -79,12 +97,17 @@ def window(
 
 
 def around(frames: Frames, picked: Tensor, seen: Tensor, n: int) -> Tensor:
-    """At most n candidates between picked ones and their neighbours among those seen, without them.
+    """Chooses at most n new candidates between picked ones and their neighbours among seen ones.
 
-    Each stretch gets its share of n by its number of candidates (largest remainder).
+    Each gap gets a share of n in proportion to its number of candidates (largest remainder).
 
     Args:
-        picked, seen: positions; picked ones count as seen.
+        frames: the candidates.
+        picked, seen: positions, int64; picked ones count as seen.
+        n: the most that are chosen.
+
+    Raises:
+        ValueError: a position is none of the candidates'.
 
     Source: EARL (arXiv 2510.15440). The paper does not say how n is split; this is our choice.
     """
@@ -93,7 +116,7 @@ def around(frames: Frames, picked: Tensor, seen: Tensor, n: int) -> Tensor:
     if len(known) and not (int(known[0]) >= 0 and int(known[-1]) < total):
         raise ValueError(f"around: expected positions in 0..{total - 1}, got {known.tolist()}")
     walls = torch.cat([whole([-1]), known, whole([total])])
-    at = torch.searchsorted(known, picked) + 1  # of the picked ones in ``walls``
+    at = torch.searchsorted(known, picked) + 1  # where the picked ones stand in ``walls``
     gaps = torch.cat([at - 1, at]).unique()  # gap g lies between walls g and g + 1
     free = walls[gaps + 1] - walls[gaps] - 1
     counts = apportioned(free.double(), min(checked_count("n", n, 0), int(free.sum())), free)
@@ -105,12 +128,14 @@ def around(frames: Frames, picked: Tensor, seen: Tensor, n: int) -> Tensor:
 
 
 def key_frames(frames: Frames, delta: float = 0.05) -> tuple[Tensor, Tensor]:
-    """The codec's key frames, and in each gap between them (and at the ends) evenly spaced ones.
+    """Chooses the codec's key frames, and evenly spaced frames in the gaps around them.
 
-    A gap of T of the video's seconds gets ``floor(T / (delta * video))``.
+    Args:
+        frames: the candidates, with ``key``.
+        delta: a gap gets one frame for each such share of the video's seconds, rounded down.
 
     Returns:
-        Positions, and whether each is a key frame.
+        Positions ``[n]``, and whether each is a key frame, ``[n]`` bool.
 
     Source: KFFocus (arXiv 2508.08989), delta = 5 %; the gaps at the ends are our addition.
     """
@@ -132,11 +157,20 @@ def key_frames(frames: Frames, delta: float = 0.05) -> tuple[Tensor, Tensor]:
 
 
 def clips(n: int, clip: int, k: int) -> Tensor:
-    """At most k clips of so many consecutive frames, spread evenly: ``[k, clip]`` positions.
+    """Chooses at most k clips of consecutive frames, evenly.
 
-    Each clip stands in the middle of its part of the video; fewer where they would overlap.
+    Each clip stands in the middle of its part of the video. There are fewer than k if clips would
+    overlap.
 
-    Source: Apollo (arXiv 2412.10360): frames a second inside a clip, clips evenly outside.
+    Args:
+        n: the number of candidates.
+        clip: the number of frames of a clip.
+        k: the most clips.
+
+    Returns:
+        Positions ``[clips, clip]`` int64.
+
+    Source: Apollo (arXiv 2412.10360): frames at a rate inside a clip, clips evenly in the video.
     """
     clip = min(checked_count("clip", clip, 1), max(n, 1))
     k = min(checked_count("k", k, 0), checked_count("n", n, 0) // clip)
@@ -147,7 +181,10 @@ def clips(n: int, clip: int, k: int) -> Tensor:
 
 
 def apportioned(shares: Tensor, seats: int, most: Tensor) -> Tensor:
-    """Seats in proportion to shares ``[m]``, by largest remainder, none above its bound ``[m]``."""
+    """Gives seats in proportion to shares ``[m]`` by largest remainder; returns ``[m]`` int64.
+
+    No share gets more than its bound ``most``, ``[m]``.
+    """
     counts = torch.zeros_like(most)
     while (left := seats - int(counts.sum())) > 0:
         weights = torch.where(counts < most, shares, 0.0)
@@ -166,7 +203,10 @@ def apportioned(shares: Tensor, seats: int, most: Tensor) -> Tensor:
 
 
 def filled(chosen: Tensor, n: int, k: int) -> Tensor:
-    """min(k, n) positions: those chosen, and the middles of what gaps are then the widest."""
+    """Adds the middles of the widest gaps to the chosen positions until there are min(k, n).
+
+    If more than k are chosen, it returns all of them.
+    """
     known = sorted(set(chosen.tolist()))
     wanted = min(k, n)
     if len(known) >= wanted:

@@ -3,9 +3,9 @@
 A scale divides both sides of a frame and is at least 1. A ratio is the share of a frame's tokens
 that is kept, in (0, 1].
 
-``Plan.within`` is the last step of every policy: the exact solve on the encoder's grid.
+``Plan.within`` is the last step of every policy: it fits the plan to the encoder's grid exactly.
 
-Letters: n chosen frames, L clip lengths.
+Letters: N candidates, n chosen frames, l frames of a clip, D features.
 """
 
 import math
@@ -20,16 +20,20 @@ from patchgate.policies.pool import apportioned
 
 
 def flat(n: int) -> Tensor:
-    """Full scale for all, ``[n]``."""
+    """Returns the full scale, 1, for n frames: ``[n]`` float64."""
     return torch.ones(checked_count("n", n, 0), dtype=torch.float64, device="cpu")
 
 
 def ladder(order: Tensor, steps: Sequence[tuple[int, float]]) -> Tensor:
-    """Scales ``[n]`` by rank: so many frames at the first scale, so many at the next, ..
+    """Gives frames scales by their rank: the best ones get the first scale, others the next ones.
 
     Args:
-        order: ``[n]``, the frames from the best to the worst.
-        steps: (frames, scale); where they are not n in all, in the same proportion.
+        order: ``[n]`` int64, the frames from the best to the worst.
+        steps: pairs of a number of frames and their scale. If the numbers do not sum to n, n is
+            divided in the same proportion.
+
+    Returns:
+        Scales ``[n]`` float64.
 
     Source: Q-Frame (arXiv 2506.22139): 4 frames at full scale, 8 at a half, 32 at a quarter.
     """
@@ -43,11 +47,15 @@ def ladder(order: Tensor, steps: Sequence[tuple[int, float]]) -> Tensor:
 
 
 def keyed(important: Tensor, key: float = 2, other: float = 4) -> Tensor:
-    """Ratios ``[n]``: frames that are not important keep ``(key / other)**2`` of their tokens.
+    """Gives frames ratios: those that are not important keep ``(key / other)**2`` of their tokens.
 
     Args:
         important: ``[n]`` bool.
-        key, other: pooling strides; the grid's tokens are those after the first.
+        key: the pooling stride of important frames, which the grid's tokens have passed already.
+        other: the pooling stride of the other frames, at least ``key``.
+
+    Returns:
+        Ratios ``[n]`` float64.
 
     Source: KFFocus (arXiv 2508.08989).
     """
@@ -58,10 +66,14 @@ def keyed(important: Tensor, key: float = 2, other: float = 4) -> Tensor:
 
 
 def slow_fast(n_fast: int, n_slow: int, fast: float, slow: float) -> Tensor:
-    """Scales ``[n_fast + n_slow]`` of a coarse stream and a fine one.
+    """Gives the frames of a fast, coarse stream and of a slow, fine one their scales.
 
     Args:
-        fast, slow: tokens of a frame of each, as parts of a frame at full scale.
+        n_fast, n_slow: the number of frames of each.
+        fast, slow: the tokens of a frame of each, as a share of those at full scale, in (0, 1].
+
+    Returns:
+        Scales ``[n_fast + n_slow]`` float64, those of the fast stream first.
 
     Source: LOVE-R1 (arXiv 2509.24786): 32 and 256 tokens.
     """
@@ -81,16 +93,23 @@ def clip_lengths(
     redundancy: float = 0.5,
     length: float = 0.05,
 ) -> Tensor:
-    """How many frames around each anchor make the best clip, ``[n]`` int64 in 1..longest.
+    """Chooses how many frames around each anchor make the best clip.
 
-    The greatest of ``mean relevance - redundancy * likeness + length * l / longest``. Likeness is
-    the mean cosine of all pairs of the clip, each frame with itself too: left undefined by the
-    paper for one frame, it decides everything there (docs/policies.md).
+    The best clip of l frames has the greatest ``mean relevance - redundancy * likeness + length *
+    l / longest``. Likeness is the mean cosine of all pairs of the clip's frames, each frame with
+    itself included. The paper leaves it undefined for one frame, where it decides the result
+    (docs/policies.md).
 
     Args:
-        rel: ``[N]`` relevance of the candidates, brought to mean 0 and deviation 1 here.
-        anchors: ``[n]`` positions.
-        feat: ``[N, C]``; None: likeness counts nothing.
+        rel: ``[N]`` relevance of the candidates; it is normalised here to mean 0 and deviation 1.
+        anchors: ``[n]`` positions, int64.
+        feat: ``[N, D]`` features; None: likeness is left out.
+        longest: the most frames of a clip.
+        redundancy: the weight of likeness.
+        length: the weight of the clip's length.
+
+    Returns:
+        ``[n]`` int64 in 1..longest.
 
     Source: F2C (arXiv 2510.02262, equations 6 to 8).
     """
@@ -107,14 +126,23 @@ def clip_lengths(
         at = clip_frames(anchors, l, n_all)  # [n, l]
         value = z[at].mean(1) + length * l / longest
         if feat is not None:
-            f = torch.nn.functional.normalize(feat[at].double(), dim=2)  # [n, l, C]
-            value = value - redundancy * f.mean(1).square().sum(1)  # mean of all l * l cosines
+            unit = torch.nn.functional.normalize(feat[at].double(), dim=2)  # [n, l, D]
+            value = value - redundancy * unit.mean(1).square().sum(1)  # mean of all l * l cosines
         values.append(value)
     return torch.stack(values).argmax(0) + 1
 
 
 def clip_frames(anchors: Tensor, length: int, n: int) -> Tensor:
-    """Clips of so many candidates around each anchor ``[n, length]``, moved inside at the ends."""
+    """Returns a clip of candidates around each anchor, moved inside the video at its ends.
+
+    Args:
+        anchors: ``[n]`` positions, int64.
+        length: the number of candidates of a clip.
+        n: the number of all candidates.
+
+    Returns:
+        Positions ``[n, min(length, n)]`` int64.
+    """
     length = min(length, n)
     starts = (anchors - (length - 1) // 2).clamp(0, n - length)
     return starts[:, None] + arange(length)

@@ -1,4 +1,4 @@
-"""Every op in plain torch: obvious, slow, the definition the fast kernels are tested against.
+"""The definition of every op in plain torch: obvious and slow. Fast kernels are tested against it.
 
 Each function has the name and the signature of its op under ``torch.ops.patchgate``.
 """

@@ -1,4 +1,4 @@
-"""Activate: which tokens that stand still have changed their meaning, while there is room."""
+"""Activate: finds still tokens that have changed their meaning, while there is room."""
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ def activate(
     bound: Tensor,  # [T, M]
     room: int,
 ) -> tuple[Tensor, Tensor]:  # [T, M], [1]
-    """The closed loop inside a layer (docs/towers.md), frame after frame.
+    """Runs the closed loop inside a layer (docs/towers.md), frame after frame.
 
     A token that is not active shows the state of its parent, which was made with the attention
     output of some token before it. It becomes active if its own output ``o`` would move that state
@@ -24,9 +24,9 @@ def activate(
 
     Args:
         out: the attention outputs of all tokens, float.
-        active: bool; all of frame 0.
-        differs: bool, frames whose tokens show other rows than in the frame before. In others
-            nothing but rounding can have moved.
+        active: bool; all tokens of frame 0 are active.
+        differs: bool, frames whose tokens show other rows than in the frame before. In other
+            frames, only rounding can have changed the outputs.
         parent: int64, flat over ``[T, M]``, a token of an earlier frame.
         reach: how far each head's output moves the state, float32 (float64 for float64).
         bound: how far a token's state may move, in the dtype of ``reach``.
@@ -34,12 +34,12 @@ def activate(
             and tokens, stay as they are.
 
     Returns:
-        The tokens that become active, and how many more there would be.
+        The tokens that become active, and the number of those for which there is no room.
     """
     frames, m = active.shape
     wide = reach.dtype
     watched = ~active & differs[:, None]
-    # Whose attention output each token's state was made with.
+    # The token from whose attention output each token's state was computed.
     maker = arange(frames * m, device=out.device).view(frames, m)
     left = room - active.sum()
     late, fired = torch.zeros_like(left), torch.zeros_like(active)

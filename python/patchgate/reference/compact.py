@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def compact(kind: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Packed indices of the changed cells (``kind == 2``) in a buffer of fixed capacity.
+    """Packs the indices of changed cells (``kind == 2``) in a buffer of fixed capacity.
 
     Args:
         kind: ``[..., h, w]`` uint8; leading dimensions are frames, in order.

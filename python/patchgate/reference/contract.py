@@ -1,4 +1,4 @@
-"""Contraction: of links between tokens, the cheapest are joined first, until there are few enough.
+"""Contraction: joins linked tokens, the cheapest links first, until few enough tokens are left.
 
 Hierarchical grouping (J. H. Ward, "Hierarchical grouping to optimize an objective function", 1963)
 in which only linked groups may be joined, and weights count by their square root.
@@ -22,28 +22,30 @@ def contract(
     most: int,
     threshold: float,
 ) -> Tensor:  # [K]
-    """Which token stands for each, once the cheapest links are joined.
+    """Finds the token that represents each token, when the cheapest links are joined.
 
     A token may join the one that it is linked to: their group is represented by that one, and by
     the weighted mean of all its members. The price of a link is::
 
         price = sqrt(w_a * w_b / (w_a + w_b)) * |mean_a - mean_b|^2
 
-    Without the root this is Ward's: what joining adds to the squared error of everything that the
-    tokens stand for. With it, what is shown for a short time is not given up for whatever stands
-    long and hardly changes (on rendered clips more could be read of a twentieth of the tokens). In
-    the order of price (ties: of the token's number) each link is joined. One whose groups have
-    changed since it was weighed is weighed again first, and waits for its turn.
+    Without the root this is Ward's price: the increase of the squared error of all cells that the
+    tokens represent. With it, tokens that are shown for a short time are not lost in favour of
+    those that are shown long and hardly change (on rendered clips, more could be read of a
+    twentieth of the tokens). Links are joined in the order of price (ties: of the token's number).
+    If the groups of a link have changed since its price was computed, the price is computed again,
+    and the link waits for its turn.
 
     Args:
         features: float32.
-        weight: float64, positive; infinite for a token that nothing may change. It never joins.
-        link: int64, the token that each may join, -1 for none; following links never leads round.
-        distance: float32, squared Euclidean, to the token linked to.
-        bin: int64 in ``[0, B)``. room: int64, how many tokens of each bin may join another.
-        most: how many may do so at all.
-        threshold: of ``|mean_a - mean_b| / |mean_b|``, b being joined. A link that is above it when
-            its turn comes is dropped.
+        weight: float64, positive; infinite for a token that must not change. It never joins.
+        link: int64, the token that each may join, -1 for none; links form no circle.
+        distance: float32, squared Euclidean, to the linked token.
+        bin: int64 in ``[0, B)``.
+        room: int64, how many tokens of each bin may join another.
+        most: how many tokens may join others in all.
+        threshold: the most ``|mean_a - mean_b| / |mean_b|``, where a joins b. A link above it is
+            dropped when its turn comes.
 
     Returns:
         int64, the representative of each token's group.

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-_MOST_EXPONENT = 80  # so far above the shift sums are useless; infinity must not meet infinity
-_LEAST, _MOST = 0.25, 4.0  # of a denominator that started at 1: outside it is mostly rounding
+_MOST_EXPONENT = 80  # sums are useless so far above the shift; inf - inf must not occur
+_LEAST, _MOST = 0.25, 4.0  # a denominator, which began at 1, is mostly rounding outside of these
 
 
 def exchange(
@@ -24,12 +24,12 @@ def exchange(
     reach: Tensor,  # [H]
     scale: float,
 ) -> Tensor:  # [n]
-    """Brings running sums of attention up to date where keys were replaced.
+    """Updates running sums of attention when keys are replaced.
 
-    A softmax is kept as its numerator ``weighted`` and its denominator ``total``, of scores taken
-    relative to ``shift``. What the old keys had added is taken out, what the new ones add is put in
-    (``total_new = total - sum_old + sum_new``, likewise the numerator), and nothing is computed for
-    keys that stayed. That is exact, but for rounding.
+    A softmax is kept as its numerator ``weighted`` and its denominator ``total``, with scores
+    relative to ``shift``. The parts of the old keys are subtracted, and those of the new keys are
+    added (``total_new = total - sum_old + sum_new``, and the numerator in the same way). Nothing is
+    computed for other keys. This is exact, except for rounding.
 
     In each of G groups (windows of a frame, or a whole frame) the tokens
     ``token[cu_tokens[g]:cu_tokens[g + 1]]`` exchange the same keys,

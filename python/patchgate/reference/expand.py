@@ -1,10 +1,10 @@
-"""Expansion: tokens back to the dense grid through the source table."""
+"""Expansion: brings tokens back to the dense grid by the source table."""
 
 from torch import Tensor
 
 
 def expand(features: Tensor, source: Tensor) -> Tensor:
-    """``features[source]``: every cell gets the features of the token that explains it.
+    """Returns ``features[source]``: every cell gets the features of the token that explains it.
 
     Args:
         features: ``[K, D]``, any dtype.

@@ -188,7 +188,7 @@ def _hysteresis(
 
 
 def _expire(kind: Tensor, motion: Tensor, corners: Tensor, stream: _Stream, rules: Rules) -> Tensor:
-    """max_age: a cell whose source was emitted that many frames ago is encoded anew."""
+    """max_age: a cell whose source was emitted that many frames ago is encoded again."""
     max_age = stream.births.shape[0]
     if max_age == 0:
         return kind

@@ -1,4 +1,4 @@
-"""Nearest token: of each token's candidates, the one most like it."""
+"""Nearest token: finds the most similar one of each token's candidates."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ def nearest_token(
     begin: Tensor,  # [Q]
     end: Tensor,  # [Q]
 ) -> tuple[Tensor, Tensor]:  # [Q], [Q]
-    """For each query, the nearest row of its own candidates; no matrix of all pairs.
+    """Finds for each query the nearest row of its own candidates, without a matrix of all pairs.
 
     Args:
         features: float32.

@@ -14,7 +14,7 @@ def residual_attention(
     bias: Tensor | None,  # [L]
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # [R, H, d], [R, H]
-    """``softmax(scale * query @ key.T + bias) @ value`` in each of G groups.
+    """Computes ``softmax(scale * query @ key.T + bias) @ value`` in each of G groups.
 
     Queries of group g are the rows ``cu_queries[g]:cu_queries[g + 1]``; its keys and values are
     the rows that ``key_index[cu_keys[g]:cu_keys[g + 1]]`` names, as in a paged cache with pages of

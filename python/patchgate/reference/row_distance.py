@@ -1,4 +1,4 @@
-"""Row distance: rows of one table against rows of another, pair by pair."""
+"""Row distance: compares rows of one table with rows of another, pair by pair."""
 
 from torch import Tensor
 
@@ -6,10 +6,10 @@ from torch import Tensor
 def row_distance(
     left: Tensor,  # [A, D]
     left_row: Tensor,  # [Q]
-    right: Tensor,  # [B, D]
+    right: Tensor,  # [A', D]
     right_row: Tensor,  # [Q]
 ) -> Tensor:  # [Q]
-    """The Euclidean distance of ``left[left_row]`` and ``right[right_row]``.
+    """Computes the Euclidean distance of ``left[left_row]`` and ``right[right_row]``.
 
     Args:
         left, right: float32, added up in float64. left_row, right_row: int64.

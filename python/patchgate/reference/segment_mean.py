@@ -1,4 +1,4 @@
-"""Segment mean: what tokens that become one have in common."""
+"""Segment mean: the mean of tokens that become one."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ def segment_mean(
     index: Tensor,  # [L]
     cu_segments: Tensor,  # [G + 1]
 ) -> Tensor:  # [G, D]
-    """The weighted mean of the rows of each of G segments.
+    """Computes the weighted mean of the rows of each of G segments.
 
     Segment g is the rows that ``index[cu_segments[g]:cu_segments[g + 1]]`` names; a row may be in
     several. It is computed as ``first + sum(share * (row - first))``, so that rows that are equal

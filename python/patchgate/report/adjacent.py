@@ -49,11 +49,13 @@ class AdjacentGate:
 
 
 def worst_errors(frames: Tensor, before: Tensor, gate: Gate) -> Tensor:
-    """The summed difference of each cell's worst sub-block, of any plane and any frame of the
-    tubelet: ``[T, h, w]`` int32.
+    """Returns the summed difference of each cell's worst sub-block: ``[T, h, w]`` int32.
+
+    It is the worst of any plane and any frame of the tubelet.
 
     Args:
-        frames, before: uint8 ``[T, f, C, H, W]``; each is compared with the one of its number.
+        frames, before: uint8 ``[T, f, C, H, W]``; frames of equal numbers are compared.
+        gate: its settings are used.
     """
     a_side = gate.settings.cell // gate.settings.sub_block
     errors = sub_block_errors(frames, before, gate).amax(1)  # [T, b, c]

@@ -1,6 +1,6 @@
 """Static, moved and changed cells, and where things moved, drawn over a frame.
 
-Letters: H W pixels shown, h w cells, B blocks of cells.
+Letters: H W pixels shown, h w cells, n blocks of cells.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from patchgate.gate import CHANGED, MOVED
 
-# Okabe and Ito's palette: told apart with any colour vision, and by lightness in grey.
+# Okabe and Ito's palette: it can be distinguished with any colour vision, and in grey by lightness.
 CHANGED_COLOUR = (213, 94, 0)  # vermilion
 MOVED_COLOUR = (86, 180, 233)  # sky blue
 
@@ -99,7 +99,7 @@ def arrows(
     side = max(1, int(np.ceil(apart / min(tall, wide))))  # of a block, in cells
     across = -(-kind.shape[1] // side)
     block = np.unique(y // side * across + x // side, return_inverse=True)[1]
-    count = np.bincount(block)  # [B]
+    count = np.bincount(block)  # [n]
     way = -motion[y, x].astype(np.float64)
     dy, dx, middle_y, middle_x = (
         np.bincount(block, values) / count for values in (way[:, 0], way[:, 1], y + 0.5, x + 0.5)

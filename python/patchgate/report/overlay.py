@@ -94,11 +94,11 @@ class OverlayVideo:
         return np.asarray(image)
 
     def _write(self, rgb: np.ndarray, seconds: float, duration: float) -> None:
-        told = av.video.reformatter
+        reformatter = av.video.reformatter
         frame = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(
             format="yuv420p",
-            dst_colorspace=told.Colorspace.ITU709,
-            dst_color_range=told.ColorRange.MPEG,
+            dst_colorspace=reformatter.Colorspace.ITU709,
+            dst_color_range=reformatter.ColorRange.MPEG,
         )
         frame.pts, frame.time_base = round(seconds / _CLOCK), _CLOCK
         frame.duration = round(duration / _CLOCK)

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from patchgate.report.cells import CHANGED_COLOUR, MOVED_COLOUR, hex_of
 from patchgate.report.history import History
 
-BINS = 900  # of the time axis: more cannot be told apart
+BINS = 900  # of the time axis; more cannot be distinguished
 _MAX_MARKS = 200  # key frames drawn one by one; more would be a black bar
 
 

@@ -44,9 +44,9 @@ LAYOUT: dict[str, tuple[Any, ...]] = {  # what the fields of a ``TokenLayout`` m
     "motion_precision": (1, 2, 4),
 }
 
-_MOST_PIXELS = 2**31 - 1  # of a picture; of cells, where it is not known how large they are
-_MOST_FRAMES = 2**53  # before a slice
-_TOGETHER = 1 << 17  # cells that are looked at together
+_MOST_PIXELS = 2**31 - 1  # the most pixels of a picture (or cells, if their size is not known)
+_MOST_FRAMES = 2**53  # the most frames before a slice
+_TOGETHER = 1 << 17  # cells that are checked together
 
 
 def contradiction(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | None) -> str | None:
@@ -62,8 +62,8 @@ def contradiction(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | Non
     wrong = _wrong_fields(tensors) or _wrong_layout(tensors, layout)
     if wrong:
         return wrong
-    told = {name: value for name, value in tensors.items() if name != "features"}
-    fields = {name: value.numpy(force=True) for name, value in told.items()}
+    others = {name: value for name, value in tensors.items() if name != "features"}
+    fields = {name: value.numpy(force=True) for name, value in others.items()}
     return (
         _wrong_tokens(fields)
         or _wrong_times(fields)
@@ -86,7 +86,7 @@ def _wrong_fields(tensors: Mapping[str, Tensor]) -> str | None:
         if value.dim() != len(letters):
             return f"expected {shape}, got {list(value.shape)}"
         for letter, length in zip(letters, value.shape, strict=True):
-            size.setdefault(letter, length)  # by features and source, which come first
+            size.setdefault(letter, length)  # features and source come first, and set them
         size["T + 1"] = size.get("T", 0) + 1
         wanted = [size[letter] for letter in letters]
         if list(value.shape) != wanted:
@@ -158,7 +158,7 @@ def _wrong_times(fields: Mapping[str, Numbers]) -> str | None:
 def _wrong_cells(
     fields: Mapping[str, Numbers], layout: Mapping[str, Any] | None, starts: bool
 ) -> str | None:
-    """What the cells show, and what is told of them. ``starts``: there is a start picture."""
+    """Checks the tables of cells. ``starts``: there is a start picture."""
     frames, n = len(fields["source"]), math.prod(fields["source"].shape[1:])
     ends = fields["cu_seqlens"].astype(np.int64)
     last = fields["frame"].copy()  # [K]: the last frame that shows each token

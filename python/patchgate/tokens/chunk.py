@@ -76,7 +76,7 @@ def split(chunk: TokenChunk, frames: int, before: int = 0) -> tuple[TokenChunk, 
     Args:
         before: the number of frames of the video before the chunk.
     """
-    # Not all tokens are of kept cells: a tower with a tolerance computes others anew.
+    # Not all tokens are of kept cells: a tower with a tolerance computes others, too.
     tokens = int((chunk.frame < before + frames).sum())
     ends = [tokens if name in _OF_TOKENS else frames for name in TokenChunk._fields]
     first = (part[:end] for part, end in zip(chunk, ends, strict=True))

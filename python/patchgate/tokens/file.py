@@ -13,16 +13,16 @@ from patchgate.tokens.check import FIELDS, LAYOUT, OPTIONAL, contradiction
 
 _FORMAT = "patchgate.VideoTokens/1"
 
-Layout = dict[str, Any] | None  # a TokenLayout's fields; None: the features are a tower's
+Fields = dict[str, Any] | None  # a TokenLayout's fields; None: the features are a tower's
 
 
-def metadata(layout: Layout) -> dict[str, str]:
-    """Makes the file's metadata: what it says beside the tensors."""
+def metadata(layout: Fields) -> dict[str, str]:
+    """Makes the file's metadata: its format, and the layout of the tokens."""
     return {"format": _FORMAT, "layout": json.dumps(layout)}
 
 
-def write(path: str | PathLike[str], tensors: dict[str, Tensor], layout: Layout) -> None:
-    """Writes the tensors beside the path, and moves the file there when it is whole.
+def write(path: str | PathLike[str], tensors: dict[str, Tensor], layout: Fields) -> None:
+    """Writes the tensors beside the path, and moves the file there when it is complete.
 
     Raises:
         OSError: the file cannot be written; an older one stays as it was.
@@ -38,7 +38,7 @@ def write(path: str | PathLike[str], tensors: dict[str, Tensor], layout: Layout)
             raise OSError(f"{path}: the tokens could not be written there ({error})") from error
 
 
-def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Layout]:
+def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields]:
     """Returns the tensors by name, mapped from the file.
 
     Raises:
@@ -47,15 +47,15 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Layout]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            told = file.metadata() or {}
+            found = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise
     except Exception as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
-    if told.get("format") != _FORMAT:
-        raise ValueError(f"{path}: expected {_FORMAT}, got {told.get('format')!r}")
-    layout = _layout(path, told)
+    if found.get("format") != _FORMAT:
+        raise ValueError(f"{path}: expected {_FORMAT}, got {found.get('format')!r}")
+    layout = _layout(path, found)
     _check_names(path, "tensors", tensors, FIELDS, OPTIONAL)
     if layout is not None:
         _check_names(path, "layout", layout, {"cell": 0, "planes": 0}, LAYOUT)
@@ -64,9 +64,9 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Layout]:
     return tensors, layout
 
 
-def _layout(path: str | PathLike[str], told: dict[str, str]) -> Layout:
+def _layout(path: str | PathLike[str], found: dict[str, str]) -> Fields:
     try:
-        layout = json.loads(told.get("layout", ""))
+        layout = json.loads(found.get("layout", ""))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged: its layout is no JSON ({error})") from None
     if layout is not None and not isinstance(layout, dict):

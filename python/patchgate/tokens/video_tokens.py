@@ -125,8 +125,8 @@ class VideoTokens:
         first, last = self._frames_between(start_seconds, end_seconds)
         own = slice(int(self.cu_seqlens[first]), int(self.cu_seqlens[last]))
         source = self.source[first:last]
-        earlier = source[source < own.start].unique()  # [E], ascending
-        keep = torch.cat([earlier, arange(own.start, own.stop)])  # [K'] old indices
+        earlier = source[source < own.start].unique()  # [n], ascending
+        keep = torch.cat([earlier, arange(own.start, own.stop)])  # [K of the slice] old indices
         carried = len(earlier)
         renumbered = source - own.start + carried
         renumbered = torch.where(

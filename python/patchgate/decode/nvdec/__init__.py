@@ -1,11 +1,11 @@
-"""Decoding on a GPU with NVDEC: pictures stay on the device, on loan from the decoder.
+"""Decoding on a GPU with NVDEC: pictures stay in the decoder's memory, which it lends.
 
-decoder.py         PyNvVideoCodec, loaded when it is needed; capabilities.py what it can do
-decoder_pool.py    decoders used again
+decoder.py         PyNvVideoCodec, loaded when it is needed; capabilities.py what it can decode
+decoder_pool.py    keeps decoders for the next video
 surface.py         Surface: one picture, borrowed from the decoder; Loan: when it is shown
 surface_reader.py  reads a video as surfaces; surface_packer.py copies them into batches
 
-Packets are brought into the decoder's form by ``decode.bitstream``.
+``decode.bitstream`` converts packets for the decoder.
 """
 
 from .decoder import NvdecError, NvdecUnavailable

@@ -1,4 +1,4 @@
-"""What a GPU's decoder can do: asked once, and kept."""
+"""What a GPU's decoder can decode; it is asked once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PIXELS = {"yuv420p": 8, "yuvj420p": 8, "yuv420p10le": 10, "yuv420p12le": 12}
 
 
 class Capability(NamedTuple):
-    """What the decoder can do for one codec and bit depth, 4:2:0."""
+    """What the decoder can decode of one codec and bit depth, 4:2:0."""
 
     supported: bool
     width: tuple[int, int]  # least and most, in pixels
@@ -23,9 +23,10 @@ class Capability(NamedTuple):
 
 @lru_cache
 def capability(backend: Backend, codec: str, bit_depth: int) -> Capability:
-    """What the device says. NvdecUnavailable where it cannot be asked.
+    """Asks the device. Answers are cached, because each question makes a CUDA context.
 
-    Each question makes a CUDA context of its own, and takes as long: hence the cache.
+    Raises:
+        NvdecUnavailable: the device cannot be asked.
     """
     nvc = backend.nvc
     chroma = nvc.cudaVideoChromaFormat.__members__["420"]
@@ -44,12 +45,12 @@ def capability(backend: Backend, codec: str, bit_depth: int) -> Capability:
 
 
 def kind_of(codec: str, coded: Coded, headers: bytes) -> Kind:
-    """The decoder that such pictures, of a sequence with such headers, take."""
+    """Returns the kind of decoder that pictures of a sequence with such headers need."""
     return Kind(codec, coded.format.width, coded.format.height, coded.colour.bit_depth, headers)
 
 
 def why_not(backend: Backend, codec: str, coded: Coded) -> str | None:
-    """Why NVDEC cannot decode such pictures here, to be read after "because"; None if it can."""
+    """Says why NVDEC cannot decode such pictures, to follow "because"; None if it can."""
     own = coded.format
     if codec not in CODECS:
         return f"NVDEC is not used here for {codec}, only for {', '.join(CODECS)}"

@@ -1,9 +1,8 @@
-"""NVDEC, through PyNvVideoCodec's core decoder: packets in, borrowed surfaces out.
+"""NVDEC, through PyNvVideoCodec's core decoder: it takes packets and returns borrowed surfaces.
 
-Its higher classes are not used: SimpleDecoder gives decoding times for presentation times and
-invents them in MKV and VFR files. The package is imported at the first
-``open_video(device="cuda")``,
-never before: importing it needs the driver.
+Its higher classes are not used: SimpleDecoder returns times of decoding as times of showing, and
+invents them in MKV and VFR files. The first ``open_video(device="cuda")`` imports the package, not
+earlier, because importing it needs the driver.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from .surface import Lane, Surface
 
-_OLDEST = (2, 2, 4)  # before it, 16-bit surfaces had wrong strides
+_OLDEST = (2, 2, 4)  # in older versions, 16-bit surfaces have wrong strides
 _VIDEO = (
     "the driver's video libraries ({library}) are missing. In a container, start it with "
     "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video (docker run --gpus all -e ...); elsewhere "
@@ -29,7 +28,7 @@ _VIDEO = (
     "and libnvidia-encode-<driver>)"
 )
 
-# FFmpeg's name -> cudaVideoCodec. MPEG-4 part 2, VC-1 and MJPEG stay with PyAV.
+# FFmpeg's name -> cudaVideoCodec. PyAV decodes MPEG-4 part 2, VC-1 and MJPEG.
 CODECS = {"h264": "H264", "hevc": "HEVC", "vp8": "VP8", "vp9": "VP9", "av1": "AV1",
           "mpeg1video": "MPEG1", "mpeg2video": "MPEG2"}  # fmt: skip
 
@@ -39,17 +38,17 @@ class NvdecUnavailable(RuntimeError):
 
 
 class NvdecError(RuntimeError):
-    """NVDEC refused a packet. The decoder that said so is not used again."""
+    """NVDEC refused a packet. This decoder is not used again."""
 
 
 class Kind(NamedTuple):
-    """Decoders of one kind can take each other's place."""
+    """Decoders of one kind can replace each other."""
 
     codec: str  # FFmpeg's name
     width: int
     height: int
     bit_depth: int
-    headers: bytes = b""  # of the sequence: they, too, say how many pictures it has to hold
+    headers: bytes = b""  # those of the sequence: the number of pictures to hold depends on them
 
 
 @dataclass(eq=False)
@@ -61,7 +60,7 @@ class Backend:
     process: int = field(default_factory=os.getpid)
 
     def check_process(self) -> None:
-        """NvdecUnavailable in a fork of the process that loaded it: CUDA does not survive that."""
+        """Raises ``NvdecUnavailable`` in a fork of the process that loaded it: CUDA fails there."""
         if os.getpid() != self.process:
             raise NvdecUnavailable(
                 "this video was opened before the process was forked, and CUDA does not work in a "
@@ -70,12 +69,12 @@ class Backend:
             )
 
     def memory(self, pointer: int, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
-        """``[rows, W]``: device memory by its address, as it is."""
+        """Returns device memory at an address as a tensor ``[rows, W]``, without a copy."""
         return torch.as_tensor(_Pointer(pointer, shape, dtype), dtype=dtype, device=self.device)
 
 
 class _Pointer:
-    """What the CUDA array interface (version 3) wants of an address."""
+    """An address with the CUDA array interface (version 3)."""
 
     def __init__(self, pointer: int, shape: tuple[int, int], dtype: torch.dtype) -> None:
         self.__cuda_array_interface__ = {
@@ -88,10 +87,11 @@ class _Pointer:
 
 
 class Decoder:
-    """One decoder, on a stream of its own. Any exception: drop it.
+    """One decoder, on a stream of its own. After any exception, it must not be used again.
 
-    Memory on the device: the codec's reference pictures and a few in flight, up to 20 pictures of
-    1.5 samples a pixel (1920 x 1080, 8 bit: 62 MB), and one more for each picture of a packet.
+    Its memory on the device holds the codec's reference pictures and a few in flight: up to 20
+    pictures of 1.5 samples a pixel (1920 x 1080, 8 bit: 62 MB), and one more for each picture of a
+    packet.
     """
 
     def __init__(self, backend: Backend, kind: Kind) -> None:
@@ -102,21 +102,22 @@ class Decoder:
             self._decoder = nvc.CreateDecoder(
                 gpuid=backend.device.index or 0,
                 codec=getattr(nvc.cudaVideoCodec, CODECS[kind.codec]),
-                cudacontext=0,  # the primary context, which is torch's
+                cudacontext=0,  # the primary context, which torch uses
                 cudastream=self.lane.handle,
                 usedevicememory=True,
             )
-        except Exception as error:  # its own types derive from Exception alone
+        except Exception as error:  # its own errors derive only from Exception
             raise explained(error, NvdecError) from error
 
     def decode(self, packet: Any, serial: int) -> list[Surface]:
-        """The pictures that this packet brings out, in the order in which they are shown.
+        """Decodes a packet, and returns the pictures that it completes, in the order of showing.
 
-        All earlier surfaces are gone.
+        All earlier surfaces become invalid.
 
         Args:
-            packet: ``buffer_ptr`` and ``buffer_size``, as PyAV has them; None: give what is left.
-            serial: its number; a picture has that of its own packet.
+            packet: has ``buffer_ptr`` and ``buffer_size``, as in PyAV; None: return all that are
+                left.
+            serial: the packet's number; a picture has the number of its own packet.
         """
         self.turn += 1
         data = self._backend.nvc.PacketData()
@@ -124,13 +125,13 @@ class Decoder:
         data.pts = data.dts = serial
         try:
             frames = self._decoder.Decode(data)
-            with self.lane.running():  # DLPack makes the current stream wait: for itself, here
+            with self.lane.running():  # DLPack makes the current stream wait, here for itself
                 return [self._surface(frame) for frame in frames]
         except Exception as error:
             raise explained(error, NvdecError) from error
 
     def close(self) -> None:
-        """Frees its memory: what still reads it has to be done first."""
+        """Frees its memory; all reads of it must have finished."""
         self.turn += 1
         self.lane.synchronize()
         self._decoder = None
@@ -141,14 +142,14 @@ class Decoder:
         wide = width + width % 2
         if list(memory.shape) != [height * 3 // 2, wide]:
             raise NvdecError(
-                f"it gave a surface of {list(memory.shape)} rows and samples for a picture of "
+                f"it returned a surface of {list(memory.shape)} rows and samples for a picture of "
                 f"{width} x {height}"
             )
-        if height % 2:  # its shape lacks the last row of chroma, which is there
+        if height % 2:  # its shape lacks the last row of chroma, which is in memory
             rows = height + (height + 1) // 2
             memory = self._backend.memory(frame.GetPtrToPlane(0), (rows, wide), memory.dtype)
         if memory.dtype != (torch.uint8 if bits == 8 else torch.uint16):
-            raise NvdecError(f"it gave {memory.dtype} for {bits}-bit video")
+            raise NvdecError(f"it returned {memory.dtype} for {bits}-bit video")
         return Surface(memory, width, height, frame.getPTS(), self)
 
 
@@ -157,7 +158,11 @@ def _buffer(packet: Any) -> tuple[int, int]:
 
 
 def backend(device: torch.device) -> Backend:
-    """NVDEC of this CUDA device. NvdecUnavailable, with what to do, where it cannot be used."""
+    """Returns NVDEC of a CUDA device.
+
+    Raises:
+        NvdecUnavailable: it cannot be used; the message says what to do.
+    """
     _check_cuda(device)
     index = torch.cuda.current_device() if device.index is None else device.index
     return _load(torch.device("cuda", index))
@@ -165,7 +170,7 @@ def backend(device: torch.device) -> Backend:
 
 @lru_cache
 def _load(device: torch.device) -> Backend:
-    """Once a device; an error is not remembered."""
+    """Loads it, once for each device; errors are not cached."""
     try:
         nvc = _package()
     except ModuleNotFoundError as error:
@@ -218,7 +223,7 @@ def _check_version() -> None:
 
 
 def explained(error: Exception, kind: type[RuntimeError]) -> RuntimeError:
-    """The package's errors, in words of what to do."""
+    """Makes an error that says what to do from one of the package's."""
     text = str(error)
     library = re.search(r"lib(nvidia-encode|nvcuvid|cuda)\.so[.\d]*", text)
     if library is None:

@@ -1,4 +1,4 @@
-"""Decoders, used again: making one takes longer than decoding many frames."""
+"""Keeps decoders for the next video: making one takes longer than decoding many frames."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from functools import lru_cache
 
 from .decoder import Backend, Decoder, Kind, NvdecError
 
-IDLE = 4  # decoders kept for the next video
+IDLE = 4  # the most decoders that are kept for the next video
 
 
 class DecoderPool:
     """Lends decoders by codec, size, bit depth and sequence headers (``Kind``).
 
-    Device memory: that of the decoders on loan, one for each video being read, and of at most
-    ``idle`` others (see ``Decoder``); the one longest unused goes first. Any number of threads.
+    Its device memory is that of the lent decoders, one for each video being read, and of at most
+    ``idle`` others (see ``Decoder``). The one that was unused for longest is freed first. Any
+    number of threads may use it.
     """
 
     def __init__(self, backend: Backend, idle: int = IDLE) -> None:
         self.backend, self._idle = backend, idle
-        # The collector may end an iteration, which gives its decoder back, inside of any of these.
+        # Reentrant: the garbage collector may end an iteration inside of any of these methods, and
+        # that gives a decoder back.
         self._lock = threading.RLock()
-        self._free: list[Decoder] = []  # the one longest unused first
+        self._free: list[Decoder] = []  # the one that was unused for longest is the first
 
     def take(self, kind: Kind) -> Decoder:
-        """A decoder that has been given nothing, or everything to its end."""
+        """Lends a decoder that is new, or has finished its earlier video."""
         self.backend.check_process()
         with self._lock:
             for decoder in self._free:
@@ -36,20 +38,20 @@ class DecoderPool:
         try:
             return Decoder(self.backend, kind)
         except NvdecError:
-            self.clear()  # its memory may be what the other lacked
+            self.clear()  # frees memory, of which there may have been too little
             return Decoder(self.backend, kind)
 
     def give(self, decoder: Decoder) -> None:
-        """Takes a decoder back; what is left in it is thrown away. Not for one that failed."""
+        """Takes a decoder back, and discards its remaining pictures. It must not have failed."""
         if os.getpid() != self.backend.process:
-            self._free.append(decoder)  # held on to: a fork cannot free it, and must not try
+            self._free.append(decoder)  # kept, because a fork must not free it
             return
         try:
             decoder.decode(None, 0)
         except NvdecError:
             decoder.close()
             return
-        decoder.turn += 1  # those surfaces were nobody's
+        decoder.turn += 1  # nobody holds the discarded surfaces
         with self._lock:
             self._free.append(decoder)
             many = max(0, len(self._free) - self._idle)
@@ -58,9 +60,9 @@ class DecoderPool:
             one.close()
 
     def clear(self) -> None:
-        """Frees the decoders that nobody uses."""
+        """Frees the unused decoders."""
         if os.getpid() != self.backend.process:
-            return  # a fork's copies of them: not its own to free
+            return  # a fork must not free its copies
         with self._lock:
             spare, self._free = self._free, []
         for one in spare:
@@ -72,7 +74,7 @@ class DecoderPool:
 
 @lru_cache
 def decoder_pool(backend: Backend) -> DecoderPool:
-    """The one pool of a device."""
+    """Returns the pool of a device; each device has one."""
     pool = DecoderPool(backend)
-    atexit.register(pool.clear)  # the driver goes before Python's own last objects do
+    atexit.register(pool.clear)  # the driver is unloaded before Python frees its last objects
     return pool

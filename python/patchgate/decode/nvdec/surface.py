@@ -1,8 +1,8 @@
-"""A decoder's surface: a picture in memory that is lent only until the next packet goes in.
+"""A decoder's surface: a picture in memory that it lends only until it gets the next packet.
 
-A hardware decoder writes into the same few buffers again and again. Whatever reads a surface is
-therefore put on the decoder's own stream before the decoder is given its next packet: then the
-device itself keeps the order, and nobody has to wait.
+A hardware decoder writes into the same few buffers again and again. All reads of a surface are
+therefore launched on the decoder's own stream before the decoder gets its next packet: the device
+itself keeps the order, and nobody has to wait.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from ..planes import FrameFormat, colour_of, format_of, native
 
 
 class Lane:
-    """The CUDA stream that a decoder and all readers of its surfaces share; on the CPU, nothing."""
+    """The CUDA stream that a decoder and all readers of its surfaces share; on the CPU, none."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     @property
     def handle(self) -> int:
-        """The stream's address, for libraries that are no friends of torch."""
+        """The stream's address, for libraries that do not know torch's streams."""
         return 0 if self._stream is None else int(self._stream.cuda_stream)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """What is launched inside runs on this stream. Never leave it open over a ``yield``."""
+        """Launches all work inside on this stream. It must not be open during a ``yield``."""
         if self._stream is None:
             yield
         else:
@@ -41,40 +41,40 @@ class Lane:
                 yield
 
     def follow(self) -> None:
-        """What is launched here from now on sees all that the caller's stream has been given."""
+        """Makes later work of this stream wait for all earlier work of the caller's stream."""
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
 
     def lead(self, *tensors: Tensor) -> None:
-        """What the caller's stream is given from now on sees these tensors, made here."""
+        """Makes later work of the caller's stream wait for these tensors, made on this stream."""
         if self._stream is None:
             return
         current = torch.cuda.current_stream(self._stream.device)
         current.wait_stream(self._stream)
         for tensor in tensors:
-            tensor.record_stream(current)  # its memory stays, as long as they read it
+            tensor.record_stream(current)  # its memory is not used again while that reads it
 
     def synchronize(self) -> None:
-        """Waits until all that was launched here is done."""
+        """Waits until all work of this stream is done."""
         if self._stream is not None:
             self._stream.synchronize()
 
 
 class Lender(Protocol):
-    """Who owns the memory of surfaces."""
+    """The owner of the memory of surfaces."""
 
-    turn: int  # counts packets; a surface is good for one
+    turn: int  # counts packets; a surface is valid for one
     lane: Lane
 
 
 class Surface:
-    """One 4:2:0 picture in its decoder's memory, until that decodes again.
+    """One 4:2:0 picture in its decoder's memory, valid until that decodes again.
 
     Args:
-        memory: ``[H + ceil(H / 2), W']``: luma, then rows of Cb and Cr in turn; uint8, or uint16
-            with the value in the high bits. ``W'`` is ``W`` made even.
-        width, height: of the picture, in pixels.
-        serial: of the packet that it came from.
+        memory: ``[H + ceil(H / 2), W']``: luma, then rows in which Cb and Cr alternate; uint8, or
+            uint16 with the value in the high bits. ``W'`` is ``W`` rounded up to an even number.
+        width, height: the size of the picture in pixels.
+        serial: the number of its packet.
         lender: its decoder.
     """
 
@@ -86,19 +86,21 @@ class Surface:
 
     @property
     def lane(self) -> Lane:
-        """Where everything that reads it has to run."""
+        """The stream on which all reads of it must run."""
         return self._lender.lane
 
     def planes(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Views of Y ``[H, W]`` and, two samples apart, of Cb and Cr ``[ceil(H / 2), ceil(W /
-        2)]``.
+        """Returns views of Y ``[H, W]``, and of Cb and Cr ``[ceil(H / 2), ceil(W / 2)]``.
 
-        RuntimeError once the decoder has gone on.
+        Samples of Cb and Cr are two apart in memory.
+
+        Raises:
+            RuntimeError: the decoder has got another packet.
         """
         if self._lender.turn != self._turn:
             raise RuntimeError(
-                "this picture is gone: its decoder has been given another packet and writes over "
-                "it; use a surface before the next one is asked for, or copy it"
+                "this picture is not valid any more: its decoder has got another packet and "
+                "overwrites it; use a surface before you ask for the next one, or copy it"
             )
         luma = self._memory[: self.height, : self.width]  # [H, W]
         rows, across = self._memory.shape
@@ -107,7 +109,7 @@ class Surface:
 
 
 class Coded(NamedTuple):
-    """What all pictures of a coded sequence share: read once, from a picture decoded on the CPU."""
+    """The properties that all pictures of a sequence share, from a picture decoded on the CPU."""
 
     format: FrameFormat
     colour: Colour
@@ -121,25 +123,25 @@ class Coded(NamedTuple):
         return cls(format_of(frame), colour_of(frame), orientation_of(frame), interlaced)
 
     def turned_like(self, first: Coded) -> Coded:
-        """With the rotation of ``first``: it is the container's, and a bare packet has none."""
+        """Returns a copy with the rotation of ``first``: only the container has it, no packet."""
         own = self.format._replace(rotation=first.format.rotation)
         return self._replace(format=own, orientation=first.orientation)
 
 
 class Shown(NamedTuple):
-    """A picture whose turn it is to be shown. Times in ticks; None where the container has none."""
+    """A picture that is shown next. Times are in ticks; None: the container has none."""
 
     surface: Surface
     coded: Coded
     pts: int | None
     dts: int | None
     duration: int
-    next_pts: int | None  # of the picture after it; None for the last
+    next_pts: int | None  # that of the picture after it; None: it is the last
     key_frame: bool
 
 
 class Loan(NamedTuple):
-    """A picture in its decoder's memory, until the next is asked for."""
+    """A picture in its decoder's memory, valid until the next one is asked for."""
 
     picture: Shown
     pts_seconds: float

@@ -1,4 +1,4 @@
-"""Copies of surfaces in memory of their own, on the device: what a user may hold."""
+"""Copies surfaces into tensors on the device, which a user may keep."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from .surface import Shown
 class SurfacePacker:
     """Copies surfaces of one format into chunk tensors, on their decoder's stream.
 
-    As ``Packer`` does for PyAV's frames: contiguous planes, deep samples in the low bits, turned as
-    the container asks. Nothing waits: not the host, and the decoder only for the copy.
+    It does what ``Packer`` does for PyAV's frames: planes are contiguous, samples of more than 8
+    bits are in the low bits, and pictures are turned as the container asks. The host never waits,
+    and the decoder waits only for the copy.
     """
 
     def __init__(self, shown: Shown, *, chunk: int, clock: Clock,
@@ -41,14 +42,14 @@ class SurfacePacker:
 
     @property
     def is_full(self) -> bool:
-        """It takes no further picture."""
+        """Whether there is no room for another picture."""
         return len(self) >= self._chunk
 
     def add(self, timed: Timed[Shown], shown: Shown) -> None:
-        """Copy a picture, with its time, behind those before it."""
+        """Copies a picture, with its time, behind those before it."""
         with self._lane.running():
             planes = shown.surface.planes()
-            if not self._planes:  # never memory that the caller's stream still reads: see ``lead``
+            if not self._planes:  # the caller's stream does not read this memory, see ``lead``
                 self._planes = empty_planes(planes, self._chunk)
             into = [plane[len(self)] for plane in self._planes]
             copy_planes(planes, into, bits=self._coded.colour.bit_depth)
@@ -56,7 +57,7 @@ class SurfacePacker:
         self._times.append((seconds(timed.ticks), seconds(timed.span), shown.key_frame))
 
     def finish(self) -> FrameBatch:
-        """The pictures added so far, as a batch of its own memory; the packer is empty again."""
+        """Returns the pictures so far as a batch with its own memory, and empties the packer."""
         with self._lane.running():
             y, cb, cr = (self._own(plane) for plane in self._planes)
         self._lane.lead(y, cb, cr)
@@ -71,22 +72,22 @@ class SurfacePacker:
         )
 
     def _own(self, plane: Tensor) -> Tensor:
-        if len(self) < len(plane):  # a view would keep, and save, the unused rest
+        if len(self) < len(plane):  # a view would keep, and save, the unused rest, too
             plane = plane[: len(self)].clone()
         return oriented(plane, self._coded.orientation)
 
 
 def empty_planes(planes: Sequence[Tensor], frames: int) -> list[Tensor]:
-    """Memory ``[frames, H, W]`` for each plane ``[H, W]``."""
+    """Allocates ``[frames, H, W]`` for each plane ``[H, W]``."""
     return [plane.new_empty((frames, *plane.shape)) for plane in planes]
 
 
 def copy_planes(planes: Sequence[Tensor], into: Sequence[Tensor], *, bits: int = 8) -> None:
-    """Each plane ``[H, W]`` once; with more than 8 bits, its samples brought to the low ones."""
+    """Copies planes ``[H, W]``; samples of more than 8 bits are shifted to the low bits."""
     for source, target in zip(planes, into, strict=True):
         if bits == 8:
             target.copy_(source)
-        else:  # torch shifts no uint16; the sign that an int16 draws in is masked away
+        else:  # torch cannot shift uint16; with int16, the sign that is shifted in is masked
             low = torch.bitwise_right_shift(source.view(torch.int16), 16 - bits,
                                             out=target.view(torch.int16))  # fmt: skip
             low.bitwise_and_((1 << bits) - 1)

@@ -1,8 +1,8 @@
-"""The GPU reader: PyAV's demuxer before a hardware decoder, one picture on loan at a time.
+"""The GPU reader: PyAV's demuxer before a hardware decoder, which lends one picture at a time.
 
-Both readers share the demuxer, so that stamps agree by construction. The hardware decoder is given
-packet numbers where it expects times, and gives them back with the pictures: what a picture's
-stamp is, only the container says.
+Both readers share the demuxer, so that their stamps agree. The hardware decoder gets packet numbers
+in place of times, and returns them with the pictures. So pictures have exactly the container's
+stamps.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .decoder import Decoder, Kind, NvdecError
 from .decoder_pool import DecoderPool
 from .surface import Coded, Shown, Surface
 
-_REMEMBERED = 256  # packets whose picture may still come
-_FAILURES = 4  # refused packets in a row, before the rest is given up
+_REMEMBERED = 256  # the most packets whose pictures may still come
+_FAILURES = 4  # after so many refused packets in a row, the rest is given up
 
 
 class SurfaceReader:
-    """One pass over a video by a hardware decoder: ``pictures()`` once.
+    """One pass over a video by a hardware decoder; call ``pictures()`` once.
 
     Args:
-        demuxed: opened; this ends its decoding.
-        pool: of the device.
-        errors: "raise": DecodeError at the first refused packet.
+        demuxed: an opened reader; it must not decode any more.
+        pool: the decoders of the device.
+        errors: "raise" raises a DecodeError at the first refused packet.
     """
 
     def __init__(self, demuxed: PyAVReader, pool: DecoderPool, errors: Errors) -> None:
@@ -42,16 +42,21 @@ class SurfaceReader:
         self._sent: dict[int, tuple[int, Sent]] = {}  # packet numbers of the ledger
         self._serial = 0
         self._entry: int | None = None  # stamp of the key packet where decoding (re)started
-        self._headers: bytes | None = None  # of the sequence; None: not seen yet
-        self._began = False  # a picture came out
-        self._failures = 0  # in a row
-        self._to_key = False  # after a refusal nothing decodes before the next key packet
+        self._headers: bytes | None = None  # those of the sequence; None: there were none yet
+        self._began = False  # whether a picture has come
+        self._failures = 0  # the number of refused packets in a row
+        self._to_key = False  # after a refusal, packets are skipped up to the next key packet
 
     def pictures(self, *, start: float | None = None) -> Generator[Shown, None, None]:
-        """Pictures as they are shown, from the first or any at or before ``start`` seconds.
+        """Yields pictures in the order of showing; each is valid until the next step.
 
-        Each is gone at the next step. DecodeError where the coded picture changes into something
-        that this decoder does not take; NvdecError where it takes not one packet.
+        Args:
+            start: seconds; the first picture may be any at or before it. None: begin with the
+                first.
+
+        Raises:
+            DecodeError: the coded picture changes to a kind that NVDEC cannot decode.
+            NvdecError: NVDEC decodes no packet at all.
         """
         packets = self._demuxed.packets(start=start)
         self._entry = self._demuxed.ledger.entry
@@ -72,7 +77,7 @@ class SurfaceReader:
             self._demuxed.ledger.close()
             if self._serial and not self._began:
                 raise NvdecError(
-                    f"{self._demuxed.source.name}: NVDEC gave no picture for {self._serial} "
+                    f"{self._demuxed.source.name}: NVDEC returned no picture for {self._serial} "
                     'packets; device="cpu" uses PyAV'
                 )
             self._demuxed.judge_end()
@@ -127,7 +132,7 @@ class SurfaceReader:
         return kind_of(self._codec, self._coded, self._headers or b"")
 
     def _refused(self, error: NvdecError) -> None:
-        """Counts it and goes on at the next key packet, with a new decoder."""
+        """Counts a refused packet, and goes on at the next key packet with a new decoder."""
         if self._decoder is not None:
             self._decoder.close()
         self._decoder, self._to_key = None, True
@@ -145,10 +150,12 @@ class SurfaceReader:
             ) from error
 
     def _reshaped(self, data: bytes) -> Iterator[Shown]:
-        """Where another sequence begins: the rest of the old pictures, and a change of decoders.
-        One that goes on would scale a new size to the old one, and keeps its number of surfaces."""
+        """If a new sequence begins, yields the rest of the old pictures and changes the decoder.
+
+        The old decoder would scale a new size to the old one, and keep its number of surfaces.
+        """
         headers = sequence_headers(self._codec, data)
-        at_first = self._headers is None and self._entry is None  # it is the picture looked at
+        at_first = self._headers is None and self._entry is None  # the reader has decoded this one
         changed = headers not in (b"", self._headers)
         self._headers = headers or self._headers
         if at_first or not changed:

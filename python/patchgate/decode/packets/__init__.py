@@ -1,9 +1,9 @@
 """One stream's packets, and the pictures that they become.
 
-feed.py      packets read on, gone back to, by number
+feed.py      reads packets, numbers them, and seeks
 entry.py     where decoding may begin
-ledger.py    packets in, pictures out: which packet a picture came from, and which gave none
+ledger.py    which packet each picture came from, and which packets gave none
 clock.py     the stream's clock, and time stamps on it that always rise
-promises.py  what the container promises of its end, and whether it was kept
-listing.py   which pictures a video shows and when, while as little as can be is decoded
+promises.py  the end that a container promises, and whether the file has it
+listing.py   which pictures a video shows and when, with as little decoding as possible
 """

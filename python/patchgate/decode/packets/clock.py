@@ -1,6 +1,6 @@
 """A stream's clock, and time stamps on it that always rise.
 
-Time is kept in integer ticks and turned into seconds once, at the end, so that no error adds up.
+Times are integer ticks. They become seconds only at the end, so that rounding errors do not add up.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Protocol
 from ..frames import Problems
 from ..limits import DEFAULT_LIMITS, Limits
 
-Stamps = Sequence[int | None]  # as the container has them; None: it has none
+Stamps = Sequence[int | None]  # the container's; None: it has none
 
-LOOK_AHEAD = 17  # packets: a codec's picture is shown at most 16 after it is decoded
-_NEAR, _NEAR_PICTURES = 1.0, 16  # seconds and pictures, whichever is longer
-_EVIDENCE = 2  # later stamps that say: a clock that jumped goes on from there
+LOOK_AHEAD = 17  # packets: a picture is shown at most 16 packets after it is decoded
+_NEAR, _NEAR_PICTURES = 1.0, 16  # seconds and pictures; the longer of both is near
+_EVIDENCE = 2  # so many later stamps prove that a clock that jumped goes on from there
 _FOR_EVER = 1 << 62  # ticks
 
 
 @dataclass(frozen=True)
 class Clock:
-    """A stream's tick, and how many ticks a frame takes where nothing else is known."""
+    """A stream's tick, and the ticks of a frame whose duration is unknown."""
 
     tick: Fraction
     nominal: int
@@ -34,12 +34,12 @@ class Clock:
         object.__setattr__(self, "_ratio", self.tick.as_integer_ratio())
 
     def seconds(self, ticks: int) -> float:
-        """Ticks in seconds, correctly rounded: equal to ``float(ticks * tick)``."""
+        """Converts ticks to seconds, correctly rounded: equal to ``float(ticks * tick)``."""
         over, under = self._ratio
         return ticks * over / under
 
     def ticks(self, seconds: float | None) -> int:
-        """Seconds in whole ticks, rounded down; None: more than any clock tells."""
+        """Converts seconds to whole ticks, rounded down; None: more ticks than any clock has."""
         if seconds is None:
             return _FOR_EVER
         (over, under), (whole, part) = self._ratio, seconds.as_integer_ratio()
@@ -47,7 +47,7 @@ class Clock:
 
 
 class Picture(Protocol):
-    """What a back end's decoded picture must tell of its time, in ticks."""
+    """The times of a back end's decoded picture, in ticks."""
 
     @property
     def pts(self) -> int | None: ...
@@ -58,20 +58,27 @@ class Picture(Protocol):
 
 
 class Following(Protocol):
-    """What is known of the pictures after the one shown last."""
+    """Gives the stamps of pictures after the one shown last."""
 
     def undercuts(self, stamp: int) -> bool:
-        """Whether one of the next few has this stamp or an earlier one. Must be quick."""
+        """Whether one of the next few pictures has this stamp or an earlier one; must be fast."""
         ...
 
     def later(self, packets: int) -> tuple[Stamps, Stamps]:
-        """Stamps of packets decoded before that of the picture shown last, and not shown yet, and
-        after it; of these, where nobody has to wait for them, of so many packets."""
+        """Returns the stamps of packets whose pictures are not shown yet.
+
+        Args:
+            packets: how many packets may be read ahead, if reading does not have to wait.
+
+        Returns:
+            The stamps of packets decoded before that of the picture shown last, and of those
+            decoded after it.
+        """
         ...
 
 
 class NothingFollows:
-    """Where nothing is known."""
+    """Knows no later stamps."""
 
     def undercuts(self, stamp: int) -> bool:
         return False
@@ -84,7 +91,7 @@ NOTHING_FOLLOWS = NothingFollows()
 
 
 def near(clock: Clock) -> int:
-    """Ticks within which stamps may be out of order, and beyond which one is far away."""
+    """Returns the ticks by which stamps may be out of order; a stamp beyond them is far away."""
     return max(clock.ticks(_NEAR), _NEAR_PICTURES * clock.nominal)
 
 
@@ -92,8 +99,8 @@ class Mender:
     """Gives pictures, in their order of showing, stamps that rise.
 
     A stamp that is missing, does not rise or lies farther away than ``limits.gap`` is put between
-    its neighbours, and no other moves. Where all that follow it agree with it and not with those
-    before, the clock was set: they keep their distances and go on behind the picture before.
+    its neighbours; no other stamp changes. If the stamps after it agree with it and not with those
+    before, the clock was set: they keep their distances, and continue behind the picture before.
     """
 
     def __init__(
@@ -104,22 +111,22 @@ class Mender:
         self.near = near(clock)
         self._first: int | None = None
         self._last = self._until = 0
-        self._step = clock.nominal  # of the last picture
-        self.offset = 0  # what was added to the container's stamps since the clock was set
-        self._bad: list[int] = []  # stamps of the last pictures, none of which was good
+        self._step = clock.nominal  # the duration of the last picture
+        self.offset = 0  # is added to the container's stamps, since the clock was set
+        self._bad: list[int] = []  # the stamps of the last pictures, if all of them were bad
 
     def stamp(self, picture: Picture, following: Following = NOTHING_FOLLOWS) -> int:
-        """When the picture is shown, in ticks: later than all before it."""
+        """Returns the picture's stamp, in ticks; it is later than those of all pictures before."""
         raw = picture.pts
         if self._first is None:
             self._first = ticks = self._begin(picture, following)
             self._until = ticks + self._longest
         elif raw is None:
-            ticks = self._looked_at(picture, following)
+            ticks = self._mended(picture, following)
         else:
             ticks = raw + self.offset
             if not 0 < ticks - self._last <= self._gap or following.undercuts(raw):
-                ticks = self._looked_at(picture, following)
+                ticks = self._mended(picture, following)
             elif self._bad:
                 self._bad = []
         self._last, self._step = ticks, picture.duration or self.clock.nominal
@@ -128,12 +135,12 @@ class Mender:
             self._limits.check(self._name, "duration", seconds, f"a length of {seconds:,.0f} s")
         return ticks
 
-    def last_span(self, said: int, before: int) -> int:
-        """For how long a picture is shown that none is known to follow: as the container says."""
-        return said if 0 < said <= self._gap else before
+    def last_span(self, duration: int, before: int) -> int:
+        """Returns how long the last picture is shown: its duration if sound, or ``before``."""
+        return duration if 0 < duration <= self._gap else before
 
     def _begin(self, picture: Picture, following: Following) -> int:
-        """The first stamp, unless it does not go with those after it."""
+        """Returns the first stamp, or a better one if it contradicts those after it."""
         raw, nominal = picture.pts, self.clock.nominal
         known = [stamp for stamp in following.later(_EVIDENCE)[1] if stamp is not None]
         fits = [k for k in known if raw is not None and -self.near < k - raw <= self._gap]
@@ -144,15 +151,16 @@ class Mender:
             return picture.dts
         return min(known) - (picture.duration or nominal) if known else 0
 
-    def _looked_at(self, picture: Picture, following: Following) -> int:
-        """The stamp of a picture whose own is odd, by those that follow."""
+    def _mended(self, picture: Picture, following: Following) -> int:
+        """Finds the stamp of a picture whose own is odd, from those that follow."""
         last, reach = self._last, self._last + self._gap
         before, after = following.later(LOOK_AHEAD)
         decoded = [k + self.offset for k in after if k is not None]
         ticks = None if picture.pts is None else picture.pts + self.offset
         if ticks is not None and last < ticks <= reach:
-            # If it is good, those that follow with less are bad; if not, it is, and of some with
-            # the same stamp all but one are. In doubt it is good, unless it is far away.
+            # If the stamp is good, later pictures with a lesser one are bad; otherwise it is bad
+            # itself. Of pictures with equal stamps, all but one are bad. In doubt the stamp is
+            # good, unless it is far away.
             equal = any(k + self.offset == ticks for k in (*before, *after) if k is not None)
             doubt = not equal and ticks - last <= self.near
             if sum(last < k < ticks for k in decoded) <= doubt:
@@ -162,7 +170,7 @@ class Mender:
         good = [k for k in coming if k is not None and last < k <= reach]
         elsewhere = ticks is not None and not last < ticks <= reach and not good
         if ticks is not None and elsewhere and self._goes_on(ticks, decoded):
-            return self._carried_on(ticks)
+            return self._continued(ticks)
         self._problems.repaired_timestamps += 1
         self._bad = [] if ticks is None else [*self._bad[1 - _EVIDENCE :], ticks]
         bound = min(good, default=_FOR_EVER)
@@ -173,8 +181,8 @@ class Mender:
             return last + self._step
         return last + max(1, (bound - last) // (alike + 1))
 
-    def _carried_on(self, ticks: int) -> int:
-        """Behind the picture before, from where the clock was set to ``ticks``."""
+    def _continued(self, ticks: int) -> int:
+        """Continues behind the picture before, when the clock was set to ``ticks``."""
         now, seconds = self._last + self._step, self.clock.seconds
         self.offset += now - ticks
         self._bad = []
@@ -182,7 +190,7 @@ class Mender:
         return now
 
     def _goes_on(self, ticks: int, decoded: Sequence[int]) -> bool:
-        """Whether the clock was set, and runs on from these ticks."""
+        """Whether the clock was set to these ticks, and runs on from there."""
         after = sum(0 < k - ticks <= self._gap for k in decoded)
         if after >= _EVIDENCE and 2 * after > len(decoded):
             return True

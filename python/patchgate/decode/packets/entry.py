@@ -1,8 +1,8 @@
-"""Where decoding may begin, so that it gives what a decoding from the beginning would give there.
+"""Finds where decoding may begin, so that the result is the same as from the beginning.
 
-A seek is believed in containers whose index lists their packets in order of time (MP4, Matroska).
-Elsewhere a demuxer may give a packet other stamps after a seek, or land behind a clock that began
-anew: there packets are read from the beginning, and decoded from the right key packet on.
+A seek is reliable in containers whose index lists packets in order of time (MP4, Matroska). In
+others, a demuxer may give a packet other stamps after a seek, or miss that the clock started again.
+There, packets are read from the beginning, and decoded from the right key packet on.
 """
 
 from __future__ import annotations
@@ -19,32 +19,33 @@ from .clock import LOOK_AHEAD, Clock, near
 
 Packets = Iterator[Packet]
 
-_WINDOW = 2 * LOOK_AHEAD  # packets among which stamps are brought into order
-_HELD = 2**26  # bytes of packets that wait for the decoder; more are decoded instead
-_ENTRIES = 100_000  # of an index that are looked at
+_WINDOW = 2 * LOOK_AHEAD  # packets among which stamps are sorted
+_HELD = 2**26  # the most bytes of packets that are held; beyond that, decoding begins early
+_ENTRIES = 100_000  # the most entries of an index that are checked
 
 
 class Order:
-    """Looks at packets as they are decoded: are their stamps those of a clock that just runs?
+    """Checks, in order of decoding, whether the stamps of packets are those of a regular clock.
 
-    ``sound`` says that no stamp is missing, there twice, out of order by more than the codec's
-    pictures are, or farther from the next than ``limits.gap``; then decoding changes none of them.
-    ``headless`` counts the packets before the first key packet.
+    Attributes:
+        sound: no stamp is missing, occurs twice, is farther from the next than ``limits.gap``, or
+            is out of order by more than the codec reorders pictures. Decoding then changes none.
+        headless: the number of packets before the first key packet.
     """
 
     def __init__(self, stream: av.VideoStream, clock: Clock, limits: Limits) -> None:
         self.sound, self.headless = True, 0
         self._codec = stream.codec_context.codec.canonical_name
-        self._depth = stream.codec_context.reorder_depth  # pictures decoded before and shown after
+        self._depth = stream.codec_context.reorder_depth  # how far pictures are reordered
         self._gap, self._near = clock.ticks(limits.gap), near(clock)
         self._window: list[tuple[int, int]] = []  # stamps and numbers of packets, ascending
-        self._read, self._keyed = 0, False  # packets; was one a key packet?
-        self._passed = 0  # the latest packet that has left the window
-        self._top = self._floor = -(1 << 62)  # the latest stamp so far, and before the last key
+        self._read, self._keyed = 0, False  # the number of packets; whether one was a key packet
+        self._passed = 0  # the greatest number of a packet that has left the window
+        self._top = self._floor = -(1 << 62)  # the latest stamp, and the latest before the last key
         self._below = 0  # the last stamp that has left the window
 
     def add(self, packet: Packet) -> bool:
-        """The next packet; whether all are sound so far."""
+        """Checks the next packet; returns whether all are sound so far."""
         if packet.is_discard or not is_shown(self._codec, packet):
             return self.sound
         pts = packet.pts
@@ -69,7 +70,7 @@ class Order:
         return self.sound
 
     def close(self) -> bool:
-        """No packet comes any more: were all sound?"""
+        """Checks the rest after the last packet; returns whether all were sound."""
         while self._window:
             self._pass()
         return self.sound
@@ -79,7 +80,7 @@ class Order:
         leap = pts - self._below
         if self._passed:
             self.sound &= 0 < leap <= self._gap
-        if self._passed and leap > self._near:  # a pause: all behind it is decoded behind it
+        if self._passed and leap > self._near:  # a pause: later pictures must be decoded later
             self.sound &= min([number, *(n for _, n in self._window)]) > self._passed
         self._below, self._passed = pts, max(self._passed, number)
 
@@ -92,10 +93,13 @@ class Entry(NamedTuple):
 
 
 def entered(packets: Packets, order: Order, start: int, back: int = 0) -> Entry | None:
-    """The last key packet at or before ``start - back`` ticks; None where stamps are not sound.
+    """Finds the last key packet at or before ``start - back`` ticks; None if stamps are unsound.
 
     Args:
-        packets: from a key packet before it, or from the beginning.
+        packets: those from a key packet before it on, or from the beginning on.
+        order: checks their stamps.
+        start: the stamp that is wanted, in ticks.
+        back: how far before it decoding shall begin, in ticks.
     """
     held: list[Packet] = []
     entry: int | None = None
@@ -117,14 +121,14 @@ def entered(packets: Packets, order: Order, start: int, back: int = 0) -> Entry 
 
 
 def seeks(container: Container, stream: av.VideoStream) -> bool:
-    """Whether a seek may be believed in such a container."""
-    if "mp4" in container.format.name:  # its table has every packet, but where it is in fragments
+    """Whether a seek is reliable in such a container."""
+    if "mp4" in container.format.name:  # its table has every packet, unless it has fragments
         return 0 < stream.frames <= len(stream.index_entries)
     return "matroska" in container.format.name
 
 
 def indexed(container: Container, stream: av.VideoStream, clock: Clock, limits: Limits) -> bool:
-    """Whether the index, as far as a seek has made it known, tells of one clock that just runs."""
+    """Whether the index, as far as it is known after a seek, has the stamps of a regular clock."""
     if "matroska" not in container.format.name:
         return True
     entries = stream.index_entries

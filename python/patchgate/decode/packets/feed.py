@@ -1,4 +1,4 @@
-"""One stream's packets: read on, gone back to, by number, and what the container says of it."""
+"""Reads one stream's packets, numbers them and seeks; has the container's facts about it."""
 
 from __future__ import annotations
 
@@ -25,31 +25,35 @@ Packets = Iterator[Packet]
 Errors = Literal["warn", "ignore", "raise"]
 Reach = Literal["seek", "read", "decode"]
 
-_DEMUX_FAILURES = 8  # in a row, before the rest of a file is given up
+_DEMUX_FAILURES = 8  # after so many in a row, the rest of a file is given up
 _GENPTS = 1  # AVFMT_FLAG_GENPTS
-_BACK = (0.0, 2.0, 8.0, 32.0, 128.0)  # seconds: from some key packets not all can be decoded
+_BACK = (0.0, 2.0, 8.0, 32.0, 128.0)  # seconds before the start, if a key packet is not enough
 
 
 class Feed:
     """The packets of a source's video stream, for a decoder.
 
-    Attributes: ``container``, ``stream``, ``clock``; ``ledger``, of the packets read since the
-    beginning or the last seek; ``problems``; ``begin`` (the first picture's tick) and
-    ``untimed``, which who decodes sets.
+    Attributes:
+        container, stream: those of PyAV.
+        clock: the stream's clock.
+        ledger: the packets read since the beginning or the last seek.
+        problems: what was wrong so far.
+        begin: the tick of the first picture; the decoder sets it.
+        untimed: whether the container has no time stamps; the decoder sets it.
 
     Raises:
-        ValueError: no video is there, or one that exceeds the limits.
+        ValueError: there is no video, or it exceeds the limits.
     """
 
     begin = 0
-    untimed = False  # the container has no time stamps of its own
+    untimed = False
 
     def __init__(
         self, source: Source, halt: Halt | None = None, *, threads: int, errors: Errors
     ) -> None:
         self.source, self._threads, self._errors = source, threads, errors
         self.limits = source.access.limits
-        self.halt = halt or Halt()  # raised: the file ends here
+        self.halt = halt or Halt()  # raising it ends the file here
         self.problems = Problems()
         self._process = os.getpid()
         self._open()
@@ -69,35 +73,41 @@ class Feed:
         if not makes_up_stamps(self.codec()):
             self.container.flags &= ~_GENPTS
         self.stream.codec_context.thread_count = self._threads
-        self.stream.thread_type = "AUTO"  # frame threads where the codec has them, else slices
+        self.stream.thread_type = "AUTO"  # frame threads if the codec has them, or else slices
 
     def _check_streams(self) -> None:
         count = len(self.container.streams)
         self.limits.check(self.source.name, "streams", count, f"a file of {count:,} streams")
 
     def _check_picture(self) -> None:
-        """The size that the header has. What decoding finds, FFmpeg holds against the limit."""
+        """Checks the header's size. FFmpeg itself checks sizes that decoding finds."""
         context = self.stream.codec_context
         self.limits.check_picture(self.source.name, context.width, context.height)
         context.options = {**context.options, **self.limits.of_decoder()}
 
     def _forget(self) -> None:
-        """Count anew (in the same object: Video shows it): what was read so far is read again."""
+        """Resets all counts, because packets are read again.
+
+        ``problems`` stays the same object, because ``Video`` shows it.
+        """
         vars(self.problems).update(vars(Problems()))
         self.ledger = Ledger(self.codec(), self.problems, self.clock)
-        self._ahead: deque[Packet] = deque()  # read, and not given to the decoder yet
-        self._raw: Packets = iter(())  # where they come from
+        self._ahead: deque[Packet] = deque()  # packets that the decoder has not got yet
+        self._raw: Packets = iter(())  # yields further packets
         self._last: Packet | None = None
 
     def close(self) -> None:
-        """Free the decoder and its threads. Again is fine; the user's file object stays open."""
+        """Frees the decoder and its threads; the user's file object stays open.
+
+        It may be called again.
+        """
         if hasattr(self, "stream"):
             context = self.stream.codec_context
             if self._process != os.getpid():
                 hold_on(self.stream, context)
             elif context is not None:
-                # PyAV frees a decoder without letting go of Python's lock, for which the decoder's
-                # threads may be waiting to write a log: here they come to rest, and it is let go.
+                # PyAV frees a decoder while it holds the GIL, for which the decoder's threads may
+                # wait to write a log. This call stops these threads, and releases the GIL.
                 context.flush_buffers()
             del self.stream
         self._demuxer.close()
@@ -107,11 +117,11 @@ class Feed:
             self.close()
 
     def mender(self, problems: Problems | None = None) -> Mender:
-        """For the stamps of one iteration."""
+        """Makes a mender for the stamps of one iteration."""
         return Mender(self.clock, problems or self.problems, self.limits, self.source.name)
 
     def undercuts(self, stamp: int) -> bool:
-        """As ``Following`` has it, of files: what is live must not wait for packets to come."""
+        """See ``Following``; only for files, because a live source must not wait for packets."""
         if self._demuxer.waits:
             return False
         while self.ledger.waiting < NEXT_FEW and self._read_ahead():
@@ -119,7 +129,7 @@ class Feed:
         return self.ledger.undercuts(stamp)
 
     def later(self, packets: int) -> tuple[Stamps, Stamps]:
-        """As ``Following`` has it; only files are read for it."""
+        """See ``Following``; only files are read ahead."""
         while not self._demuxer.waits and self.ledger.lead < packets and self._read_ahead():
             pass
         return self.ledger.later()
@@ -138,9 +148,11 @@ class Feed:
             yield packet
 
     def entries(self, start: float) -> Iterator[Packets]:
-        """Packets from key packets at or before ``start`` seconds, ever earlier ones;
-        ``ledger.entry`` is the stamp of each. None where only a decode from the beginning tells
-        what is shown."""
+        """Yields packets from a key packet at or before ``start`` seconds on, then earlier ones.
+
+        ``ledger.entry`` is the stamp of each key packet. Nothing is yielded if only a decode from
+        the beginning shows the right frames.
+        """
         wanted = self.clock.ticks(start)
         for back in _BACK:
             reached = self._reached(wanted - self.clock.ticks(back))
@@ -154,7 +166,7 @@ class Feed:
                 return
 
     def _reached(self, wanted: int) -> Packets:
-        """The packets from a key packet before the one wanted, or from the beginning."""
+        """Returns packets from a key packet before the wanted tick on, or from the beginning."""
         if seeks(self.container, self.stream) and self._sought(wanted):
             self._forget()
             key = next(self.read(), None)
@@ -166,7 +178,7 @@ class Feed:
         return self.read()
 
     def _sought(self, ticks: int) -> bool:
-        """Moves to a key packet at or before ``ticks``; False where the container cannot."""
+        """Seeks to a key packet at or before ``ticks``; returns False if the container cannot."""
         try:
             self._demuxer.seek(ticks, self.stream)
         except av.FFmpegError as error:
@@ -175,12 +187,12 @@ class Feed:
         return True
 
     def reopen(self) -> None:
-        """From the beginning, with a new decoder."""
+        """Starts at the beginning, with a new decoder."""
         self._demuxer.close()
         self._open(again=True)
 
     def numbered(self) -> Packets:
-        """The stream's packets, by number, from where the demuxer stands."""
+        """Yields the demuxer's next packets, with numbers."""
         return self._entered(self.read())
 
     def _entered(self, packets: Packets) -> Packets:
@@ -195,14 +207,14 @@ class Feed:
             yield self.ledger.enter(packet)
 
     def read(self) -> Packets:
-        """Packets as the demuxer has them. Past a damaged stretch it is asked to go on."""
+        """Yields the demuxer's packets, and goes on after damaged stretches."""
         failures = 0
         while failures < _DEMUX_FAILURES:
             try:
                 for packet in self._demuxer.packets(self.stream):
                     if self.halt.asked:
                         return
-                    if packet.size:  # the demuxer's own flush packets, and frames dropped in AVI
+                    if packet.size:  # flush packets and frames dropped in AVI are empty
                         failures = 0
                         self._last = packet
                         if packet.is_keyframe and is_encrypted(packet):
@@ -212,7 +224,7 @@ class Feed:
             except Stopped:
                 self.halt.asked = True
                 return
-            except IndexError:  # PyAV, at the end of a damaged TS that announced one more stream
+            except IndexError:  # of PyAV, at the end of a damaged TS that announces one more stream
                 return
             except av.FFmpegError as error:
                 failures += 1
@@ -220,13 +232,17 @@ class Feed:
         self.problems.truncated = True
 
     def _end(self) -> int | None:
-        """Where the last packet ends, in bytes of the file."""
+        """Returns where the last packet ends, in bytes of the file."""
         last = self._last
         return None if last is None or last.pos is None else last.pos + last.size
 
     def damaged(self, error: av.FFmpegError, *, known: bool = False) -> None:
-        """Counts a packet that nothing can be made of. DecodeError where that is asked for;
-        MemoryError where it is not the packet's fault."""
+        """Counts a packet that cannot be decoded.
+
+        Raises:
+            DecodeError: the video was opened with ``errors="raise"``.
+            MemoryError: the cause is a lack of memory.
+        """
         check_memory(error, self.source.name)
         if is_too_large(error, self.stream, self.limits):
             raise too_large(self.source, self.limits) from error
@@ -237,36 +253,36 @@ class Feed:
             ) from error
 
     def promised_end(self) -> float | None:
-        """When the video stream ends, on the clock of its stamps, if the header says so."""
+        """Returns when the video stream ends, in seconds of its clock, if the header has this."""
         return promised_end(self.container, self.stream, self.clock, self.limits)
 
     def wrapping(self) -> tuple[str, tuple[str, ...], int | None]:
-        """The format's title, the kinds of all streams, and their bits a second or None."""
+        """Returns the format's title, the kinds of all streams, and their bits a second or None."""
         container = self.container
         kinds = tuple(stream.type for stream in container.streams)
         return container.format.long_name, kinds, container.bit_rate or None
 
     def reach(self) -> Reach:
-        """How a later frame is reached."""
+        """Returns how a later frame is reached, see ``Video.reach``."""
         if self.untimed or not self.source.seekable:
             return "decode"
         return "seek" if seeks(self.container, self.stream) else "read"
 
     def codec(self) -> str:
-        """FFmpeg's name of the codec, not of its decoder."""
+        """Returns FFmpeg's name of the codec, not that of its decoder."""
         return self.stream.codec_context.codec.canonical_name
 
     def average_fps(self) -> float | None:
-        """Frames a second, as the container says or FFmpeg guessed; None where unknown."""
+        """Returns frames a second, from the container or FFmpeg's guess; None if unknown."""
         rate = self.stream.average_rate or self.stream.guessed_rate
         return float(rate) if rate else None
 
     def sample_aspect_ratio(self) -> Fraction:
-        """Width over height of a stored pixel; 1 where nothing says it."""
+        """Returns width over height of a stored pixel; 1 if unknown."""
         return self.stream.sample_aspect_ratio or Fraction(1)
 
     def header_frames(self) -> int | None:
-        """The number of frames, where the container says it."""
+        """Returns the number of frames if the container has it."""
         return self.stream.frames or None
 
 

@@ -1,7 +1,7 @@
-"""Packets in, pictures out: which packet a picture came from, and which gave none.
+"""Notes which packet each picture came from, and which packets gave none.
 
-A decoder is given packet numbers where it expects times and gives them back with the pictures, so
-what a picture's stamp is, only the container says.
+A decoder gets packet numbers in place of times, and returns them with the pictures. So pictures
+have exactly the container's stamps.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from ..ffmpeg import Packet
 from ..frames import Problems
 from .clock import LOOK_AHEAD, Clock
 
-NEXT_FEW = 6  # packets that are looked at for every picture
-_HORIZON = 64  # packets after which a picture that has not come will not come
-# FFmpeg cannot tell in which order these are shown. Where the container says only when a packet is
-# decoded (AVI), the stamps that PyAV asks it to make up are wrong.
+NEXT_FEW = 6  # packets that are checked for every picture
+_HORIZON = 64  # after so many packets, a missing picture counts as lost
+# FFmpeg does not know the order in which pictures of these codecs are shown. If the container has
+# only times of decoding (AVI), the stamps that FFmpeg makes up (genpts) are wrong.
 _ORDERUNKNOWN = ("h264", "hevc", "vvc")
-# Of these every packet that is to be shown makes a picture. Others may say "as before" in a few
-# bytes, and some decoders then give nothing.
+# With these codecs, every packet that is not hidden gives a picture. With others, a packet of a few
+# bytes may mean "as before", for which some decoders return no picture.
 _ONE_EACH = (*_ORDERUNKNOWN, "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mjpeg", "prores",
              "dnxhd", "ffv1")  # fmt: skip
-_SAYS_NOTHING = 16  # bytes
+_MOST_EMPTY = 16  # the most bytes of a packet that may mean "as before"
 
 
 def makes_up_stamps(codec: str) -> bool:
@@ -33,13 +33,13 @@ def makes_up_stamps(codec: str) -> bool:
 
 
 class Sent(NamedTuple):
-    """What the container says of a packet. Times in ticks."""
+    """The container's facts about a packet. Times are in ticks."""
 
     pts: int | None
     dts: int | None
     duration: int
     key: bool
-    hidden: bool  # decoded for what leans on it, not shown: before an edit list, a golden frame
+    hidden: bool  # decoded only for later pictures: before an edit list, or a golden frame
     damaged: bool
     size: int
 
@@ -51,26 +51,29 @@ class Ledger:
     """The packets of one pass over a stream, by number, until their pictures come.
 
     Args:
-        codec: FFmpeg's name of it.
-        problems: counts the pictures that do not come.
-        entry: stamp of the key packet where decoding begins; pictures before it are not whole, and
-            nobody misses them. None: the file's beginning.
+        codec: FFmpeg's name of the codec.
+        problems: counts lost pictures.
+        clock: the stream's clock.
+
+    Attributes:
+        entry: the stamp of the key packet where decoding begins. Pictures before it are incomplete,
+            and do not count as lost. None: the file's beginning.
     """
 
     def __init__(self, codec: str, problems: Problems, clock: Clock) -> None:
         self._codec, self._problems, self._clock = codec, problems, clock
         self.entry: int | None = None
-        self.read = 0  # packets so far
-        self.failures = 0  # packets that the decoder refused, so that they are told of already
-        self._now = 0  # the packet of the picture shown last, and what it says
+        self.read = 0  # the number of packets so far
+        self.failures = 0  # packets that the decoder refused, which are reported already
+        self._now = 0  # the packet of the picture shown last; its facts are in ``_latest``
         self._latest: tuple[Any, ...] | None = None
-        self._waiting: dict[int, tuple[Any, ...]] = {}  # of ``Sent``, which takes longer to make
-        self._fields: deque[int] = deque(maxlen=_HORIZON)  # interlaced pictures
-        self._decoded_at: deque[int] | None = None  # stamps to give out, where there are no others
+        self._waiting: dict[int, tuple[Any, ...]] = {}  # fields of ``Sent``; a tuple is faster
+        self._fields: deque[int] = deque(maxlen=_HORIZON)  # numbers of interlaced pictures
+        self._decoded_at: deque[int] | None = None  # times of decoding, if there are no stamps
         self._hides = codec in HIDES
 
     def enter(self, packet: Packet) -> Packet:
-        """Notes what the packet says; from here on its ``pts`` is its number."""
+        """Notes a packet's facts, and sets its ``pts`` to its number."""
         pts, dts = packet.pts, packet.dts
         hidden = packet.is_discard or (self._hides and not is_shown(self._codec, packet))
         if pts is None:
@@ -85,15 +88,15 @@ class Ledger:
         return packet
 
     def sent(self, number: int | None) -> Sent:
-        """What is known of a packet whose picture has not come."""
+        """Returns the facts about a packet whose picture has not come yet."""
         found = None if number is None else self._waiting.get(number)
         return UNKNOWN if found is None else Sent._make(found)
 
     def shown(self, number: int | None, *, key: bool, interlaced: bool = False) -> int | None:
-        """A picture came, next in the order of showing: its stamp.
+        """Notes the next picture in the order of showing, and returns its stamp.
 
-        Where packets say only when they are decoded, pictures take these times in order: every
-        picture is shown for as long as a packet is decoded.
+        If packets have only times of decoding, pictures get these in order, because a picture is
+        shown at the rate at which packets are decoded.
         """
         if number is None or (sent := self._waiting.pop(number, None)) is None:
             return None
@@ -111,12 +114,12 @@ class Ledger:
 
     @property
     def waiting(self) -> int:
-        """Packets whose pictures have not come."""
+        """The number of packets whose pictures have not come yet."""
         return len(self._waiting)
 
     @property
     def lead(self) -> int:
-        """Packets read after that of the picture shown last."""
+        """The number of packets read after that of the picture shown last."""
         return self.read - self._now
 
     def undercuts(self, stamp: int) -> bool:
@@ -127,11 +130,11 @@ class Ledger:
         return False
 
     def later(self) -> tuple[list[int | None], list[int | None]]:
-        """Stamps of the packets whose pictures have not come, as the container has them: of packets
-        before that of the picture shown last and after it, as far as a codec may reorder.
+        """Returns the container's stamps of packets whose pictures have not come yet.
 
-        Without the pictures that are shown before a key picture and decoded after it: they may
-        lean on what is missing, and then do not come.
+        These are packets before that of the picture shown last, and packets after it, as far as a
+        codec may reorder. Pictures that are shown before a key picture and decoded after it are
+        left out: if they depend on missing pictures, they do not come.
         """
         if self._decoded_at is not None:
             return [], list(self._decoded_at)
@@ -143,16 +146,19 @@ class Ledger:
         if shown.key and shown.pts is not None:
             key = shown.pts
             led = list(dropwhile(lambda s: not s.key and (s.pts or key) < key, after))
-            after = led or after  # were all before it, it would be the one out of place
+            after = led or after  # if all stamps are before the key's, the key's itself is wrong
         return before, [sent.pts for sent in after]
 
     def close(self) -> None:
-        """No picture comes any more."""
+        """Notes that there are no more pictures."""
         self._give_up(self.read + 1)
 
     def _give_up(self, before: int) -> None:
-        """Pictures of packets before a number will not come: a codec holds at most 16 back, and
-        none that was decoded before a key picture is shown after it."""
+        """Counts the pictures of packets before a number as lost.
+
+        A codec holds back at most 16 pictures, and shows none after a key picture that was decoded
+        before it.
+        """
         missing = [number for number in self._waiting if number < before]
         lost = []
         for number in missing:
@@ -160,18 +166,18 @@ class Ledger:
             if self._decoded_at and not sent.hidden:
                 self._decoded_at.popleft()
             of_a_field = number - 1 in self._fields or number + 1 in self._fields
-            nothing = sent.size <= _SAYS_NOTHING and self._codec not in _ONE_EACH
+            nothing = sent.size <= _MOST_EMPTY and self._codec not in _ONE_EACH
             excused = sent.hidden or sent.damaged or nothing or of_a_field
             if not (excused or self._leads(number, sent)):
                 lost.append(sent)
-        told = min(self.failures, len(lost))
-        self.failures -= told
-        for sent in lost[told:]:
+        reported = min(self.failures, len(lost))
+        self.failures -= reported
+        for sent in lost[reported:]:
             stamp = sent.dts if sent.pts is None else sent.pts
             self._problems.lose(None if stamp is None else self._clock.seconds(stamp))
 
     def _leads(self, number: int, sent: Sent) -> bool:
-        """Whether it is shown before the key picture where decoding began."""
+        """Whether a picture is shown before the key picture where decoding began."""
         if self.entry is None or sent.pts is None or number > LOOK_AHEAD:
             return False
         return sent.pts < self.entry

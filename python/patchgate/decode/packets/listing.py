@@ -1,10 +1,10 @@
-"""Which pictures a video shows and when, decoding as little as can be.
+"""Lists which pictures a video shows and when, with as little decoding as possible.
 
-A container lists packets. Some are never shown, and of some nothing can be decoded, because what
-they lean on is missing. Where stamps are sound, only stretches where packets are missing are
-decoded; elsewhere everything is.
+A container lists packets. Some are never shown, and some cannot be decoded, because pictures that
+they depend on are missing. If stamps are sound, only stretches with missing packets are decoded;
+otherwise the whole video is.
 
-Letters: N packets that are to be shown, or pictures.
+Letters: N packets that are not hidden, or pictures.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from ..timeline import timed
 from .clock import LOOK_AHEAD, Clock
 from .entry import Order
 
-_HOLE = 1.5  # times a packet's duration; where the next comes later, one is missing
-_SOME = 16  # one packet in so many: where more have holes behind them, frames come at any time
-_NEVER = -(1 << 63)  # for a time that the container does not tell
+_HOLE = 1.5  # if the next packet comes later than so many durations, one is missing
+_SOME = 16  # if more than one packet in so many has a hole behind it, the rate varies
+_NEVER = -(1 << 63)  # stands for a time that the container does not have
 
 
 class Listing(NamedTuple):
     """The pictures in the order of showing."""
 
     ticks: NDArray[np.int64]  # [N]
-    key: NDArray[np.bool_]  # [N]: the stream can be entered there
+    key: NDArray[np.bool_]  # [N]: a decoder can start there
     clock: Clock
 
 
 class _Packets(NamedTuple):
-    """Packets that are to be shown, as they are decoded."""
+    """Packets that are not hidden, in order of decoding."""
 
-    number: NDArray[np.int64]  # [N] among all of the stream, from 0
+    number: NDArray[np.int64]  # [N] among all packets of the stream, from 0
     pts: NDArray[np.int64]  # [N]
     dts: NDArray[np.int64]  # [N]
     duration: NDArray[np.int64]  # [N]
@@ -48,7 +48,10 @@ class _Packets(NamedTuple):
 
 
 def listing(reader: PyAVReader) -> Listing:
-    """The pictures that decoding ``reader``'s video from the beginning gives. It is used up."""
+    """Lists the pictures that decoding a video from the beginning gives.
+
+    The reader must not be used after it.
+    """
     packets = _sound(reader) if reader.source.seekable else None
     if packets is None:
         frames = reader.all_frames() if reader.source.seekable else reader.frames()
@@ -65,7 +68,7 @@ def listing(reader: PyAVReader) -> Listing:
 
 
 def _sound(reader: PyAVReader) -> _Packets | None:
-    """The packets that are to be shown; None where their stamps are not those of decoding."""
+    """Returns the packets that are not hidden; None if decoding would change their stamps."""
     reader.reopen()
     order = Order(reader.stream, reader.clock, reader.limits)
     columns = [array("q") for _ in _Packets._fields]
@@ -86,7 +89,7 @@ def _sound(reader: PyAVReader) -> _Packets | None:
 
 
 def _lost(reader: PyAVReader, packets: _Packets) -> NDArray[np.bool_]:
-    """The packets that no picture comes of, ``[N]``."""
+    """Returns which packets give no picture, ``[N]``."""
     lost = np.zeros(len(packets.number), bool)
     stretches = _suspects(packets)
     if not stretches:
@@ -102,8 +105,10 @@ def _lost(reader: PyAVReader, packets: _Packets) -> NDArray[np.bool_]:
 
 
 def _suspects(packets: _Packets) -> list[tuple[int, int]]:
-    """Stretches, from a key packet to one behind it, where something that others lean on may be
-    missing: before the first key packet, and around holes."""
+    """Returns stretches, from key packet to key packet, in which pictures may be missing.
+
+    These are the one before the first key packet, and those around holes.
+    """
     count, keys = len(packets.number), packets.key.nonzero()[0]  # [keys]
     found = []
     if not len(keys) or keys[0]:
@@ -112,14 +117,15 @@ def _suspects(packets: _Packets) -> list[tuple[int, int]]:
         before, after = np.searchsorted(keys, [hole, hole + 1]).tolist()
         begin = int(keys[before - 1]) if before else 0
         end = int(keys[after]) if after < len(keys) else count
-        if found and begin <= found[-1][1] + LOOK_AHEAD:  # so far the decoder reads beyond the one
+        # The decoder reads so far beyond a stretch that it reaches the next one.
+        if found and begin <= found[-1][1] + LOOK_AHEAD:
             begin = found.pop()[0]
         found.append((begin, end))
     return found
 
 
 def _holes(packets: _Packets) -> NDArray[np.int64]:
-    """Packets before which one is missing, by number in ``[N]``."""
+    """Returns the positions in ``[N]`` of packets before which one is missing."""
     if len(packets.dts) < 3 or packets.key.all() or bool((packets.dts == _NEVER).any()):
         return np.empty(0, np.int64)
     gaps = np.diff(packets.dts)  # [N - 1]
@@ -129,7 +135,7 @@ def _holes(packets: _Packets) -> NDArray[np.int64]:
 
 
 def _came(reader: PyAVReader, numbered: Iterator[tuple[int, Packet]], last: int) -> list[int]:
-    """The packets up to the last whose pictures come out, where decoding begins here."""
+    """Returns the packets up to the last one whose pictures come, if decoding begins here."""
     came: list[int] = []
     for number, packet in numbered:
         packet.pts = number

@@ -1,15 +1,15 @@
-"""Where a video's bytes come from, and whether they may.
+"""Where a video's bytes come from, and which sources are allowed.
 
-access.py     how a source may be opened, and how long it may keep us waiting
-demuxer.py    A source's container, opened: its packets
+access.py     how a source may be opened, and how long it may take
+demuxer.py    a source's container, opened: its packets
 formats.py    which of FFmpeg's formats are media files
-origins.py    the kinds of sources, and how FFmpeg is given each: by memory, by descriptor
-playlists.py  texts that name other files and addresses: how to tell them, and what they may name
-protocols.py  which names are addresses, and what FFmpeg may open for each
-readers.py    what FFmpeg reads from where it is no plain file: a pipe, and a user's file object
-reasons.py    why no frame came, in words that say what to do
-refusals.py   why a source could not be opened, in words that say what to do
-source.py     where a video's bytes come from
+origins.py    the kinds of sources, and how FFmpeg gets each: by memory, by descriptor, by address
+playlists.py  texts that name other files and addresses: finds and checks them
+protocols.py  which names are addresses, and which protocols FFmpeg may use for each
+readers.py    file objects for FFmpeg: of a pipe, and of a user's file object
+reasons.py    errors for sources without a frame
+refusals.py   errors for sources that cannot be opened
+source.py     a source that can be opened several times
 streams.py    which of a file's streams is the video
-waiting.py    calls that may wait for ever, made where they can be left
+waiting.py    calls that may never return, in a thread that can be abandoned
 """

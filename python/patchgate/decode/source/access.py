@@ -1,4 +1,4 @@
-"""How a source may be opened, and how long it may keep us waiting."""
+"""How a source may be opened, and how long it may take."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ class AccessKwargs(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Access:
-    """How a source may be opened, and how long it may keep us waiting: as ``open_video`` has it.
+    """How a source may be opened, and how long it may take. ``open_video`` documents the fields.
 
     ``format`` becomes the name in ``MEDIA`` or ``PLAYLISTS`` of the same demuxer.
 
-    TypeError, ValueError: what is out of range.
+    Raises:
+        TypeError, ValueError: a field is out of range.
     """
 
     format: str | None = None
     allow_playlists: bool = False
-    open_timeout: float | None = DEFAULT_TIMEOUT  # seconds; None: for ever
+    open_timeout: float | None = DEFAULT_TIMEOUT  # seconds; None: no limit
     read_timeout: float | None = DEFAULT_TIMEOUT
-    stream: int | None = None  # of the file's streams, from 0; None: the one that shows the video
+    stream: int | None = None  # number of the stream, from 0; None: the one that shows the video
     limits: Limits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
@@ -60,11 +61,11 @@ class Access:
                     f"{name}: expected a positive number of seconds, or None to wait for ever, "
                     f"got {seconds}"
                 )
-            object.__setattr__(self, name, float(seconds))  # from here on a number of Python's own
+            object.__setattr__(self, name, float(seconds))  # a float of Python, not of numpy
 
     @property
     def names_others(self) -> bool:
-        """Whether the source may be a playlist: then it names files beside itself."""
+        """Whether the source may be a playlist, which names other files."""
         return self.allow_playlists or self.format in PLAYLISTS
 
 

@@ -1,4 +1,4 @@
-"""A source's container, opened: its packets, and calls that can be left where they may wait."""
+"""A source's container, opened: its packets, read by calls that can be abandoned."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ Answer = TypeVar("Answer")
 
 
 class Demuxer:
-    """Opens a source. Until ``is_open`` is called, ``open_timeout`` counts; from then on, for each
-    call, ``read_timeout``. A ``halt`` that is raised ends what waits, with ``Stopped``.
+    """Opens a source, and reads packets from it.
+
+    ``open_timeout`` holds for all calls until ``is_open`` is called; after that, ``read_timeout``
+    holds for each call. Raising the flag ``halt`` ends a call that waits, with ``Stopped``.
 
     Attributes:
-        container: PyAV's. What it tells at once may be asked of it directly.
-        waits: Whether a call may wait for somebody: a server, or who writes into a pipe.
+        container: PyAV's container. Attributes that never wait may be read directly.
+        waits: whether a call may wait for a server, or for the writer of a pipe.
 
     Raises:
-        ValueError, OSError: naming the source, where it is no container that can be read.
-        TimeoutError: an option of ``Access`` is over.
+        ValueError, OSError: the source is no container that can be read; the message names it.
+        TimeoutError: a timeout of ``Access`` is over.
     """
 
     def __init__(self, source: Source, halt: Halt | None = None, *, again: bool = False) -> None:
@@ -50,22 +52,29 @@ class Demuxer:
             raise
 
     def is_open(self) -> None:
-        """The first frame is there: from here on ``read_timeout`` counts."""
+        """Notes that there is a first frame: from now on ``read_timeout`` holds."""
         self._calls.limit(self.source.access.read_timeout, "read_timeout")
 
     def packets(self, stream: av.VideoStream) -> Iterator[Packet]:
-        """The stream's packets from here on. FFmpeg's errors end it; it may be called again."""
+        """Yields the stream's next packets. FFmpeg's errors end it; it may be called again."""
         packets = self.container.demux(stream)
         if isinstance(self._calls, Direct):
             return packets
         return iter(lambda: self._call(lambda: next(packets, None)), None)
 
     def seek(self, ticks: int, stream: av.VideoStream) -> None:
-        """av.FFmpegError where the container cannot."""
+        """Seeks to a key packet at or before ``ticks``.
+
+        Raises:
+            av.FFmpegError: the container cannot seek.
+        """
         self._call(lambda: self.container.seek(ticks, stream=stream))
 
     def close(self) -> None:
-        """Again is fine. Closes at once, but for a call that was left: then when that is over."""
+        """Closes the container; it may be called again.
+
+        If a call was abandoned, the container is closed when that call returns.
+        """
         if self._closed:
             return
         self._closed = True
@@ -83,7 +92,7 @@ class Demuxer:
         self.close()
 
     def _call(self, job: Callable[[], Answer]) -> Answer:
-        """What was raised in the user's own file object comes before what FFmpeg made of it."""
+        """Makes a call. Errors of the user's file object take precedence over FFmpeg's."""
         reader = self._handle.reader
         try:
             answer = self._calls.call(job)
@@ -100,13 +109,13 @@ class Demuxer:
 
 def _opened(handle: Handle, source: Source) -> Container:
     try:
-        # GENPTS (PyAV's default) fills missing time stamps; odd bytes in titles must not stop us.
+        # GENPTS (PyAV's default) fills missing time stamps. Invalid bytes in titles are no error.
         return av.open(handle.file, mode="r", format=handle.format, timeout=handle.timeouts,
                        options=source.access.limits.of_decoder(),
                        container_options=handle.options, metadata_errors="replace")  # fmt: skip
     except TypeError as error:
         raise TypeError(
-            f"{source.name}: its read() does not give bytes; open it in binary mode, "
+            f"{source.name}: its read() does not return bytes; open it in binary mode, "
             'open(path, "rb")'
         ) from error
     except av.FFmpegError as error:
@@ -126,6 +135,6 @@ def _let_go(handle: Handle) -> None:
 
 
 def hold_on(*things: Any) -> None:
-    """Never frees these: in a forked process the threads that FFmpeg would wait for are missing."""
+    """Never frees these: in a forked process, FFmpeg would wait for threads that do not exist."""
     for thing in things:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))

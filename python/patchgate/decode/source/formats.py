@@ -1,8 +1,8 @@
 """Which of FFmpeg's formats are media files.
 
-FFmpeg finds out by itself what a file is. Some of what it reads is no media but a text that names
-other files and addresses, which it then opens. So it is given a list of the formats that hold their
-own frames, and nothing else is tried unless the user asks for it by name.
+FFmpeg detects formats by itself. Some formats are not media but texts that name other files and
+addresses, which FFmpeg then opens. So it gets a list of the formats that contain their own frames.
+All others are used only if the user asks for them by name.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from ..ffmpeg import av
 
-# By the names of FFmpeg's demuxers. All of these read the one file that they are given. (Not here:
-# "image2" and "mlv", which look for numbered siblings, and "vobsub", which opens a second file.)
+# The names of FFmpeg's demuxers that read only the file that they get. ("image2" and "mlv" also
+# look for numbered files beside it, and "vobsub" opens a second file.)
 _VIDEO = """
     3dostr 4xm alias_pix anm apng apv asf asf_o av1 avi avs avs2 avs3 bethsoftvid bfi bink bmv
     brender_pix c93 cavsvideo cdg cdxl cine dcstr dfa dhav dirac dnxhd dsicin dv dxa ea ea_cdata evc
@@ -27,17 +27,21 @@ _STILLS = """
     bmp cri dds dpx exr gem gif hdr j2k jpeg jpegls jpegxl jpegxs pam pbm pcx pfm pgm pgmyuv pgx phm
     photocd pictor png ppm psd qdraw qoi sgi sunrast tiff vbn xbm xpm xwd
 """
-# So that a file with sound alone is called that.
+# Formats of sound, so that the error for such a file can say that it has only sound.
 _SOUND = """
     aac ac3 aiff amr ape au caf dts dtshd eac3 flac mp3 mpc mpc8 oma tta voc w64 wav wv xwma
 """
 MEDIA = (*_VIDEO.split(), *(f"{name}_pipe" for name in _STILLS.split()), *_SOUND.split())
-PLAYLISTS = ("concat", "dash", "hls", "imf", "sdp")  # they hold nothing but names
+PLAYLISTS = ("concat", "dash", "hls", "imf", "sdp")  # they contain only names
 
 
 def checked_format(name: str | None) -> str | None:
-    """``format=`` of ``open_video``, by the name that we call it. TypeError, or ValueError for
-    what is no format of a file."""
+    """Checks ``format=`` of ``open_video``; returns the name that we use for its demuxer.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is no format of video files.
+    """
     if name is None:
         return None
     if not isinstance(name, str):
@@ -47,7 +51,7 @@ def checked_format(name: str | None) -> str | None:
         raise ValueError(f"format: the FFmpeg of PyAV {av.__version__} here cannot read {name}")
     if title is None:
         raise ValueError(
-            f"format: this FFmpeg has no format called {name!r}; leave it out, or give a name such "
+            f"format: this FFmpeg has no format called {name!r}; leave it out, or pass a name such "
             "as 'mp4', 'mpegts', 'h264' or 'hls'"
         )
     if name in MEDIA:
@@ -63,7 +67,7 @@ def checked_format(name: str | None) -> str | None:
 
 @lru_cache
 def _title_of(name: str) -> str | None:
-    """The same for all names of one demuxer; None where FFmpeg has none of that name."""
+    """Returns a title that all names of one demuxer share; None if FFmpeg has no such name."""
     try:
         return str(av.ContainerFormat(name, "r").long_name)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The kinds of sources, and how FFmpeg is given each: by memory, by descriptor, by address.
+"""The kinds of sources, and how FFmpeg gets each: by memory, by descriptor, by address.
 
-FFmpeg never sees the name of a local file, which it would take to pieces (at colons, at %d, at
-"file:"): the file is opened here and handed over by its descriptor.
+FFmpeg never gets the name of a local file, because it would interpret parts of it (colons, %d,
+"file:"). The file is opened here, and FFmpeg gets its descriptor.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _WEB_PLAYLISTS = ("hls", "dash")
 
 @dataclass
 class Handle:
-    """One opening of a source: what ``av.open`` takes, and what belongs to it."""
+    """One opening of a source: the arguments of ``av.open``, and the objects behind them."""
 
     file: Any  # an address for FFmpeg, or a file object
     options: dict[str, str] = field(default_factory=dict)
     format: str | None = None
-    waits: bool = False  # its calls may take for ever
+    waits: bool = False  # its calls may never return
     timeouts: tuple[float | None, float | None] | None = None  # FFmpeg's own
     reader: PipeReader | FileReader | None = None
-    given: Callable[[], None] = lambda: None  # to be called when FFmpeg has it, or did not take it
+    given: Callable[[], None] = lambda: None  # call it when FFmpeg has opened or refused the source
 
     def restricted(self, playlist: str | None, access: Access) -> Handle:
-        """The same, with what of FFmpeg's formats and protocols a local source may use."""
+        """Returns the handle with the formats and protocols that a local source may use."""
         formats = MEDIA if playlist is None else (*MEDIA, playlist)
         self.options.setdefault("protocol_whitelist", _beneath(playlist))
         self.options["format_whitelist"] = ",".join(formats)
@@ -52,8 +52,8 @@ def _beneath(playlist: str | None) -> str:
 class Origin(Protocol):
     """One kind of source."""
 
-    seekable: bool  # False: read from the beginning only
-    once: bool  # opened a second time, there is nothing
+    seekable: bool  # False: it can be read only from the beginning
+    once: bool  # it cannot be opened a second time
 
     def open(self, access: Access) -> Handle: ...
     def size(self) -> int | None: ...
@@ -87,7 +87,7 @@ class Memory:
 
 
 class Local:
-    """A path: of a file, or of a pipe."""
+    """The path of a file or a pipe."""
 
     def __init__(self, path: str, name: str) -> None:
         self._path, self._name = path, name
@@ -102,7 +102,7 @@ class Local:
             if playlist == "concat":
                 script = os.pread(descriptor, 1 << 21, 0)
                 check_script(script, folder_of(self._path), self._name)
-            if playlist is not None:  # names in it are meant from where it lies
+            if playlist is not None:  # names in it are relative to its folder
                 os.close(descriptor)
                 return Handle(f"file:{self._path}", waits=True).restricted(playlist, access)
             handle = of_descriptor(descriptor, self._name)
@@ -114,7 +114,7 @@ class Local:
         return handle.restricted(None, access)
 
     def _descriptor(self) -> int:
-        try:  # (a FIFO without a writer would keep us here, but for O_NONBLOCK)
+        try:  # O_NONBLOCK, because opening a FIFO without a writer would wait
             return os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except PermissionError as error:
             raise PermissionError(f"{self._name}: no permission to read it") from error
@@ -145,7 +145,7 @@ class Local:
 
 
 class Descriptor:
-    """``pipe:N``: what another program left open for us."""
+    """``pipe:N``: a descriptor that another program opened for us."""
 
     def __init__(self, number: int, name: str) -> None:
         self._number, self._name = number, name
@@ -190,11 +190,11 @@ class FileObject:
     def open(self, access: Access) -> Handle:
         if isinstance(self._reader, FileReader) and self._reader.busy:
             raise RuntimeError(
-                "an earlier read() of this file object has not come back; open another"
+                "an earlier read() of this file object has not returned; open another one"
             )
         playlist = asked_playlist(access, self.head)
         if playlist == "concat":
-            raise ValueError("an ffconcat script is read from a path or bytes only")
+            raise ValueError("an ffconcat script can be read only from a path or bytes")
         if self.seekable:
             self._file.seek(0)
         if is_plain(self._file):
@@ -241,8 +241,8 @@ class Remote:
             formats, named = (*MEDIA, "rtsp"), "rtsp"
         elif named in PLAYLISTS and not (self.address.is_web and named in _WEB_PLAYLISTS):
             raise ValueError(
-                f"{self._name}: a playlist of the format {named} is read from a file only; fetch "
-                "it first"
+                f"{self._name}: a playlist of the format {named} can be read only from a file; "
+                "download it first"
             )
         elif self.address.is_web and (access.allow_playlists or named in PLAYLISTS):
             formats = (*MEDIA, *_WEB_PLAYLISTS)
@@ -250,7 +250,8 @@ class Remote:
         longest = None if None in limits else max(float(limit or 0) for limit in limits)
         options = options_of(self.address, longest)
         options["format_whitelist"] = ",".join(formats)
-        # Later than ours, which name the option: FFmpeg's end what we have left by then.
+        # FFmpeg's timeouts are later than ours, whose messages name the option. They end calls that
+        # we have abandoned by then.
         opening, reading = (None if limit is None else float(limit) + 1 for limit in limits)
         return Handle(self.address.url, options, named, waits=True, timeouts=(opening, reading))
 
@@ -265,7 +266,11 @@ class Remote:
 
 
 def of_descriptor(descriptor: int, name: str) -> Handle:
-    """For a descriptor that is ours. ValueError for one of a device."""
+    """Makes a handle of a descriptor that belongs to us.
+
+    Raises:
+        ValueError: it is that of a device.
+    """
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISCHR(mode) or stat.S_ISDIR(mode):
         raise ValueError(
@@ -279,7 +284,7 @@ def of_descriptor(descriptor: int, name: str) -> Handle:
 
 
 def asked_playlist(access: Access, head: Callable[[], bytes]) -> str | None:
-    """The kind of playlist that a source is, if it may be one."""
+    """Returns the kind of playlist that a source is, if playlists are allowed, or None."""
     if access.format in PLAYLISTS:
         return access.format
     kind = playlist_kind(head()) if access.allow_playlists and access.format is None else None

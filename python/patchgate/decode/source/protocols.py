@@ -1,8 +1,8 @@
-"""Which names are addresses, and what FFmpeg may open for each.
+"""Which names are addresses, and which protocols FFmpeg may use for each.
 
-A name is a local file first. Only what is no such file and has one of the ``SCHEMES`` before a
-colon is an address, and FFmpeg is told for each address which of its protocols may be used beneath
-it: what a server or a file says can then not lead anywhere else.
+A name is a local file if there is such a file. Otherwise it is an address if it has one of the
+``SCHEMES`` before a colon. For each address, FFmpeg gets a list of the protocols that it may use: a
+server or a file can then not lead it anywhere else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 _WEB = "http,https,tcp,tls,httpproxy"
 _BENEATH = {
-    "http": _WEB,  # a redirect leads to http or https
+    "http": _WEB,  # a redirect may lead to http or https
     "https": _WEB,
     "rtsp": "tcp,udp,rtp,srtp",
     "rtsps": "tcp,tls,udp,rtp,srtp",
@@ -27,12 +27,12 @@ _BENEATH = {
     "srt": "srt,udp",
 }
 SCHEMES = ("file", *_BENEATH, "pipe")
-NOTHING = "none"  # the name of no protocol: an empty list would allow all
+NOTHING = "none"  # no protocol has this name; an empty list would allow all
 BESIDE = f"file,{_WEB}"  # what a local playlist may name
 SESSION = "file,udp,rtp,srtp,tcp"  # what an SDP file may name
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
-_BUNDLES = (  # where systems keep the certificates that they trust, if Python does not know
+_BUNDLES = (  # usual files of trusted certificates, if Python does not know the system's
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
@@ -41,11 +41,11 @@ _BUNDLES = (  # where systems keep the certificates that they trust, if Python d
 
 
 class Address(NamedTuple):
-    """Something to connect to."""
+    """An address to connect to."""
 
     scheme: str
-    url: str  # with the scheme in small letters, as FFmpeg wants it
-    protocols: str  # that FFmpeg may use
+    url: str  # its scheme is in small letters, because FFmpeg needs that
+    protocols: str  # those that FFmpeg may use
 
     @property
     def is_web(self) -> bool:
@@ -53,20 +53,24 @@ class Address(NamedTuple):
 
     @property
     def is_live(self) -> bool:
-        """What comes is what is sent now: opened again, it is something else."""
+        """Whether it sends what happens now: opened again, it sends something else."""
         return not self.is_web
 
 
 class Place(NamedTuple):
-    """What a name stands for: one of these."""
+    """What a name refers to: one of these."""
 
     path: str | None = None
-    descriptor: int | None = None  # of pipe:N
+    descriptor: int | None = None  # the N of pipe:N
     address: Address | None = None
 
 
 def place_of(name: str) -> Place:
-    """What ``name`` stands for. ValueError for an address that is not opened."""
+    """Returns what ``name`` refers to.
+
+    Raises:
+        ValueError: it is an address of a kind that is not opened.
+    """
     if os.path.lexists(name):
         return Place(path=name)
     found = _SCHEME.match(name)
@@ -80,31 +84,31 @@ def place_of(name: str) -> Place:
         return Place(address=Address(scheme, f"{scheme}://{rest}", _BENEATH[scheme]))
     if "://" in name:
         raise ValueError(
-            f"{name}: no file of this name, and an address of this kind is not opened: those of "
-            f"{', '.join(SCHEMES)} are; fetch it to a file first"
+            f"{name}: there is no such file, and addresses of this kind are not opened (those of "
+            f"{', '.join(SCHEMES)} are); download it to a file first"
         )
     return Place(path=name)
 
 
 def _local(rest: str) -> str:
-    """The path of a file: address, which may be written plainly or with %20 for a space."""
+    """Returns the path of a ``file:`` address, in which a space may be written as %20."""
     path = rest.removeprefix("localhost") if rest.startswith("localhost/") else rest
     return path if os.path.lexists(path) else unquote(path)
 
 
 def options_of(address: Address, longest: float | None) -> dict[str, str]:
-    """FFmpeg's options beneath an address; ``longest``: seconds that we wait for it at most."""
+    """Returns FFmpeg's options for an address; ``longest``: the most seconds that we wait."""
     options = {"protocol_whitelist": address.protocols}
     if address.is_web:
-        # Else FFmpeg asks the server to close, and then reads on from where it is closed already:
-        # where the index lies at the end of a file, its first frames are lost.
+        # Otherwise FFmpeg asks the server to close the connection, and then reads on from the
+        # closed one: if the index lies at the end of a file, its first frames are lost.
         options["multiple_requests"] = "1"
     if address.scheme in ("rtsp", "rtsps"):
-        options["rtsp_flags"] = "prefer_tcp"  # loses nothing; UDP where the server wants that
+        options["rtsp_flags"] = "prefer_tcp"  # TCP loses no packets; UDP if the server needs that
     if longest is not None and address.scheme in ("http", "https", "tcp"):
-        # In microseconds; later than ours: it ends what we have left by then.
+        # In microseconds. It is later than our timeout, and ends calls that we have abandoned.
         options["rw_timeout"] = str(round((longest + 1) * 1e6))
-    if address.scheme in ("http", "https", "rtsps"):  # http: it may lead to https
+    if address.scheme in ("http", "https", "rtsps"):  # http may redirect to https
         options["tls_verify"] = "1"
         if bundle := trusted_certificates():
             options["ca_file"] = bundle
@@ -112,8 +116,10 @@ def options_of(address: Address, longest: float | None) -> dict[str, str]:
 
 
 def trusted_certificates() -> str | None:
-    """The file of certificates that a server's is checked against: as Python's own (which
-    SSL_CERT_FILE changes), else certifi's, else a system's usual one."""
+    """Returns the file of certificates against which a server's certificate is checked.
+
+    It is Python's own (which SSL_CERT_FILE changes), or else certifi's, or else a usual one.
+    """
     own = ssl.get_default_verify_paths().cafile
     return own or _bundled()
 

@@ -1,8 +1,8 @@
-"""What FFmpeg reads from where it is no plain file: a pipe, and a user's file object.
+"""File objects for FFmpeg, of sources that are not plain files: a pipe, a user's file object.
 
-Both are read in a thread that can be left (``waiting.py``), remember their first bytes, and keep
-what
-was raised in them: PyAV loses what is no ``Exception``, and FFmpeg reads on after an error.
+Both are read in a thread that can be abandoned (``waiting.py``). They keep their first bytes, and
+errors that were raised in them: PyAV loses those that are no ``Exception``, and FFmpeg reads on
+after an error.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from typing import IO, Any
 
 from .playlists import HEAD
 
-_PAUSE = 0.01  # seconds between questions to a source that has nothing yet and cannot be waited for
+_PAUSE = 0.01  # seconds between two reads of a source that has nothing yet and does not block
 
 
 class _Reader:
-    """What both have in common. No ``name``: FFmpeg would guess from it what the bytes are, and a
-    %d in it would make a series of pictures of them."""
+    """The base class of both.
+
+    It has no ``name``: FFmpeg would guess the format from it, and with a %d in it would look for a
+    series of pictures.
+    """
 
     def __init__(self) -> None:
         self.head = b""  # the first bytes
@@ -42,12 +45,12 @@ class _Reader:
         raise io.UnsupportedOperation("tell")
 
     def read(self, size: int = -1) -> bytes:
-        """At most ``size`` bytes; none at the end, and after anything was raised."""
+        """Returns at most ``size`` bytes; none at the end, and none after an error."""
         if self.error is not None or self._left:
             return b""
         try:
             data = self._read(size)
-        except BaseException as error:  # raised again by ``Demuxer``, where FFmpeg has come back
+        except BaseException as error:  # ``Demuxer`` raises it again when FFmpeg has returned
             self.error = error
             return b""
         if len(self.head) < HEAD:
@@ -58,16 +61,17 @@ class _Reader:
         raise NotImplementedError
 
     def leave(self) -> None:
-        """From another thread: what is being read ends as soon as it can."""
+        """Ends a read that waits, as soon as possible. Another thread calls it."""
         self._left = True
 
 
 class PipeReader(_Reader):
-    """A pipe, FIFO or socket, by its descriptor; waits in such a way that it can be woken.
+    """A pipe, FIFO or socket, by its descriptor; another thread can wake it while it waits.
 
     Args:
-        descriptor: open for reading; closed by ``close``.
-        file: the user's, whose descriptor it is: read through its buffer, and not closed.
+        descriptor: is open for reading; ``close`` closes it.
+        file: the user's file object with this descriptor. It is read through its buffer, and not
+            closed.
     """
 
     def __init__(self, descriptor: int, file: io.BufferedReader | io.FileIO | None = None) -> None:
@@ -88,7 +92,7 @@ class PipeReader(_Reader):
                     data = self._file.read1(size)
                 else:
                     data = os.read(self._descriptor, size)
-            except BlockingIOError:  # another process was faster
+            except BlockingIOError:  # another process has read the bytes
                 continue
             if data is not None:
                 return data
@@ -99,7 +103,7 @@ class PipeReader(_Reader):
             os.write(self._wake_writer, b"x")
 
     def close(self) -> None:
-        """Closes our own descriptors; that of a user's file is the user's."""
+        """Closes our own descriptors, but not that of a user's file."""
         if self._wake_writer < 0:
             return
         os.close(self._wake_reader)
@@ -113,14 +117,14 @@ class FileReader(_Reader):
     """Any binary file object of the user's.
 
     Args:
-        file: has ``read``, and ``seek`` and ``tell`` where it can seek.
-        seekable: whether it does.
+        file: has ``read`` and, if it can seek, ``seek`` and ``tell``.
+        seekable: whether it can seek.
     """
 
     def __init__(self, file: IO[bytes], seekable: bool) -> None:
         super().__init__()
         self._file, self._seekable = file, seekable
-        self.busy = False  # in a call of the user's
+        self.busy = False  # whether a call of the user's file object is running
 
     def seekable(self) -> bool:
         return self._seekable
@@ -130,16 +134,16 @@ class FileReader(_Reader):
             data: Any = self._call(lambda: self._file.read(size))
             if data is not None or self._left:
                 break
-            time.sleep(_PAUSE)  # it does not block, and has nothing yet
+            time.sleep(_PAUSE)  # it is non-blocking, and has nothing yet
         if data is None:
             return b""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(
-                "its read() does not give bytes but "
+                "its read() does not return bytes but "
                 f'{type(data).__name__}; open it in binary mode, open(path, "rb")'
             )
         if len(data) > size:  # FFmpeg's buffer has no room for more
-            raise ValueError(f"its read({size}) gave {len(data)} bytes, which is more than asked")
+            raise ValueError(f"its read({size}) returned {len(data)} bytes, which is too many")
         return bytes(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -164,7 +168,7 @@ class FileReader(_Reader):
 
 
 class Nameless:
-    """A file object of Python's own, whose methods are called as they are."""
+    """A file object of Python itself, whose methods are called directly."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
@@ -173,7 +177,7 @@ class Nameless:
 def is_plain(file: Any) -> bool:
     """Whether reading a file object never waits: bytes in memory, or a file on a disk.
 
-    Only of Python's own types: what is written in Python may do anything.
+    This is known only for Python's own types.
     """
     if type(file) is io.BytesIO:
         return True
@@ -182,13 +186,15 @@ def is_plain(file: Any) -> bool:
 
 
 def is_on_disk(mode: int) -> bool:
-    """Whether ``st_mode`` is that of a file or a whole disk, where reading never waits."""
+    """Whether ``st_mode`` is that of a file or a whole disk, so that reading never waits."""
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
 
 
 def own_descriptor(file: Any) -> int | None:
-    """The descriptor of a file or socket that Python itself opened and reads all bytes from (not
-    in TLS); None of all others."""
+    """Returns the descriptor of a file or socket that Python reads directly; None for others.
+
+    A socket with TLS is not read directly.
+    """
     raw: Any = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
     below = getattr(raw, "_sock", None) if type(raw) is socket.SocketIO else raw
     if type(below) not in (io.FileIO, socket.socket) or raw.closed:

@@ -1,4 +1,4 @@
-"""Why no frame came, in words that say what to do."""
+"""Errors for sources without a frame; they say what to do."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ _ANIMATED = 0x02  # a flag of a WebP's VP8X chunk
 
 
 def is_encrypted(packet: av.Packet[av.stream.Stream] | Packet) -> bool:
-    """Whether the container says that its bytes need a key."""
+    """Whether the container says that a packet is encrypted."""
     return packet.has_sidedata("encryption_info")
 
 
 def is_too_large(error: av.FFmpegError, stream: av.VideoStream, limits: Limits) -> bool:
-    """Whether the decoder refused a picture for its size: then it has forgotten that, or tells it
-    although it shows no such picture."""
+    """Whether the decoder refused a picture for its size.
+
+    Its context then has no size, or a size beyond the limit.
+    """
     context = stream.codec_context
     if limits.pixels is None:
         return False
@@ -28,15 +30,15 @@ def is_too_large(error: av.FFmpegError, stream: av.VideoStream, limits: Limits) 
 
 
 def too_large(source: Source, limits: Limits) -> ValueError:
-    """That a picture has too many pixels; how many, if the file's first bytes say it."""
+    """Makes the error for a picture of too many pixels; it has their number if the head has it."""
     check_head(source.name, source.head(), limits)
     return ValueError(
-        f"{source.name}: a picture has more pixels than are allowed: {limits.said('pixels')}"
+        f"{source.name}: a picture has more pixels than are allowed: {limits.described('pixels')}"
     )
 
 
 def check_head(name: str, head: bytes, limits: Limits) -> None:
-    """ValueError where a file's first bytes ask for too large a picture."""
+    """Raises a ``ValueError`` if a file's first bytes ask for a picture that is too large."""
     width = height = 0
     if head.startswith(b"\x89PNG"):
         width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
@@ -48,7 +50,7 @@ def check_head(name: str, head: bytes, limits: Limits) -> None:
 
 
 def encrypted(name: str) -> str:
-    """That nothing can be decoded without a key."""
+    """Says that nothing can be decoded without a key."""
     return (
         f"{name} is encrypted (DRM): its frames need a key, and nothing here takes one; decrypt it "
         "first"
@@ -56,11 +58,13 @@ def encrypted(name: str) -> str:
 
 
 def no_frame(source: Source, limits: Limits, *, damaged: int, sized: bool) -> ValueError:
-    """What is raised where nothing can be decoded.
+    """Makes the error for a source of which nothing can be decoded.
 
     Args:
-        damaged: packets.
-        sized: the container says how large its pictures are.
+        source: the source.
+        limits: those of the video.
+        damaged: the number of damaged packets.
+        sized: whether the container has the size of its pictures.
     """
     name, head = source.name, source.head()
     if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & _ANIMATED:
@@ -71,7 +75,7 @@ def no_frame(source: Source, limits: Limits, *, damaged: int, sized: bool) -> Va
     why = f"{damaged} damaged packet(s), no other" if damaged else "its video stream is empty"
     hint = ""
     if damaged and not sized and limits.pixels is not None:
-        hint = f". Or its pictures are larger than is allowed: {limits.said('pixels')}"
+        hint = f". Or its pictures are larger than is allowed: {limits.described('pixels')}"
     return ValueError(
         f"{name} holds no frame that can be decoded: {why}; record or fetch it again{hint}"
     )

@@ -1,4 +1,4 @@
-"""Why a source could not be opened, in words that say what to do."""
+"""Errors for sources that cannot be opened; they say what to do."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .protocols import Address, trusted_certificates
 from .reasons import check_head
 from .source import Source
 
-_ASK_SECONDS = 2.0  # for what a second look at a server may take
+_ASK_SECONDS = 2.0  # the most seconds of a second request to a server
 
 _RANGES = "An MP4 whose index lies at its end needs a server that knows byte ranges"
-_ANSWERS: dict[str, tuple[type[OSError], str]] = {  # by the names of what PyAV raises
+_ANSWERS: dict[str, tuple[type[OSError], str]] = {  # by the names of PyAV's errors
     "HTTPNotFoundError": (FileNotFoundError, "the server has nothing there (404)"),
     "HTTPUnauthorizedError": (PermissionError, "the server wants a name and password (401)"),
     "HTTPForbiddenError": (PermissionError, "the server refuses it (403)"),
@@ -32,11 +32,11 @@ _BROKEN: dict[type[Exception], tuple[type[OSError], str]] = {
 
 
 def refusal(source: Source, error: av.FFmpegError) -> Exception:
-    """What is raised in place of FFmpeg's error."""
+    """Makes the error to raise instead of FFmpeg's."""
     check_memory(error, source.name)
     if source.address is not None:
         return _of_server(source, source.address, error)
-    # The source itself is open. FFmpeg's demuxers give these errors for damage, too.
+    # The source itself is open. FFmpeg's demuxers raise these errors for damage, too.
     if source.access.names_others and isinstance(error, PermissionError):
         return PermissionError(f"{source.name}: it names a file that may not be read")
     if source.access.names_others and isinstance(error, FileNotFoundError):
@@ -77,8 +77,10 @@ def _unknown(name: str, error: av.FFmpegError) -> str:
 
 
 def has_late_index(head: bytes) -> bool:
-    """Whether an MP4 that begins with ``head`` has its frames before its index (ISO 14496-12, 4.2:
-    a file is boxes, each of which begins with its size and its kind)."""
+    """Whether an MP4 that begins with ``head`` has its frames before its index.
+
+    A file consists of boxes; each begins with its size and its kind (ISO 14496-12, 4.2).
+    """
     at = 0
     kinds: list[bytes] = []
     while at + 8 <= len(head) and len(kinds) < 16:
@@ -91,7 +93,7 @@ def has_late_index(head: bytes) -> bool:
 
 
 def late_index(name: str) -> str:
-    """That such a file cannot be read from where one cannot go back."""
+    """Says that such a file cannot be read from a source that cannot seek."""
     return (
         f"{name} is an MP4 whose index ('moov') lies behind its frames, and this source cannot "
         "seek back to them; save it to a file first, or write it with the index in front "
@@ -100,7 +102,7 @@ def late_index(name: str) -> str:
 
 
 def explained_timeout(error: TimeoutError, source: Source, container: str) -> TimeoutError:
-    """The error for a server whose file could be opened and then gave no frame."""
+    """Makes the error for a server whose file could be opened, and then sent no frame."""
     if source.address is None or not source.address.is_web or not container.startswith("mov"):
         return error
     return TimeoutError(f"{error}. {_RANGES}")
@@ -118,7 +120,7 @@ def _of_server(source: Source, address: Address, error: av.FFmpegError) -> Excep
         )
     if isinstance(error, av.error.InvalidDataError):
         return ValueError(f"{source.name}: what came is not a video that FFmpeg can read")
-    if isinstance(error, ValueError):  # "invalid argument"
+    if isinstance(error, ValueError):  # FFmpeg's "invalid argument"
         return ValueError(
             f"{source.name}: what came is a playlist, or another text that leads elsewhere, and no "
             "video; where it is trusted, pass allow_playlists=True. (A redirect leads to http or "
@@ -131,14 +133,17 @@ def _of_server(source: Source, address: Address, error: av.FFmpegError) -> Excep
 
 
 def _second_look(address: Address) -> str | None:
-    """FFmpeg says "input/output error" of a name that nobody knows, and of a certificate that does
-    not verify, too: what Python says of it, or None where it finds no fault."""
+    """Connects with Python, and returns its error; None if there is none.
+
+    FFmpeg reports "input/output error" for an unknown name and for a certificate that does not
+    verify, too.
+    """
     parts = urlsplit(address.url)
     secure = address.scheme in ("https", "rtsps")
     if not parts.hostname or address.scheme not in ("http", "https", "rtsp", "rtsps"):
         return None
     if {address.scheme, "all"} & {*getproxies()}:
-        return None  # the proxy asks
+        return None  # the proxy connects, not we
     port = parts.port or {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}[address.scheme]
     try:
         with socket.create_connection((parts.hostname, port), _ASK_SECONDS) as connection:

@@ -1,4 +1,4 @@
-"""Where a video's bytes come from."""
+"""A source of a video's bytes, which can be opened several times."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes
 
 
 class Source:
-    """A path, URL, bytes, or binary file object, which can be opened again where it can seek.
+    """A path, URL, bytes, or binary file object. If it can seek, it can be opened again.
 
     Raises:
-        FileNotFoundError, ValueError: nothing is there, or nothing that is opened.
-        TypeError: it is something else.
+        FileNotFoundError, ValueError: there is no such file, or it is of a kind that is not opened.
+        TypeError: it is another kind of object.
     """
 
     def __init__(self, what: VideoSource, access: Access | None = None) -> None:
@@ -51,28 +51,32 @@ class Source:
 
     @property
     def is_file_object(self) -> bool:
-        """True where all readers share one position: only one of them can read."""
+        """Whether it is a file object: its readers share one position, so only one can read."""
         return isinstance(self._origin, FileObject)
 
     @property
     def address(self) -> Address | None:
-        """What it connects to; None where that is nothing."""
+        """The address to which it connects, or None."""
         return self._origin.address if isinstance(self._origin, Remote) else None
 
     @property
     def seekable(self) -> bool:
-        """False for pipes, sockets and live addresses: read from the beginning, and once."""
+        """Whether it can seek. Pipes, sockets and live addresses can be read only once."""
         return self._origin.seekable
 
     def need_repeatable(self, why: str) -> None:
-        """ValueError where it cannot be read twice alike; ``why`` says what needs that."""
+        """Raises a ``ValueError`` if it cannot be read twice; ``why`` says what needs that."""
         if not self.seekable:
             raise ValueError(f"{self.name}: {why}, and this can be read only once; save it to a "
                              "file first")  # fmt: skip
 
     def handle(self) -> Handle:
-        """A new opening, at the first byte. RuntimeError the second time round, where it can be
-        read only once; OSError, ValueError where it cannot be opened."""
+        """Opens it again, at the first byte.
+
+        Raises:
+            RuntimeError: it can be read only once, and was opened before.
+            OSError, ValueError: it cannot be opened.
+        """
         if self._opened and self._origin.once:
             raise RuntimeError(
                 f"{self.name} cannot seek, so it can be read only once; open a path "
@@ -83,15 +87,15 @@ class Source:
         return handle
 
     def size(self) -> int | None:
-        """In bytes, or None where unknown. Leaves a file object at its end."""
+        """Returns its size in bytes; None if unknown. It leaves a file object at its end."""
         return self._origin.size()
 
     def at(self, place: int, count: int) -> bytes:
-        """So many bytes from there on, or fewer; none where one cannot go there."""
+        """Returns at most ``count`` bytes from a place on; none if it cannot seek."""
         return self._origin.at(place, count)
 
     def head(self) -> bytes:
-        """The first bytes, or none where they cannot be had again."""
+        """Returns the first bytes; none if they cannot be read again."""
         return self._origin.head()
 
 
@@ -99,16 +103,18 @@ def _check_path(path: str, name: str) -> None:
     if os.path.isdir(path):
         raise ValueError(f"{name} is a directory; give the path of one video file in it")
     if not os.path.exists(path):
-        raise FileNotFoundError(f"{name}: no such file (looked from {os.getcwd()}); check the path")
+        raise FileNotFoundError(
+            f"{name}: no such file (the current folder is {os.getcwd()}); check the path"
+        )
 
 
 def usable_cpus() -> int:
-    """The CPUs that this process may use."""
+    """Returns the number of CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def default_threads() -> int:
-    """min(4, usable CPUs): more has stalled FFmpeg's slice threads elsewhere."""
+    """Returns min(4, usable CPUs); with more, FFmpeg's slice threads have stalled in some cases."""
     return min(4, usable_cpus())

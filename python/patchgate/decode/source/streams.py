@@ -6,15 +6,18 @@ from ..ffmpeg import Container, av
 
 
 def video_stream(container: Container, name: str, number: int | None = None) -> av.VideoStream:
-    """The stream that shows the video: what moves comes before stills, colour before gray masks.
+    """Returns the stream that shows the video.
+
+    Moving pictures are preferred to stills, and colour to gray masks.
 
     Args:
-        name: of the source, for messages.
-        number: of the stream that is wanted, among all of the file; None: chosen as above, and
-            among equals as FFmpeg does.
+        container: the opened file.
+        name: the name of the source, for messages.
+        number: the number of the wanted stream among all streams of the file; None: the preferred
+            one and, among equals, the one that FFmpeg chooses.
 
     Raises:
-        ValueError: there is none, or none that can be decoded.
+        ValueError: there is no such stream, or none that can be decoded.
     """
     stream = _chosen(container, name) if number is None else _wanted(container, name, number)
     if stream.codec_context is None:
@@ -30,7 +33,7 @@ def _wanted(container: Container, name: str, number: int) -> av.VideoStream:
     if number < len(streams) and isinstance(found := streams[number], av.VideoStream):
         return found
     has = "there is none" if number >= len(streams) else f"that is {streams[number].type}"
-    videos = ", ".join(_said(stream) for stream in streams.video) or "none"
+    videos = ", ".join(_described(stream) for stream in streams.video) or "none"
     raise ValueError(f"{name}: expected the number of a video stream, got stream={number}: {has}; "
                      f"its video streams are {videos}")  # fmt: skip
 
@@ -49,7 +52,7 @@ def _chosen(container: Container, name: str) -> av.VideoStream:
 
 
 def _rank(stream: av.VideoStream) -> tuple[bool, bool, bool, bool]:
-    """Can be decoded; moves; stands for itself; has colour."""
+    """Ranks a stream: whether it can be decoded, moves, depends on no other, and has colour."""
     disposition = stream.disposition
     kind = type(disposition)
     if stream.codec_context is None:
@@ -64,7 +67,7 @@ def _is_cover(stream: av.VideoStream) -> bool:
     return bool(stream.disposition & (kind.attached_pic | kind.timed_thumbnails))
 
 
-def _said(stream: av.VideoStream) -> str:
+def _described(stream: av.VideoStream) -> str:
     context = stream.codec_context
     if context is None:
         return f"{stream.index} (no decoder)"

@@ -1,9 +1,9 @@
-"""Calls that may wait for ever, made where they can be left.
+"""Makes calls that may never return in a thread that can be abandoned.
 
-FFmpeg reads from servers and pipes that may say nothing, in C, where neither Ctrl-C nor a time
-limit of ours reaches it. So such calls are made by a thread of their own, one for each open source,
-and the thread that asked waits for the answer: in Python, interruptibly, and not for longer than it
-was told. A call that was left ends when FFmpeg or the source lets it; then what it held is closed.
+FFmpeg reads in C from servers and pipes that may send nothing. Neither Ctrl-C nor a time limit of
+ours can end that. So a thread of its own, one for each open source, makes such calls. The calling
+thread waits for the answer in Python: Ctrl-C can interrupt it, and it keeps its time limit. An
+abandoned call ends when FFmpeg or the source returns; then its resources are closed.
 
 Plain files never wait. Their calls are made directly (``Direct``).
 """
@@ -20,19 +20,19 @@ from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
 
-_POLL = 0.1  # seconds until a waiting thread notices that it shall stop
-_FAREWELL = 0.5  # seconds that an orderly end may take
+_POLL = 0.1  # seconds until a waiting thread notices that it should stop
+_FAREWELL = 0.5  # the most seconds to wait for the end of a running call
 
 _scope = threading.local()
 
 
 class Stopped(InterruptedError):
-    """Somebody asked this read to end."""
+    """The read was asked to end."""
 
 
 @contextlib.contextmanager
 def ends_with(event: threading.Event) -> Iterator[None]:
-    """What this thread waits for in here ends, with ``Stopped``, when the event is set."""
+    """Ends calls for which this thread waits inside, with ``Stopped``, when the event is set."""
     before = getattr(_scope, "event", None)
     _scope.event = event
     try:
@@ -42,13 +42,13 @@ def ends_with(event: threading.Event) -> Iterator[None]:
 
 
 class Halt:
-    """A flag that ends reading. Raised in one step, so that a signal handler may do it."""
+    """A flag that ends reading. It is raised in one step, so that signal handlers may do it."""
 
     asked = False
 
 
 class Direct:
-    """Makes calls where they are asked for."""
+    """Makes calls in the calling thread."""
 
     left = False
 
@@ -56,23 +56,23 @@ class Direct:
         return job()
 
     def limit(self, seconds: float | None, option: str, *, together: bool = False) -> None:
-        """Nothing here waits."""
+        """Does nothing, because no call waits."""
 
     def end(self, last: Callable[[], object]) -> None:
         last()
 
 
 class Waiting:
-    """Makes calls in a thread of its own, and waits for their answers for so long.
+    """Makes calls in a thread of its own, and waits for their answers up to a limit.
 
     Args:
-        name: of the source, for messages.
+        name: the name of the source, for messages.
         wake: tells the source that nobody waits for it any more.
-        halt: what waits ends with it.
+        halt: a flag; raising it ends a call that waits.
     """
 
     def __init__(self, name: str, wake: Callable[[], None], halt: Halt) -> None:
-        self.left = False  # a call was left: no other may follow
+        self.left = False  # a call was abandoned, and no other may follow
         self._name, self._wake, self._halt = name, wake, halt
         self._seconds: float | None = None
         self._option, self._ends = "", float("inf")
@@ -84,21 +84,29 @@ class Waiting:
         self._thread.start()
 
     def limit(self, seconds: float | None, option: str, *, together: bool = False) -> None:
-        """From here on: how long a call may take (None: for ever), and which option says so.
+        """Sets the time limit of later calls.
 
-        together: all calls from here on.
+        Args:
+            seconds: the most that a call may take; None: no limit.
+            option: the name of the option that sets it, for messages.
+            together: the limit holds for all later calls together.
         """
         self._seconds, self._option = seconds, option
         self._ends = time.monotonic() + seconds if together and seconds is not None else 0.0
 
     def call(self, job: Callable[[], Answer]) -> Answer:
-        """What ``job`` gives or raises. TimeoutError where it takes too long, ``Stopped`` where it
-        was
-        asked to stop: then, and after Ctrl-C, the job is left, and the source with it."""
+        """Returns what ``job`` returns, or raises what it raises.
+
+        Raises:
+            TimeoutError: it takes too long.
+            Stopped: it was asked to stop.
+
+        In both cases, and after Ctrl-C, the job is abandoned, and the source cannot be used again.
+        """
         if self._process != os.getpid():
             raise RuntimeError(f"{self._name} was opened before this process was forked")
         if self.left:
-            raise Stopped(f"{self._name} was left while it was read; open it again")
+            raise Stopped(f"{self._name} was abandoned while it was read; open it again")
         asked = _Job(job)
         self._jobs.put(asked)
         try:
@@ -112,7 +120,7 @@ class Waiting:
         try:
             raise value
         finally:
-            del value  # which holds this frame
+            del value  # the error refers to this frame
 
     def _answer(self, asked: _Job) -> tuple[bool, Any]:
         until = self._until()
@@ -138,10 +146,10 @@ class Waiting:
         )
 
     def end(self, last: Callable[[], object]) -> None:
-        """Makes a last call, when what is under way has come back, and ends the thread.
+        """Makes a last call after the running one, and ends the thread.
 
-        Waits for a moment; never for a call that was left, nor in the thread itself (where the
-        collector may have brought us).
+        It waits for a moment for them, but never for an abandoned call, nor in the thread itself
+        (from which the garbage collector may call it).
         """
         if self._process != os.getpid():
             return
@@ -164,12 +172,12 @@ class _Job:
     def run(self) -> None:
         try:
             self.answer.put((True, self.call()))
-        except BaseException as error:  # raised where it was asked for
+        except BaseException as error:  # the calling thread raises it
             self.answer.put((False, error))
 
 
 def _work(jobs: SimpleQueue[_Job | None]) -> None:
-    """The thread: it knows its jobs alone, so that what it serves can be collected."""
+    """Runs in the thread. It refers only to its jobs, so that its owner can be collected."""
     while (job := jobs.get()) is not None:
         job.run()
-        del job  # or the last answer would live until the next job comes
+        del job  # otherwise the last answer would live until the next job

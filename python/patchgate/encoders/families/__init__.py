@@ -1,8 +1,8 @@
 """The families of towers that can be gated.
 
-siglip.py, siglip2.py, clip.py, dinov2.py, dinov3.py, timm_vit.py, qwen.py, qwen3.py  one each
-space_time.py  VideoMAE and V-JEPA 2, which attend over space and time
-structure.py   checks that a model is built as its family expects
+siglip.py, siglip2.py, clip.py, dinov2.py, dinov3.py, timm_vit.py, qwen.py, qwen3.py: one each
+space_time.py: VideoMAE and V-JEPA 2, which attend over space and time
+structure.py: checks that a model is built as its family expects
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from patchgate.encoders.families.siglip2 import Siglip2
 from patchgate.encoders.families.timm_vit import TimmVit
 from patchgate.encoders.tower import Tower
 
-# In the order in which they are tried; append your own.
+# ``tower_of`` tries them in this order; append your own.
 FAMILIES: list[type[Tower]] = [
     Siglip,
     Siglip2,
@@ -32,12 +32,12 @@ FAMILIES: list[type[Tower]] = [
     Qwen3Vision,
 ]
 
-# Towers that look as if they could be, and why they are not.
+# Towers that resemble supported ones, and why they are not supported.
 _REFUSED = {
-    "NaFlexVit": "it gives positions to the patches that it is shown one after the other, and "
-    "infers their grid from them: of a part of a frame's patches it makes something else. timm's "
-    "VisionTransformer of the same weights is supported",
-    "Eva": "its blocks rotate queries and keys, which its family would have to do",
+    "NaFlexVit": "it infers the grid of a frame from the patches that it gets, so a part of the "
+    "patches would get other positions. timm's VisionTransformer with the same weights is "
+    "supported",
+    "Eva": "its blocks rotate queries and keys, and no family does this yet",
 }
 
 
@@ -46,8 +46,8 @@ def tower_of(model: Any) -> Tower:
 
     Raises:
         ImportError: transformers is too old.
-        TypeError: no family has such a model, or the model is not built as its family expects.
-        ValueError: sizes do not fit.
+        TypeError: no family supports the model, or the model is not built as its family expects.
+        ValueError: the model's sizes do not fit together.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"tower: expected a torch module, got {type(model).__name__}")
@@ -55,7 +55,8 @@ def tower_of(model: Any) -> Tower:
     classes = [base.__name__ for base in type(model).__mro__]
     for family in FAMILIES:
         if any(name in family.names for name in classes):
-            inner = getattr(model, "vision_model", None)  # other versions of transformers nest it
+            # Some versions of transformers nest the tower in a model.
+            inner = getattr(model, "vision_model", None)
             if inner is None or hasattr(model, "encoder"):
                 return family(model)
             found = family(inner)
@@ -67,7 +68,7 @@ def tower_of(model: Any) -> Tower:
     known = ", ".join(family.names[0] for family in FAMILIES)
     raise TypeError(
         f"tower: {type(model).__name__} is not supported; supported are {known} of transformers "
-        "and timm (of a whole model, or of a wrapper as PEFT, DDP or torch.compile make it, give "
-        "the vision tower within). To add one, derive from "
+        "and timm (if it is a whole model, or a wrapper of PEFT, DDP or torch.compile, pass the "
+        "vision tower inside it). To add one, derive from "
         "patchgate.encoders.tower.Tower and append it to FAMILIES"
     )

@@ -1,6 +1,7 @@
-"""CLIP's vision tower on kept cells, and what the towers of transformers that are built like it
-share: ``encoder.layers`` of two layer norms, four projections and an MLP, learned positions, a
-convolution that cuts patches.
+"""CLIP's vision tower on kept cells, and the base class of towers that are built like it.
+
+Such towers of transformers have a convolution that cuts patches, learned positions, and
+``encoder.layers`` with two layer norms, four projections and an MLP.
 
 Letters: T frames, K kept patches, N patches of a frame, R packed rows, H heads, d features of a
 head, D features, C channels, P patch side.
@@ -37,7 +38,7 @@ _LAYER_PARTS = (*_LAYER_CALLS, "self_attn.head_dim", "self_attn.scale")
 
 
 class ClipLike(Tower):
-    """What CLIP's and SigLIP's towers share."""
+    """The base class of CLIP's and SigLIP's towers."""
 
     called = (
         "embeddings.patch_embedding",
@@ -74,7 +75,7 @@ class ClipLike(Tower):
         return len(self.model.encoder.layers)
 
     def enter(self, patches: Tensor) -> Tensor:
-        """What becomes of embedded patches ``[K, D]`` before the first layer."""
+        """Computes what enters the first layer from embedded patches, ``[K, D]`` both."""
         return patches
 
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
@@ -111,7 +112,7 @@ class ClipLike(Tower):
             structure.check_checkpointing(layer)
 
     def _check_patches(self) -> None:
-        """That its embeddings are those of a convolution, one position for each patch."""
+        """Raises unless a convolution cuts patches and there is one position for each of them."""
         structure.check_parts(self.model, ("config.image_size",))
         structure.check_patches(self.projection, self.patch)
         if not self.cells:
@@ -126,7 +127,7 @@ class ClipLike(Tower):
 
 
 class Clip(ClipLike):
-    """CLIP: a CLS token, whose layer-normed last state is the pooled output."""
+    """CLIP's tower: a CLS token, whose last state after a layer norm is the pooled output."""
 
     names = ("CLIPVisionModel", "CLIPVisionTransformer")
     parts = ("embeddings.class_embedding", "pre_layrnorm", "post_layernorm")

@@ -17,7 +17,7 @@ _LAYER = ("norm1", "attention", "layer_scale1", "drop_path", "norm2", "mlp", "la
 
 
 class AttentionParts(NamedTuple):
-    """Where a layer's attention has its parts, as dotted paths under it."""
+    """The dotted paths of the parts of a layer's attention, under the attention."""
 
     query: str = "q_proj"
     key: str = "k_proj"
@@ -49,12 +49,15 @@ LAYER_CALLS = (
 
 
 class Dino(Tower):
-    """What DINOv2 and DINOv3 share: CLS and registers, scaled residuals, pictures of any size."""
+    """The base class of DINOv2's and DINOv3's towers.
+
+    They have a CLS token, perhaps registers, scaled residuals, and take pictures of any size.
+    """
 
     parts: ClassVar[tuple[str, ...]]  # attributes that the family's own code uses
     layers: ClassVar[str]  # path of the list of layers
     norm: ClassVar[str]  # path of the last layer norm
-    # What an attention may look like, by the version of transformers.
+    # The parts of an attention in the versions of transformers.
     attentions: ClassVar[tuple[AttentionParts, ...]] = (AttentionParts(),)
 
     def __init__(self, model: nn.Module) -> None:
@@ -72,7 +75,7 @@ class Dino(Tower):
             )
 
     def _attention_parts(self) -> AttentionParts:
-        """Those of this model; the first that are known if it has none of them."""
+        """Returns the paths that this model has, or the first known ones if it has none of them."""
         first = structure.part(self.model, f"{self.layers}.0.attention")
         for parts in self.attentions:
             if hasattr(first, parts.query.split(".")[0]):
@@ -80,7 +83,7 @@ class Dino(Tower):
         return self.attentions[0]
 
     def _check_layer(self, path: str) -> None:
-        """That a layer has the parts that are used, and no others."""
+        """Raises a ``TypeError`` unless a layer has the parts that are used, and no others."""
         query, key, value, output, *numbers, dropouts = self._attention
         structure.check_parts(self.model, _LAYER_PARTS, path)
         structure.check_children(self.model, path, _LAYER)
@@ -113,7 +116,7 @@ class Dino(Tower):
         return len(structure.part(self.model, self.layers))
 
     def layer(self, number: int) -> Any:
-        """One of the tower's layers."""
+        """Returns one of the tower's layers."""
         return structure.part(self.model, self.layers)[number]
 
     def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,7 +162,7 @@ class Dino(Tower):
 
 
 class Dinov2(Dino):
-    """DINOv2: learned positions, brought to the picture's size as the tower itself does it."""
+    """DINOv2's tower: learned positions, which the model itself resizes to the picture."""
 
     names = ("Dinov2Model", "Dinov2WithRegistersModel")
     called = (
@@ -208,7 +211,7 @@ class Dinov2(Dino):
         structure.check_off(dropout, "dropout", dropout.p)
 
     def _positions(self) -> Tensor:
-        """The position embeddings of CLS and of each cell, ``[1 + N, D]``."""
+        """Returns the position embeddings of CLS and of each cell, ``[1 + N, D]``."""
         shape_only = self.weight.new_empty((0, 1 + self.cells, len(self.weight)))
         positions = self.model.embeddings.interpolate_pos_encoding(shape_only, *self.size)
         return positions[0]

@@ -14,7 +14,7 @@ from patchgate.encoders.families.dinov2 import LAYER_CALLS, AttentionParts, Dino
 
 
 class Dinov3(Dino):
-    """DINOv3: patches are told apart by rotated queries and keys, prefix tokens are not turned."""
+    """DINOv3's tower: positions rotate the queries and keys of patches, not of prefix tokens."""
 
     names = ("DINOv3ViTModel",)
     called = (
@@ -49,9 +49,9 @@ class Dinov3(Dino):
 
     def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = super().qkv(layer, x, cell)
-        cos, sin = (part[:, None].to(self.weight.dtype) for part in self._turn(cell))  # [R, 1, d]
-        # Under autocast the angles are of a wider dtype than the projections.
-        query, key = (_turned(each, cos, sin).to(value.dtype) for each in (query, key))
+        cos, sin = (part[:, None].to(self.weight.dtype) for part in self._angles(cell))  # [R, 1, d]
+        # Under autocast the angles have a wider dtype than the projections.
+        query, key = (_rotated(each, cos, sin).to(value.dtype) for each in (query, key))
         return query, key, value
 
     def check_mode(self) -> None:
@@ -65,13 +65,15 @@ class Dinov3(Dino):
                     "all patches at random; call eval(), or set it to None"
                 )
 
-    def _turn(self, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of each row's angles, ``[R, d]``: of its place in the picture, from -1
-        to 1 down and across, times each frequency. Prefix tokens have angles of 0.
+    def _angles(self, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes cosine and sine of each row's angles, ``[R, d]`` each.
+
+        The angles are the row's place in the picture, from -1 to 1 down and across, times each
+        frequency. Prefix tokens have angles of 0.
         """
         h, w = self.shape
         place = torch.stack([cell // w, cell % w], 1).float()  # [R, 2]
-        # Filled where it is: a copy from the host could not be captured in a graph.
+        # Filled on the device: a CUDA graph cannot capture a copy from the host.
         extent = torch.stack([place.new_full((), side) for side in (h, w)])
         centre = 2.0 * ((place + 0.5) / extent) - 1.0
         centre = centre.masked_fill((cell < 0)[:, None], 0.0)
@@ -80,7 +82,7 @@ class Dinov3(Dino):
         return angles.cos(), angles.sin()
 
 
-def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """``[R, H, d]``, its first half turned against its second."""
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotates ``[R, H, d]``: its first half with its second."""
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat([-second, first], -1) * sin

@@ -1,11 +1,11 @@
-"""The vision towers of Qwen2.5-VL, and what Qwen3-VL's shares with it, on kept cells.
+"""Qwen2.5-VL's vision tower on kept cells, and the base class that it shares with Qwen3-VL's.
 
-A cell is m x m patches of two frames, and one token of the output; the tower goes through its
-patches as tokens.
+A cell is m x m patches of two frames. The layers have a token for each patch; the output has one
+for each cell.
 
 Letters: T tubelets, f frames of a tubelet, C channels, N cells of a frame, m merge side, K kept
-cells, R packed rows (m * m to a cell), D features, E features of a cell, H heads, d features of a
-head.
+cells, R packed rows (m * m for each cell), D features, E features of a cell, H heads, d features
+of a head, P patch side.
 """
 
 from typing import Any, ClassVar, Self
@@ -26,7 +26,7 @@ _BLOCK_PARTS = (*_BLOCK_CALLS, "attn.num_heads", "attn.scaling")
 
 
 class QwenVision(Tower):
-    """A tower for frames of any size of whole cells: ``sized`` is that for one of them."""
+    """A tower for frames of any size in whole cells. ``sized`` returns the tower for one size."""
 
     prefix = 0
     shows_last = True
@@ -39,7 +39,7 @@ class QwenVision(Tower):
     )
     one_by_one = True
     parts: ClassVar[tuple[str, ...]] = ()  # attributes that the family's own code uses
-    _turn: tuple[Tensor, Tensor]  # cosine and sine at each position, [N * m * m, d] each
+    _rotation: tuple[Tensor, Tensor]  # cosine and sine at each position, [N * m * m, d] each
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -109,19 +109,19 @@ class QwenVision(Tower):
         return len(self.model.blocks)
 
     def fitted(self, spec: PixelSpec) -> Self:
-        return self  # whatever their size
+        return self  # it takes pictures of any size
 
     def sized(self, height: int, width: int) -> Self:
         tower, cell = self.copied(), self.patch * self.merge
         if height % cell or width % cell or min(height, width) < cell:
-            raise ValueError(f"tower: {height} x {width} pixels are no whole cells of {cell}")
+            raise ValueError(f"tower: {height} x {width} pixels are not whole cells of {cell}")
         tower._grid = PatchGrid(
             height // cell, width // cell, self.merge, self.patch, self.temporal_patch
         )
-        tower._turn = tower._rotation()
+        tower._rotation = tower._angles()
         return tower
 
-    # The path of a token; ``cell`` is its position among the frame's N * m * m.
+    # The path of a token. ``cell`` is its position among the frame's N * m * m patches.
 
     def embed(self, rows: Tensor, cell: Tensor) -> Tensor:
         return self.embedded(rows)
@@ -133,7 +133,7 @@ class QwenVision(Tower):
         block = self.model.blocks[layer]
         joint = block.attn.qkv(block.norm1(x))
         query, key, value = joint.unflatten(1, (3, block.attn.num_heads, -1)).unbind(1)
-        cos, sin = (part[cell, None] for part in self._turn)  # [R, 1, d]
+        cos, sin = (part[cell, None] for part in self._rotation)  # [R, 1, d]
         return _rotated(query, cos, sin), _rotated(key, cos, sin), value
 
     def scale(self, layer: int) -> float:
@@ -154,22 +154,24 @@ class QwenVision(Tower):
         return structure.linear_flops(self.model.blocks[layer])
 
     def pool_flops(self, frames: int, tokens: int, dense: bool) -> float:
-        mergers = 1 + len(self.tapped)  # as much work each
+        mergers = 1 + len(self.tapped)  # each does the same work
         return mergers * structure.linear_flops(self.model.merger) * tokens / self.tokens_per_cell
 
-    # What it looks like from outside.
+    # Arguments and outputs of the model's own call.
 
     def opened(self, pixel_values: Tensor, options: dict[str, Any]) -> tuple[Self, Tensor]:
-        """The tower for the grid of these videos, and their frames ``[T * f, C, H, W]``.
+        """Returns the tower for the grid of these videos, and their frames ``[T * f, C, H, W]``.
 
         Args:
             pixel_values: ``[T * N * m * m, C * f * P * P]``, one video after the other.
-            options: ``grid_thw`` ``[videos, 3]``, in tubelets and patches, is taken out; tubelets
-                of each video are put in as ``clip_lengths``.
+            options: the call's other arguments. ``grid_thw`` ``[videos, 3]``, in tubelets and
+                patches, is removed; ``clip_lengths`` is added: the number of tubelets of each
+                video.
 
         Raises:
-            TypeError: pixel values that are not floats; no ``grid_thw``.
-            ValueError: videos of different sizes; sizes of no whole cells; another number of rows.
+            TypeError: pixel values are not floats, or there is no ``grid_thw``.
+            ValueError: videos have different sizes, or sizes that are not whole cells, or the
+                number of rows does not match ``grid_thw``.
         """
         check_floats(pixel_values, self)
         grid_thw = options.pop("grid_thw", None)
@@ -190,17 +192,18 @@ class QwenVision(Tower):
     def output(
         self, features: Tensor, pooled: Tensor | None, states: Any, last: Tensor | None = None
     ) -> Any:
-        """What the tower's call returns: all frames in one sequence.
+        """Makes the output of the model's own call, with all frames in one sequence.
 
         Args:
             features: ``[T, N, E]``.
-            pooled: None: the tower has no output of a whole frame.
-            states: hidden states, a tuple of ``[T, N * m * m, D]`` (None where not asked for), or
-                None.
-            last: the last of them.
+            pooled: always None: the tower has no output of a whole frame.
+            states: hidden states, a tuple of ``[T, N * m * m, D]`` (None for layers that were not
+                asked for), or None.
+            last: the last hidden state, ``[T, N * m * m, D]``.
 
         Returns:
-            ``last_hidden_state`` ``[T * N * m * m, D]``, ``pooler_output`` ``[T * N, E]``.
+            An output with ``last_hidden_state`` ``[T * N * m * m, D]`` and ``pooler_output``
+            ``[T * N, E]``.
         """
         from transformers.modeling_outputs import BaseModelOutputWithPooling  # only where it is
 
@@ -208,22 +211,24 @@ class QwenVision(Tower):
         return BaseModelOutputWithPooling(last, features.flatten(0, 1), states)
 
     def sequence(self, state: Tensor | None) -> Tensor | None:
-        """Patches ``[T, N * m * m, D]`` as the tower lists them, ``[T * N * m * m, D]``."""
+        """Puts patches ``[T, N * m * m, D]`` in the model's order, ``[T * N * m * m, D]``."""
         return None if state is None else state.flatten(0, 1)
 
     def sequences(self, states: Any) -> Any:
-        """Hidden states of a call, each as a sequence."""
+        """Puts each of a call's hidden states in the model's order."""
         return None if states is None else tuple(self.sequence(state) for state in states)
 
-    # What it refuses.
+    # Modes that it refuses.
 
     def check_mode(self) -> None:
         for block in self.model.blocks:
             structure.check_checkpointing(block)
 
-    def _rotation(self) -> tuple[Tensor, Tensor]:
-        """Half of the angles are of a patch's row, half of its column. In float32, as the tower has
-        them whatever its dtype.
+    def _angles(self) -> tuple[Tensor, Tensor]:
+        """Computes cosine and sine of every patch's angles, ``[N * m * m, d]`` each, in float32.
+
+        Half of the angles depend on the patch's row, half on its column. The model computes them in
+        float32, too, whatever its dtype is.
         """
         frequency = self.model.rotary_pos_emb.inv_freq.float()  # [d / 4]
         places = self.grid.places(frequency.device)
@@ -232,13 +237,13 @@ class QwenVision(Tower):
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """``[R, H, d]`` turned, its first half against its second; in float32, as the tower does."""
+    """Rotates ``[R, H, d]``: its first half with its second; in float32, as the model does."""
     first, second = x.float().chunk(2, -1)
     return (x.float() * cos + torch.cat([-second, first], -1) * sin).to(x.dtype)
 
 
 class Qwen25Vision(QwenVision):
-    """Qwen2.5-VL: RMS norms, gated MLPs, and windows in all layers but a few."""
+    """Qwen2.5-VL's tower: RMS norms, gated MLPs, and windowed attention in most layers."""
 
     names = ("Qwen2_5_VisionTransformerPretrainedModel",)
     parts = ("fullatt_block_indexes", "window_size")
@@ -253,13 +258,16 @@ class Qwen25Vision(QwenVision):
         return None if layer in self.model.fullatt_block_indexes else self._window
 
     def sequence(self, state: Tensor | None) -> Tensor | None:
-        """The tower lists the patches of a frame window after window."""
+        """Puts patches in the model's order: window after window of each frame."""
         if state is None:
             return None
         return state[:, self._window.argsort(stable=True)].flatten(0, 1)
 
     def _window_numbers(self) -> Tensor:
-        """Windows are squares of cells; the last ones of a row or column may be smaller."""
+        """Returns the window of each patch, ``[N * m * m]`` int64.
+
+        Windows are squares of cells. The last ones of a row or column may be smaller.
+        """
         side = int(self.model.window_size) // (self.patch * self.merge)  # in cells
         row, column = (self.grid.places(self.weight.device) // (self.merge * side)).unbind(1)
         return row * -(-self.grid.w // side) + column

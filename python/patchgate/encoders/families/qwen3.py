@@ -1,7 +1,6 @@
 """Qwen3-VL's vision tower on kept cells.
 
-Letters: T tubelets, N cells of a frame, m merge side, R packed rows, D features, E features of a
-cell's output, L layers that are tapped.
+Letters: T tubelets, N cells of a frame, m merge side, R packed rows, E features of a cell.
 """
 
 from typing import Any, Self
@@ -13,10 +12,11 @@ from patchgate.encoders.families.qwen import QwenVision
 
 
 class Qwen3Vision(QwenVision):
-    """Qwen3-VL: learned positions, resampled to the frame's grid, and deepstack: what leaves some
-    layers is merged too, for the first layers of the language model.
+    """Qwen3-VL's tower: learned positions, which are resampled to the frame's grid, and deepstack.
 
-    A cell's features are its merged output and then those of each tapped layer, ``[(1 + L) * E]``.
+    Deepstack: the outputs of some layers (the tapped ones) are merged, too, for the first layers of
+    the language model. A cell's features are its merged output and then those of each tapped layer,
+    ``[(1 + tapped layers) * E]``.
     """
 
     names = ("Qwen3VLVisionModel",)
@@ -57,7 +57,7 @@ class Qwen3Vision(QwenVision):
     def output(
         self, features: Tensor, pooled: Tensor | None, states: Any, last: Tensor | None = None
     ) -> Any:
-        """As of Qwen2.5-VL, and ``deepstack_features``: L tensors ``[T * N, E]``."""
+        """Makes Qwen2.5-VL's output and ``deepstack_features``, ``[T * N, E]`` per tapped layer."""
         from transformers.models.qwen3_vl.modeling_qwen3_vl import (
             BaseModelOutputWithDeepstackFeatures,
         )
@@ -69,8 +69,13 @@ class Qwen3Vision(QwenVision):
         )
 
     def _interpolation(self) -> tuple[Tensor, Tensor]:
-        """Where the square of learned positions is read for each patch, bilinearly, corner on
-        corner. In float32, as the tower has it whatever its dtype.
+        """Computes which learned positions each patch mixes, and their weights.
+
+        The square of learned positions is resized bilinearly to the grid, with aligned corners; in
+        float32, as the model does whatever its dtype is.
+
+        Returns:
+            Indices, int64, and weights, float32, ``[N * m * m, 4]`` each.
         """
         side = int(self.model.config.num_position_embeddings**0.5)
         places = self.grid.places(self.weight.device)  # [N * m * m, 2]

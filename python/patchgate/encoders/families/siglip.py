@@ -22,7 +22,7 @@ _HEAD_PARTS = (
 
 
 class Siglip(ClipLike):
-    """SigLIP: no prefix tokens, attention pooling by one learned query."""
+    """SigLIP's tower: it has no prefix tokens, and pools by attention of one learned query."""
 
     names = ("SiglipVisionModel", "SiglipVisionTransformer")
     parts = ("post_layernorm", "use_head")
@@ -39,12 +39,13 @@ class Siglip(ClipLike):
     def leave(self, rows: Tensor) -> Tensor:
         return self.model.post_layernorm(rows)
 
-    # The pooling head has one query for all frames. Its key projection is moved to the query and
-    # its value projection behind the sum: per token that leaves H scores, per frame one sum. A
-    # head that is wrapped (by an adapter, say) is called instead, on all tokens of each frame.
+    # The pooling head has one query for all frames. Its key projection is applied to the query
+    # instead of the tokens, and its value projection to the sum of the tokens. So each token costs
+    # H scores, and each frame one sum. If the head is wrapped (by an adapter, for instance), it is
+    # called on all tokens of each frame instead.
 
     def pool_entry(self, features: Tensor) -> Tensor | None:
-        """The query's score of each token in each head, ``[R, H]``."""
+        """Computes the query's score of each token in each head, ``[R, H]``."""
         if not self.model.use_head or not self._pools_plainly():
             return None
         attention, probe = self.model.head.attention, self.model.head.probe
@@ -62,7 +63,7 @@ class Siglip(ClipLike):
         if not self.model.use_head:
             return None
         head = self.model.head
-        if entry is None:  # one frame at a time, as below
+        if entry is None:  # one frame at a time, see below
             return torch.cat([head(dense[t : t + 1]) for t in frames])
         weights = entry.softmax(1).transpose(1, 2)  # [F, H, N]
         # One frame at a time: a batch would copy the dense states of all of them.
@@ -86,7 +87,7 @@ class Siglip(ClipLike):
 
     @constant_when_compiled
     def _pools_plainly(self) -> bool:
-        """Whether the head's projections are its own weights and nothing else."""
+        """Whether nothing wraps the head or its projections."""
         attention = self.model.head.attention
         parts = (self.model.head, attention, attention.out_proj)
         return all(calls.addition(part, self._home) is None for part in parts)

@@ -1,7 +1,7 @@
 """SigLIP2's vision tower for pictures of any aspect ratio (NaFlex) on kept cells.
 
-Letters: T frames, F frames that keep a cell, n patches of a frame with its padding, N without, h w
-cells, R packed rows, H heads, d features of a head, P patch side, D features, E scores of a token.
+Letters: T frames, h w cells of a frame, N = h * w, n patches of a frame with its padding, R packed
+rows, H heads, d features of a head, P patch side, D features.
 """
 
 from typing import Any, Self
@@ -17,15 +17,15 @@ from patchgate.gather import PixelSpec
 from patchgate.gather.resize import PatchBudget, SizeRule
 
 _PARTS = ("config.num_patches", "embeddings.resize_positional_embeddings")
-_WIDER = 8  # numbers that heads grow by for the padding's sake; by one, they would lose alignment
-_UNHEARD = 1e4  # a score so much lower is 0 after the softmax, in any dtype
+_WIDER = 8  # features added to each head to mark padding; adding only one would lose alignment
+_UNHEARD = 1e4  # a score that is lower by this is 0 after the softmax, in any dtype
 
 
 class Siglip2(Siglip):
-    """SigLIP2 NaFlex: a frame is a row of patches, with the shape of its grid beside it.
+    """SigLIP2 NaFlex: a frame is a row of patches, and the shape of its grid is given besides.
 
-    All padded patches of a frame are alike: they attend to the frame's patches, and no patch
-    attends to them. So one token of a frame, its prefix token, stands for all of them.
+    All patches of a frame's padding are equal: they attend to the frame's patches, and no patch
+    attends to them. So one prefix token of a frame represents all of them.
     """
 
     names = ("Siglip2VisionModel", "Siglip2VisionTransformer")
@@ -34,7 +34,7 @@ class Siglip2(Siglip):
 
     def __init__(self, model: nn.Module) -> None:
         self._shape: tuple[int, int] | None = None
-        self._padding = 0  # patches of a frame
+        self._padding = 0  # padded patches of a frame
         self._counted: dict[tuple[int, int, int], float] = {}  # by (h, w, n)
         super().__init__(model)
 
@@ -62,7 +62,7 @@ class Siglip2(Siglip):
         return None
 
     def sized(self, height: int, width: int) -> Self:
-        """Without padding."""
+        """Returns the tower for frames of this size, without padding."""
         tower = self.copied()
         tower._shape = height // self.patch, width // self.patch
         return tower
@@ -75,7 +75,7 @@ class Siglip2(Siglip):
         return tower
 
     def fitted(self, spec: PixelSpec) -> Self:
-        return self  # whatever their size
+        return self  # it takes pictures of any size
 
     def rows(self, frames: Tensor, index: Tensor) -> Tensor:
         rows = super().rows(frames, index).unflatten(1, (3, self.patch, self.patch))
@@ -89,14 +89,14 @@ class Siglip2(Siglip):
 
     def prefix_tokens(self) -> Tensor:
         zeros = self.weight.new_zeros((self.prefix, self.weight.shape[1]))
-        # Padding has the position of the first patch.
+        # The model gives padding the position of the first patch.
         return self.embed(zeros, torch.zeros(self.prefix, dtype=torch.int64, device=zeros.device))
 
     def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = super().qkv(layer, x, cell)
         if not self.prefix:
             return query, key, value
-        # The keys of padding have one more number, in which every query finds them far away.
+        # One more feature of the keys of padding gives them a very low score with every query.
         each = _UNHEARD**0.5
         query, key, value = (nn.functional.pad(x, (0, _WIDER)) for x in (query, key, value))
         query[..., -1] = each
@@ -111,19 +111,20 @@ class Siglip2(Siglip):
         scores = None if entry is None else entry[:, self.prefix :]
         return super().pool(dense[:, self.prefix :], scores, frames)
 
-    # What it looks like from outside.
+    # Arguments and outputs of the model's own call.
 
     def opened(self, pixel_values: Tensor, options: dict[str, Any]) -> tuple[Self, Tensor]:
-        """The tower for the grid of these frames, and they as pictures ``[T, 3, H, W]``.
+        """Returns the tower for the grid of these frames, and the frames as ``[T, 3, h*P, w*P]``.
 
         Args:
             pixel_values: ``[T, n, P * P * 3]``.
-            options: ``spatial_shapes`` ``[T, 2]``, h and w of each frame, all the same, and
-                ``pixel_attention_mask`` ``[T, n]``, 1 for the first h * w patches, are taken out.
+            options: the call's other arguments. Two are removed: ``spatial_shapes`` ``[T, 2]``, h
+                and w of each frame, all the same; and ``pixel_attention_mask`` ``[T, n]``, 1 for
+                the first h * w patches.
 
         Raises:
-            TypeError: no ``spatial_shapes``; pixel values that are not floats.
-            ValueError: frames of different shapes; another mask; padding that is not 0.
+            TypeError: there is no ``spatial_shapes``, or pixel values are not floats.
+            ValueError: frames have different shapes, the mask is another one, or padding is not 0.
         """
         check_floats(pixel_values, self)
         if pixel_values.dim() != 3 or pixel_values.shape[2] != 3 * self.patch**2:
@@ -152,16 +153,16 @@ class Siglip2(Siglip):
         return super().output(self._padded(features), pooled, states)
 
     def _padded(self, tokens: Tensor) -> Tensor:
-        """``[T, n, D]``: the padding after the patches, as in the tower's input."""
+        """Moves the padding's token behind the patches, once for each: ``[T, n, D]``."""
         padding = tokens[:, :1].expand(-1, self._padding, -1)
         return torch.cat([tokens[:, self.prefix :], padding], 1)
 
     def _positions(self) -> Tensor:
-        """The position embedding of each cell, ``[N, D]``, as the tower itself resizes them."""
+        """Returns the position embedding of each cell, ``[N, D]``, resized by the model itself."""
         return self._resized(self.model.embeddings.position_embedding.weight, self.cells)
 
     def _resized(self, trained: Tensor, rows: int) -> Tensor:
-        """The trained positions at this grid, ``[rows, D]``, padding last."""
+        """Resizes the trained positions to this grid: ``[rows, D]``, with padding at the end."""
         side = int(self.model.config.num_patches**0.5)
         table = trained.unflatten(0, (side, side))
         shape = whole(self.shape)[None]
@@ -174,10 +175,10 @@ class Siglip2(Siglip):
         return (1 + self.prefix) * self._resize_flops(self.cells)  # prefix_tokens calls embed
 
     def _resize_flops(self, rows: int) -> float:
-        """Operations of one resize, as torch counts them.
+        """Counts the operations of one resize as torch does.
 
-        Versions of transformers differ: an interpolation counts as none, a matrix product does. So
-        the model's own function is watched, once for each grid, without data.
+        Versions of transformers differ: torch counts nothing for an interpolation, but counts a
+        matrix product. So the model's own function is run once for each grid, on the meta device.
         """
         from torch.utils.flop_counter import FlopCounterMode  # slow to import
 
@@ -200,7 +201,7 @@ class Siglip2(Siglip):
 
 
 def _one_shape(shapes: Any, frames: int, most: int) -> tuple[int, int]:
-    """The h and w that all frames have."""
+    """Returns the h and w that all frames have, or raises."""
     if not isinstance(shapes, Tensor):
         raise TypeError(f"spatial_shapes: expected a Tensor [T, 2], got {type(shapes).__name__}")
     if list(shapes.shape) != [frames, 2] or not frames:
@@ -218,7 +219,7 @@ def _one_shape(shapes: Any, frames: int, most: int) -> tuple[int, int]:
 
 
 def _check_mask(mask: Any, pixel_values: Tensor, patches: int) -> None:
-    """That what is attended to is what ``spatial_shapes`` says."""
+    """Raises a ``ValueError`` unless the mask shows exactly the patches of ``spatial_shapes``."""
     most = pixel_values.shape[1]
     if mask is None and patches == most:
         return

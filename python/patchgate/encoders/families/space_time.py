@@ -1,4 +1,4 @@
-"""Video towers whose every token attends to those of all frames of its clip: VideoMAE, V-JEPA 2.
+"""Video towers in which every token attends to all tokens of its clip: VideoMAE, V-JEPA 2.
 
 Letters: T tubelets, f frames of a tubelet, C channels, H W pixels, h w cells, K kept cells of a
 clip, P patch side, D features.
@@ -17,7 +17,7 @@ from patchgate.encoders.projection import base
 
 
 class SpaceTimeTower(Adapted, ABC):
-    """A family of such towers, seen through its own submodules."""
+    """What a family of such towers must offer; it calls the submodules of a model."""
 
     parts: ClassVar[tuple[str, ...]]  # attributes that the family's own code uses
 
@@ -29,7 +29,7 @@ class SpaceTimeTower(Adapted, ABC):
     @property
     @abstractmethod
     def layers(self) -> Iterable[nn.Module]:
-        """All of the same work."""
+        """The layers; all do the same work."""
 
     @abstractmethod
     def check_shape(self, shape: list[int]) -> None:
@@ -37,28 +37,38 @@ class SpaceTimeTower(Adapted, ABC):
 
     @abstractmethod
     def encode(self, rows: Tensor, index: Tensor) -> Tensor:
-        """Kept patches of one clip ``[K, C * f * P * P]`` to the tower's output, ``[K, D]``.
+        """Encodes kept patches of one clip, which attend to each other.
 
         Args:
+            rows: ``[K, C * f * P * P]``.
             index: ``[K]`` int64, flat over ``[T, h, w]``.
+
+        Returns:
+            The tower's output of these patches, ``[K, D]``.
         """
 
     @property
     def patch(self) -> int:
-        """P."""
+        """P, the side of a patch in pixels."""
         return int(self.weight.shape[3])
 
     @property
     def temporal_patch(self) -> int:
-        """f."""
+        """f, the number of frames of a patch."""
         return int(self.weight.shape[2])
 
     def grid(self, height: int, width: int) -> PatchGrid:
-        """The patch grid of frames of this size."""
-        p = self.patch
-        if height % p or width % p:
-            raise ValueError(f"pixel values: {height} x {width} pixels are no whole patches of {p}")
-        return PatchGrid(height // p, width // p, 1, p, self.temporal_patch)
+        """Returns the patch grid of frames of this size in pixels.
+
+        Raises:
+            ValueError: the size is not a whole number of patches.
+        """
+        side = self.patch
+        if height % side or width % side:
+            raise ValueError(
+                f"pixel values: {height} x {width} pixels are not whole patches of {side}"
+            )
+        return PatchGrid(height // side, width // side, 1, side, self.temporal_patch)
 
     def check_patches(self) -> None:
         """Raises a ``ValueError`` if the convolution does not cut RGB into patches side by side."""
@@ -71,7 +81,7 @@ class SpaceTimeTower(Adapted, ABC):
 
 
 class VideoMae(SpaceTimeTower):
-    """VideoMAE: fixed positions, one for each patch of a clip of fixed length."""
+    """VideoMAE's tower: fixed positions, one for each patch of a clip of fixed length."""
 
     names = ("VideoMAEModel",)
     called = ("embeddings.patch_embeddings.projection", "encoder.layer.*", "layernorm")
@@ -105,9 +115,10 @@ class VideoMae(SpaceTimeTower):
 
 
 class VJepa2(SpaceTimeTower):
-    """V-JEPA 2: rotary positions in time and space, which its layers take as numbers of patches.
+    """V-JEPA 2's encoder: rotary positions in time and space, from the numbers of patches.
 
-    The encoder of a model: ``model.encoder = gated(model.encoder, ...)``.
+    Its layers take these numbers. The encoder of a model is gated by ``model.encoder =
+    gated(model.encoder, ...)``.
     """
 
     names = ("VJEPA2Encoder",)

@@ -12,10 +12,10 @@ from patchgate.encoders.tower import Tower
 
 
 def part(model: nn.Module, path: str) -> Any:
-    """Returns what lies at a dotted path of attributes and indices.
+    """Returns the value at a dotted path of attributes and indices.
 
     Raises:
-        TypeError: nothing lies there.
+        TypeError: there is none, or it is None.
     """
     found: Any = model
     for name in path.split("."):
@@ -25,29 +25,30 @@ def part(model: nn.Module, path: str) -> Any:
                 f"tower: {a_or_an(type(model).__name__)} without {path} is not what gated() "
                 "knows; its family needs it"
             )
-        found = getattr(found, "_orig_mod", found)  # of a compiled module
+        found = getattr(found, "_orig_mod", found)  # the module inside a compiled one
     return found
 
 
 def check_parts(model: nn.Module, paths: Iterable[str], root: str = "") -> None:
-    """Raises a ``TypeError`` if one of the paths (under ``root``) leads nowhere."""
+    """Raises a ``TypeError`` if the model has nothing at one of the paths (under ``root``)."""
     for path in paths:
         part(model, f"{root}.{path}" if root else path)
 
 
 def check_children(model: nn.Module, path: str, known: Collection[str]) -> None:
-    """Raises a ``TypeError`` if the module at a path has a child that would be passed over."""
+    """Raises a ``TypeError`` if the module at a path has a child that its family would ignore."""
     for name, _ in part(model, path).named_children():
         if name not in known and name != "parametrizations":
             raise TypeError(
                 f"tower: {a_or_an(type(model).__name__)} with {path}.{name} is not what gated() "
-                f"knows: of {path} it computes {', '.join(sorted(known))}"
+                f"knows: in {path} it knows only {', '.join(sorted(known))}"
             )
 
 
 def check_tree(model: nn.Module, root: str, paths: Iterable[str]) -> None:
-    """Raises a ``TypeError`` if one of the paths under a module leads nowhere, or if on the way to
-    them there is a child that would be passed over.
+    """Raises a ``TypeError`` if a module has nothing at one of the paths, or other children.
+
+    It checks the children of the module, and those of all modules on the way to the paths.
     """
     known: dict[str, set[str]] = {}
     for path in paths:
@@ -60,7 +61,7 @@ def check_tree(model: nn.Module, root: str, paths: Iterable[str]) -> None:
 
 
 def side_of(value: Any, name: str) -> int:
-    """Returns one number, which was given as such or as a pair of equal ones."""
+    """Returns the side of a square, given as a number or as a pair of equal numbers."""
     sides = set(value) if isinstance(value, list | tuple) else {value}
     if len(sides) != 1 or not all(isinstance(side, Integral) for side in sides):
         raise ValueError(f"tower: expected {name} of one number, got {value}")
@@ -86,13 +87,14 @@ def check_patches(projection: Any, patch: int) -> None:
 
 
 def linear_flops(block: nn.Module) -> float:
-    """Operations of a block's linear layers, per token; a multiply and an add are two."""
+    """Counts a block's operations in linear layers per token; a multiply and an add are two."""
     layers = (m for m in block.modules() if isinstance(m, nn.Linear))
-    return sum(2.0 * m.in_features * m.out_features for m in layers)  # quantised ones are packed
+    # By features, because weights that are quantised have another shape.
+    return sum(2.0 * m.in_features * m.out_features for m in layers)
 
 
 def check_off(module: nn.Module, name: str, share: float) -> None:
-    """Raises a ``ValueError`` if a module in training mode would drop this share of something."""
+    """Raises a ``ValueError`` if a module is in training mode and its dropout is more than 0."""
     if module.training and share > 0:
         raise ValueError(
             f"tower: it is in training mode with {name} {share}, which is not applied to packed "
@@ -101,7 +103,7 @@ def check_off(module: nn.Module, name: str, share: float) -> None:
 
 
 def check_checkpointing(module: nn.Module, flag: str = "gradient_checkpointing") -> None:
-    """Raises a ``ValueError`` if a module in training mode would be recomputed for gradients."""
+    """Raises a ``ValueError`` if a module is in training mode with gradient checkpointing."""
     if module.training and getattr(module, flag, False):
         raise ValueError(
             "tower: it is in training mode with gradient checkpointing, which is not applied to "
@@ -110,18 +112,19 @@ def check_checkpointing(module: nn.Module, flag: str = "gradient_checkpointing")
 
 
 def check_floats(pixel_values: Any, tower: Tower) -> None:
-    """Raises unless pixel values are floats on the tower's device."""
+    """Raises a ``TypeError`` or ``ValueError`` unless pixel values are floats on the device."""
     if not isinstance(pixel_values, Tensor):
         raise TypeError(f"pixel_values: expected a Tensor, got {type(pixel_values).__name__}")
     if not pixel_values.is_floating_point():
         raise TypeError(
-            "pixel_values: expected normalised floats, as the tower's processor makes them, got "
+            "pixel_values: expected normalised floats from the tower's processor, got "
             f"{pixel_values.dtype}"
         )
     check_device(pixel_values, "pixel_values", tower)
 
 
 def check_device(tensor: Tensor, name: str, tower: Tower) -> None:
+    """Raises a ``ValueError`` unless a tensor is on the tower's device."""
     if tensor.device != tower.weight.device:
         raise ValueError(
             f"{name}: the tower is on {tower.weight.device}, got a tensor on {tensor.device}"

@@ -42,12 +42,13 @@ _ATTENTION = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "gate", "proj", "p
 
 
 class TimmVit(Tower):
-    """``timm.models.VisionTransformer`` of plain blocks: with or without a class token, registers,
-    normed queries and keys, scaled residuals, a norm before the first block; any pooling; DeiT's
-    distillation token.
+    """``timm.models.VisionTransformer`` with plain blocks.
 
-    The output is timm's own: what ``forward_head`` makes of the features. The features themselves
-    are the output of a model made with ``num_classes=0, global_pool=""``.
+    It may have a class token, registers, DeiT's distillation token, norms of queries and keys,
+    scaled residuals, a norm before the first block, and any pooling.
+
+    The output is that of timm's ``forward_head``. A model made with ``num_classes=0,
+    global_pool=""`` returns the features themselves.
     """
 
     names = ("VisionTransformer",)
@@ -91,7 +92,12 @@ class TimmVit(Tower):
         return int(height), int(width)
 
     def sized(self, height: int, width: int) -> Self:
-        """As ``Tower.sized``: another size needs ``dynamic_img_size=True``, and whole patches."""
+        """Returns the tower for pictures of another size, which needs ``dynamic_img_size=True``.
+
+        Raises:
+            ValueError: the model takes pictures of one size only, or the size is not a whole number
+                of patches.
+        """
         whole = height % self.patch == 0 and width % self.patch == 0 and min(height, width) > 0
         if (height, width) != self.size and not (self._dynamic and whole):
             what = f"multiples of {self.patch}" if self._dynamic else f"{self.size}"
@@ -167,7 +173,7 @@ class TimmVit(Tower):
             return frames * head
         n = self.cells + (self.prefix if self.model.pool_include_prefix else 0)
         d = len(self.weight)
-        if not hasattr(pool, "kv"):  # "prr": every token looks at every other, with no weights
+        if not hasattr(pool, "kv"):  # "prr": attention of all tokens to all, without weights
             return frames * (head + 4.0 * n * n * d)
         linear = structure.linear_flops(pool) + (n - 1) * structure.linear_flops(pool.kv)
         return frames * (head + linear + 4.0 * n * d)
@@ -177,8 +183,8 @@ class TimmVit(Tower):
     ) -> Any:
         if states is not None:
             raise TypeError(
-                "output_hidden_states: a timm tower returns one tensor; its forward_intermediates "
-                "is at hand in the original, .tower"
+                "output_hidden_states: a timm tower returns one tensor; call "
+                "forward_intermediates of the original model, .tower"
             )
         return features if pooled is None else pooled
 
@@ -194,7 +200,7 @@ class TimmVit(Tower):
 
     @property
     def _pools(self) -> bool:
-        """Whether its output is one row a frame; otherwise the head is that of single tokens."""
+        """Whether the output is one row a frame; otherwise the head is applied to each token."""
         return bool(self.model.global_pool) or getattr(self.model, "attn_pool", None) is not None
 
     @property
@@ -202,33 +208,34 @@ class TimmVit(Tower):
         return bool(getattr(self.model, "dynamic_img_size", False))
 
     def _origin(self) -> Tensor:
-        """A frame's tokens before the first block if its patches were all zero,
-        ``[prefix + N, D]``: prefix tokens as they are, and the position of each cell.
+        """Returns a frame's tokens before the first block if all patches were 0.
+
+        Returns:
+            ``[prefix + N, D]``: the prefix tokens, and the position of each cell.
         """
         zeros = self.weight.new_zeros((1, *self.shape, len(self.weight)))
         return self.model._pos_embed(zeros if self._dynamic else zeros.flatten(1, 2))[0]
 
 
 def _check_kind(model: nn.Module, path: str, known: str) -> None:
-    """Raises a ``TypeError`` for a module that puts the same parts together otherwise."""
+    """Raises a ``TypeError`` for a class that may combine the same parts in another way."""
     kind = type(structure.part(model, path)).__name__
     if kind != known:
         raise TypeError(
-            f"tower: {path} is {a_or_an(kind)}; of timm's kinds, gated() knows {known}, whose "
-            "parts it computes itself"
+            f"tower: {path} is {a_or_an(kind)}; gated() calls the parts of such modules itself, "
+            f"and knows only how timm's {known} combines them"
         )
 
 
 def _check_methods(kind: type) -> None:
-    """Raises a ``TypeError`` for another library's class, and for subclasses that compute their
-    features in a way of their own.
-    """
+    """Raises a ``TypeError`` for another library's class, or a subclass with its own forward."""
     for base in kind.__mro__:
         if base.__name__ == "VisionTransformer" and base.__module__.startswith("timm."):
             break
     else:
         raise TypeError(
-            f"tower: {kind.__name__} of {kind.__module__} is not supported; of this name, timm's is"
+            f"tower: {kind.__name__} of {kind.__module__} is not supported; timm's class of this "
+            "name is"
         )
     for name in ("forward", "forward_features"):
         if getattr(kind, name) is not getattr(base, name):

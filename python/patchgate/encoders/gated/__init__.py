@@ -8,7 +8,7 @@ stand_in.py      StandIn: a gated tower in the tower's place in a larger model
 inputs.py        checks the arguments of a call; pixels.py turns pixel values back into gate planes
 emitted.py       the output of a call as VideoTokens
 calibrate.py     finds the largest tolerance at which a user's answers stay the same
-stream_state.py  a stream's state as a dict of tensors; stream_check.py says what it may be
+stream_state.py  a stream's state as a dict of tensors; stream_check.py finds what is wrong in one
 stream_file.py   the same state as a file
 """
 
@@ -35,7 +35,7 @@ from patchgate.gather import PixelSpec
 
 
 def pixel_spec(tower: Tower, processor: Any, mean: Any, std: Any) -> PixelSpec:
-    """Makes the ``PixelSpec`` that says how the tower's pixel values were made.
+    """Makes the ``PixelSpec`` that describes how the tower's pixel values were made.
 
     Args:
         processor: a transformers processor, or a ``PixelSpec``; None: use ``mean`` and ``std``.
@@ -101,9 +101,9 @@ def gated(
             deviation bring pixel values back to 8 bit.
         mean, std: one number per channel, instead of a processor.
         feature_layer: the features are ``hidden_states[feature_layer]``, as many vision-language
-            models take them. Layers after it are not computed.
+            models use them. Layers after it are not computed.
         capacity: the number of kept cells of a clip that every call computes, never more or fewer.
-            Every shape is then known beforehand, as ``torch.compile`` wants it: see
+            Every shape is then known beforehand, as ``torch.compile`` needs it: see
             ``FixedTower``. The tower must have one patch a cell, and ``refresh`` must be None.
         layer_capacity: with ``capacity``, the number of cells of a clip that each layer has room
             for, including those that become active or are embedded where they are now. Give one
@@ -115,7 +115,7 @@ def gated(
             ``threshold``: see ``Gate``. Patch, merge and size are the tower's.
 
             context: with ``"full"`` (residual attention), kept cells attend to all cells of their
-                frame, and cells that were not kept lend the keys and values of their source
+                frame; for cells that were not kept, these are the keys and values of their source
                 tokens. With ``"kept"``, kept cells (and CLS) attend only to those of their own
                 frame.
             tolerance: with ``"full"``, the share of its norm by which a still cell's state may move
@@ -155,11 +155,11 @@ def gated(
             raise ValueError(f'output: a space-time tower has "dense" only, got {output!r}')
         return gated_clips(tower, processor, mean=mean, std=std, **settings)
     if layer_capacity is not None and capacity is None:
-        raise ValueError("layer_capacity: it belongs to capacity, which is missing")
+        raise ValueError("layer_capacity: it needs capacity, which was not given")
     known = calibrated(tower) if settings.get("context", "full") == "full" else {}
     fidelity, gate = Fidelity.split({**known, **settings})
     if isinstance(tower, GatedTower):
-        raise ValueError("tower: it is gated already; its own tower is .tower")
+        raise ValueError("tower: it is gated already; the original model is its .tower")
     found = tower_of(tower)
     found.check_dtype()
     found.check_calls()

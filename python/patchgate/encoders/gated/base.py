@@ -1,7 +1,7 @@
 """The calls that every gated tower has; their output has the tower's own form, or is packed.
 
-Letters: T frames, N cells of a frame, K kept patches, F frames that keep a cell, R packed rows,
-P patch side, D features, E numbers of a token.
+Letters: T frames, f frames of a tubelet, H W pixels, h w cells, N cells of a frame, M tokens of a
+frame, K kept cells, P patch side, D features of a token, E features of a cell.
 """
 
 from abc import abstractmethod
@@ -30,15 +30,16 @@ Output = Literal["dense", "tokens"]
 
 
 class BaseTower(StandIn):
-    """The calls of ``GatedTower`` and of ``TowerStream``. They differ in where a session comes
-    from: a call opens one for each clip, a stream keeps one.
+    """The calls of ``GatedTower`` and of ``TowerStream``.
+
+    A call of a ``GatedTower`` opens a session for each clip; a ``TowerStream`` keeps one.
     """
 
     gate_settings: GateSettings
     fidelity: Fidelity
     pixel_spec: PixelSpec
-    output: Output  # of a call
-    last_work: Work | None  # what the last call kept and computed
+    output: Output  # the form of a call's output
+    last_work: Work | None  # the cells that the last call kept, and its operations
 
     def __init__(
         self,
@@ -69,10 +70,10 @@ class BaseTower(StandIn):
 
         Args:
             pixel_values: ``[T, 3, H, W]`` float, as the processor makes them.
-            clip_lengths: the number of frames of each clip, if there are several. Nothing passes
-                from one clip to the next.
+            clip_lengths: the number of frames of each clip, if there are several. Clips are
+                encoded independently.
             output_hidden_states: return the input of the first layer and the output of each layer,
-                too, or only the states of these numbers. Cells show them as they show the last one.
+                too, or only the states of these numbers. Each cell shows those of its source token.
             return_dict: False returns a tuple, as in transformers.
             options: further options of the tower's own call.
 
@@ -81,7 +82,7 @@ class BaseTower(StandIn):
             ``[T, 1 + N, D]``) has at each cell the features of its source token, and as CLS that
             of the last frame that kept a cell. ``pooler_output`` ``[T, D]`` is also that of the
             last frame that kept a cell: CLIP normalises that CLS, SigLIP pools all N cells as
-            that frame shows them. Synchronises.
+            that frame shows them. The call synchronises.
 
         Raises:
             TypeError: pixel values are not floats, or an option is not supported.
@@ -104,13 +105,14 @@ class BaseTower(StandIn):
         wanted = inputs.checked_states(output_hidden_states, layers)
         if wanted and tower.ends_after is not None:
             raise ValueError(
-                "output_hidden_states: a tower that ends at feature_layer has fewer of them, and "
-                "would number them otherwise than the whole tower; gate it without feature_layer"
+                "output_hidden_states: a tower that ends at feature_layer has fewer of them, so "
+                "that their numbers would differ from the whole tower's; gate it without "
+                "feature_layer"
             )
         needed = sorted({*wanted, layers}) if tower.shows_last else wanted
         states, pooled = self._states(tower, pixel_values, clips, needed)
         hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
-        asked = tuple(hidden) if wanted else None  # as there, None if not asked for
+        asked = tuple(hidden) if wanted else None  # None for those that were not asked for
         output = tower.output(states["features"], pooled, asked, states.get(f"hidden_{layers}"))
         if return_dict is None:
             return_dict = getattr(config, "return_dict", True)
@@ -127,12 +129,11 @@ class BaseTower(StandIn):
         """Encodes one clip and packs the result: each feature once, where it was computed.
 
         The tokens are the cells that the gate kept. With a tolerance, refresh or new positions,
-        they are also the cells that were computed anew though the gate let them pass. ``kind`` is
-        always the gate's.
+        they are also the other cells that were computed. ``kind`` is always the gate's.
 
         Args:
             pixel_values, options: as in a call, of one clip.
-            pts_seconds: ``[T]`` floats, the time at which each frame (of a tubelet, the first) is
+            pts_seconds: ``[T]`` floats, the time at which each frame (or a tubelet's first) is
                 shown.
             duration_seconds: ``[T]`` floats, how long each is shown. None: until the next one; the
                 last one as long as the one before it.
@@ -140,9 +141,10 @@ class BaseTower(StandIn):
         Returns:
             ``VideoTokens`` with the features on the tower's device and all else on the CPU.
             ``dense()`` gives the ``last_hidden_state`` of a call without its prefix tokens
-            (Qwen-VL: its ``pooler_output``, beside which stand the features of deepstack; see
+            (Qwen-VL: its ``pooler_output``, followed by the features of deepstack; see
             ``language.positions.split_deepstack``). A stream returns the frames of this push;
             tokens of earlier pushes that these frames still show come first, as in a ``slice``.
+            The call synchronises.
 
         Raises:
             TypeError, ValueError: as in a call; there are several clips; times do not fit.
@@ -152,7 +154,8 @@ class BaseTower(StandIn):
             raise ValueError(f"tokens: expected one clip, got {len(clips)}")
         times = checked_times(pts_seconds, duration_seconds, clips[0])
         before = self._frames_before()
-        needed = [tower.computed_layers] if tower.shows_last else []  # by calls of the same stream
+        # Other calls of the same stream need the last state.
+        needed = [tower.computed_layers] if tower.shows_last else []
         [(frames, result)] = self._call(tower, pixel_values, clips, needed)
         return emitted_tokens(tower, frames, result, times, before)
 
@@ -174,8 +177,8 @@ class BaseTower(StandIn):
                 do without it.
 
         Returns:
-            ``[K, D]``: what the tower's ``last_hidden_state`` would have at these cells in their
-            own frames, without CLS. Synchronises.
+            ``[K, D]``: the tower's ``last_hidden_state`` at these cells in their own frames,
+            without CLS. The call synchronises.
 
         Raises:
             TypeError, ValueError: tensors do not fit, or the tower is in training as in a call.
@@ -191,8 +194,11 @@ class BaseTower(StandIn):
     def _given(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None, emitted: int
     ) -> tuple[Tower, Kept, Tensor]:
-        """Checks the arguments of ``encode``. Returns the tower, the rows in order of their cells,
-        and the permutation that brings results back into the caller's order.
+        """Checks the arguments of ``encode``.
+
+        Returns:
+            The tower, the rows in order of their cells, and the permutation that brings results
+            back into the caller's order.
         """
         self._tower.check_calls()
         tower, side = self._tower, self._tower.patch * self._tower.merge
@@ -211,8 +217,9 @@ class BaseTower(StandIn):
         return tower, Kept(rows, mask, source, mask, len(order)), order.argsort()
 
     def sized(self, height: int, width: int) -> Tower:
-        """Returns the ``Tower`` for pictures of a size in pixels. The pipeline uses it: it gates
-        and gathers by itself, and holds its own ``Session``.
+        """Returns the ``Tower`` for pictures of a size in pixels.
+
+        The pipeline uses it, which gates and gathers by itself and holds its own ``Session``.
 
         Raises:
             ValueError: the tower is in training, has hooks or cannot take the size.
@@ -238,8 +245,11 @@ class BaseTower(StandIn):
     def _opened(
         self, pixel_values: Tensor, options: dict[str, Any]
     ) -> tuple[Tower, Tensor, list[int]]:
-        """Checks the arguments of a call. Returns the tower for these frames, the pixels that it
-        covers ``[T * f, 3, H, W]``, and the length of each clip in T.
+        """Checks the arguments of a call.
+
+        Returns:
+            The tower for these frames, the pixels that it covers ``[T * f, 3, H, W]``, and the
+            number of frames (or tubelets) of each clip.
         """
         self._tower.check_calls()
         tower, pixel_values = self._tower.opened(pixel_values, options)
@@ -254,7 +264,7 @@ class BaseTower(StandIn):
     def _states(
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Returns the states of all frames, ``[T, M, E]`` each, and ``pooler_output``."""
+        """Returns the states of all frames (see ``ClipOutput``), and ``pooler_output``."""
         return _joined([part for part, _ in self._call(tower, frames, clips, hidden)])
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Calibration finds the largest tolerance at which a tower's answers stay those of the exact one.
+"""Finds the largest tolerance at which a tower's answers stay those of the exact one.
 
 Letters: T frames, M tokens of a frame, D features.
 """
@@ -18,7 +18,7 @@ from patchgate.encoders.gated.tower import GatedTower, TowerStream
 Readout = Callable[[Any], Any]
 
 _TOLERANCES = (float("inf"), 0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.0)
-_PROBES = 32  # directions of the read-out that stands in for the user's
+_PROBES = 32  # directions of the default read-out
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Trial:
     """The answers that a tolerance kept, and the work that it took."""
 
     tolerance: float
-    agreement: float  # share of the answers of tolerance 0
-    work: float  # operations, over those of the dense tower
+    agreement: float  # the share of answers that are those of tolerance 0
+    work: float  # operations divided by those of the dense tower
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def calibrate(
         raise TypeError("tower: expected the gated tower itself, got a stream, which has a state")
     if isinstance(tower, FixedTower):
         raise TypeError(
-            "tower: expected one without capacity, for what does not fit would pass for an answer; "
-            "gated(..., capacity=) of the same model takes what is found"
+            "tower: expected one without capacity, whose answers would lack the cells that do not "
+            "fit; gated(..., capacity=) of the same model uses the tolerance that is found"
         )
     if tower.fidelity.context != "full":
         raise ValueError('tower: only context="full" has a tolerance')
@@ -147,7 +147,7 @@ def _trials(
             return trials
     raise ValueError(
         f"target: even tolerance 0 gives the same answers only to {trials[-1].agreement:.1%}: the "
-        "read-out is not deterministic, or tolerance_layers leaves too few layers"
+        "read-out is not deterministic, or tolerance_layers is too small"
     )
 
 
@@ -179,7 +179,7 @@ def _agreement(right: list[Any], answers: list[Any]) -> float:
 
 
 class _Pointing:
-    """A read-out: to which of some random directions each token's features point most."""
+    """The default read-out: the random direction to which each token's features point most."""
 
     def __call__(self, output: Any) -> Tensor:
         states = output if isinstance(output, Tensor) else output.last_hidden_state

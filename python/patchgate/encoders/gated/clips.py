@@ -18,7 +18,8 @@ from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.gated.stand_in import StandIn
 from patchgate.encoders.patch_grid import PatchGrid
 from patchgate.encoders.run.work import Work
-from patchgate.gate import Gate, GateSettings
+from patchgate.gate import GateSettings
+from patchgate.gate.run import gate_clip
 from patchgate.gather import PixelSpec
 from patchgate.gather.pixel_spec import Triple
 from patchgate.gather.resize import Keep
@@ -32,7 +33,7 @@ class GatedClips(StandIn):
     """
 
     gate_settings: GateSettings
-    last_work: Work | None  # what the last call kept and computed
+    last_work: Work | None  # the cells that the last call kept, and its operations
 
     def __init__(
         self, tower: SpaceTimeTower, mean: Triple, std: Triple, settings: GateSettings
@@ -58,7 +59,7 @@ class GatedClips(StandIn):
 
         Returns:
             The model's ``BaseModelOutput``. Its ``last_hidden_state`` ``[B, T * h * w, D]`` has the
-            features of each cell's source token. Synchronises.
+            features of each cell's source token. The call synchronises.
 
         Raises:
             TypeError: the pixel values are not floats, or an option is not supported.
@@ -80,9 +81,9 @@ class GatedClips(StandIn):
         return f"{type(self.tower).__name__}, {self.gate_settings}"
 
     def _encode(self, clip: Tensor) -> tuple[Tensor, Work]:
-        """One clip ``[T * f, C, H, W]``: every cell's features ``[T * h * w, D]``."""
+        """Encodes a clip ``[T * f, C, H, W]``; returns every cell's features ``[T * h * w, D]``."""
         grid = self._tower.grid(*clip.shape[2:])
-        result = Gate.of(self.gate_settings).push(gate_planes(clip, self.mean, self.std))
+        result = gate_clip(gate_planes(clip, self.mean, self.std), self.gate_settings)
         index, _, count = _ops.compact(result.kind, result.kind.numel())
         index = index[: int(count)]
         features = self._tower.encode(grid.rows(clip, index), index)
@@ -110,7 +111,7 @@ class GatedClips(StandIn):
 
 
 def _work(tower: SpaceTimeTower, shape: torch.Size, index: Tensor, grid: PatchGrid) -> Work:
-    """The work of a clip of ``[T, h * w]`` cells, some of which were kept."""
+    """Counts the work of a clip of ``[T, h * w]`` cells, of which those in ``index`` were kept."""
     patch, d = 2.0 * tower.weight.numel(), tower.weight.shape[0]
     layers = [structure.linear_flops(layer) for layer in tower.layers]
 
@@ -165,9 +166,9 @@ def gated_clips(
     check_transformers("tower", model, TRANSFORMERS)
     if context != "kept":
         raise ValueError(
-            "context: this tower attends over space and time, so that a cell of one frame changes "
-            "what every cell of every other frame means: there is nothing to reuse. Only "
-            f'context="kept" is offered, got {context!r}'
+            "context: this tower attends over space and time, so that a changed cell of one frame "
+            "changes the features of all cells of all frames, and none can be reused; expected "
+            f'context="kept", got {context!r}'
         )
     classes = [base.__name__ for base in type(model).__mro__]
     for family in SPACE_TIME:
@@ -182,10 +183,10 @@ def gated_clips(
 
 
 def _gate_settings(tower: SpaceTimeTower, given: dict[str, Any]) -> GateSettings:
-    """The gate's settings: sizes from the tower, everything else from the user."""
+    """Makes the gate's settings: sizes from the tower, everything else from the user."""
     known = [each.name for each in fields(GateSettings)]
     own = {"patch": tower.patch, "merge": 1, "temporal_patch": tower.temporal_patch, "size": None}
-    # What the processor does to a frame is done; a fit would be silently ignored.
+    # The processor has resized the frames already; a fit would be silently ignored.
     fixed = {**own, "fit": "stretch"}
     for name, value in given.items():
         if name not in known:
@@ -198,7 +199,7 @@ def _gate_settings(tower: SpaceTimeTower, given: dict[str, Any]) -> GateSettings
 
 
 def _normalisation(processor: Any, mean: Any, std: Any) -> tuple[Triple, Triple]:
-    """Mean and standard deviation, as a ``PixelSpec`` checks them."""
+    """Returns mean and standard deviation, checked by a ``PixelSpec``."""
     if (processor is None) == (mean is None and std is None):
         came = "neither" if processor is None else "both"
         raise ValueError(

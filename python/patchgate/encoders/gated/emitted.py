@@ -1,6 +1,6 @@
-"""Packs what a gated tower computed in a call as tokens.
+"""Packs the features that a gated tower computed in a call as tokens.
 
-Letters: T frames, h w cells, N = h * w, M = prefix + N, K tokens, D features.
+Letters: T frames, h w cells, N = h * w, K tokens, E features of a cell.
 """
 
 from typing import Any, NamedTuple
@@ -31,18 +31,18 @@ def emitted_tokens(
         result: the gate's result for these frames.
         before: the number of frames of the same clip in earlier calls.
     """
-    features = frames.states["features"][:, tower.prefix :].flatten(0, 1)  # [T * N, D]
-    # Where a feature was computed is its name: no two are computed at one place of one frame.
+    features = frames.states["features"][:, tower.prefix :].flatten(0, 1)  # [T * N, E]
+    # The place where a feature was computed identifies it: no two share one place of one frame.
     place = frames.states["born"][:, tower.prefix :].flatten().cpu()  # [T * N]
-    m = tower.prefix + tower.cells
+    units = tower.prefix + tower.cells
     born, source = place.unique(return_inverse=True)  # [K], [T * N]
     at = arange(len(place))
-    seen = torch.full_like(born, len(place)).scatter_reduce(0, source, at, "amin")
-    frame, cell = born // m - before, born % m - tower.prefix  # [K] each
+    first = torch.full_like(born, len(place)).scatter_reduce(0, source, at, "amin")
+    frame, cell = born // units - before, born % units - tower.prefix  # [K] each
     source = source.view(result.source.shape)
     t, _, w = source.shape
     return VideoTokens(
-        features=features[seen.to(features.device)],
+        features=features[first.to(features.device)],
         frame=frame,
         cell=torch.stack([cell // w, cell % w], 1),
         span=spans(frame, source),

@@ -28,20 +28,20 @@ class FixedTower(GatedTower):
 
     A call costs the same whatever the frames show, reads nothing back from the device, and compiles
     to one graph. It computes the first K kept cells of a clip, in order of frames and cells, and
-    reserves the prefix tokens of all frames. Any further kept cells show what their place showed in
-    the frame before, and so do cells that later refer to them.
+    has room for the prefix tokens of all frames. Any further kept cells show what their place
+    showed in the frame before, and so do cells that refer to them later.
 
     With a finite tolerance (or new positions), more cells are computed than were kept; each layer
-    has room for ``layer_capacity`` of them. A cell that becomes active when its layer has no more
-    room, in order of frames, stays as it was. A moved cell that cannot be embedded anew lends what
-    its source was.
+    has room for ``layer_capacity`` of them. Rooms are given in order of frames. A cell that becomes
+    active when its layer has no more room stays as it was. A moved cell for which there is no room
+    keeps the state of its source.
 
-    A call raises no error for any of these cells, nor for pixel values that cannot be a picture's.
-    It counts them on the device, and ``check`` raises the error.
+    A call raises no error for any of these cells, nor for pixel values outside of the range. It
+    counts them on the device, and ``check`` raises the error.
     """
 
-    capacity: int  # K, of one clip
-    layer_capacity: tuple[int, ...]  # cells of a clip that each layer has room for
+    capacity: int  # K, the kept cells of a clip that are computed
+    layer_capacity: tuple[int, ...]  # the cells of a clip that each layer has room for
     last_overflow: Tensor | None  # [1] int64: kept cells of the last call that did not fit
     last_layer_overflow: Tensor | None  # [1 + depth] int64: moved cells, and others of each layer
     last_in_range: Tensor | None  # [] bool: its pixel values can come from this mean and std
@@ -70,7 +70,7 @@ class FixedTower(GatedTower):
         self._check_capacity(tower)
 
     def check(self) -> None:
-        """Checks that the last call left nothing out. Synchronises once.
+        """Checks that the last call left no cell out. Synchronises once.
 
         Raises:
             ValueError: more cells were kept than the capacity, or more were to be computed than a
@@ -96,9 +96,9 @@ class FixedTower(GatedTower):
             )
         if any(layers):
             where = ["on entering", *(f"in layer {i}" for i in range(len(layers) - 1))]
-            told = ", ".join(f"{n} {at}" for n, at in zip(layers, where, strict=True) if n)
+            beyond = ", ".join(f"{n} {at}" for n, at in zip(layers, where, strict=True) if n)
             raise ValueError(
-                f"layer_capacity: tokens more than layer_capacity={self.layer_capacity}: {told}; "
+                f"layer_capacity: tokens more than layer_capacity={self.layer_capacity}: {beyond}; "
                 "take larger ones, a larger tolerance, or fewer frames a clip"
             )
 
@@ -107,13 +107,13 @@ class FixedTower(GatedTower):
 
     def tokens(self, *given: Any, **named: Any) -> NoReturn:
         raise ValueError(
-            "tokens: not available with capacity, for their number depends on the frames; use "
+            "tokens: not available with capacity, because their number depends on the frames; use "
             "gated(...) without it"
         )
 
     def stream(self) -> NoReturn:
         raise ValueError(
-            "stream: not available with capacity, where each call is a clip of its own; use "
+            "stream: not available with capacity, because each call is a whole clip; use "
             "gated(...) without it"
         )
 
@@ -145,7 +145,7 @@ class FixedTower(GatedTower):
         states = {name: torch.cat([part.states[name] for part in parts]) for name in names}
         each = [part.pooled for part in parts if part.pooled is not None]
         pooled = torch.cat(each) if each else None
-        # Only now: a call that failed says nothing to ``check``.
+        # Set only here, so that ``check`` knows nothing of a call that failed.
         self.last_overflow, self.last_layer_overflow, self.last_in_range = overflow, beyond, fit
         return states, pooled
 
@@ -162,16 +162,16 @@ class FixedTower(GatedTower):
     def _check_capacity(self, tower: Tower) -> None:
         if self.capacity < tower.cells:
             raise ValueError(
-                f"capacity: expected at least {tower.cells}, for a clip's first frame is kept "
+                f"capacity: expected at least {tower.cells}, because a clip's first frame is kept "
                 f"whole, got {self.capacity}"
             )
 
 
 def _planes(pixel_values: Tensor, spec: PixelSpec) -> tuple[Tensor, Tensor]:
-    """Does what ``gate_planes`` does for all frames at once. Also returns whether all values are in
-    range, ``[]`` bool.
+    """Does what ``gate_planes`` does, for all frames at once.
 
-    In a compiled graph, a value half-way between two levels may be rounded the other way.
+    It also returns whether all values are in range, ``[]`` bool. In a compiled graph, a value
+    half-way between two levels may be rounded in the other direction.
     """
     exact = torch.float64 if pixel_values.dtype == torch.float64 else torch.float32
     channels = zip(pixel_values.detach().unbind(1), spec.mean, spec.std, strict=True)
@@ -209,7 +209,7 @@ def _varies(fidelity: Fidelity) -> bool:
 
 
 def _layers(given: int | Sequence[int] | None, capacity: int, depth: int) -> tuple[int, ...]:
-    """Returns how many cells each layer has room for. None: twice the capacity."""
+    """Returns how many cells each layer has room for; ``given`` None: twice the capacity."""
     if given is None:
         given = 2 * capacity
     several = given if isinstance(given, Sequence) else (given,) * depth
@@ -223,6 +223,7 @@ def _layers(given: int | Sequence[int] | None, capacity: int, depth: int) -> tup
         if count < low:
             raise ValueError(
                 f"layer_capacity: expected at least capacity={capacity}, and no layer less than "
-                f"the one before it, for what a layer computes later ones do, too; got {counts}"
+                "the one before it, because all cells that a layer computes are computed by later "
+                f"layers, too; got {counts}"
             )
     return counts

@@ -1,6 +1,6 @@
 """Checks the arguments of a gated tower; errors are in the user's words.
 
-Letters: T frames, H W pixels, h w cells, N = h * w, K kept patches, P patch side.
+Letters: T frames, H W pixels, h w cells, N = h * w, K kept cells.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from patchgate.encoders.families.structure import check_device, check_floats
 from patchgate.encoders.tower import Tower
 from patchgate.gate import GateSettings
 
-# What models of transformers hand down to their towers, which take anything and have no use for it.
+# Arguments that models of transformers pass to their towers, which ignore them.
 _HANDED_DOWN = ("vision_aspect_ratio", "use_cache")
 
 
 def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
-    """The gate's settings: sizes from the tower, everything else from the user."""
+    """Makes the gate's settings: sizes from the tower, everything else from the user."""
     known = [each.name for each in fields(GateSettings)]
     for name in given:
         if name not in known:
@@ -34,7 +34,7 @@ def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
         "temporal_patch": tower.temporal_patch,
         "size": tower.grid_size,
     }
-    # What the processor does to a frame, the tower's spec says; a fit would be silently ignored.
+    # The tower's ``PixelSpec`` says how frames are resized; a fit would be silently ignored.
     for name, value in {**own, "fit": "stretch"}.items():
         square = name == "size" and (given.get(name),) * 2 == value  # one number for both
         if name in given and given[name] != value and not square:
@@ -113,8 +113,11 @@ def checked_states(wanted: Any, layers: int) -> list[int]:
 def checked_rows(
     rows: Tensor, cell: Tensor, cu_seqlens: Tensor, tower: Tower
 ) -> tuple[Tensor, Tensor]:
-    """Checks the arguments of ``encode``. Returns which cells were kept ``[T, N]``, and the order
-    ``[K]`` that sorts the rows by cell.
+    """Checks the arguments of ``encode``. Synchronises.
+
+    Returns:
+        Which cells were kept, ``[T, N]`` bool, and the order that sorts the rows by frame and cell,
+        ``[K]`` int64.
     """
     for name, tensor in (("rows", rows), ("cell", cell), ("cu_seqlens", cu_seqlens)):
         if not isinstance(tensor, Tensor):
@@ -188,7 +191,7 @@ def checked_source(source: Tensor | None, mask: Tensor, emitted: int) -> Tensor:
 
 
 def checked_names(names: Tensor | None, emitted: int, tower: Tower) -> Tensor:
-    """Returns the ids ``[.]`` int64 of tokens that later calls may name.
+    """Returns the ids of tokens that later calls may name, a vector of int64.
 
     Args:
         names: the argument of ``encode``.

@@ -6,16 +6,17 @@ from torch import nn
 
 
 class StandIn(nn.Module):
-    """Has a model's parameters under the same names. Attributes that it does not have itself
-    (``config``, ``dtype``, ...) are read from the model.
+    """Has a model's parameters under the same names.
+
+    Attributes that it does not have itself (``config``, ``dtype``, ...) are read from the model.
     """
 
     tower: nn.Module  # the original model, unchanged; a public name
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        # Not by setattr: as a submodule it would appear in the names of the parameters. With its
-        # own tables shared instead, .to() and load_state_dict() here are the same as there.
+        # Not by setattr: as a submodule, the model would appear in the names of the parameters.
+        # The model's tables are shared instead, so that .to() and load_state_dict() act on both.
         self.__dict__["tower"] = model
         for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
             self.__dict__[name] = model.__dict__[name]
@@ -31,10 +32,10 @@ class StandIn(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if "tower" not in self.__dict__:  # half built, as while it is unpickled
+            if "tower" not in self.__dict__:  # not complete yet, for instance during unpickling
                 raise
             return self._of_model(name)
 
     def _of_model(self, name: str) -> Any:
-        """An attribute that only the model has."""
+        """Returns an attribute that only the model has."""
         return getattr(self.tower, name)

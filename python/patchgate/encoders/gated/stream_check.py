@@ -1,7 +1,8 @@
-"""What a tower stream's state may be: the one place that knows, for states that come from files.
+"""Finds what is wrong in a tower stream's state, which may come from a file.
 
-Letters: N cells, m merge side, M = prefix + N * m^2 tokens of a frame, I remembered tokens, r rows,
-H heads, d features of a head, D features, E numbers of a patch or a token.
+Letters: N cells, m merge side, M = prefix + N * m^2 tokens of a frame, I remembered sources,
+r remembered rows, H heads, d features of a head, D features of a token, E features of a cell,
+n numbers for pooling or of a tap.
 """
 
 from collections.abc import Mapping
@@ -21,8 +22,8 @@ from patchgate.gate.memory import MOST_TOKENS
 
 Shape = tuple[int, ...]
 
-_MOST_ROWS = 2**53  # tokens of a stream of rows, whose ids no gate has to count in 32 bits
-_MOST_EXCHANGES = 64  # of a token's sums, after which they are taken anew
+_MOST_ROWS = 2**53  # tokens of a stream of rows: without a gate, their ids may exceed 32 bits
+_MOST_EXCHANGES = 64  # the most exchanges in a token's sums; then all keys are summed again
 _NARROW = (torch.float16, torch.bfloat16, torch.float32)  # autocast makes one of another
 _FLOATS = (*_NARROW, torch.float64)
 
@@ -32,22 +33,22 @@ class Rows(NamedTuple):
 
     needed: dict[str, Shape]
     optional: dict[str, Shape]
-    sums: Shape | None  # (H, d), where sums are kept
+    sums: Shape | None  # (H, d) if the layer keeps sums
 
 
 @dataclass
 class Shapes:
-    """What a tower makes of one cell, which tells the shapes of all that can be remembered."""
+    """The shapes of all that a stream can remember."""
 
     layers: list[Rows]  # depth + 1
     outputs: dict[str, Rows]
-    patch: int  # E: numbers of a patch
+    patch: int  # the number of samples of a patch
     pooled: int | None  # D; None: the tower has no pooling
 
     @classmethod
     @torch.no_grad()
     def of(cls, tower: Tower, fidelity: Fidelity) -> Self:
-        """Runs a black cell through the tower."""
+        """Finds the shapes by running a black cell through the tower."""
         each, full = tower.tokens_per_cell, fidelity.context == "full"
         patch = 3 * tower.temporal_patch * tower.patch**2
         cell = arange(each, device=tower.weight.device)
@@ -74,7 +75,7 @@ class Shapes:
                     sums = made = _row(value)
             layers.append(Rows(needed, optional, sums))
         features = leaving.features(tower, x)  # [1, E]
-        entry = leaving.pool_entry(tower, features)  # [1, E]
+        entry = leaving.pool_entry(tower, features)  # [1, n]
         tables = {"rows": _row(features), "born": (1,)}
         if entry is not None:
             tables["pool"] = _row(entry)
@@ -94,11 +95,14 @@ def _row(rows: Tensor) -> Shape:
 def contradiction(
     memory: Memory, gate: Mapping[str, Tensor], tower: Tower, fidelity: Fidelity
 ) -> str | None:
-    """What of a stream's memory cannot be, in words; None if all can. Synchronises.
+    """Says what is wrong in a stream's memory; None if nothing is. Synchronises.
 
     Args:
-        gate: the state of the stream's gate, checked; empty: it had rows, not frames.
-        tower: for pictures of the memory's size.
+        memory: the memory.
+        gate: the state of the stream's gate, checked already; empty if the stream had rows, not
+            frames.
+        tower: the tower for pictures of the memory's size.
+        fidelity: the stream's settings.
     """
     shapes = Shapes.of(tower, fidelity)
     if len(memory.layers) != len(shapes.layers) or memory.outputs.keys() != shapes.outputs.keys():
@@ -128,10 +132,10 @@ def contradiction(
 
 
 def _wrong_tokens(memory: Memory, tower: Tower, most: int) -> str | None:
-    """The tokens that may still be named, and those that the last frame shows.
+    """Checks the tokens that may still be named, and those that the last frame shows.
 
     Args:
-        most: tokens that a stream may have.
+        most: the most tokens that a stream may have.
     """
     ids, source = memory.ids, memory.source
     if not 0 < memory.emitted <= most or not 0 < memory.frames <= 2**53:
@@ -148,7 +152,7 @@ def _wrong_tokens(memory: Memory, tower: Tower, most: int) -> str | None:
 
 
 def _wrong_pixels(memory: Memory, shapes: Shapes, tower: Tower, fidelity: Fidelity) -> str | None:
-    """What is remembered of whole pictures and patches."""
+    """Checks the pixels of patches, and the pooled output."""
     patches = (len(memory.ids) * tower.tokens_per_cell, shapes.patch)
     expected = {
         "patches": patches if fidelity.embeds_again else None,
@@ -156,7 +160,8 @@ def _wrong_pixels(memory: Memory, shapes: Shapes, tower: Tower, fidelity: Fideli
     }
     for name, shape in expected.items():
         came = getattr(memory, name)
-        if came is None and (shape is None or name == "pooled"):  # of rows there is none
+        # A stream of rows has no pooled output.
+        if came is None and (shape is None or name == "pooled"):
             continue
         if came is None or came.dtype not in _FLOATS or tuple(came.shape) != shape:
             got = None if came is None else f"{list(came.shape)} {came.dtype}"
@@ -165,7 +170,7 @@ def _wrong_pixels(memory: Memory, shapes: Shapes, tower: Tower, fidelity: Fideli
 
 
 def _wrong_part(part: LayerMemory, expected: Rows, slots: int) -> str | None:
-    """The tables of a layer, and the rows of them that so many slots show."""
+    """Checks the tables of a layer, and which of their rows the slots show."""
     found = part.tables.keys()
     if not expected.needed.keys() <= found <= expected.needed.keys() | expected.optional.keys():
         return f"expected tables {sorted(expected.needed)}, got {sorted(found)}"
@@ -185,7 +190,7 @@ def _wrong_part(part: LayerMemory, expected: Rows, slots: int) -> str | None:
 
 
 def _wrong_dtype(part: LayerMemory, expected: Rows, tower: Tower) -> str | None:
-    """Tables of numbers that the tower does not make, with autocast or without."""
+    """Checks that the tower can make tables of these dtypes, with autocast or without."""
     own = tower.weight.dtype
     allowed = (own,) if own == torch.float64 else _NARROW
     for name, table in part.tables.items():
@@ -194,35 +199,39 @@ def _wrong_dtype(part: LayerMemory, expected: Rows, tower: Tower) -> str | None:
     attended = {name: part.tables[name].dtype for name in ("query", "key", "value")
                 if name in expected.needed}  # fmt: skip
     if len(set(attended.values())) > 1:
-        return f"expected one dtype of all that attends, got {attended}"
+        return f"expected queries, keys and values of one dtype, got {attended}"
     return None
 
 
 def _wrong_attention(memory: Memory) -> str | None:
-    """What a layer remembers of the attention in the one before it."""
+    """Checks what a layer remembers of the attention in the one before it."""
     for layer, later in zip(memory.layers, memory.layers[1:], strict=False):
         if "made" not in later.tables:
             continue
         query, made = layer.tables["query"].dtype, later.tables["made"].dtype
         if made != query:
-            return f"expected attention of {query}, as its queries are, got {made}"
+            return f"expected attention of {query}, the dtype of its queries, got {made}"
     return None
 
 
 def _wrong_births(memory: Memory, units: int) -> str | None:
-    """Where features were computed: no two of them at one place of one frame."""
+    """Checks that no two features were computed at one place of one frame."""
     born = memory.outputs["features"].tables["born"]
     if bool(((born < 0) | (born >= memory.frames * units)).any()):
-        return f"expected features born in {memory.frames} frames of {units}, got others"
+        return (
+            f"expected features that were computed in {memory.frames} frames of {units} places, "
+            "got others"
+        )
     if len(born.unique()) != len(born):
-        return "expected features born each at a place of its own"
+        return "expected no two features that were computed at one place of one frame"
     return None
 
 
 def _wrong_sums(part: LayerMemory, expected: Rows, tokens: int) -> str | None:
-    """The running sums of all tokens of the last frame."""
+    """Checks the running sums of all tokens of the last frame."""
     if part.sums is None or expected.sums is None:
-        return None if part.sums is expected.sums else "expected sums where tokens are watched only"
+        watched = "expected sums in a layer that watches tokens, and in no other"
+        return None if part.sums is expected.sums else watched
     heads, width = expected.sums
     shapes = Sums((tokens, heads, width), (tokens, heads), (tokens, heads), (tokens,))  # type: ignore[arg-type]
     dtype = part.tables["query"].dtype
@@ -238,9 +247,9 @@ def _wrong_sums(part: LayerMemory, expected: Rows, tokens: int) -> str | None:
 
 
 def _wrong_gate(memory: Memory, gate: Mapping[str, Tensor], shapes: Shapes) -> str | None:
-    """The gate's state against the tower's."""
+    """Compares the gate's state with the tower's."""
     if not gate:
-        return None if memory.pooled is None else "expected pooled beside the gate of frames only"
+        return None if memory.pooled is None else "expected pooled only with a gate's state"
     if shapes.pooled is not None and memory.pooled is None:
         return "expected pooled of the last frame"
     clocks = gate["clock"].tolist()

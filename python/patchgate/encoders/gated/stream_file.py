@@ -1,4 +1,4 @@
-"""A stream's state as a safetensors file, so that another process can go on with it."""
+"""Writes a stream's state to a safetensors file, so that another process can go on with it."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from os import PathLike
 from torch import Tensor, nn
 
 from patchgate._tensors import whole
-from patchgate.encoders.gated.stream_state import COUNTS, Counts, check_told, remembered, tables
+from patchgate.encoders.gated.stream_state import COUNTS, Counts, check_owner, remembered, tables
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.session import Session
 from patchgate.encoders.tower import Tower
@@ -23,10 +23,10 @@ _SAMPLE = 64  # values of each parameter that tell one tower from another
 def describe(
     model: nn.Module, tower: Tower, spec: PixelSpec, settings: GateSettings, fidelity: Fidelity
 ) -> dict[str, str]:
-    """What a state belongs to: it fits no other."""
+    """Describes the tower and the settings to which a state belongs."""
     kinds = [kind.__name__ for kind in type(tower).__mro__[:2]]
     if tower.ends_after is not None:
-        kinds[1] = "_Truncated"  # as files of earlier versions say it
+        kinds[1] = "_Truncated"  # files of earlier versions have this name
     return {
         "format": _FORMAT,
         "tower": f"{type(model).__name__} {_fingerprint(model)}",
@@ -37,54 +37,64 @@ def describe(
     }
 
 
-def write(path: str | PathLike[str], session: Session, told: dict[str, str]) -> None:
-    """Writes a stream's state beside the path, and moves it there when it is whole.
+def write(path: str | PathLike[str], session: Session, owner: dict[str, str]) -> None:
+    """Writes a stream's state beside the path, and moves it there when it is complete.
 
-    The file has the tables of ``stream_state_dict``, and as its metadata what is beside them there.
+    The file has the tables of ``stream_state_dict``. Its metadata has the other parts.
+
+    Args:
+        path: the file to write.
+        session: the stream's session.
+        owner: what the state belongs to, from ``describe``.
 
     Raises:
-        OSError: the file cannot be written; an older one stands as it was.
-        ValueError: the path is something else than a file.
+        OSError: the file cannot be written; an older one is unchanged.
+        ValueError: the path exists and is not a file.
     """
     state = tables(session)
+    metadata = dict(owner)
     if COUNTS in state:
-        told = {**told, COUNTS: json.dumps(Counts.of(state.pop(COUNTS))._asdict())}
-    # Rows may be shared between tables, which the format does not have.
+        metadata[COUNTS] = json.dumps(Counts.of(state.pop(COUNTS))._asdict())
+    # Tables may share rows, which the format does not support.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    saved.write(path, copies, {**told, DIGEST: _digest(copies)})
+    saved.write(path, copies, {**metadata, DIGEST: _digest(copies)})
 
 
 def restore(
-    path: str | PathLike[str], told: dict[str, str], session: Session, tower: Tower
+    path: str | PathLike[str], owner: dict[str, str], session: Session, tower: Tower
 ) -> None:
-    """Brings what ``write`` wrote to a session, if it belongs to what is told.
+    """Reads a state that ``write`` wrote into a session, if it belongs to this stream.
 
     Args:
-        session: a fresh one of the stream's settings. It is worth nothing if this raises.
+        path: the file to read.
+        owner: what the state must belong to, from ``describe``.
+        session: a new one with the stream's settings. If this raises, it must not be used.
+        tower: the stream's tower.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: no such state, one of another tower, gate or fidelity, or a damaged one.
+        FileNotFoundError: there is no such file.
+        ValueError: the file has no state, or a damaged one, or one of another tower, gate or
+            fidelity.
     """
-    tensors, found = saved.read(path)
+    tensors, metadata = saved.read(path)
     try:
-        check_told(found, told)
+        check_owner(metadata, owner)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     try:
-        counts = {COUNTS: _counts(found[COUNTS])} if COUNTS in found else {}
+        counts = {COUNTS: _counts(metadata[COUNTS])} if COUNTS in metadata else {}
         if COUNTS in tensors:
-            raise ValueError(f"it has tensors that mean nothing: {COUNTS}")
+            raise ValueError(f"it has unknown tensors: {COUNTS}")
         session.memory = remembered({**tensors, **counts}, session, tower)
-        # Last: what is wrong says more than that something is.
-        if DIGEST in found and found[DIGEST] != _digest(tensors):
+        # Last, because the other errors say more about what is wrong.
+        if DIGEST in metadata and metadata[DIGEST] != _digest(tensors):
             raise ValueError("its numbers are not those that were written")
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged: {error}") from error
 
 
 def _counts(text: str) -> Tensor:
-    """``Counts`` from a file's metadata, as a state has them."""
+    """Returns ``Counts`` from a file's metadata, as a tensor."""
     counts = json.loads(text)
     if not isinstance(counts, dict) or set(counts) != set(Counts._fields):
         raise ValueError(f"expected counts of {', '.join(Counts._fields)}, got {text[:80]}")
@@ -94,12 +104,12 @@ def _counts(text: str) -> Tensor:
 
 
 def _digest(tensors: Saved) -> str:
-    """A checksum of all numbers: a disk may give others back."""
+    """Returns a checksum of all numbers, to notice a damaged file."""
     return f"crc32 {saved.crc32(tensors):08x}"
 
 
 def _fingerprint(model: nn.Module) -> str:
-    """A hash of the names, shapes, dtypes and some values of all parameters."""
+    """Returns a hash of the names, shapes, dtypes and some values of all parameters."""
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         values = parameter.detach().flatten()

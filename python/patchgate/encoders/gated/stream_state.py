@@ -1,6 +1,6 @@
-"""A stream's state as a flat dict of tensors, and back, so that another process can go on with it.
+"""Converts a stream's state to a flat dict of tensors, and back.
 
-``stream_check`` says what such a state may be; ``stream_file`` brings it to a file.
+``stream_check`` finds what is wrong in such a state; ``stream_file`` writes it to a file.
 """
 
 import json
@@ -30,20 +30,20 @@ _MOST = 1 << 53
 
 
 class Counts(NamedTuple):
-    """The numbers beside the tables."""
+    """The numbers of a state that are not in its tables."""
 
-    emitted: int
-    frames: int
+    emitted: int  # tokens so far
+    frames: int  # frames so far
     prefix: int
     cells: int
     layers: int
 
     @classmethod
     def of(cls, numbers: Tensor) -> Self:
-        """From a tensor ``[5]`` int64, in this order.
+        """Makes counts of a tensor ``[5]`` int64, in this order.
 
         Raises:
-            ValueError: another tensor, or numbers below 0 or too large.
+            ValueError: it is another tensor, or has numbers below 0 or too large ones.
         """
         if numbers.dtype != torch.int64 or list(numbers.shape) != [len(cls._fields)]:
             raise ValueError(
@@ -56,7 +56,7 @@ class Counts(NamedTuple):
 
 
 def tables(session: Session) -> Saved:
-    """What a session remembers: the gate's state, the tower's tables, and counts. Not copies."""
+    """Returns a session's state: that of the gate, the tower's tables, and counts. Not copies."""
     assert session.gate is not None
     found = {f"gate.{name}": tensor for name, tensor in session.gate.state_dict().items()}
     memory = session.memory
@@ -68,47 +68,50 @@ def tables(session: Session) -> Saved:
     return found
 
 
-def state_of(session: Session, told: dict[str, str]) -> Saved:
-    """``tables``, what they belong to, and a digest: copies."""
-    return sealed({**tables(session), BELONGS_TO: letters(json.dumps(told))})
+def state_of(session: Session, owner: dict[str, str]) -> Saved:
+    """Returns copies of ``tables``, their owner (see ``stream_file.describe``), and a digest."""
+    return sealed({**tables(session), BELONGS_TO: letters(json.dumps(owner))})
 
 
-def bring(
-    state: Mapping[str, Tensor], told: dict[str, str], session: Session, tower: Tower
+def load(
+    state: Mapping[str, Tensor], owner: dict[str, str], session: Session, tower: Tower
 ) -> None:
-    """Brings what ``state_of`` gave to a session, if it belongs to what is told.
+    """Loads a state of ``state_of`` into a session, if it belongs to this stream.
 
     Args:
-        session: a fresh one of the stream's settings. It is worth nothing if this raises.
+        state: the state.
+        owner: what it must belong to, from ``stream_file.describe``.
+        session: a new one with the stream's settings. If this raises, it must not be used.
+        tower: the stream's tower.
 
     Raises:
-        ValueError: no such state, one of another tower, gate or fidelity, or a damaged one.
+        ValueError: it is no state, or a damaged one, or one of another tower, gate or fidelity.
     """
     try:
         check_tensors(state, "stream_state_dict")
         left = {name: tensor.detach().clone() for name, tensor in state.items() if name != DIGEST}
         if BELONGS_TO not in left:
             raise ValueError(f"{BELONGS_TO} is missing")
-        check_told(_told(left.pop(BELONGS_TO)), told)
+        check_owner(_owner(left.pop(BELONGS_TO)), owner)
         session.memory = remembered(left, session, tower)
         check_digest(state)
     except ValueError as error:
         raise ValueError(f"state: {error}") from error
 
 
-def _told(tensor: Tensor) -> dict[str, Any]:
+def _owner(tensor: Tensor) -> dict[str, Any]:
     text = text_of(BELONGS_TO, tensor)
     try:
-        told = json.loads(text)
+        owner = json.loads(text)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        raise ValueError(f"expected {BELONGS_TO} to hold JSON with names, got {text[:80]!r}")
-    return told
+        owner = None
+    if not isinstance(owner, dict):
+        raise ValueError(f"expected {BELONGS_TO} to hold a JSON object, got {text[:80]!r}")
+    return owner
 
 
-def check_told(found: Mapping[str, Any], told: dict[str, str]) -> None:
-    """That a state belongs to this stream.
+def check_owner(found: Mapping[str, Any], owner: dict[str, str]) -> None:
+    """Checks that a state belongs to this stream.
 
     Raises:
         ValueError: it belongs to another tower, gate or fidelity.
@@ -125,30 +128,30 @@ def check_told(found: Mapping[str, Any], told: dict[str, str]) -> None:
 
 
 def _same(found: Any, expected: str) -> bool:
-    """Whether they say the same: a threshold may have been written as 4, and be 4.0."""
+    """Whether two descriptions are equal: a threshold of 4.0 may have been written as 4."""
     if found == expected:
         return True
     try:
         return bool(json.loads(found or "") == json.loads(expected))
-    except (TypeError, ValueError, RecursionError):  # not all is JSON
+    except (TypeError, ValueError, RecursionError):  # some descriptions are not JSON
         return False
 
 
-def remembered(state: Mapping[str, Tensor], session: Session, family: Tower) -> Memory | None:
-    """The memory that ``tables`` were made of; the session's gate is given its state.
+def remembered(state: Mapping[str, Tensor], session: Session, tower: Tower) -> Memory | None:
+    """Makes the memory whose ``tables`` these are, and loads the state of the session's gate.
 
     Raises:
-        ValueError: a tensor is missing, or tables that cannot be.
+        ValueError: a tensor is missing, or the tables contradict each other.
     """
     try:
-        return _remembered(state, session, family)
+        return _remembered(state, session, tower)
     except KeyError as error:
         raise ValueError(f"{error} is missing") from error
 
 
-def _remembered(state: Mapping[str, Tensor], session: Session, family: Tower) -> Memory | None:
+def _remembered(state: Mapping[str, Tensor], session: Session, tower: Tower) -> Memory | None:
     assert session.gate is not None
-    there = {name: tensor.to(family.weight.device) for name, tensor in state.items()}
+    there = {name: tensor.to(tower.weight.device) for name, tensor in state.items()}
     own = {name[5:]: there.pop(name) for name in list(there) if name.startswith("gate.")}
     session.gate.load_state_dict(own)
     if COUNTS not in there:
@@ -158,35 +161,36 @@ def _remembered(state: Mapping[str, Tensor], session: Session, family: Tower) ->
     if not own:  # of ``encode``
         session.fidelity = session.fidelity.without_frames()
     counts = Counts.of(there.pop(COUNTS))
-    if there["source"].numel() != counts.cells:  # by which tables of the tower are made
+    if there["source"].numel() != counts.cells:  # the tower is made for this number below
         raise ValueError(f"expected source [{counts.cells}], got {list(there['source'].shape)}")
-    tower = _tower(family, counts, own)
-    memory = _memory(there, counts, tower)
+    sized = _sized(tower, counts, own)
+    memory = _memory(there, counts, sized)
     unknown = there.keys() - dict(_flat(memory)).keys()
     if unknown:
-        raise ValueError(f"it has tensors that mean nothing: {', '.join(sorted(unknown))}")
-    if wrong := contradiction(memory, own, tower, session.fidelity):
+        raise ValueError(f"it has unknown tensors: {', '.join(sorted(unknown))}")
+    if wrong := contradiction(memory, own, sized, session.fidelity):
         raise ValueError(wrong)
     return memory
 
 
-def _tower(family: Tower, counts: Counts, gate: Mapping[str, Tensor]) -> Tower:
-    """The tower for pictures of the size that was saved."""
-    own, side = family.grid_size, family.patch * family.merge
-    size = (side, side * counts.cells)  # of rows: where cells lie plays no part in what is checked
+def _sized(tower: Tower, counts: Counts, gate: Mapping[str, Tensor]) -> Tower:
+    """Returns the tower for pictures of the size that was saved."""
+    own, side = tower.grid_size, tower.patch * tower.merge
+    # A stream of rows has saved no size. No check depends on where its cells lie.
+    size = (side, side * counts.cells)
     if gate:
         height, width = gate["picture"].shape[-2:]
         size = height, width
     if own is not None and (not gate or size == own):
-        size = family.size  # of which the grid covers the whole patches
-    tower = family.remade(*size, counts.prefix)
-    layers = tower.computed_layers + 1
-    if (tower.cells, layers) != (counts.cells, counts.layers):
+        size = tower.size  # the grid covers only the whole patches of it
+    sized = tower.remade(*size, counts.prefix)
+    layers = sized.computed_layers + 1
+    if (sized.cells, layers) != (counts.cells, counts.layers):
         raise ValueError(
-            f"expected {tower.cells} cells and {layers} layers, got {counts.cells} and "
+            f"expected {sized.cells} cells and {layers} layers, got {counts.cells} and "
             f"{counts.layers}"
         )
-    return tower
+    return sized
 
 
 def _flat(memory: Memory) -> Iterator[tuple[str, Tensor]]:
@@ -214,7 +218,7 @@ def _memory(tensors: dict[str, Tensor], counts: Counts, tower: Tower) -> Memory:
         source=tensors.get("source"),
         patches=tensors.get("patches"),
         pooled=tensors.get("pooled"),
-        made_with=made_with(tower),  # whose dtypes are in what is told
+        made_with=made_with(tower),  # ``check_owner`` has compared the dtypes
     )
 
 

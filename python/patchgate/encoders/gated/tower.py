@@ -1,4 +1,4 @@
-"""GatedTower, which ``gated`` returns, and TowerStream, which goes on from call to call.
+"""GatedTower, which ``gated`` returns, and TowerStream, which keeps its state between calls.
 
 Letters: T frames, h w cells, K kept cells, D features.
 """
@@ -29,13 +29,14 @@ class GatedTower(BaseTower):
 
     It serves inference, and training without dropout: gradients flow to the weights and the kept
     pixels. Packed tokens pass through the leaves of the model's layers (projections, norms, MLPs,
-    the patch embedding), so that adapters and hooks on these are in the result. On the model
-    itself, its layers and their attention they would be left out; a call refuses them.
+    the patch embedding), so that adapters and hooks on these have their effect. Adapters and hooks
+    on the model itself, its layers or their attention would have none; a call refuses them.
     """
 
     def stream(self) -> "TowerStream":
-        """Returns a ``TowerStream``, each call of which goes on where the last one ended. Pushes of
-        a clip give together what one call with the whole clip gives.
+        """Returns a ``TowerStream``; each of its calls goes on where the last one ended.
+
+        Calls with the parts of a clip return together what one call with the whole clip returns.
         """
         own = self.gate_settings, self.fidelity, self.output
         return TowerStream(self.tower, self._tower, self.pixel_spec, *own)
@@ -62,12 +63,12 @@ class GatedTower(BaseTower):
 class TowerStream(GatedTower):
     """A gated tower that keeps its state from call to call.
 
-    The state is the gate's, and the tokens that cells of later frames can still refer to. Gradients
-    do not reach back into earlier calls.
+    The state is that of the gate, and the tokens that cells of later frames can still refer to.
+    Gradients do not flow into earlier calls.
 
     A call that fails in any way, out of memory and interrupts included, leaves the stream as it
-    was: the same frames may be pushed again. One thread at a time: a call from a second one raises
-    a ``RuntimeError``.
+    was: the same frames may be pushed again. Only one thread may use it at a time: a call from a
+    second one raises a ``RuntimeError``.
     """
 
     def __init__(self, *parts: Any) -> None:
@@ -95,7 +96,7 @@ class TowerStream(GatedTower):
             return_dict=return_dict,
             **options,
         )
-        # What ``tokens`` does is a call of its own.
+        # ``tokens`` runs its own call.
         return call() if self.output == "tokens" else self._calls.run(self._mark, call)
 
     def tokens(
@@ -116,69 +117,69 @@ class TowerStream(GatedTower):
         self._calls.run(self._mark, lambda: self._become(self._session()))
 
     def stream_state_dict(self) -> dict[str, Tensor]:
-        """What the stream remembers, as tensors by name; so that another one can go on with it.
+        """Returns the stream's state as tensors by name, so that another stream can go on with it.
 
-        It is not called ``state_dict``, for that has the tower's weights: the stream stands in for
-        its tower as a module.
+        It is not called ``state_dict``, because that has the tower's weights: as a module, the
+        stream takes the place of its tower.
 
         Returns:
-            Copies: the gate's state (``gate.*``), the tower's tables, on its device, and ``counts``
-            of tokens and frames, int64 on the CPU; what they belong to, as text in uint8
-            (``belongs_to``), and a sum over all numbers (``digest``). ``torch.save`` and
-            ``safetensors.torch.save_file`` take it as it is. Synchronises.
+            Copies of the gate's state (``gate.*``) and of the tower's tables, on its device;
+            ``counts`` of tokens and frames, int64 on the CPU; what the state belongs to, as text in
+            uint8 (``belongs_to``); and a checksum (``digest``). ``torch.save`` and
+            ``safetensors.torch.save_file`` can write it. The call synchronises.
 
         Raises:
             RuntimeError: another thread is in a call of this stream.
         """
-        return self._calls.run(self._mark, lambda: stream_state.state_of(self._now, self._told()))
+        return self._calls.run(self._mark, lambda: stream_state.state_of(self._now, self._owner()))
 
     def load_stream_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on with a copy of what another stream remembered. Synchronises.
+        """Copies the state of another stream, and goes on with it. Synchronises.
 
         Args:
-            state: what ``stream_state_dict`` gave, on any device.
+            state: the result of ``stream_state_dict``, on any device.
 
         Raises:
-            ValueError: it is none, or its parts contradict each other (see ``stream_check``), or
-                are not those that were saved; that of another tower (weights or dtype), of other
-                gate settings or another fidelity. The stream is left as it was.
+            ValueError: it is no such state, or its parts contradict each other (see
+                ``stream_check``) or have changed since, or it belongs to another tower (weights or
+                dtype), other gate settings or another fidelity. The stream is left as it was.
             RuntimeError: another thread is in a call of this stream.
         """
-        self._calls.run(self._mark, lambda: self._load(partial(stream_state.bring, state)))
+        self._calls.run(self._mark, lambda: self._load(partial(stream_state.load, state)))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the state to a safetensors file: ``stream_state_dict`` as a file.
+        """Writes the state of ``stream_state_dict`` to a safetensors file. Synchronises.
 
-        It is written beside its place and moved there when it is whole: an older file stays until
-        then, and may be the one that this stream was restored from.
+        The file is written beside its place and moved there when it is complete. An older file
+        stays until then; it may be the one that this stream was restored from.
 
         Raises:
             OSError: it cannot be written there.
-            ValueError: the path is something else than a file.
+            ValueError: the path exists and is not a file.
         """
         self._calls.run(self._mark, lambda: self._save(path))
 
     def restore(self, path: str | PathLike[str]) -> None:
-        """Goes on where a saved stream stopped: ``load_stream_state_dict`` from a file.
+        """Reads a state that ``save`` wrote, and goes on with it. Synchronises.
 
         Raises:
-            FileNotFoundError: no such file.
-            ValueError: it holds no state, or one whose parts contradict each other (see
-                ``stream_check``), or that of another tower (weights or dtype), of other gate
+            FileNotFoundError: there is no such file.
+            ValueError: it has no state, or one whose parts contradict each other (see
+                ``stream_check``), or one of another tower (weights or dtype), of other gate
                 settings or another fidelity. The stream is left as it was.
         """
         self._calls.run(self._mark, lambda: self._load(partial(stream_file.restore, path)))
 
-    def _load(self, bring: Callable[[dict[str, str], Session, Tower], None]) -> None:
+    def _load(self, load: Callable[[dict[str, str], Session, Tower], None]) -> None:
         session = self._session()
-        bring(self._told(), session, self._tower)
+        load(self._owner(), session, self._tower)
         self._become(session)
 
     def _become(self, session: Session) -> None:
         self._now = session
 
     def _save(self, path: str | PathLike[str]) -> None:
-        stream_file.write(path, self._now, self._told())
+        stream_file.write(path, self._now, self._owner())
 
     def _mark(self) -> Undo:
         session, work_before = self._now, self.last_work
@@ -190,7 +191,7 @@ class TowerStream(GatedTower):
 
         return back
 
-    def _told(self) -> dict[str, str]:
+    def _owner(self) -> dict[str, str]:
         return stream_file.describe(
             self.tower, self._tower, self.pixel_spec, self.gate_settings, self.fidelity
         )
@@ -208,8 +209,9 @@ class TowerStream(GatedTower):
         Args:
             rows, cell, cu_seqlens: as in ``GatedTower.encode``.
             source: ``[T, h, w]`` integers: token ids, counted since the last ``reset``.
-            names: integers: ids that later frames may name beside those that the last frame shows.
-                These are ``Gate.picture_ids``: motion can bring parts of cells together again.
+            names: integers: ids of tokens that later frames may name and the last frame does not
+                show. These are in ``Gate.picture_ids``: motion can move parts of cells together
+                again.
 
         Raises:
             TypeError, ValueError: as in ``GatedTower.encode``; a token is not remembered any more.

@@ -1,7 +1,7 @@
 """Attention of packed tokens: each attends to the kept tokens of its frame, or to all of them.
 
-Letters: T frames, M tokens of a frame, A active ones of all frames, G groups of queries, L keys of
-all groups, r rows of a layer's tables, H heads, d features of a head.
+Letters: T frames, M tokens of a frame, A active ones of all frames, G groups of queries and keys,
+L entries of an index, r remembered rows, H heads, d features of a head, n tokens of a segment.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class Segments:
     A segment is a frame's active tokens, or those of one window of a frame.
     """
 
-    lengths: list[int]  # of those that have any
-    order: Tensor | None  # [A] int64: where packed tokens are not in order of their segments
+    lengths: list[int]  # the number of tokens of each segment that has any
+    order: Tensor | None  # [A] int64: sorts packed tokens by their segments, if they are not
 
     @classmethod
     def of(cls, active: Tensor, window: Tensor | None) -> Self:
@@ -44,7 +44,8 @@ class Segments:
         """Computes attention within each segment.
 
         There is one call per segment. With 1 to 20 tokens a frame this takes as long as batches
-        padded to like lengths, which must be gathered and scattered again; with more, it is faster.
+        padded to equal lengths, which must be gathered and scattered again; with more tokens, it is
+        faster.
 
         Args:
             query, key, value: ``[A, H, d]`` each.
@@ -74,8 +75,8 @@ class Groups:
 
     cu_queries: Tensor  # [G + 1] int32: packed queries of group g are cu_queries[g]:[g + 1]
     key_index: Tensor  # [L] int64: rows of the tables of keys and values
-    cu_keys: Tensor  # [G + 1] int32: likewise of key_index
-    order: Tensor | None  # [A] int64: where the queries are not packed in order of their groups
+    cu_keys: Tensor  # [G + 1] int32: the same for the entries of key_index
+    order: Tensor | None  # [A] int64: sorts packed queries by their groups, if they are not
     pairs: int  # queries times keys
 
     @classmethod
@@ -87,10 +88,10 @@ class Groups:
             shown: ``[T, M]`` int64, the row of each token.
             window: ``[M]`` int64, the window of each token; None: a frame is one window.
         """
-        frames, m = active.shape
+        frames, tokens = active.shape
         order, windows = None, 1
         if window is None:
-            window = torch.zeros(m, dtype=torch.int64, device=active.device)
+            window = torch.zeros(tokens, dtype=torch.int64, device=active.device)
         else:
             windows = int(window.max()) + 1
             shown = shown[:, window.argsort(stable=True)]
@@ -109,7 +110,7 @@ class Groups:
 
         Args:
             query: ``[A, H, d]``.
-            key, value: ``[r, H, d]``.
+            key, value: ``[r + A, H, d]``.
 
         Returns:
             The outputs ``[A, H, d]`` and the logarithms of the denominators ``[A, H]``.

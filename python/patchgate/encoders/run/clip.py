@@ -1,7 +1,7 @@
-"""Takes some frames of a clip through a tower, run after run, and collects what they show.
+"""Takes some frames of a clip through a tower, run after run, and collects their states.
 
-Letters: T frames, N cells, M = prefix + N tokens of a frame, K kept cells, F frames that computed
-anything, D features, E numbers of a token.
+Letters: T frames, N cells, m merge side, M = prefix + N * m^2 tokens of a frame, K kept cells, F
+frames that computed anything, D features of a token, E features of a cell, n numbers for pooling.
 """
 
 from collections.abc import Iterator
@@ -20,18 +20,18 @@ from patchgate.encoders.run.run import Run
 from patchgate.encoders.run.still import Still, stand_still
 from patchgate.encoders.tower import Tower
 
-_ROWS = 2048  # packed rows at a time: the MLP's buffers stay small enough to be reused
-_TOKENS = 8192  # of all frames at a time, where those that stand still are watched
+_ROWS = 2048  # the most packed rows of a run: the MLP's buffers stay small enough to be reused
+_TOKENS = 8192  # the most tokens of all frames of a run, if still tokens are watched
 
 
 class ClipOutput(NamedTuple):
     """The states that some frames of a clip show, and the memory that they leave."""
 
-    # "features" and "hidden_<i>" -> [T, M, D], "born" (see Encoded) -> [T, M, 1]; empty if not
-    # asked for
+    # "features" -> [T, prefix + N, E], "hidden_<i>" -> [T, M, D], "born" (see Encoded) ->
+    # [T, prefix + N, 1]; empty if only the features of kept cells were wanted
     states: dict[str, Tensor]
     pooled: Tensor | None  # [T, D]
-    kept: Tensor  # [K, D]: the features of the kept cells
+    kept: Tensor  # [K, E]: the features of the kept cells
     runs: list[Counts]  # see ``work``
     memory: Memory
 
@@ -98,7 +98,10 @@ def _runs(tower: Tower, fidelity: Fidelity, kept: Kept) -> Iterator[Kept]:
 def _shown(
     tower: Tower, encoded: Encoded, before: Tensor | None
 ) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Returns every state of every token, and the pooled output of every frame."""
+    """Returns every state of every token, and the pooled output of every frame ``[T, D]``.
+
+    ``before`` ``[1, D]`` is the pooled output of the last frame before that computed anything.
+    """
     states = {
         name: _ops.expand(table.rows, table.shown)
         for name, table in encoded.tables.items()
@@ -110,17 +113,19 @@ def _shown(
     computed = encoded.counts.active.any(1)  # [T]
     frames = computed.nonzero().flatten()  # [F]
     entry = encoded.tables.get("pool")
-    scores = None if entry is None else _ops.expand(entry.rows, entry.shown[frames])  # [F, M, E]
+    scores = None if entry is None else _ops.expand(entry.rows, entry.shown[frames])
+    # scores: [F, prefix + N, n]
     new = None
     if len(frames):
         new = leaving.pooled(tower, states["features"], scores, frames.tolist())
-    last = computed.cumsum(0) - 1  # [T]: of the F; -1: of an earlier run
+    last = computed.cumsum(0) - 1  # [T]: which of the F; -1: one of an earlier run
     if new is None:
         return states, None if before is None else before.expand(len(last), -1).clone()
     return states, new[last] if before is None else torch.cat([before.to(new.dtype), new])[last + 1]
 
 
 def _of_kept(tower: Tower, encoded: Encoded, mask: Tensor) -> Tensor:
+    """Returns the features of the kept cells, ``[K, E]``."""
     names = ["features", *(f"tap_{layer}" for layer in tower.tapped)]
     tables = [encoded.tables[name] for name in names]
     return torch.cat([rows[shown[:, tower.prefix :][mask]] for rows, shown in tables], 1)

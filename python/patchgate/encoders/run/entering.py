@@ -1,7 +1,7 @@
-"""Which tokens enter a tower, and as what.
+"""Which tokens enter a tower, and their embeddings.
 
-Letters: T frames, N cells, M = prefix + N * m^2 tokens of a frame, A active tokens of all frames,
-K patches among them, D features, E numbers of a patch.
+Letters: T frames, N cells, m merge side, M = prefix + N * m^2 tokens of a frame, A active tokens of
+all frames, n patches among them, D features, C channels, f frames of a tubelet, P patch side.
 """
 
 import torch
@@ -52,10 +52,10 @@ def entering(tower: Tower, fidelity: Fidelity, kept: Kept, moved: Tensor, before
 
 
 def embedded(tower: Tower, rows: Tensor, cell: Tensor) -> Tensor:
-    """Embeds the active tokens as they enter the first layer, ``[A, D]``.
+    """Embeds the active tokens for the first layer, ``[A, D]``.
 
     Args:
-        rows: ``[K, E]``, the pixels of the patches among the active tokens.
+        rows: ``[n, C * f * P * P]``, the pixels of the patches among the active tokens.
         cell: ``[A]`` int64, the patch's number in its frame; -1: a prefix token.
     """
     patches = tower.embed(rows, cell[cell >= 0])

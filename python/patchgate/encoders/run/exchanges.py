@@ -3,7 +3,7 @@
 The plan needs integers only, and is made for all frames at once.
 
 Letters: T frames, M tokens of a frame, W windows of a frame, S remembered slots, c exchanged keys
-of all frames, f far inheritances, H heads, d features of a head.
+of all frames, H heads, d features of a head.
 """
 
 from dataclasses import dataclass
@@ -17,24 +17,28 @@ from patchgate.encoders.run.slots import Slots
 
 
 class Inherited(NamedTuple):
-    """Which tokens inherit from elsewhere than their own place in the frame before, and whence."""
+    """The tokens that do not inherit from their own place in the frame before, and their sources.
 
-    near: list[Tensor]  # per frame: tokens that were elsewhere in the frame before
-    column: list[Tensor]  # where they were
-    far: list[Tensor]  # per frame: tokens that come from an older frame
-    place: list[Tensor]  # their rows in a table of S + f rows
-    saved: list[Tensor]  # per frame: tokens that later frames inherit, its rows of that table
-    strange: Tensor  # [T, M] bool: those that come from an older frame
-    parent: Tensor  # [T, M] int64: columns of the frame before, where not strange
+    Outputs that tokens inherit from older frames are in a table: rows of the S remembered slots,
+    then those of the saved tokens, frame after frame.
+    """
+
+    near: list[Tensor]  # per frame: tokens that inherit from another place in the frame before
+    column: list[Tensor]  # per frame: these places
+    far: list[Tensor]  # per frame: tokens that inherit from an older frame
+    place: list[Tensor]  # per frame: their rows in the table
+    saved: list[Tensor]  # per frame: tokens from which later frames inherit
+    strange: Tensor  # [T, M] bool: those that inherit from an older frame
+    parent: Tensor  # [T, M] int64: the place in the frame before, of those that are not strange
 
     @classmethod
     def of(cls, slots: Slots) -> Self:
-        frames, m = slots.parent.shape
-        own = arange(m, device=slots.parent.device)
-        start = slots.earlier + m * arange(-1, frames - 1, device=own.device)[:, None]
+        frames, tokens = slots.parent.shape
+        own = arange(tokens, device=slots.parent.device)
+        start = slots.earlier + tokens * arange(-1, frames - 1, device=own.device)[:, None]
         start[0] = 0  # the last frame of the run before comes first
         column = slots.parent - start
-        strange = (column < 0) | (column >= m)
+        strange = (column < 0) | (column >= tokens)
         column = torch.where(strange, own, column)
         elsewhere = column != own
         late = slots.parent[strange]
@@ -44,7 +48,7 @@ class Inherited(NamedTuple):
             slots.parent,
             slots.earlier + torch.searchsorted(saved, slots.parent),
         )
-        frame, token = (saved - slots.earlier) // m, (saved - slots.earlier) % m
+        frame, token = (saved - slots.earlier) // tokens, (saved - slots.earlier) % tokens
         return cls(
             by_frame(elsewhere),
             list(column[elsewhere].split(elsewhere.sum(1).tolist())),
@@ -61,11 +65,11 @@ class Exchanges:
     """The tokens of each frame whose keys changed, and which keys these are."""
 
     token: list[Tensor]  # per frame: those that exchange keys, window after window
-    cu_tokens: Tensor  # [T, W + 1] int32: where each window's end
+    cu_tokens: Tensor  # [T, W + 1] int32: where each window's tokens end
     changed: list[Tensor]  # per frame: rows that occur more or less often than before
-    weight: list[Tensor]  # by how much
-    cu_changed: Tensor  # [T, W + 1] int32
-    anew: list[Tensor]  # per frame: tokens that attend anew to all keys
+    weight: list[Tensor]  # per frame: by how much
+    cu_changed: Tensor  # [T, W + 1] int32: where each window's rows end
+    renewed: list[Tensor]  # per frame: tokens that attend to all keys again
     pairs: int  # queries times exchanged keys
 
     @classmethod
@@ -78,16 +82,18 @@ class Exchanges:
         inherited: Inherited,
         dtype: torch.dtype,
     ) -> Self:
-        """Plans exchanges for tokens whose window changed some of its keys, but not all. A token
-        attends anew if its window changed as many keys as it has, or if its sums are elsewhere.
+        """Plans exchanges for tokens whose window changed some of its keys, but not all.
+
+        A token attends to all keys again if its window changed as many keys as it has, or if the
+        token inherits from an older frame or another window, so that it has no sums.
         """
         size = window.bincount()  # [W]
         last = torch.cat([before[None], row[:-1]])
         group, changed, weight = _exchanged(last, row, window)
         counts = group.bincount(minlength=len(row) * len(size)).view(len(row), -1)  # [T, W]
         homeless = inherited.strange | (window[inherited.parent] != window)
-        anew = ~active & (homeless | (counts >= size)[:, window])
-        some = ~active & ~anew & (counts > 0)[:, window]
+        renewed = ~active & (homeless | (counts >= size)[:, window])
+        some = ~active & ~renewed & (counts > 0)[:, window]
         order = window.argsort(stable=True)
         tokens = torch.zeros_like(counts).index_add(1, window, some.to(counts.dtype))  # [T, W]
         lengths = counts.sum(1).tolist()
@@ -97,7 +103,7 @@ class Exchanges:
             list(changed.split(lengths)),
             list(weight.to(dtype).split(lengths)),
             _ends(counts),
-            by_frame(anew),
+            by_frame(renewed),
             int((tokens * counts).sum()),
         )
 
@@ -108,13 +114,14 @@ def by_frame(mask: Tensor) -> list[Tensor]:
 
 
 def _exchanged(old: Tensor, new: Tensor, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Finds rows ``[c]`` that a window shows more or less often than before, and by how much.
+    """Finds rows that a window shows more or less often than before, and by how much.
 
     Args:
-        old, new: ``[T, M]`` int64.
+        old, new: ``[T, M]`` int64, the row of each token in the frame before and in the frame.
+        window: ``[M]`` int64.
 
     Returns:
-        Group (frame times W + window), row and weight, in order of groups.
+        Group (frame times W + window), row and weight, ``[c]`` each, in order of groups.
     """
     frame, token = (old != new).nonzero().unbind(1)
     group = frame * (int(window.max()) + 1) + window[token]
@@ -128,5 +135,5 @@ def _exchanged(old: Tensor, new: Tensor, window: Tensor) -> tuple[Tensor, Tensor
 
 
 def _ends(counts: Tensor) -> Tensor:
-    """``[T, W + 1]`` int32, running sums from 0."""
+    """Returns running sums from 0, ``[T, W + 1]`` int32."""
     return torch.nn.functional.pad(counts.cumsum(1), (1, 0)).int()

@@ -11,7 +11,7 @@ from patchgate._check import checked_choice, checked_count, checked_number, chec
 Context = Literal["full", "kept"]
 Moved = Literal["own", "source", "lend"]
 
-UNCALIBRATED = 0.05  # the tolerance that read all of eight formulas with real weights
+UNCALIBRATED = 0.05  # with it, a model with real weights still read all of eight formulas
 
 
 class FidelityKwargs(TypedDict, total=False):
@@ -26,7 +26,7 @@ class FidelityKwargs(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The arguments of ``gated`` that say how cells that were not kept take part.
+    """The arguments of ``gated`` that decide how cells that were not kept take part.
 
     ``gated`` documents them.
     """

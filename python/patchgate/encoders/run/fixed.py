@@ -1,12 +1,12 @@
-"""A clip through a tower in buffers of fixed capacity: no shape depends on what the frames show.
+"""Encodes a clip in buffers of fixed capacity: no shape depends on the content of the frames.
 
-Nothing here waits for the device or branches on what it computed, so that ``torch.compile`` makes
-one graph of it. Without tolerance and new positions (``fixed_watch`` has these) a cell shows the
-row that computed its source token, and that row is the same in every layer: the source is followed
-once, not per layer.
+Nothing here waits for the device or branches on its results, so that ``torch.compile`` makes one
+graph of it. ``fixed_watch`` does the same with a tolerance and new positions. Without these, a cell
+shows the row that computed its source token. That row is the same in every layer, and so is found
+only once.
 
 Letters: T frames, N cells, M = prefix + N tokens of a frame, K capacity, R = K + T * prefix rows,
-H W pixels, h w cells, D features, E numbers of a token.
+H W pixels, D features of a token, E features of a cell, n numbers for pooling.
 """
 
 from typing import NamedTuple, Self
@@ -25,8 +25,8 @@ from patchgate.gate import CHANGED, GateResult
 class FixedFrames(NamedTuple):
     """The states that the frames of a clip show, and what did not fit."""
 
-    states: dict[str, Tensor]  # "features" and "hidden_<i>" -> [T, M, E]
-    pooled: Tensor | None  # [T, E]
+    states: dict[str, Tensor]  # "features" -> [T, M, E], "hidden_<i>" -> [T, M, D]
+    pooled: Tensor | None  # [T, D]
     overflow: Tensor  # [1] int64: kept cells beyond the capacity
     layers: Tensor | None = None  # [1 + depth] int64: tokens beyond those of the layers
 
@@ -38,17 +38,17 @@ class Fitting(NamedTuple):
     before, and so do cells that name their tokens.
     """
 
-    cells: Tensor  # [K] int64: flat over [T, N]; past the last: 0
-    mask: Tensor  # [T, N] bool
+    cells: Tensor  # [K] int64: flat over [T, N]; unused entries at the end are 0
+    mask: Tensor  # [T, N] bool: the cells that fit
     source: Tensor  # [T, N] int64: which of the K explains each cell
     overflow: Tensor  # [1] int64
 
     @classmethod
     def of(cls, result: GateResult, capacity: int) -> Self:
         source = result.source.flatten(1)  # [T, N]
-        index, _, count = _ops.compact(result.kind, capacity)  # [K], .., [1]
+        index, _, count = _ops.compact(result.kind, capacity)  # [K], [T + 1], [1]
         wanted = result.kind.flatten(1) == CHANGED  # [T, N]
-        number = (wanted.flatten().cumsum(0) - 1).view_as(wanted)  # of the kept
+        number = (wanted.flatten().cumsum(0) - 1).view_as(wanted)  # among the kept ones
         frame = arange(len(source), device=source.device)[:, None]
         settled = torch.where(source < capacity, frame, 0).cummax(0).values  # [T, N]
         return cls(
@@ -60,7 +60,7 @@ class Fitting(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Which tokens the R rows are, and which row every token shows.
+    """The tokens of the R rows, and the row that every token shows.
 
     Rows are packed, frame after frame. Unused rows at the end repeat the first: no frame attends to
     them, and no token shows them.
@@ -68,7 +68,7 @@ class Places(NamedTuple):
 
     kept: Tensor  # [K] int64: the kept cells, flat over [T, N]
     token: Tensor  # [R] int64: place in its frame, 0..M - 1
-    entry: Tensor  # [R] int64: row of [prefix tokens | kept cells] with which it enters
+    entry: Tensor  # [R] int64: its row in [prefix tokens | kept cells], in the first layer
     cu_rows: Tensor  # [T + 1] int32: frame t's rows are cu_rows[t]:cu_rows[t + 1]
     shown: Tensor  # [T, M] int64
     latest: Tensor  # [T] int64: the last frame so far that keeps a cell
@@ -78,12 +78,12 @@ class Places(NamedTuple):
     def of(cls, result: GateResult, prefix: int, capacity: int) -> Self:
         """Places the first K cells that the gate kept, and the prefix tokens of their frames."""
         kept = Fitting.of(result, capacity)
-        (frames, n), m = kept.mask.shape, prefix + kept.mask.shape[1]
+        (frames, n), tokens = kept.mask.shape, prefix + kept.mask.shape[1]
         busy = kept.mask.any(1)  # [T]
         active = torch.cat([busy[:, None].expand(-1, prefix), kept.mask], 1)  # [T, M]
         slot, cu_rows = packed_slots(active, capacity + frames * prefix)
-        token = slot % m
-        cell = slot // m * n + (token - prefix).clamp(min=0)
+        token = slot % tokens
+        cell = slot // tokens * n + (token - prefix).clamp(min=0)
         entry = torch.where(token < prefix, token, kept.source.flatten()[cell] + prefix)
         row = (active.flatten().cumsum(0) - 1).view_as(active)  # [T, M]
         computed = row[:, prefix:].flatten()[kept.cells]  # [K]
@@ -100,15 +100,15 @@ def packed_slots(active: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         rows: R.
 
     Returns:
-        The active slots, flat over ``[T, M]``, in order, ``[R]`` int64; unused ones are 0. And
-        where each frame's end, ``[T + 1]`` int32.
+        The active slots, flat over ``[T, M]``, in order, ``[R]`` int64, with 0 in unused entries;
+        and where each frame's slots end, ``[T + 1]`` int32.
     """
     slot, cu_rows, _ = _ops.compact(active[:, None].to(torch.uint8) * CHANGED, rows)
     return slot.clamp(min=0), cu_rows
 
 
 def latest_of(busy: Tensor) -> Tensor:
-    """Returns the last frame so far that computed anything, ``[T]`` int64, of ``[T]`` bool."""
+    """Returns the last busy frame (``[T]`` bool) up to each frame, ``[T]`` int64."""
     frame = arange(len(busy), device=busy.device)
     return torch.where(busy, frame, 0).cummax(0).values
 
@@ -149,28 +149,31 @@ def encode_fixed(
 
 
 def left(tower: Tower, x: Tensor, shown: Tensor, latest: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Makes features ``[T, M, E]`` and pooled outputs ``[T, E]`` of what leaves the last layer."""
+    """Makes features ``[T, M, E]`` and pooled outputs ``[T, D]`` from the last layer's output."""
     rows = leaving.features(tower, x)  # [R, E]
     features = _ops.expand(rows, shown)
     entry = leaving.pool_entry(tower, rows)
-    entry = None if entry is None else _ops.expand(entry, shown)
+    entry = None if entry is None else _ops.expand(entry, shown)  # [T, M, n]
     pooled = leaving.pooled(tower, features, entry, list(range(len(shown))))
     # A frame that computes nothing repeats the last output, though cells of it may have moved.
     return features, None if pooled is None else pooled[latest]
 
 
 def _entering(tower: Tower, frames: Tensor, places: Places) -> Tensor:
-    """Embeds the rows as they enter the first layer, ``[R, D]``."""
+    """Embeds the rows for the first layer, ``[R, D]``."""
     patches = tower.embed(tower.rows(frames, places.kept), places.kept % tower.cells)  # [K, D]
     return torch.cat([tower.prefix_tokens().to(patches.dtype), patches])[places.entry]
 
 
 def _keys(context: Context, places: Places) -> tuple[Tensor, Tensor]:
-    """Returns the rows that each frame's queries attend to, and where each frame's end, ``[T + 1]``
-    int32. These are the rows that all of its tokens show, or only those that it computes.
+    """Returns the rows that each frame's queries attend to, and where those of each frame end.
+
+    These are the rows that all tokens of the frame show or, with ``"kept"``, those it computes.
     """
-    frames, m = places.shown.shape
+    frames, tokens = places.shown.shape
     if context == "kept":
         return arange(len(places.token), device=places.token.device), places.cu_rows
-    ends = torch.arange(0, (frames + 1) * m, m, dtype=torch.int32, device=places.shown.device)
+    ends = torch.arange(
+        0, (frames + 1) * tokens, tokens, dtype=torch.int32, device=places.shown.device
+    )
     return places.shown.flatten(), ends

@@ -1,10 +1,9 @@
-"""A clip through a tower in buffers of fixed capacity, where still tokens are watched.
+"""Encodes a clip in buffers of fixed capacity, and watches still tokens.
 
-It does what ``run`` and ``waking`` do, but never waits for the device and never branches on what
-the device computed: every layer has room for a fixed number of tokens, and any further ones stay as
-they are and are counted. Which tokens attend cannot depend on the data either, so in a watched
-layer all of them do, in every frame, and no running sums are needed. Only the linear layers are
-saved.
+It does what ``run`` and ``waking`` do, but never waits for the device and never branches on its
+results. Every layer has room for a fixed number of tokens; any further ones stay as they are, and
+are counted. Which tokens attend cannot depend on the data either: in a watched layer, all tokens
+attend in every frame, and no running sums are needed. So only work of the linear layers is saved.
 
 Letters: T frames, N cells, M = prefix + N tokens of a frame, K capacity, R rows of a layer, H
 heads, d features of a head, D features.
@@ -26,31 +25,33 @@ from patchgate.gate import MOVED, GateResult
 
 @dataclass(frozen=True)
 class Lineage:
-    """Which slot every token of a whole clip inherits from (see ``slots``).
+    """The slot from which every token of a whole clip inherits (see ``slots``).
 
     The first frame inherits from nothing: all of it is computed.
     """
 
-    parent: Tensor  # [T, M] int64: flat over it
+    parent: Tensor  # [T, M] int64: slots, flat over [T, M]
 
     @classmethod
     def of(cls, kept: Fitting, moved: Tensor, prefix: int) -> Self:
-        """Finds the parents. A still token inherits from its place in the frame before; a moved one
-        from the first cell that shows its source, in the last earlier frame that has such a cell.
+        """Finds the parents.
+
+        A still token inherits from its place in the frame before. A moved one inherits from the
+        first cell that shows its source, in the last earlier frame that has such a cell.
         """
-        (frames, n), tokens = kept.source.shape, len(kept.cells)
-        m, device = prefix + n, kept.source.device
+        (frames, n), capacity = kept.source.shape, len(kept.cells)
+        tokens, device = prefix + n, kept.source.device
         frame = arange(frames, device=device)[:, None]  # [T, 1]
         cell = arange(n, device=device).expand(frames, -1)
-        place = (frame * tokens + kept.source).flatten()
-        first = place.new_full((frames * tokens,), n)
-        first = first.scatter_reduce(0, place, cell.flatten(), "amin").view(frames, tokens)
-        last = torch.where(first < n, frame, 0).cummax(0).values  # [T, K]: frame that shows it
+        place = (frame * capacity + kept.source).flatten()
+        first = place.new_full((frames * capacity,), n)
+        first = first.scatter_reduce(0, place, cell.flatten(), "amin").view(frames, capacity)
+        last = torch.where(first < n, frame, 0).cummax(0).values  # [T, K]: last frame showing it
         before = torch.cat([last[:1], last[:-1]]).gather(1, kept.source)  # [T, N]
         there = first[before, kept.source]  # [T, N]
-        own = arange(frames * m, device=device).view(frames, m)
+        own = arange(frames * tokens, device=device).view(frames, tokens)
         still = torch.cat([own[:1], own[:-1]])  # [T, M]
-        cells = torch.where(moved, before * m + prefix + there, still[:, prefix:])
+        cells = torch.where(moved, before * tokens + prefix + there, still[:, prefix:])
         return cls(torch.cat([still[:, :prefix], cells], 1))
 
     def shown(self, active: Tensor) -> Tensor:
@@ -58,13 +59,13 @@ class Lineage:
         flat = active.flatten()
         own = arange(len(flat), device=flat.device)
         root = torch.where(flat, own, self.parent.flatten())
-        for _ in range(len(active).bit_length()):  # every step doubles how far each has gone
+        for _ in range(len(active).bit_length()):  # every step doubles the distance
             root = root[root]
         return (flat.cumsum(0) - 1)[root].view_as(active)
 
 
 class Rows(NamedTuple):
-    """The tokens that a layer computes, packed, and which of them every token shows.
+    """The packed tokens that a layer computes, and which of them every token shows.
 
     Unused rows at the end repeat the first; no token shows them.
     """
@@ -86,7 +87,7 @@ class Entering(NamedTuple):
     kept: Fitting
     active: Tensor  # [T, M] bool
     lineage: Lineage
-    overflow: Tensor  # [1] int64: moved cells that are not embedded anew, though they should be
+    overflow: Tensor  # [1] int64: moved cells for whose embedding there is no room
 
     @classmethod
     def of(cls, kept: Fitting, kind: Tensor, prefix: int, fidelity: Fidelity, room: int) -> Self:
@@ -137,9 +138,10 @@ def encode_watched(
     layers: tuple[int, ...],
     hidden: list[int],
 ) -> FixedFrames:
-    """Encodes a clip and computes still tokens anew whose attention output moved.
+    """Encodes a clip, and computes still tokens again if their attention output moved.
 
     Args:
+        tower, fidelity: the tower and its settings.
         frames: ``[T, 3, H, W]``.
         result: a fresh gate's result for these frames.
         capacity: K.
@@ -186,7 +188,7 @@ def encode_watched(
 
 
 def _attended(
-    query: Tensor,  # [., H, d]
+    query: Tensor,  # [n, H, d]
     key: Tensor,  # [R, H, d]
     value: Tensor,  # [R, H, d]
     cu_queries: Tensor,  # [T + 1]
@@ -194,8 +196,8 @@ def _attended(
     scale: float,
 ) -> Tensor:
     """Lets packed queries attend to all tokens of their frames."""
-    frames, m = shown.shape
-    ends = arange(frames + 1, device=shown.device).int() * m
+    frames, tokens = shown.shape
+    ends = arange(frames + 1, device=shown.device).int() * tokens
     return _ops.residual_attention(
         query, key, value, cu_queries, shown.flatten(), ends, None, scale
     )[0]

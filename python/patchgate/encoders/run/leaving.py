@@ -2,8 +2,8 @@
 
 A tower that ends at an earlier layer has neither: see ``Tower.ends_after``.
 
-Letters: T frames, M tokens of a frame, R packed rows, F frames that are pooled, D features,
-E numbers of a token.
+Letters: T frames, M tokens of a frame, R packed rows, F frames that are pooled, D features, n
+numbers for pooling.
 """
 
 from torch import Tensor
@@ -12,18 +12,19 @@ from patchgate.encoders.tower import Tower
 
 
 def features(tower: Tower, rows: Tensor) -> Tensor:
-    """Makes features of the rows ``[R, D]`` that leave the last layer: see ``Tower.leave``."""
+    """Makes features of the last layer's output ``[R, D]``: see ``Tower.leave``."""
     return tower.leave(rows) if tower.ends_after is None else rows
 
 
 def pool_entry(tower: Tower, rows: Tensor) -> Tensor | None:
-    """Returns what pooling needs of each feature ``[R, D]``: see ``Tower.pool_entry``."""
+    """Returns what pooling needs of features ``[R, D]``, ``[R, n]``: see ``Tower.pool_entry``."""
     return tower.pool_entry(rows) if tower.ends_after is None else None
 
 
 def pooled(tower: Tower, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
-    """Pools F of the frames ``[T, M, D]`` to ``[F, D]``; ``entry`` is ``[F, M, E]``. See
-    ``Tower.pool``.
+    """Pools F of the frames ``[T, M, D]`` to ``[F, D]``; ``entry`` is ``[F, M, n]``.
+
+    See ``Tower.pool``.
     """
     return tower.pool(dense, entry, frames) if tower.ends_after is None else None
 

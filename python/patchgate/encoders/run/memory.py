@@ -1,7 +1,8 @@
 """What a stream remembers of earlier frames: for each layer, the rows that later frames may show.
 
-Letters: N cells, M tokens of a frame, S remembered slots (see ``slots``), I remembered tokens,
-r rows, A rows of this run, H heads, d features of a head, D features, E numbers of a patch.
+Letters: N cells, M tokens of a frame, S remembered slots (see ``slots``), I remembered sources,
+r remembered rows, A active tokens of this run, H heads, d features of a head, D features,
+m merge side, C channels, f frames of a tubelet, P patch side.
 """
 
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,9 @@ class Sums(NamedTuple):
     They are the numerator and the denominator of a softmax, with scores relative to ``shift``.
     """
 
-    weighted: Tensor  # [M, H, d] float32 or float64: values, weighted
-    total: Tensor  # [M, H]: weights
-    shift: Tensor  # [M, H]: log of the sum of exponentials when last summed up anew
+    weighted: Tensor  # [M, H, d] float32 or float64: the sum of weighted values
+    total: Tensor  # [M, H]: the sum of weights
+    shift: Tensor  # [M, H]: log of the sum of exponentials, when all keys were summed last
     age: Tensor  # [M] int64: exchanges since then
 
 
@@ -31,11 +32,11 @@ class LayerMemory:
 
     row: Tensor  # [S] int64
     tables: dict[str, Tensor] = field(default_factory=dict)  # name -> [r, ...]
-    sums: Sums | None = None  # of the last frame
+    sums: Sums | None = None  # those of the last frame
 
     @classmethod
     def empty(cls, device: torch.device) -> Self:
-        """The memory of a stream that has seen no frame."""
+        """Makes the memory of a stream that has seen no frame."""
         return cls(torch.empty(0, dtype=torch.int64, device=device))
 
     @property
@@ -51,7 +52,7 @@ class LayerMemory:
         """
         if name not in self.tables:
             return new
-        return torch.cat([self.tables[name].to(new.dtype), new])  # autocast may differ by now
+        return torch.cat([self.tables[name].to(new.dtype), new])  # autocast may have changed
 
     @classmethod
     def of(cls, tables: dict[str, Tensor], row: Tensor, sums: Sums | None) -> Self:
@@ -90,18 +91,20 @@ class Memory:
     Its size is bounded by the picture, not by the video.
     """
 
-    ids: Tensor  # [I] int64, ascending: tokens that may still be named
-    layers: tuple[LayerMemory, ...]  # depth + 1: what enters each layer, and leaves the last
+    ids: Tensor  # [I] int64, ascending: sources that may still be named, by the ids of tokens
+    layers: tuple[LayerMemory, ...]  # depth + 1: the input of each layer, the output of the last
     outputs: dict[str, LayerMemory] = field(default_factory=dict)  # features, by cells
-    emitted: int = 0  # tokens so far: the next one's id
-    frames: int = 0  # so far
-    source: Tensor | None = None  # [N] int64 of the last frame
-    patches: Tensor | None = None  # [I * m^2, E]: of those tokens, if they are embedded again
-    pooled: Tensor | None = None  # [1, D] of the last frame that computed anything
+    emitted: int = 0  # the number of tokens so far, which is the id of the next one
+    frames: int = 0  # the number of frames so far
+    source: Tensor | None = None  # [N] int64, that of the last frame
+    # [I * m^2, C * f * P * P], the pixels of the sources, if these may be embedded again.
+    patches: Tensor | None = None
+    pooled: Tensor | None = None  # [1, D], that of the last frame that computed anything
     made_with: MadeWith | None = None
 
     @classmethod
     def empty(cls, device: torch.device, depth: int) -> Self:
+        """Makes the memory of a stream that has seen no frame, for a tower of ``depth`` layers."""
         none = torch.empty(0, dtype=torch.int64, device=device)
         return cls(none, (LayerMemory.empty(device),) * (depth + 1))
 

@@ -1,4 +1,4 @@
-"""What goes into a run through a tower, and what comes out of it.
+"""The inputs and outputs of a run through a tower.
 
 Letters: T frames, N cells, M tokens of a frame, m merge side, K kept cells, G given ones,
 r remembered rows, A active tokens of all frames, E numbers of a patch or a token.
@@ -20,10 +20,13 @@ class Kept(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A value of every token of every frame: ``rows[shown]``."""
+    """A value of every token of every frame, ``rows[shown]``.
 
-    rows: Tensor  # [r + A, E]
-    shown: Tensor  # [T, M] int64
+    Features, and what is made of them, have values of prefix tokens and cells.
+    """
+
+    rows: Tensor  # [r + A, ...]
+    shown: Tensor  # [T, M] int64; of features [T, prefix + N]
 
 
 class Counts(NamedTuple):

@@ -1,14 +1,15 @@
-"""Some frames on their way through a tower, all together, layer by layer.
+"""Takes some frames through a tower, all together, layer by layer.
 
 With ``context="kept"``, kept cells attend to kept cells of their own frame. With ``"full"``
-(residual attention), they attend to all cells of it, and those that were not kept lend their keys
-and values. With a ``tolerance``, the closed loop goes on inside the tower: see ``waking``.
+(residual attention), they attend to all cells of it: cells that were not kept give the keys and
+values that were computed for them before. With a ``tolerance``, still tokens become active if their
+attention output moved: see ``waking``.
 
-A cell is m^2 tokens (Qwen-VL: four) and one feature; a prefix token is one of each.
+A cell is m^2 tokens (Qwen-VL: four) and one row of features; a prefix token is one of each.
 
-Letters: T frames, N cells, M = prefix + N * m^2 tokens of a frame, A active tokens of all frames,
-S remembered slots, I remembered sources, K kept cells, r remembered rows, H heads, d features of a
-head, D features, E numbers of a patch.
+Letters: T frames, f frames of a tubelet, N cells, m merge side, M = prefix + N * m^2 tokens of a
+frame, A active tokens of all frames, S remembered slots, I remembered sources, K kept cells, r
+remembered rows, H heads, d features of a head, D features, C channels, P patch side.
 """
 
 from collections.abc import Callable
@@ -39,23 +40,23 @@ class _Layer(NamedTuple):
     sums: Sums | None
 
     def kept(self, earlier: LayerMemory, slots: Tensor) -> LayerMemory:
-        """What some slots show, of this run's rows and of those remembered before."""
+        """Remembers the rows that some slots show."""
         row = torch.cat([earlier.row, self.shown.flatten()])[slots]
         return LayerMemory.of(self.tables, row, self.sums)
 
 
 def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
-    """Whether states of tokens that are not active are asked for where a layer begins."""
+    """Whether inputs of a layer are needed of tokens that are not active, too."""
     out = layer == tower.computed_layers or layer - 1 in tower.tapped
-    parts = out and tower.tokens_per_cell > 1  # of a cell may be active, others not
-    # A cell that some layer left with part of its tokens active stays so in all that follow.
+    parts = out and tower.tokens_per_cell > 1  # only some tokens of a cell may be active
+    # If a layer activates only some tokens of a cell, this stays so in all later layers.
     below = any(fidelity.watches(earlier) for earlier in range(layer))
     return (layer < tower.computed_layers and fidelity.watches(layer)) or (parts and below)
 
 
 @dataclass
 class Run:
-    """One run: call ``encode`` once, then ``remembered``, which gives the memory of the next."""
+    """One run: call ``encode`` once, then ``remembered``, which returns the next run's memory."""
 
     tower: Tower
     fidelity: Fidelity
@@ -82,11 +83,11 @@ class Run:
         self._pairs: list[int] = []
 
     def encode(self, hidden: list[int]) -> Encoded:
-        """The frames' features. ``hidden``: numbers of hidden states that are wanted too."""
+        """Computes the frames' features, and the hidden states whose numbers are in ``hidden``."""
         active = self._entering()
         x, patches = self._embedded(active)
         tables: dict[str, Table] = {}
-        made: Tensor | None = None  # [A, H, d]: attention outputs that x was made with
+        made: Tensor | None = None  # [A, H, d]: the attention outputs from which x was computed
         for layer in range(self.tower.computed_layers + 1):
             known: dict[str, Tensor] = {} if made is None else {"made": made}
             if layer in hidden or needs_earlier(self.tower, self.fidelity, layer):
@@ -109,16 +110,16 @@ class Run:
         return Encoded(tables, Counts(active, self.kept.number, patches, self._tokens, self._pairs))
 
     def remembered(self, named: Tensor) -> Memory:
-        """The memory that the next run needs.
+        """Returns the memory that the next run needs.
 
         Args:
             named: int64 ids of the tokens that the next run may name and of those that the last
-                frame shows, in any order. Ids of tokens that are yet to come may be among them.
+                frame shows, in any order. Ids of tokens that do not exist yet may be among them.
         """
         emitted = self.memory.emitted + self.kept.number
         ids = named[named < emitted].unique()  # [I']
         index = self.memory.index_of(ids)
-        tokens = self._tokens_of(index[None])[0]  # [I' * m^2]
+        tokens = self._tokens_of(index[None])[0]  # [I of the next run * m^2]
         slots, units = self._slots.remembered(tokens), self._units.remembered(index)
         before = self.memory.outputs
         return replace(
@@ -142,35 +143,35 @@ class Run:
     # Tokens and their rows.
 
     def _entering(self) -> Tensor:
-        """The tokens that enter the first layer, ``[T, M]`` bool."""
+        """Returns which tokens enter the first layer, ``[T, M]`` bool."""
         return entering(self.tower, self.fidelity, self.kept, self._moved, self.memory.frames)
 
     def _embedded(self, active: Tensor) -> tuple[Tensor, int]:
-        """The active tokens as they enter the first layer ``[A, D]``, and how many are patches."""
+        """Embeds the active tokens for the first layer, ``[A, D]``, and counts their patches."""
         rows = self.kept.patches
         if self.fidelity.embeds_again:
             rows = self._patches()[self._source[active[:, self.tower.prefix :]]]
         return embedded(self.tower, rows, self._cells(active)), len(rows)
 
     def _tokens_of(self, index: Tensor) -> Tensor:
-        """The tokens ``[T, n * m^2]`` of cells by number ``[T, n]``."""
+        """Returns the tokens ``[T, n * m^2]`` of cells, both by their numbers ``[T, n]``."""
         each = self.tower.tokens_per_cell
         return (index[..., None] * each + arange(each, device=index.device)).flatten(1)
 
     def _patches(self) -> Tensor:
-        """The pixels of all sources, ``[(I + K) * m^2, E]``."""
+        """Returns the pixels of all sources, ``[(I + K) * m^2, C * f * P * P]``."""
         earlier, new = self.memory.patches, self.kept.patches
         return new if earlier is None else torch.cat([earlier, new])
 
     def _cells(self, active: Tensor) -> Tensor:
-        """The cell of each active token ``[A]``; -1: a prefix token."""
+        """Returns the patch of each active token in its frame, ``[A]``; -1: a prefix token."""
         token = active.flatten().nonzero().flatten() % active.shape[1]
         return (token - self.tower.prefix).clamp(min=-1)
 
     # A layer.
 
     def _join(self, layer: int, active: Tensor, known: dict[str, Tensor]) -> Tensor:
-        """Puts remembered rows before new ones, and says which row every slot shows."""
+        """Puts remembered rows before new ones; returns the row of every slot, ``[T, M]``."""
         kept = self.memory.layers[layer]
         for name, new in known.items():
             known[name] = kept.joined(name, new)
@@ -179,7 +180,7 @@ class Run:
     def _through(
         self, layer: int, x: Tensor, active: Tensor, shown: Tensor, known: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Which tokens leave a layer, their states, and the attention they were made with."""
+        """Computes a layer: the tokens that are active after it, their states, their attention."""
         tower, scale = self.tower, self.tower.scale(layer)
         self._tokens.append(len(x))
         query, key, value = tower.qkv(layer, x, self._cells(active))
@@ -254,13 +255,13 @@ class Run:
         known: dict[str, Tensor],
         shown: Tensor,  # [T, M]
     ) -> Table:
-        """Features of the cells (and prefix tokens) that have an active token."""
+        """Makes features of the cells (and prefix tokens) that have an active token."""
         prefix, each = self.tower.prefix, self.tower.tokens_per_cell
         units = active
         if each > 1:
             whole = active[:, prefix:].unflatten(1, (-1, each)).any(2)  # [T, N]
             units = torch.cat([active[:, :prefix], whole], 1)
-            if "x" in known:  # all tokens of a cell, of which some may not be active
+            if "x" in known:  # take all tokens of a cell, also those that are not active
                 tokens = torch.cat([active[:, :prefix], whole.repeat_interleave(each, 1)], 1)
                 x = known["x"][shown[tokens]]
         kept = self.memory.outputs.get(name, LayerMemory.empty(active.device))
@@ -270,7 +271,7 @@ class Run:
             first = self.memory.frames * units.shape[1]
             tables["born"] = kept.joined("born", units.flatten().nonzero() + first)
             entry = leaving.pool_entry(self.tower, rows)
-            # Rows that were remembered without an entry (the head was wrapped then) have none.
+            # Rows that were remembered while the head was wrapped have no entry for pooling.
             if entry is not None and (not kept.count or "pool" in kept.tables):
                 tables["pool"] = kept.joined("pool", entry)
         place = self._units.rows(units, kept.row, kept.count)
@@ -279,7 +280,7 @@ class Run:
 
 
 def _members(window: Tensor | None, active: Tensor) -> list[Tensor]:
-    """The tokens of each window, in order; all of a frame's if there are none."""
+    """Returns the tokens of each window, in order; without windows, all tokens of a frame."""
     if window is None:
         return [arange(active.shape[1], device=active.device)]
     return [(window == w).nonzero().flatten() for w in window.unique()]

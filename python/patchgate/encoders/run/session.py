@@ -1,4 +1,4 @@
-"""One clip on its way through a gate and a tower, push after push.
+"""Takes one clip through a gate and a tower, push after push.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C channels, H W pixels, N cells.
 """
@@ -18,19 +18,20 @@ from patchgate.gate.calls import Undo
 class Session:
     """The state that one push of a clip leaves for the next: the gate's, and the tower's memory.
 
-    However a clip is cut, its pushes give together what one push of the whole clip gives. A call of
-    a gated tower opens a session for each clip, and a stream keeps one. The pipeline has a gate of
-    its own and keeps a session without one.
+    However a clip is cut, its pushes return together what one push of the whole clip returns. A
+    call of a gated tower opens a session for each clip, and a stream keeps one. The pipeline has a
+    gate of its own and keeps a session without a gate.
     """
 
     def __init__(self, fidelity: Fidelity, gate: Gate | None = None) -> None:
         """Begins a clip.
 
         Args:
-            gate: a fresh one. None: only ``encode`` is called, with the result of another gate.
+            fidelity: the settings.
+            gate: a gate without state. None: only ``encode`` is called, with another gate's result.
         """
         self.fidelity, self.gate = fidelity, gate
-        self.memory: Memory | None = None  # None: no frame came yet
+        self.memory: Memory | None = None  # None: there was no frame yet
 
     @property
     def frames(self) -> int:
@@ -71,7 +72,7 @@ class Session:
         later: Tensor | None,
         dense: bool = True,
     ) -> ClipOutput:
-        """Encodes the next frames, whose kept cells the caller names. Checks nothing.
+        """Encodes the next frames, whose kept cells the caller chose. It checks nothing.
 
         Args:
             kept: the kept cells of these frames, and the token that explains each cell.
@@ -113,8 +114,9 @@ class Session:
 
 
 def later_ids(gate: Gate) -> Tensor:
-    """Ids, int64, of the tokens that later frames may name beside those that the last frame shows:
-    motion can bring single pixels of the reference picture together to a cell again.
+    """Returns the ids, int64, of tokens that later frames may name and the last may not show.
+
+    Motion can move single pixels of the reference picture so that they form a cell again.
     """
     assert gate.picture_ids is not None
     return gate.picture_ids.flatten().long()

@@ -1,4 +1,4 @@
-"""Slots say whose state each token of each frame shows: its own, or one that it inherits.
+"""Slots find whose state each token of each frame shows: its own, or one that it inherits.
 
 A *slot* is a token's place in a frame. Slots are numbered: first the remembered ones, 0 to S - 1
 (those of the last frame, then one per source that later frames may still name), then those of this
@@ -6,7 +6,7 @@ run, frame by frame. Each slot has a parent, which is the same in all layers. In
 its token is active, a slot shows its own row; in any other layer it shows the row of its parent.
 
 Letters: T frames of a run, N cells, M = prefix + N tokens of a frame, S remembered slots, I
-remembered sources, K new ones.
+remembered sources, K kept cells, A active tokens, r remembered rows.
 """
 
 from dataclasses import dataclass
@@ -39,18 +39,18 @@ class Slots:
             new: K.
         """
         (frames, n), device = source.shape, source.device
-        m = prefix + n
-        earlier = m + remembered if remembered else 0
+        tokens = prefix + n
+        earlier = tokens + remembered if remembered else 0
         last = torch.zeros(remembered + new, dtype=torch.int64, device=device)
-        last[:remembered] = m + arange(remembered, device=device)
-        own = arange(frames * m, device=device).view(frames, m) + earlier
+        last[:remembered] = tokens + arange(remembered, device=device)
+        own = arange(frames * tokens, device=device).view(frames, tokens) + earlier
         # A still token inherits from the frame before; of what is remembered that comes first.
-        parent = torch.cat([arange(m, device=device)[None], own[:-1]])
+        parent = torch.cat([arange(tokens, device=device)[None], own[:-1]])
         moves = moved.any(1).tolist()
         for t in range(frames):
             if moves[t]:
                 parent[t, prefix:][moved[t]] = last[source[t][moved[t]]]
-            # Where several cells show a source, the first stands for it.
+            # If several cells show a source, the first one represents it.
             last.scatter_reduce_(0, source[t], own[t, prefix:], "amin", include_self=False)
         return cls(earlier, parent, last)
 
@@ -60,12 +60,12 @@ class Slots:
         Args:
             active: ``[T, M]`` bool.
             remembered: ``[S]`` int64, the rows of the remembered slots.
-            count: the number of remembered rows. Rows of active slots follow them, in order.
+            count: r. The A rows of active slots follow the remembered ones, in order.
         """
         flat = active.flatten()
         own = arange(len(flat), device=flat.device) + self.earlier
         root = torch.where(flat, own, self.parent.flatten())
-        for _ in range(len(active).bit_length()):  # every step doubles how far each has gone
+        for _ in range(len(active).bit_length()):  # every step doubles the distance
             here = root >= self.earlier
             root = torch.where(here, root[(root - self.earlier).clamp(min=0)], root)
         table = torch.cat([remembered, flat.cumsum(0) - 1 + count])  # [S + T * M]
@@ -75,8 +75,8 @@ class Slots:
         """Returns the slots to keep for the next run: the last frame's, then one per source.
 
         Args:
-            sources: ``[I']`` int64.
+            sources: int64, the sources that the next run remembers.
         """
-        frames, m = self.parent.shape
-        here = arange(m, device=sources.device) + self.earlier + (frames - 1) * m
+        frames, tokens = self.parent.shape
+        here = arange(tokens, device=sources.device) + self.earlier + (frames - 1) * tokens
         return torch.cat([here, self.last[sources]])

@@ -1,4 +1,4 @@
-"""A run of frames in which no cell is new or moved: they show what the frame before them showed.
+"""A run of frames in which no cell is new or moved: they show what the frame before showed.
 
 Letters: T frames, M tokens of a frame.
 """

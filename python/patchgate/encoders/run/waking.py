@@ -8,9 +8,8 @@ would move that state by more than the tolerance, the token becomes active: the 
 it. How far each head moves a state is known beforehand (``encoders.reach``). Only this scan is
 sequential in time: waking acts on later layers, never on this layer's attention.
 
-Letters: T frames, M tokens of a frame, S remembered slots, r rows of a layer's tables, n stale
-tokens, m members of a window, W windows, f rows saved for later frames, H heads, d features of a
-head.
+Letters: T frames, M tokens of a frame, A active ones of all frames, S remembered slots,
+r remembered rows, n stale tokens (or tokens of a window), W windows, H heads, d features of a head.
 """
 
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from patchgate.encoders.run.exchanges import Exchanges, Inherited, by_frame
 from patchgate.encoders.run.memory import Sums
 from patchgate.encoders.run.slots import Slots
 
-_AGE = 64  # exchanges before sums are taken anew: rounding must not gather
+_AGE = 64  # exchanges before all keys are summed again, because rounding errors add up
 
 
 class Fired(NamedTuple):
@@ -33,24 +32,24 @@ class Fired(NamedTuple):
 
     mask: Tensor  # [T, M] bool
     out: Tensor  # [n, H, d]: their attention outputs, in order
-    sums: Sums  # of the last frame, of all tokens
+    sums: Sums  # those of all tokens of the last frame
     pairs: int  # queries times keys that were computed for stale tokens
 
 
 class _Present(NamedTuple):
-    """All tokens of the frame that the scan has come to, changed in place."""
+    """All tokens of the frame that the scan has reached; its tensors are changed in place."""
 
     sums: Sums
-    made: Tensor  # [M, H, d]: the attention outputs that their next states are made with
-    older: Tensor  # [S + f, H, d]: likewise, of remembered slots and of older frames
+    made: Tensor  # [M, H, d]: the attention outputs from which their next states are computed
+    older: Tensor  # [S + saved, H, d]: those of remembered slots and of saved tokens
 
 
 @dataclass
 class Scan:
-    """One layer of a run, all of whose active tokens have attended already.
+    """One layer of a run, in which all active tokens have attended already.
 
-    Where gradients are asked for, keys are exchanged by the op's definition in plain torch, too,
-    which has them; it is slower, and every value is the same.
+    If gradients are needed, keys are exchanged by the op's definition in plain torch, too. That has
+    gradients and is slower; every value is the same.
     """
 
     slots: Slots
@@ -62,12 +61,12 @@ class Scan:
     size: Tensor  # [r]: norms of the states that enter the layer
     reach: Tensor  # [H]: how far each head's output moves a state
     scale: float
-    out: Tensor  # [A, H, d]: of the active tokens, in order
+    out: Tensor  # [A, H, d]: the attention outputs of the active tokens, in order
     lse: Tensor  # [A, H]
-    windows: list[Tensor]  # [m] int64 each: its tokens; one window of all M if there are none
+    windows: list[Tensor]  # [n] int64 each: its tokens; without windows, one of all M tokens
     before: Tensor  # [S] int64: rows of the remembered slots
-    sums: Sums | None  # of the frame before the run
-    made: Tensor  # [S, H, d]: what the remembered slots' next states were made with
+    sums: Sums | None  # those of the frame before the run
+    made: Tensor  # [S, H, d]: the outputs from which remembered slots' next states were computed
 
     def run(self, tolerance: float) -> Fired:
         """Scans frame after frame.
@@ -75,9 +74,9 @@ class Scan:
         Args:
             tolerance: the share of its norm by which a token's state may move.
         """
-        m = self.active.shape[1]
+        tokens = self.active.shape[1]
         inherited = Inherited.of(self.slots)
-        before = self.before[:m] if self.slots.earlier else self.row[0]
+        before = self.before[:tokens] if self.slots.earlier else self.row[0]
         exchanges = Exchanges.of(
             self.active, self.row, before, self._window, inherited, self.out.dtype
         )
@@ -85,7 +84,7 @@ class Scan:
         mask, outs, pairs = torch.zeros_like(self.active), [], exchanges.pairs
         taken, saved = 0, self.slots.earlier
         for t, own in enumerate(by_frame(self.active)):
-            if self._is_passed_over(t) and not len(inherited.saved[t]):
+            if self._can_be_skipped(t) and not len(inherited.saved[t]):
                 taken += len(own)
                 continue
             _inherit(now, inherited, t)
@@ -111,8 +110,8 @@ class Scan:
         empty = self.out.new_empty((0, *self.out.shape[1:]))
         return Fired(mask, torch.cat([empty, *outs]), now.sums, pairs)
 
-    def _is_passed_over(self, t: int) -> bool:
-        """Whether all tokens are active in frame t and in the next, so that nothing reads it."""
+    def _can_be_skipped(self, t: int) -> bool:
+        """Whether all tokens are active in frame t and the next, so that nobody needs its sums."""
         return self._whole[t : t + 2] == [True, True]
 
     @cached_property
@@ -128,19 +127,21 @@ class Scan:
         return window
 
     def _first(self, saved: int) -> _Present:
-        """The state of the frame before the run, with room for what later frames inherit."""
-        (_, heads, width), m = self.out.shape, self.active.shape[1]
+        """Returns the state of the frame before the run, with room for the saved tokens."""
+        (_, heads, width), tokens = self.out.shape, self.active.shape[1]
         made = self.made.detach()
         older = torch.cat([made, made.new_empty((saved, heads, width))]) if saved else made
-        if self.sums is not None:  # what is remembered stays as it is
-            return _Present(Sums(*(part.clone() for part in self.sums)), made[:m].clone(), older)
-        made = made.new_empty((m, heads, width))  # the first frame: all tokens are active
+        if self.sums is not None:  # copied, because the memory must stay as it is
+            return _Present(
+                Sums(*(part.clone() for part in self.sums)), made[:tokens].clone(), older
+            )
+        made = made.new_empty((tokens, heads, width))  # the first frame: all tokens are active
         age = torch.empty_like(self.row[0])
-        lse = self.lse.new_empty((m, heads))
+        lse = self.lse.new_empty((tokens, heads))
         return _Present(Sums(torch.empty_like(made), lse, lse.clone(), age), made, older)
 
     def _exchange(self, t: int, exchanges: Exchanges, now: _Present) -> tuple[Tensor, Tensor, int]:
-        """Brings the sums of frame t's stale tokens up to date.
+        """Updates the sums of frame t's stale tokens.
 
         Returns:
             The tokens whose keys changed ``[n]``, how far that moves their states ``[n]``, and what
@@ -193,8 +194,8 @@ class Scan:
             values = sums.weighted.clone(), sums.total.clone()
             moved = _ops.exchange(*values, *rest)
         reference.exchange(sums.weighted, sums.total, *rest)
-        # The gradients are the definition's, the values the op's to the bit: what fires must not
-        # depend on whether gradients are asked for.
+        # The gradients are those of the definition, the values bit for bit those of the op. Which
+        # tokens fire must not depend on whether gradients are needed.
         for part, value in zip(sums, values, strict=False):
             part.data.copy_(value)
         return moved
@@ -206,7 +207,7 @@ class Scan:
         return torch.is_grad_enabled() and any(x.requires_grad for x in taken)
 
     def _full(self, t: int, tokens: Tensor, ends: Tensor) -> Sums:
-        """Sums up tokens of frame t, which are in order of their windows, anew."""
+        """Sums over all keys again for tokens of frame t, which are in order of their windows."""
         order = torch.cat(self.windows)
         out, lse = _ops.residual_attention(
             self.query[self.row[t, tokens]], self.key, self.value, ends, self.row[t, order],
@@ -216,7 +217,7 @@ class Scan:
 
 
 def _inherit(now: _Present, inherited: Inherited, t: int) -> None:
-    """Carries sums and outputs on to frame t. Sums of tokens from older frames are taken anew."""
+    """Carries sums and outputs to frame t. Those of tokens from older frames are renewed later."""
     near, column, far = inherited.near[t], inherited.column[t], inherited.far[t]
     if len(near):
         _put(now.sums, near, Sums(*(part.index_select(0, column) for part in now.sums)))
@@ -232,12 +233,12 @@ def _put(sums: Sums, tokens: Tensor, new: Sums) -> None:
 
 
 def _summed(out: Tensor, lse: Tensor) -> Sums:
-    """Finished softmaxes as sums, relative to their own denominators."""
+    """Makes sums of finished softmaxes, relative to their own denominators."""
     age = torch.zeros(len(out), dtype=torch.int64, device=out.device)
     return Sums(out, torch.ones_like(lse), lse, age)
 
 
 def _ends(window: Tensor, windows: int) -> Tensor:
-    """Where the tokens of each window end, ``[W + 1]`` int32, from 0."""
+    """Returns where the tokens of each window end, ``[W + 1]`` int32, from 0."""
     counts = window.bincount(minlength=windows)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()

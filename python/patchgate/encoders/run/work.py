@@ -1,21 +1,23 @@
 """Counts the floating-point operations of a tower; a multiply and an add are two.
 
-With D features, C * P * P samples of a patch, per layer:
+D features of a token, C * P * P samples of a patch. The operations are:
 
-    patch embedding   2 C P P D                 per patch, once
-    positions         ``Tower.position_flops``  where a matrix product makes them
-    linear layers     ``Tower.layer_flops``     per token
-    attention         4 D n                     per query of n keys (scores, weighted sum)
+    patch embedding   2 C P P D                 per patch
+    positions         ``Tower.position_flops``  if a matrix product resizes them
+    linear layers     ``Tower.layer_flops``     per token and layer
+    attention         4 D n                     per query of n keys and layer
     pooling           ``Tower.pool_flops``
 
 Layer norms, activations, softmax, the gate and copies are not counted.
 
-Why these are formulas, and not ``torch.utils.flop_counter`` with formulas of our ops registered:
-that counts what runs, by a dispatch mode. The mode around a call takes longer than a call in which
-nothing changed. ``residual_attention`` and ``exchange`` are given segments, so that a formula must
-read from the device how long they are. And what the dense tower would have done has to be run to be
-counted: on a copy of the model on the meta device, again for every size of picture. The tests hold
-these formulas against that counter (``tests/encoders/test_gated_families.py``).
+Why are these formulas, and not ``torch.utils.flop_counter`` with our ops registered? That counts
+what runs, by a dispatch mode. The mode takes longer than a call in which nothing changed.
+``residual_attention`` and ``exchange`` get segments, whose lengths a formula would have to read
+from the device. And the dense tower would have to run to be counted: on a copy of the model on the
+meta device, again for every size of picture. Tests compare these formulas with that counter
+(``tests/encoders/test_gated_families.py``).
+
+Letters: T frames, M tokens of a frame, N cells, K kept ones, F frames that computed anything.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ class Work:
     encoded_frames: int  # F: those that computed a cell
     cells: int  # T * N
     kept: int  # K
-    dense_flops: float  # of the tower on all frames
-    gated_flops: float  # of this call
+    dense_flops: float  # operations of the dense tower on all frames
+    gated_flops: float  # operations of this call
 
     @classmethod
     def total(cls, parts: Iterable[Work]) -> Work:
@@ -67,15 +69,17 @@ class Work:
 def work(tower: Tower, runs: list[Counts]) -> Work:
     """Counts the work of some runs. Synchronises."""
     active = torch.cat([run.active for run in runs])  # [T, M]
-    (frames, m), d = active.shape, tower.weight.shape[0]
+    (frames, tokens), d = active.shape, tower.weight.shape[0]
     patches = tower.cells * tower.tokens_per_cell
     patch = 2.0 * tower.weight.numel()
-    dense = leaving.pool_flops(tower, frames, frames * m, dense=True) + frames * patches * patch
+    dense = (
+        leaving.pool_flops(tower, frames, frames * tokens, dense=True) + frames * patches * patch
+    )
     dense += tower.position_flops(frames, dense=True)
     gated, encoded = 0.0, int(active.any(1).sum())
     for layer in range(tower.computed_layers):
-        linear, pairs = tower.layer_flops(layer), frames * _pairs(tower, layer, m)
-        dense += frames * m * linear + 4.0 * d * pairs
+        linear, pairs = tower.layer_flops(layer), frames * _pairs(tower, layer, tokens)
+        dense += frames * tokens * linear + 4.0 * d * pairs
         gated += sum(run.tokens[layer] * linear + 4.0 * d * run.pairs[layer] for run in runs)
     gated += patch * sum(run.embedded for run in runs)
     gated += sum(tower.position_flops(len(run.active), dense=False) for run in runs)
@@ -84,7 +88,7 @@ def work(tower: Tower, runs: list[Counts]) -> Work:
     return Work(frames, encoded, frames * tower.cells, kept, dense, gated)
 
 
-def _pairs(tower: Tower, layer: int, m: int) -> int:
+def _pairs(tower: Tower, layer: int, tokens: int) -> int:
     """Returns the number of pairs of queries and keys in a dense frame."""
     window = tower.windows(layer)
-    return m * m if window is None else int((window.bincount() ** 2).sum())
+    return tokens * tokens if window is None else int((window.bincount() ** 2).sum())

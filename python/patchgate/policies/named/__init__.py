@@ -1,9 +1,9 @@
-"""Every named policy, and what it asks of the frames.
+"""The named policies, and the statistics of frames that each needs.
 
-query_free.py    policies that need no query
-by_relevance.py  policies that score frames by a query; f2c.py and focus.py are longer ones
+query_free.py    policies that need no query; love_r1.py holds a longer one
+by_relevance.py  policies that score frames by a query; f2c.py and focus.py hold longer ones
 compose.py       the steps with which each policy begins and ends
-published.py     what public code does, its defects included (``strict=True``)
+published.py     the policies as public code has them, with its defects (``strict=True``)
 """
 
 import inspect
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from patchgate.policies.named import by_relevance, query_free
 from patchgate.policies.named.f2c import f2c
 from patchgate.policies.named.focus import focus
+from patchgate.policies.named.love_r1 import love_r1
 from patchgate.policies.plan import Plan
 
 
@@ -21,18 +22,18 @@ class Named(NamedTuple):
 
     run: Callable[..., Plan]
     needs: tuple[str, ...] = ()  # fields of Frames that must be set
-    or_scores: bool = False  # ``rel`` will do in their place
+    or_scores: bool = False  # ``rel`` can be given in their place
 
     @property
     def has_strict(self) -> bool:
-        """Whether its published code does something else than the default."""
+        """Whether the policy takes ``strict``: its published code differs from the default."""
         return "strict" in inspect.signature(self.run).parameters
 
 
 POLICIES: dict[str, Named] = {
     "uniform": Named(query_free.uniform),
     "framethinker": Named(query_free.framethinker),
-    "love_r1": Named(query_free.love_r1),
+    "love_r1": Named(love_r1),
     "date": Named(by_relevance.date, ("rel",)),
     "apollo": Named(query_free.apollo),
     "sevila": Named(by_relevance.sevila, ("rel",)),

@@ -1,6 +1,6 @@
 """Policies that score frames by their relevance to a query.
 
-``strict`` is there where public code does something else than the repaired default.
+``strict`` does what public code does, where that differs from the repaired default.
 """
 
 import torch
@@ -19,8 +19,9 @@ _LADDER = ((4, 1.0), (8, 2.0), (32, 4.0))  # Q-Frame's frames and scales
 
 
 def aks(frames: Frames, budget: Budget, *, fps: float = 1.0, strict: bool = False) -> Plan:
-    """Adaptive Keyframe Sampling (arXiv 2502.21271): ``pick.bins`` of relevance at 1 frame a
-    second. ``strict`` (deprecated): under-fills, to no frame at all.
+    """Adaptive Keyframe Sampling (arXiv 2502.21271): ``pick.bins`` by relevance, 1 frame a second.
+
+    ``strict`` (deprecated) chooses fewer frames than the budget allows, down to none.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, fps=fps)
@@ -39,7 +40,8 @@ def bolt(
     strict: bool = False,
 ) -> Plan:
     """BOLT (arXiv 2503.21483): inverse CDF of relevance to the power 3 (LongVideoBench: 2.5).
-    ``strict`` (deprecated): frames of much weight come several times.
+
+    ``strict`` (deprecated) chooses frames of much weight several times.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, fps=fps)
@@ -59,8 +61,9 @@ def mdp3(
     strict: bool = False,
 ) -> Plan:
     """MDP3 (arXiv 2501.02885): greedy log-determinant of relevance and unlikeness, one segment.
-    ``rel`` is brought to 0..1, and where all are alike only the features count. ``strict``
-    (deprecated) takes it as cosines with the text.
+
+    ``rel`` is scaled to 0..1; if all scores are equal, only the features count. ``strict``
+    (deprecated) takes ``rel`` as cosines with the text.
     """
     weight = checked_number("weight", weight, 1e-9, 1e9, "")
     k = budget.count(len(frames))
@@ -82,10 +85,11 @@ def q_frame(
     temperature: float = 0.8,
     seed: int = 0,
 ) -> Plan:
-    """Q-Frame (arXiv 2506.22139): drawn without replacement by relevance (Gumbel top-k), the first
-    ranks at full scale, the next at a half, the rest at a quarter (4, 8 and 32 of 44).
+    """Q-Frame (arXiv 2506.22139): draws frames by relevance, without replacement (Gumbel top-k).
 
-    Published on CLIP's logits; here their deviation is 1, so that scores of any kind will do.
+    The first ranks get full scale, the next ones a half, the rest a quarter (4, 8 and 32 of 44).
+    The paper draws by CLIP's logits. Here scores are divided by their deviation, so that scores of
+    any kind can be used.
     """
     temperature = checked_number("temperature", temperature, 1e-9, 1e9, "")
     counts = whole([count for count, _ in _LADDER]).double()
@@ -98,7 +102,7 @@ def q_frame(
     order = (noise if s is None else s / (s.std() * temperature) + noise).argsort(
         descending=True, stable=True
     )
-    if s is None:  # nothing to draw by: evenly, in a drawn order
+    if s is None:  # all scores are equal: frames are spaced evenly, and only their ranks are drawn
         chosen = pool.uniform(len(at), k)
         rank = order[torch.isin(order, chosen)]
     else:
@@ -117,8 +121,9 @@ def date(
     strict: bool = False,
 ) -> Plan:
     """DATE's TASS (arXiv 2509.09263): the most relevant frames that keep a shrinking distance.
-    Its time stamps (TIM): ``labels.seconds(plan.stamps(2, "first"))``. ``strict`` (deprecated):
-    under-fills.
+
+    DATE's time stamps (TIM) are ``labels.seconds(plan.stamps(2, "first"))``. ``strict``
+    (deprecated) chooses fewer frames than the budget allows.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, fps=fps)
@@ -130,7 +135,7 @@ def date(
 
 
 def sevila(frames: Frames, budget: Budget, *, pool_frames: int = 32) -> Plan:
-    """SeViLA (arXiv 2305.06988): the k best of uniform candidates, by its localizer's scores."""
+    """SeViLA (arXiv 2305.06988): the k best of evenly spaced frames, by its localizer's scores."""
     k = budget.count(len(frames))
     at = candidates(frames, k, count=pool_frames)
     return plan(frames, at[pick.top_k(frames.score(at), k)], budget)

@@ -17,7 +17,7 @@ def candidates(
 ) -> Tensor:
     """Chooses candidates: ``count`` of them, evenly, or ``fps`` a second, but at least min(k, N).
 
-    A pool that holds fewer frames than are asked for is the commonest way to under-fill.
+    Public code often has fewer candidates than it has to choose, and then returns too few frames.
     """
     n = len(frames)
     if fps is not None:

@@ -1,7 +1,4 @@
-"""F2C: clips in place of frames, and smaller frames where clips are longer.
-
-Letters: N candidates.
-"""
+"""F2C chooses clips instead of single frames; the longer a clip, the smaller are its frames."""
 
 import torch
 
@@ -24,14 +21,17 @@ def f2c(
     length: float = 0.05,
     fixed: int | None = None,
 ) -> Plan:
-    """From Frames to Clips (arXiv 2510.02262): clips around the peaks of the relevance, the longer
-    the smaller their frames, so that each costs the same.
+    """From Frames to Clips (arXiv 2510.02262): clips around the peaks of relevance.
+
+    The longer a clip is, the smaller are its frames, so that every clip costs the same.
 
     Args:
-        anchors: clips; None: as many as full frames fit.
+        frames: the candidates, with ``rel``; with ``feat``, the likeness of frames counts, too.
+        budget: the most frames and tokens.
+        anchors: the number of clips; None: k, the number of full frames that fit the budget.
         coarsest: the largest scale s; a clip has at most ``s**2 * k / anchors`` frames.
-        redundancy, length: of the clip's length, see ``spend.clip_lengths``.
-        fixed: every clip has so many frames.
+        redundancy, length: weights in the choice of a clip's length, see ``spend.clip_lengths``.
+        fixed: the number of frames of every clip; None: each clip has its own.
     """
     n, k = len(frames), budget.count(len(frames))
     rel = frames.need("rel")

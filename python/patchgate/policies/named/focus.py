@@ -1,4 +1,7 @@
-"""FOCUS: most of the video is never scored. Letters: N candidates, A arms (clips), n samples."""
+"""FOCUS chooses frames by relevance, but does not score most of the video.
+
+Letters: N candidates, A arms (clips), n samples.
+"""
 
 import math
 
@@ -14,9 +17,9 @@ from patchgate.policies.named.compose import plan, warn_strict
 from patchgate.policies.pick import unit
 from patchgate.policies.plan import Plan
 
-_LEAST_ARMS, _MOST_ARMS = 4, 32  # that frames are drawn from
-_SHARE = 0.25  # of the arms that are looked at closely
-_TOP = 0.2  # of the frames that are simply the best
+_LEAST_ARMS, _MOST_ARMS = 4, 32  # how many arms frames are drawn from
+_SHARE = 0.25  # the share of arms that are looked at closely
+_TOP = 0.2  # the share of frames that are chosen only because they score best
 _TEMPERATURE = 0.06
 
 
@@ -28,12 +31,18 @@ def focus(
     seed: int = 0,
     strict: bool = False,
 ) -> Plan:
-    """FOCUS (arXiv 2510.27280): clips as arms of a bandit, of which the promising are looked at
-    closely. A callable ``rel`` is asked for about 3 frames an arm and one a second of a quarter of
-    the arms.
+    """FOCUS (arXiv 2510.27280): clips are the arms of a bandit, and good arms are scored closely.
 
-    ``strict`` (deprecated): as in public code, what the second stage scored does not change the
-    arms' worth.
+    A callable ``rel`` scores about 3 frames of each arm, and one frame a second of a quarter of the
+    arms.
+
+    Args:
+        frames: the candidates, with ``rel``.
+        budget: the most frames and tokens.
+        arm_seconds: the length of an arm.
+        seed: of the draws.
+        strict: (deprecated) the scores of the second stage do not change the arms' worth, as in
+            public code.
     """
     if strict:
         warn_strict()
@@ -48,7 +57,7 @@ def bandit(
     seed: int = 0,
     recount: bool = True,
 ) -> Plan:
-    """``focus``; ``recount``: what the second stage scored counts for the arms' worth, too."""
+    """Does the work of ``focus``; ``recount`` is the opposite of its ``strict``."""
     n, k = len(frames), budget.count(len(frames))
     if k >= n or not k:
         return plan(frames, pool.uniform(n, k), budget)
@@ -81,7 +90,7 @@ def bandit(
 
 
 def _coarse(n: int, size: int, arms: int, chance: torch.Generator) -> Tensor:
-    """The middle of each arm and two frames of it at random, in order."""
+    """Samples the middle of each arm and two random frames of it; positions ``[n]``, in order."""
     begin = arange(arms) * size
     length = (n - begin).clamp(max=size)  # [A]
     random = (drawn((2, arms), chance) * length).long()
@@ -89,7 +98,7 @@ def _coarse(n: int, size: int, arms: int, chance: torch.Generator) -> Tensor:
 
 
 def _fine(close: Tensor, n: int, size: int, each: int, chance: torch.Generator) -> Tensor:
-    """Frames of the arms that are looked at closely, half of them evenly spaced, half at random."""
+    """Samples the arms that are looked at closely: half of the frames evenly, half at random."""
     begin = close * size
     length = (n - begin).clamp(max=size)
     steps = (arange(-(-each // 2)).double() + 0.5) / -(-each // 2)  # [n]
@@ -99,7 +108,7 @@ def _fine(close: Tensor, n: int, size: int, each: int, chance: torch.Generator) 
 
 
 def _upper_bounds(at: Tensor, scores: Tensor, arm: Tensor, arms: int) -> Tensor:
-    """Each arm's mean score and how far above it may lie (empirical Bernstein), ``[A]``."""
+    """Returns an upper bound of each arm's mean score (empirical Bernstein), ``[A]`` float64."""
     s = unit(scores)
     s = torch.zeros_like(scores) if s is None else s
     own = arm[at]
@@ -111,7 +120,7 @@ def _upper_bounds(at: Tensor, scores: Tensor, arm: Tensor, arms: int) -> Tensor:
 
 
 def _nearest(seen: Tensor, n: int) -> Tensor:
-    """For every candidate the place in ``seen`` of the nearest scored one, ``[N]``."""
+    """Finds for every candidate the nearest scored one: positions in ``seen``, ``[N]`` int64."""
     return torch.searchsorted((seen[1:] + seen[:-1]).double() / 2, arange(n).double())
 
 
@@ -124,7 +133,10 @@ def _drawn(
     distance: int,
     chance: torch.Generator,
 ) -> Tensor:
-    """Up to k frames: those chosen, and alike many of each arm, drawn by what they may be worth."""
+    """Adds frames of the arms to the chosen ones, up to k; every arm gives as many.
+
+    Frames of an arm are drawn in proportion to ``exp(guess / temperature)``.
+    """
     free = torch.ones(len(guess), dtype=torch.bool, device="cpu")
     for i in chosen.tolist():
         free[max(0, i - distance + 1) : i + distance] = False

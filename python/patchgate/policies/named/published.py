@@ -1,10 +1,9 @@
-"""What public code does, its defects included: for ``strict=True``, and to go with it. Comparisons
-have it in benchmarks/peers/published.py.
+"""The policies as public code has them, with its defects: for ``strict=True``.
 
-Lists of positions as they come: too few, twice, or out of order. docs/policies.md names each
-defect. Written from what the code was observed to do.
-
-Letters: N candidates.
+This module will be removed with ``strict``; comparisons use benchmarks/peers/published.py. The
+functions return positions as public code does: there may be too few, some may come twice, or out
+of order. docs/policies.md names each defect. They were written from the observed behaviour of the
+public code.
 """
 
 import numpy as np
@@ -18,8 +17,8 @@ from patchgate.policies.pick import ada_leaves
 def aks(rel: Tensor, k: int, *, depth: int = 5, threshold: float = 0.8) -> list[int]:
     """Adaptive Keyframe Sampling (arXiv 2502.21271): rounds every part's share down.
 
-    Below 2**depth frames of an even video that leaves none at all; scores that are all alike are
-    divided by zero, which leaves none either.
+    If k is less than 2**depth and no frames stand out, nothing is left. If all scores are equal,
+    public code divides by zero, and nothing is left either.
     """
     if len(rel) < k:
         return list(range(len(rel)))
@@ -37,8 +36,8 @@ def aks(rel: Tensor, k: int, *, depth: int = 5, threshold: float = 0.8) -> list[
 def bolt(rel: Tensor, k: int, *, power: float = 3.0) -> list[int]:
     """BOLT (arXiv 2503.21483): inverse CDF, repeating frames of much weight.
 
-    Its targets leave out the first and the last 1 / k of the weight; of scores that are all alike
-    it takes frame 0, k times.
+    Its targets leave out the first and the last 1 / k of the weight. If all scores are equal, it
+    takes frame 0, k times.
     """
     power = checked_number("power", power, 0, 1e3, "")
     span = rel.max() - rel.min()
@@ -51,9 +50,9 @@ def bolt(rel: Tensor, k: int, *, power: float = 3.0) -> list[int]:
 
 
 def tass(rel: Tensor, pts: Tensor, k: int, *, seconds: float = 20.0, over: int = 4) -> list[int]:
-    """DATE's Timestamp-Aware Semantic Sampling (arXiv 2509.09263), best first.
+    """DATE's Timestamp-Aware Semantic Sampling (arXiv 2509.09263), best frame first.
 
-    Never more than there are above the mean.
+    It takes only frames with scores above the mean, even if they are fewer than k.
     """
     seconds = checked_number("seconds", seconds, 0, 1e9, "seconds")
     above = (rel > rel.mean()).nonzero().flatten()
@@ -72,18 +71,21 @@ def tass(rel: Tensor, pts: Tensor, k: int, *, seconds: float = 20.0, over: int =
 
 
 def mdp3(feat: Tensor, rel: Tensor, k: int, *, weight: float = 0.2) -> list[int]:
-    """MDP3 (arXiv 2501.02885) as Ovis ships it: one segment, relevance as cosines with the text."""
+    """MDP3 (arXiv 2501.02885) as in Ovis: one segment; relevance is a cosine with the text."""
     column, diagonal = gaussian_kernel(feat)
     return log_det(column, diagonal, k, 2 / weight * gaussians(rel).log()).tolist()
 
 
 def max_info(feat: Tensor, k: int, *, rank: int = 8, tolerance: float = 0.3) -> list[int]:
-    """MaxInfo (arXiv 2502.03183): as many frames as the tolerance asks for, k at most."""
+    """MaxInfo (arXiv 2502.03183): as many frames as the tolerance demands, but at most k."""
     return max_vol(feat, k, rank=rank, tolerance=tolerance).tolist()
 
 
 def apollo(duration: float, n: int, clip_seconds: float, frames: int, clips: int) -> list[int]:
-    """Apollo's clips (arXiv 2412.10360, from a mirror): frames past the end are the last one."""
+    """Apollo's clips (arXiv 2412.10360; the code is from a mirror).
+
+    Frames past the end of the video are replaced by its last frame.
+    """
     if not n or not clips:
         return []
     fps = n / duration if duration > 0 else 1.0

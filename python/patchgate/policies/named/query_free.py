@@ -1,7 +1,8 @@
-"""Policies that need no query: of times, key frames, features and what the gate saw.
+"""Policies that need no query: they use times, key frames, features and the gate's statistics.
 
-What is trained or asks a language model is not here: its scores, its windows and its picks come in
-as arguments. ``strict`` is there where public code does something else than the repaired default.
+Trained parts of the papers, and calls of a language model, are not here: their scores, windows and
+picks are arguments. ``strict`` does what public code does, where that differs from the repaired
+default.
 """
 
 import math
@@ -24,75 +25,16 @@ from patchgate.policies.plan import Plan
 
 
 def framethinker(frames: Frames, budget: Budget) -> Plan:
-    """FrameThinker's first look (arXiv 2509.24304): 8 or, beyond 5 minutes, 12 frames, both ends
-    among them, at most 640 x 360 or 448 x 252 pixels. Later looks: ``window(.., open_ends=True)``.
+    """FrameThinker's first look (arXiv 2509.24304): 8 frames or, beyond 5 minutes, 12 frames.
+
+    Both ends of the video are among them. Frames have at most 640 x 360 or 448 x 252 pixels. Later
+    looks are ``window(..., open_ends=True)``.
     """
     long = frames.seconds > 300
     most = 12 if long else 8
     k = budget.count(len(frames)) if budget.frames else min(most, budget.count(len(frames), 0.0))
     at = pool.uniform(len(frames), k, ends=True)
     return plan(frames, at, budget, scale=_capped(budget, (252, 448) if long else (360, 640)))
-
-
-def love_r1(
-    frames: Frames,
-    budget: Budget,
-    *,
-    windows: Sequence[tuple[float, float]] = (),
-    fps: float = 2.0,
-    fast_most: int = 768,
-    slow_most: int = 32,
-) -> Plan:
-    """LOVE-R1's two streams (arXiv 2509.24786): all of the video with an eighth of the tokens a
-    frame, and the windows (seconds, see ``zoom``) in full. A frame of both is in the fine one.
-    """
-    k = budget.count(len(frames), 1 / 8 if not windows else 1.0)
-    slow: list[Tensor] = []
-    for a, b in windows:
-        inside = frames.at(own := pool.window(frames, a, b))
-        most = min(slow_most, max(1, k // (2 * len(windows))))
-        slow.append(own[pool.at_rate(inside, fps, most)])
-    fine = torch.cat([*slow, arange(0)]).unique()
-    fine = fine[pool.uniform(len(fine), k)]
-    at = candidates(frames, k, fps=fps)
-    rest = at[~torch.isin(at, fine)]
-    if len(rest) < k - len(fine):  # the windows took what the stream needs
-        rest = arange(len(frames))[~torch.isin(arange(len(frames)), fine)]
-    most = k - len(fine) if budget.frames else min(k - len(fine), fast_most)
-    coarse = rest[pool.uniform(len(rest), max(0, most))]
-    scale = spend.slow_fast(len(coarse), len(fine), 1 / 8, 1.0)
-    clip = torch.cat([torch.zeros_like(coarse), torch.ones_like(fine)])
-    return plan(frames, torch.cat([coarse, fine]), budget, scale=scale, clip=clip)
-
-
-def zoom(
-    frames: Frames, a: float, b: float, *, seen: Sequence[tuple[float, float]] = ()
-) -> tuple[float, float] | None:
-    """A window as LOVE-R1 tidies it, or None where it is of no use.
-
-    5 seconds wider on both sides, inside the video; not under 3 seconds; at least 30 seconds or an
-    eighth of the video long, around its middle; an overlap (intersection over union) of at most 0.3
-    with each of those seen.
-    """
-    if not len(frames):
-        return None
-    begin = float(frames.pts[0])
-    end = begin + frames.seconds
-    a, b = (checked_number(name, v, -1e18, 1e18, "seconds") for name, v in (("a", a), ("b", b)))
-    if b < a:
-        raise ValueError(f"zoom: expected a <= b, got {a:g} and {b:g} seconds")
-    a, b = max(begin, a - 5), min(end, b + 5)
-    if b - a < 3:
-        return None
-    shortest = min(30.0, (end - begin) / 8)
-    if b - a < shortest:
-        middle = (a + b) / 2
-        a = min(max(begin, middle - shortest / 2), end - shortest)
-        b = a + shortest
-    for c, d in seen:
-        if min(b, d) - max(a, c) > 0.3 * (max(b, d) - min(a, c)):
-            return None
-    return a, b
 
 
 def apollo(
@@ -103,8 +45,14 @@ def apollo(
     clip_frames: int = 4,
     strict: bool = False,
 ) -> Plan:
-    """Apollo (arXiv 2412.10360): frames a second inside a clip, as many clips as the budget holds,
-    evenly. ``strict`` (deprecated): clips overlap, and frames past the end are the last one again.
+    """Apollo (arXiv 2412.10360): as many clips as the budget holds, evenly spaced in the video.
+
+    Args:
+        frames: the candidates.
+        budget: the most frames and tokens.
+        clip_seconds: the length of a clip.
+        clip_frames: the number of frames of a clip.
+        strict: (deprecated) clips overlap, and frames past the end are the last frame again.
     """
     clip_frames = checked_count("clip_frames", clip_frames, 1)
     clip_seconds = checked_number("clip_seconds", clip_seconds, 1e-9, 1e9, "seconds")
@@ -115,9 +63,9 @@ def apollo(
         chosen = published.apollo(frames.seconds, n, clip_seconds, clip_frames, count)
         return as_published(frames, chosen)
     at = candidates(frames, k, fps=clip_frames / clip_seconds)
-    clips = pool.clips(len(at), clip_frames, k // clip_frames)  # [c, f]
+    clips = pool.clips(len(at), clip_frames, k // clip_frames)  # [clips, clip_frames]
     own = clips.flatten()
-    every = pool.filled(own, len(at), k)  # the rest of k by frames of their own
+    every = pool.filled(own, len(at), k)  # frames that fill up k are clips of their own
     clip = arange(len(every)) + len(clips)
     clip[torch.isin(every, own)] = arange(len(clips)).repeat_interleave(clips.shape[1])
     return plan(frames, at[every], budget, clip=clip)
@@ -132,8 +80,16 @@ def earl(
     first: int = 32,
     again: int = 16,
 ) -> Plan:
-    """EARL (arXiv 2510.15440): at first 32 frames, evenly; then, around the picked ones (numbers
-    in the stream), 16 new ones between them and their neighbours among those seen.
+    """EARL (arXiv 2510.15440): first evenly spaced frames, then new ones around those picked.
+
+    Args:
+        frames: the candidates.
+        budget: the most frames and tokens.
+        picked: frames that a model picked, as numbers in the stream. New frames lie between them
+            and their neighbours among the seen ones. None: this is the first look.
+        seen: the plan of the looks so far. None: only the picked frames were seen.
+        first: the number of frames of the first look, if the budget does not bound frames.
+        again: that of a later look.
     """
     if picked is None:
         k = budget.count(len(frames)) if budget.frames else min(first, budget.count(len(frames)))
@@ -143,8 +99,9 @@ def earl(
 
 
 def frame_skip(frames: Frames, budget: Budget, *, clip: int | None = None) -> Plan:
-    """Frame skipping (arXiv 2307.02858): the first frame of every clip of so many frames; None: as
-    many as give k clips.
+    """Frame skipping (arXiv 2307.02858): the first frame of every clip.
+
+    ``clip`` is the number of frames of a clip; None: as many as give k clips.
     """
     n, k = len(frames), budget.count(len(frames))
     at = pool.every_nth(n, max(1, -(-n // max(k, 1))) if clip is None else clip)
@@ -153,8 +110,10 @@ def frame_skip(frames: Frames, budget: Budget, *, clip: int | None = None) -> Pl
 
 
 def chronoforge(frames: Frames, budget: Budget) -> Plan:
-    """The nearest published rule for ChronoForge's Temporal Apex Distillation (arXiv 2509.15800):
-    turning points of the variation, the highest first. Its own equations are not public.
+    """The nearest published rule for ChronoForge's Temporal Apex Distillation (arXiv 2509.15800).
+
+    It takes local maxima of the change (``delta``), the highest first. ChronoForge's own equations
+    are not public.
     """
     return plan(frames, pick.peaks(frames.need("delta"), budget.count(len(frames))), budget)
 
@@ -162,9 +121,17 @@ def chronoforge(frames: Frames, budget: Budget) -> Plan:
 def kffocus(
     frames: Frames, budget: Budget, *, delta: float = 0.05, important: float = 0.25
 ) -> Plan:
-    """KFFocus (arXiv 2508.08989): the codec's key frames and evenly what lies between; all but the
-    important share keep a quarter of their tokens. Important are the most relevant frames, without
-    scores the key frames; the share is ours, for the paper's is not known.
+    """KFFocus (arXiv 2508.08989): the codec's key frames and evenly spaced frames between them.
+
+    Important frames keep all their tokens, the others a quarter. The important frames are the most
+    relevant ones or, without scores, the key frames.
+
+    Args:
+        frames: the candidates, with ``key`` and perhaps ``rel``.
+        budget: the most frames and tokens.
+        delta: see ``pool.key_frames``.
+        important: the share of frames that are important. The paper does not give it; this value is
+            our choice.
     """
     important = checked_number("important", important, 0, 1, "of the frames")
     n, k = len(frames), budget.count(len(frames), important + (1 - important) / 4)
@@ -178,13 +145,15 @@ def kffocus(
         full = torch.isin(arange(len(at)), best)
     else:
         full = frames.need("key")[at].clone()
-    full[:1] = True  # a gate has nothing to compare the first frame with
+    full[:1] = True  # the gate keeps all of the first frame: it has nothing to compare it with
     return plan(frames, at, budget, ratio=spend.keyed(full))
 
 
 def cvvae(frames: Frames, budget: Budget, *, group: int = 4) -> Plan:
-    """CV-VAE's temporal groups (arXiv 2405.20279): the first frame alone, then groups of 4, each a
-    clip. As many frames as 1 + 4 j within the budget, evenly: fewer than k by up to 3.
+    """CV-VAE's temporal groups (arXiv 2405.20279): the first frame alone, then groups of frames.
+
+    Each group of ``group`` frames is a clip. There are 1 + group * j evenly spaced frames, as many
+    as the budget holds: up to ``group - 1`` fewer than k.
     """
     k, group = budget.count(len(frames)), checked_count("group", group, 1)
     count = max(0, 1 + (k - 1) // group * group) if k else 0
@@ -193,13 +162,13 @@ def cvvae(frames: Frames, budget: Budget, *, group: int = 4) -> Plan:
 
 
 def _capped(budget: Budget, most: tuple[int, int]) -> float:
-    """The scale at which a picture of the grid's video is inside so many pixels."""
+    """Returns the scale at which frames of the grid's video have at most ``most`` pixels a side."""
     sides = [getattr(budget.grid, name, 0) for name in ("height", "width")]
     return max(1.0, *(side / cap for side, cap in zip(sides, most, strict=True)))
 
 
 def uniform(frames: Frames, budget: Budget) -> Plan:
-    """Evenly: what the others are measured against."""
+    """Chooses evenly spaced frames: the baseline of the other policies."""
     return plan(frames, pool.uniform(len(frames), budget.count(len(frames))), budget)
 
 
@@ -211,8 +180,9 @@ def maxinfo(
     rank: int = 8,
     strict: bool = False,
 ) -> Plan:
-    """MaxInfo (arXiv 2502.03183): frames whose features span the others'. ``strict`` (deprecated):
-    as many as a tolerance of 0.3 asks for, k at most.
+    """MaxInfo (arXiv 2502.03183): frames whose features span those of the others.
+
+    ``strict`` (deprecated) chooses as many frames as a tolerance of 0.3 demands, but at most k.
     """
     k = budget.count(len(frames))
     at = candidates(frames, k, count=pool_frames)
@@ -224,19 +194,21 @@ def maxinfo(
 
 
 def mgsampler(frames: Frames, budget: Budget, *, power: float = 0.5) -> Plan:
-    """MGSampler (arXiv 2104.09952): inverse CDF of the root of the motion.
+    """MGSampler (arXiv 2104.09952): inverse CDF of the square root of the motion.
 
-    Published on one minus the SSIM of adjacent frames; ``delta`` is the gate's mean cost.
+    The paper measures motion as one minus the SSIM of adjacent frames. Here it is ``delta``, the
+    gate's mean cost.
     """
     k = budget.count(len(frames))
     return plan(frames, pick.inverse_cdf(frames.need("delta"), k, power=power), budget)
 
 
 def slice(frames: Frames, budget: Budget) -> Plan:
-    """SLICE (doi 10.1109/ACCESS.2026.3680314): steps of the smoothed score, which is never 0, and
-    in each the best frame by the score itself. By relevance, or without scores by ``delta``.
+    """SLICE (doi 10.1109/ACCESS.2026.3680314): the best frame of each step of smoothed scores.
 
-    No parameter: the deviation of the Gaussian is ln N frames, the floor the mean.
+    Scores are the relevance or, without it, ``delta``. Smoothed scores are raised by their mean, so
+    that none is 0; the best frame of a step is that with the highest score before smoothing. The
+    method has no parameter: the deviation of the Gaussian is ln N frames.
     """
     n, k = len(frames), budget.count(len(frames))
     scores = frames.need("delta") if frames.rel is None else frames.need("rel")

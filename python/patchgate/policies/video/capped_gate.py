@@ -1,6 +1,6 @@
-"""A plan's ``ratio``: how much of a frame the gate may keep. No policy does a gate's work again.
+"""Executes a plan's ``ratio``: a gate that keeps at most a share of each frame.
 
-Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, N = h * w.
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
 """
 
 import math
@@ -20,16 +20,22 @@ from patchgate.gate.settings import GateKwargs
 
 
 class CappedGate(Gate):
-    """A gate that keeps at most a share of each frame's cells, by a higher threshold where needed.
+    """A gate that keeps at most a share of each frame's cells; it raises the threshold for that.
 
-    A frame that would keep more is compared again, with a factor on every cell's limit
-    (``threshold_map``): the least of those at which one of its own cells begins to pass, found by
-    bisection, under which the share is kept. The guarantee then holds with that limit. A stream's
-    first frame is whole, and cells that are due by ``max_age`` come on top.
+    A frame that would keep more is compared again, with a factor on the limit of every cell
+    (``threshold_map``). The factor is the least one with which the frame keeps its share. Bisection
+    finds it among the factors at which one more cell of the frame counts as unchanged. The
+    guarantee then holds with the raised limit. The first frame of a stream is kept whole, and cells
+    that are due by ``max_age`` are kept beyond the share.
 
     Args:
-        shares: of each frame (or tubelet) of the stream, in (0, 1]; 1: the gate as it is.
-        settings: of ``Gate``; a threshold above 0.
+        shares: the share of each frame (or tubelet) of the stream, in (0, 1]; 1 leaves the gate as
+            it is.
+        settings: the keywords of ``Gate``. If a share is less than 1, the threshold must be
+            above 0.
+
+    Raises:
+        ValueError: a share is outside (0, 1]; the threshold is 0 and a share is less than 1.
     """
 
     @spelled(GateSettings)
@@ -42,14 +48,17 @@ class CappedGate(Gate):
 
     @spelled(GateKwargs)
     def fresh(self, **changes: Unpack[GateKwargs]) -> Self:
-        """A gate of the same shares and settings but for ``changes``, with no state."""
+        """Makes a gate without state, with the same shares and, but for ``changes``, settings."""
         return type(self)(self._shares, **{**asdict(self.settings), **changes})
 
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
-        """As ``Gate.push``, of one stream and whole tubelets, without a map of your own.
+        """Does what ``Gate.push`` does, for one stream ``[T * f, C, H, W]`` of whole tubelets.
+
+        A call that fails leaves the gate as it was.
 
         Raises:
-            ValueError: more frames than there are shares; a map, streams or a ``FrameBatch``.
+            ValueError: there are more frames than shares, or the call has a ``threshold_map``,
+                several streams or a ``FrameBatch``.
         """
         return super().push(planes, threshold_map)
 
@@ -81,7 +90,7 @@ class CappedGate(Gate):
         return GateResult(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     def _one(self, planes: Tensor, share: float) -> GateResult:
-        """One frame (or tubelet)."""
+        """Gates one frame (or tubelet)."""
         before = self._now
         if share >= 1 or before.memory is None:
             return super()._pushed(planes, None)
@@ -92,7 +101,7 @@ class CappedGate(Gate):
             return result
 
         def tried(factor: float) -> GateResult:
-            """The frame with a factor on every limit, from the state that there was before it."""
+            """Gates the frame with a factor on every limit, from the state before the frame."""
             assert before.memory is not None
             before.memory.before.set_back(then)
             self._now = before
@@ -103,7 +112,8 @@ class CappedGate(Gate):
 
         limit = int(result.limit)
         costs = result.cost[result.cost > limit].unique().tolist()
-        # In units of the limit, half a step above the cost that shall pass.
+        # In units of the limit: each factor lies half a step above a cost, so that a cell of this
+        # cost counts as unchanged.
         factors = [(cost + 0.5) / limit for cost in costs] + [math.inf]
         low, high = -1, len(factors) - 1  # low keeps too much; high is the last resort
         while high - low > 1:

@@ -1,4 +1,7 @@
-"""What a container tells of its frames, decoding as few as can be: times and key frames."""
+"""Reads the times and key frames of a video from its container; it decodes as little as it can.
+
+Letters: N frames of the container, n decoded ones.
+"""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -18,23 +21,23 @@ from patchgate.policies.frames import Frames
 
 @spelled(Access)
 def container_frames(video: VideoSource, **access: Unpack[AccessKwargs]) -> Frames:
-    """Every frame that is shown: its number, its time and whether the stream can be entered there.
+    """Lists every frame that the video shows: its number, its time, and whether it is a key frame.
 
-    Packets are read and not decoded, but for stretches where some are missing and others may lean
-    on them. Where the container's time stamps are not what decoding makes of them (there are none,
-    one is bad, the clock begins again) the whole video is decoded.
+    Packets are read without decoding them. Only stretches are decoded where packets are missing and
+    others may depend on them. If decoding would repair the container's time stamps (there are none,
+    one is bad, the clock starts again), the whole video is decoded.
 
     Args:
-        video: what ``open_video`` takes and can be opened again: a path, bytes, a file object that
-            can seek. A pipe can be read for this, is decoded, and can then be read no more.
+        video: a source of ``open_video`` that can be opened again: a path, bytes or a file object
+            that can seek. A pipe can be given, too: it is decoded, and cannot be read again.
         access: ``format``, ``allow_playlists``, ``stream``, ``limits``, ``open_timeout`` and
-            ``read_timeout``, as ``open_video`` takes them.
+            ``read_timeout`` of ``open_video``.
 
     Returns:
-        Frames whose ``pts`` are bit for bit those of decoding.
+        ``Frames`` with ``pts`` and ``key``; ``pts`` are bit for bit those of decoding.
 
     Raises:
-        OSError, ValueError: as ``open_video``.
+        OSError, ValueError: in the cases in which ``open_video`` raises them.
     """
     source = Source(video, Access(**access))
     reader = PyAVReader(source, threads=default_threads(), errors="ignore")
@@ -47,16 +50,23 @@ def container_frames(video: VideoSource, **access: Unpack[AccessKwargs]) -> Fram
 
 
 def of_access(options: Mapping[str, object]) -> dict[str, Any]:
-    """Those of ``open_video``'s options that ``container_frames`` takes."""
+    """Returns those of ``open_video``'s options that ``container_frames`` takes, too."""
     names = {field.name for field in fields(Access)}
     return {name: value for name, value in options.items() if name in names}
 
 
 def positions_of(frames: Frames, pts: Tensor) -> Tensor:
-    """Where decoded frames stand among a container's, ``[n]``.
+    """Finds decoded frames among a container's by their times.
+
+    Args:
+        frames: those of the container.
+        pts: ``[n]`` float64, seconds.
+
+    Returns:
+        Positions in ``frames``, ``[n]`` int64.
 
     Raises:
-        ValueError: a time stamp that the container does not have.
+        ValueError: the container has no frame of such a time.
     """
     at = torch.searchsorted(frames.pts, pts).clamp(max=max(len(frames) - 1, 0))
     strange = pts[frames.pts[at] != pts]

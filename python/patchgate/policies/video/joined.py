@@ -1,6 +1,6 @@
-"""Frames of several containers of tokens, in one.
+"""Joins frames of several ``VideoTokens`` in one.
 
-Letters: T frames (or tubelets), K tokens of all containers, K' of the one.
+Letters: T frames (or tubelets), h w cells, K tokens of all of them, n tokens of the joined one.
 """
 
 from typing import NamedTuple
@@ -13,25 +13,30 @@ from patchgate.tokens import VideoTokens, spans
 
 
 class Row(NamedTuple):
-    """A frame of a container."""
+    """A frame of a container of tokens."""
 
     tokens: VideoTokens
     number: int
 
 
 def joined(rows: list[Row]) -> VideoTokens:
-    """The frames, in this order, which must be that of each container, and what they refer to.
+    """Joins frames, and the tokens to which they refer, in one container.
 
-    Tokens of frames that are not among them come first, with a negative ``frame``. Where pixels are
-    no longer those of one pass through a gate, there is no ``layout``: what a cell shows is its
-    source, but the video cannot be rebuilt by applying one frame after the other.
+    Args:
+        rows: the frames. Frames of one container must stand in its order.
+
+    Returns:
+        The frames in the given order. Tokens of other frames, to which these refer, come first,
+        with a negative ``frame``. There is no ``layout``, unless the frames are all those of one
+        container: frames of several passes through a gate still have a source for each cell, but
+        applying one after the other does not rebuild the video.
     """
     containers = list({id(row.tokens): row.tokens for row in rows}.values())
     first = containers[0]
     if len(containers) == 1 and [row.number for row in rows] == list(range(first.shape.T)):
         return first
     place = {id(tokens): i for i, tokens in enumerate(containers)}
-    offset = [0]  # of each container's tokens in all of them
+    offset = [0]  # where each container's tokens begin among all tokens
     for tokens in containers:
         offset.append(offset[-1] + len(tokens))
     source = torch.stack(
@@ -44,7 +49,7 @@ def joined(rows: list[Row]) -> VideoTokens:
     own = torch.cat(emitted)
     used = source.unique()
     others = used[~torch.isin(used, own)]
-    take = torch.cat([others, own])  # [K'] of K
+    take = torch.cat([others, own])  # [n], positions in K
     new = torch.full((offset[-1],), -1, dtype=torch.int64, device="cpu")
     new[take] = arange(len(take))
     counts = whole([len(ids) for ids in emitted])

@@ -1,6 +1,6 @@
-"""Looks at a video again and again: what was tokenized once is not tokenized twice.
+"""Looks at a video several times, and tokenizes no frame twice.
 
-Letters: T frames (or tubelets), f frames of a tubelet, K tokens.
+Letters: T frames (or tubelets), f frames of a tubelet.
 """
 
 import warnings
@@ -30,11 +30,11 @@ from patchgate.policies.video.joined import Row, joined
 from patchgate.policies.video.wanted import WantedFrames
 from patchgate.tokens import VideoTokens, layout_of
 
-TowerOf = Callable[[float], GatedTower]  # scale -> a tower for frames so much smaller
+TowerOf = Callable[[float], GatedTower]  # scale -> a tower for frames that are smaller by it
 
 Unit = tuple[int, ...]  # numbers of the f frames of a tubelet
 
-# Its frames are those that the video shows, decoded on the CPU.
+# A Looker plans with all frames that the video shows, and decodes them on the CPU.
 _NOT_TAKEN = (*GEOMETRY, "device", "start", "end", "fps", "fallback")
 _MOST_NAMED = 12  # frames in a message
 
@@ -44,32 +44,37 @@ class LookKwargs(GateRules, ReadKwargs, total=False):
 
 
 class _Known(NamedTuple):
-    """A frame (or tubelet) that was tokenized."""
+    """A frame (or tubelet) that was tokenized, and the ratio that it was tokenized with."""
 
     row: Row
-    ratio: float  # that it was tokenized with
+    ratio: float
 
 
 class Looker:
-    """A video and a tower (or none: the cells' own samples), for plan after plan.
+    """Tokenizes the frames of one plan after another, each frame of a video only once.
 
     Args:
         video: a path or bytes.
-        tower: made by ``gated``; or a function that gives one for a scale, where plans have
-            several. None: the cells' own samples, at any scale.
-        gate: its settings are used, with a fresh state for the new frames of each look.
-        size: ``(H, W)`` of the grid in pixels at scale 1, where neither tower nor gate says.
-        options: the gate's rules, as ``threshold``, where no gate is given, as in ``tokenize``; and
-            of ``open_video``: ``chunk``, ``threads``, ``errors``, ``stream``, ``limits``,
-            ``format``, ``allow_playlists``, ``open_timeout``, ``read_timeout``.
+        tower: a tower made by ``gated``, or a function from a scale to such a tower if plans have
+            several scales. None: tokens are the cells' own samples, at any scale.
+        gate: its settings are used; the new frames of each look begin with a fresh state.
+        size: ``(H, W)`` of the grid in pixels at scale 1, if neither tower nor gate has one.
+        options: the gate's rules, such as ``threshold``, if no gate is given (see ``tokenize``);
+            and options of ``open_video``: ``chunk``, ``threads``, ``errors``, ``stream``,
+            ``limits``, ``format``, ``allow_playlists``, ``open_timeout``, ``read_timeout``.
 
-    ``frames`` are those that the video shows, to plan with; ``decoded`` counts the frames that were
-    taken from the decoder so far (see ``WantedFrames``). All that was tokenized is kept. A frame
-    that does not come out of the decoder is told in a DecodeWarning, noted in ``missing`` (numbers)
-    and no longer among ``frames``.
+    Attributes:
+        frames: the frames that the video shows, to plan with.
+        decoded: the number of frames that were taken from the decoder so far (see
+            ``WantedFrames``).
+        missing: numbers of the frames that did not come out of the decoder. A look warns about
+            them with a ``DecodeWarning`` and takes them out of ``frames``.
+
+    All tokens stay in memory.
 
     Raises:
-        FileNotFoundError, ValueError, TypeError: as ``open_video``, ``Gate`` and ``tokenize``.
+        FileNotFoundError, ValueError, TypeError: in the cases in which ``open_video``, ``Gate`` and
+            ``tokenize`` raise them.
     """
 
     @spelled(GateSettings, open_video, leave_out=_NOT_TAKEN)
@@ -99,24 +104,28 @@ class Looker:
         else:
             self._tower_of = tower
         self._known: dict[tuple[float, Unit], _Known] = {}
-        self._gate_at(1.0)  # says now what does not fit
+        self._gate_at(1.0)  # raises now if tower, gate and size do not fit
 
     def look(self, plan: Plan) -> VideoTokens:
-        """The tokens of the plan's frames; those of earlier looks are taken from there.
+        """Returns the tokens of the plan's frames; those of earlier looks are not tokenized again.
 
-        New frames are gated among themselves, in order of time, their first one whole; a plan's
-        ``ratio`` caps what the gate keeps of the others (``CappedGate``). What an earlier look
-        tokenized with less than the ratio that is asked for now is done again.
+        New frames go through a gate of their own in order of time. It keeps the first one whole and
+        of the others at most the plan's ``ratio`` (``CappedGate``). A frame that an earlier look
+        tokenized with a smaller ratio is tokenized again. The call waits for the device.
+
+        Args:
+            plan: frames of one scale.
 
         Returns:
-            ``VideoTokens`` of T frames in order of time: those of the plan that came out of the
-            decoder. Tokens of other frames, to which these refer, come first, with a negative
+            ``VideoTokens`` of T frames in order of time: the frames of the plan that came out of
+            the decoder. Tokens of other frames, to which these refer, come first, with a negative
             ``frame``.
 
         Raises:
-            DecodeError: a frame did not come out, and ``errors`` is "raise".
-            ValueError: several scales (take ``plan.parts()``), clips that end inside a tubelet, a
-                scale that the tower cannot take, frames that the video does not have.
+            DecodeError: a frame did not come out of the decoder, and ``errors`` is "raise".
+            ValueError: the plan has several scales (look at each of ``plan.parts()``), a frame
+                twice, a clip that ends inside a tubelet, a scale that the tower cannot take, or a
+                frame that the video does not have.
         """
         scale = _one_scale(plan)
         tower, gate = self._gate_at(scale)
@@ -133,9 +142,9 @@ class Looker:
                 for row, (unit, ratio) in enumerate(came):
                     self._known[scale, unit] = _Known(Row(tokens, row), ratio)
                 break
-            self._lose(lost)  # the others are gated anew: among those that came
+            self._lose(lost)  # the others go through a new gate, without the lost ones
             came = [unit for unit in came if not set(unit[0]) & set(lost)]
-        self._tell(set(plan.index.tolist()) & set(self.missing))
+        self._report(set(plan.index.tolist()) & set(self.missing))
         rows = [self._known[scale, unit].row for unit in units if (scale, unit) in self._known]
         return joined(rows) if rows else self._tokenized([], tower, gate)[0]
 
@@ -144,23 +153,23 @@ class Looker:
         gone = torch.isin(self.frames.number, whole(numbers))
         self.frames = self.frames.at(~gone)
 
-    def _tell(self, numbers: set[int]) -> None:
-        """Names frames that a plan has and no look can give."""
+    def _report(self, numbers: set[int]) -> None:
+        """Warns or raises, as ``errors`` says, about frames of a plan that cannot be decoded."""
         errors = self._options.get("errors", "warn")
         if not numbers or errors == "ignore":
             return
         listed = ", ".join(map(str, sorted(numbers)[:_MOST_NAMED]))
         more = ", ..." if len(numbers) > _MOST_NAMED else ""
-        said = (
+        message = (
             f"{self._name}: {len(numbers)} frame(s) of the plan did not come out of the decoder, "
-            f"because what they lean on is damaged: {listed}{more}"
+            f"because frames that they depend on are damaged: {listed}{more}"
         )
         if errors == "raise":
-            raise DecodeError(said)
-        warnings.warn(said, DecodeWarning, stacklevel=3)
+            raise DecodeError(message)
+        warnings.warn(message, DecodeWarning, stacklevel=3)
 
     def _gate_at(self, scale: float) -> tuple[GatedTower | None, Gate]:
-        """The tower for a scale, and a fresh gate for it."""
+        """Returns the tower for a scale, and a fresh gate for it."""
         if self._tower_of is not None:
             tower = self._tower_of(scale)
             return tower, fitting_gate(tower, self._gate, None, self._rules)
@@ -180,7 +189,7 @@ class Looker:
     def _tokenized(
         self, units: list[tuple[Unit, float]], tower: GatedTower | None, gate: Gate
     ) -> tuple[VideoTokens, list[int]]:
-        """New frames, in one container, and which of them did not come."""
+        """Tokenizes new frames; returns their tokens, and the numbers of missing frames."""
         numbers = whole([i for unit, _ in units for i in unit])
         source = WantedFrames(self._video, self.frames, numbers.unique(), **self._options)
         with open_video(self._video, **self._options) as opened:
@@ -203,7 +212,10 @@ def _one_scale(plan: Plan) -> float:
 
 
 def _units(plan: Plan, f: int) -> tuple[list[Unit], list[float]]:
-    """Frames by tubelets, the last one filled up, and the largest ratio of each."""
+    """Groups a plan's frames in tubelets of f, and returns the largest ratio of each, too.
+
+    The last frame is repeated until the last tubelet is full.
+    """
     index, ratio, clip = plan.index.tolist(), plan.ratio.tolist(), plan.clip.tolist()
     if len(set(index)) < len(index):
         raise ValueError("plan: it has a frame twice; plan | plan has each once")

@@ -1,6 +1,6 @@
-"""Scores of frames for a query, by a model with one encoder for pictures and one for text.
+"""Scores frames for a query with a model that has one encoder for pictures and one for text.
 
-Letters: N frames, C features.
+Letters: N frames, T frames of a batch, H W pixels, D features, n ids of a query.
 """
 
 from dataclasses import replace
@@ -23,17 +23,21 @@ from patchgate.policies.video.wanted import WantedFrames
 
 
 class DualEncoder:
-    """CLIP, SigLIP, SigLIP2 and alike of transformers, for ``Frames.feat`` and ``Frames.rel``.
+    """Computes ``Frames.feat`` and ``Frames.rel`` with CLIP, SigLIP, SigLIP2 or a similar model.
 
-    ``feat`` does not depend on the query: one pass over the pictures serves any number of them.
+    ``feat`` does not depend on the query: one pass over the frames serves any number of queries.
 
     Args:
-        model: has ``get_image_features`` and ``get_text_features``; used where it is.
-        image_processor: called as ``(images=[H, W, 3 arrays], return_tensors="pt")``.
-        tokenizer: called as ``(texts, return_tensors="pt", **text_options)``; None: queries are
+        model: a model of transformers with ``get_image_features`` and ``get_text_features``; it
+            stays on its device.
+        image_processor: is called as ``(images=[H, W, 3 arrays], return_tensors="pt")``.
+        tokenizer: is called as ``(texts, return_tensors="pt", **text_options)``. None: queries are
             given as ids.
-        batch: frames at a time.
-        text_options: of the tokenizer; SigLIP was trained with ``padding="max_length"``.
+        batch: the number of frames that the model gets at a time.
+        text_options: options of the tokenizer; SigLIP was trained with ``padding="max_length"``.
+
+    Raises:
+        TypeError: the model lacks one of the two methods.
     """
 
     def __init__(
@@ -56,11 +60,17 @@ class DualEncoder:
     def with_features(
         self, video: VideoSource, frames: Frames, **open_options: Unpack[ReadKwargs]
     ) -> Frames:
-        """The frames with ``feat`` ``[N, C]`` of length 1, in the model's dtype, on the CPU.
+        """Returns the frames with ``feat`` ``[N, D]``, in the model's dtype, on the CPU.
+
+        The vectors have length 1. The call waits for the model's device after each batch.
 
         Args:
-            video: that the frames are of, by their times.
+            video: the video that the frames are of; they are found by their times.
+            frames: the frames to add ``feat`` to.
             open_options: of ``open_video``; ``chunk`` is ``batch`` if it is not given.
+
+        Raises:
+            ValueError: the video has no frame of such a time, or a frame cannot be decoded.
         """
         known = container_frames(video, **of_access(open_options))
         numbers = known.number[positions_of(known, frames.pts)]
@@ -68,28 +78,29 @@ class DualEncoder:
         parts = [self._of_pictures(rgb_of(batch)) for batch in source]
         if source.missing:
             raise ValueError(
-                f"{len(source.missing)} frame(s) did not come out of the decoder, because what "
-                f"they lean on is damaged: {source.missing[:12]}; leave them out"
+                f"{len(source.missing)} frame(s) did not come out of the decoder, because frames "
+                f"that they depend on are damaged: {source.missing[:12]}; leave them out"
             )
         none = torch.empty((len(frames), 1), dtype=torch.float32, device="cpu")
         return replace(frames, feat=torch.cat(parts) if parts else none)
 
     def with_scores(self, frames: Frames, query: str | Tensor) -> Frames:
-        """The frames with ``rel`` ``[N]``: cosines of ``feat`` with a query.
+        """Returns the frames with ``rel`` ``[N]`` float64: the cosines of ``feat`` with a query.
 
         Args:
-            query: text, or its ids ``[L]`` or ``[1, L]``.
+            frames: frames with ``feat``.
+            query: text, or its ids ``[n]`` or ``[1, n]``.
 
         Raises:
-            ValueError: frames without ``feat``; text without a tokenizer.
+            ValueError: the frames have no ``feat``, or the query is text and there is no tokenizer.
         """
-        text = self._of_text(query)  # [C]
+        text = self._of_text(query)  # [D]
         feat = normalize(frames.need("feat").double(), dim=1)
         return replace(frames, rel=(feat @ text.double()).clamp(-1, 1))
 
     @torch.no_grad()
     def _of_pictures(self, rgb: Tensor) -> Tensor:
-        """The vectors ``[T, C]`` of pictures ``[T, 3, H, W]`` uint8."""
+        """Returns the vectors ``[T, D]`` of frames ``[T, 3, H, W]`` uint8, on the CPU."""
         pictures = [picture.permute(1, 2, 0).numpy() for picture in rgb]
         inputs = self._images(images=pictures, return_tensors="pt")
         inputs = {name: value.to(self._model.device) for name, value in inputs.items()}
@@ -108,14 +119,16 @@ class DualEncoder:
 
 
 def rgb_of(batch: FrameBatch) -> Tensor:
-    """Whole frames ``[T, 3, H, W]`` uint8 by way of the gate's grid: several times faster than
-    ``gather.rgb_frames``, and up to a quarter of a pixel off in its colours.
+    """Converts whole frames to RGB, ``[T, 3, H, W]`` uint8, through the gate's frame grid.
+
+    This is several times faster than ``gather.rgb_frames``. Its chroma is shifted by up to a
+    quarter of a pixel.
     """
     planes = to_grid(batch, (batch.height, batch.width))
     return yuv_to_rgb(planes, batch.colour.matrix)
 
 
 def _vectors(output: Any) -> Tensor:
-    """The vectors of a model's output, which is a tensor or holds one, by transformers' version."""
+    """Returns the vectors of a model's output: itself or, in newer transformers, a part of it."""
     vectors: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return vectors

@@ -1,6 +1,6 @@
-"""What the gate knows of every frame anyway, as statistics for policies: one decoding for both.
+"""Collects the gate's statistics of every frame for policies, in the pass that tokenizes.
 
-Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
+Letters: T frames (or tubelets), h w cells, H W pixels.
 """
 
 from array import array
@@ -30,14 +30,14 @@ from patchgate.tokens import TokenChunk, VideoTokens, layout_of
 
 
 class WatchedGate(Gate):
-    """A gate that keeps five numbers of every frame that it sees. One stream."""
+    """A gate of one stream that notes five numbers of every frame that it gets."""
 
     def __init__(self, *settings: Any, **more: Any) -> None:
         super().__init__(*settings, **more)
         self._seen = {name: array("d") for name in ("delta", "keep", "motion", "sharp", "cut")}
 
     def push(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None = None) -> GateResult:
-        """As ``Gate.push``; whole tubelets."""
+        """Does what ``Gate.push`` does, for whole tubelets."""
         return super().push(planes, threshold_map)
 
     def _mark(self) -> Undo:
@@ -60,21 +60,24 @@ class WatchedGate(Gate):
         return result
 
     def frames(self, pts: Tensor, **more: Any) -> Frames:
-        """The statistics of all frames so far, whose times are ``pts``."""
+        """Returns the statistics of all frames so far; ``pts`` are their times in seconds."""
         known = {n: v for n, v in self._seen.items() if v or not len(pts)}
         statistics: dict[str, Any] = {n: doubles(v) for n, v in known.items()}
         return Frames(pts=pts, **{**statistics, **more})
 
 
 def of_frames(result: GateResult, settings: GateSettings) -> dict[str, Tensor]:
-    """Statistics of every frame of a gate's result, ``[T]`` each.
+    """Computes statistics of every frame of a gate's result, ``[T]`` each.
 
-    delta: mean cost of the cells, against what the tokens so far say, as a share of 255 grey
-    levels; 0 of the first frame, which is compared with nothing. keep: share of the cells that
-    become tokens. motion: mean length of the cells' vectors, in cells. cut: every cell is encoded.
+    Returns:
+        ``delta``: the mean cost of the cells, as a share of 255 grey levels. The cost is the
+        difference from the reference picture; it is 0 for the first frame, which has none.
+        ``keep``: the share of the cells that become tokens.
+        ``motion``: the mean length of the cells' motion vectors, in cells.
+        ``cut``: whether every cell is encoded.
     """
     full = 255 * settings.sub_block**2  # the largest cost
-    cost = result.cost.clamp(min=0).flatten(1).double()  # [T, N]
+    cost = result.cost.clamp(min=0).flatten(1).double()  # [T, h * w]
     vector = result.motion.double().norm(dim=-1) * (result.kind == MOVED)  # [T, h, w]
     return {
         "delta": (cost.mean(1) / full).clamp(max=1.0),
@@ -85,7 +88,13 @@ def of_frames(result: GateResult, settings: GateSettings) -> dict[str, Tensor]:
 
 
 def sharpness(luma: Tensor) -> Tensor:
-    """Variance of the Laplacian of each picture ``[T, H, W]`` uint8, ``[T]`` float64.
+    """Computes the variance of the Laplacian of each picture.
+
+    Args:
+        luma: ``[T, H, W]`` uint8.
+
+    Returns:
+        ``[T]`` float64.
 
     Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy (ICPR 2000).
     """
@@ -96,7 +105,7 @@ def sharpness(luma: Tensor) -> Tensor:
 
 
 class _NoFeatures(PixelFeatures):
-    """What the gate says is all that is wanted: of no cell anything is taken."""
+    """Takes nothing of a cell: only the gate's results are wanted."""
 
     def empty(self) -> Tensor:
         return torch.empty((0, 0), dtype=torch.uint8, device="cpu")
@@ -105,7 +114,6 @@ class _NoFeatures(PixelFeatures):
         return planes.new_empty((len(cells), 0))
 
 
-# (They decode on the CPU.)
 @spelled(GateSettings, open_video, leave_out=(*GEOMETRY, "device"))
 def frame_statistics(
     video: Any,
@@ -117,14 +125,19 @@ def frame_statistics(
     on_chunk: Callable[[TokenChunk], None] | None = None,
     **options: Unpack[TokenizeKwargs],
 ) -> Frames:
-    """What the gate knows of every frame, without its tokens: memory is some 100 bytes a frame.
+    """Computes the gate's statistics of every frame, without tokens.
+
+    It needs about 100 bytes of memory a frame. It decodes on the CPU.
 
     Args:
-        video, gate, size, fps, start, end, on_chunk, options: as in ``patchgate.tokenize``;
-            chunks have features of no numbers, ``[K, 0]``.
+        video, gate, size, fps, start, end, on_chunk, options: as in ``patchgate.tokenize``; the
+            features of chunks are empty, ``[K, 0]``.
 
     Returns:
-        As ``tokenize_with_statistics``.
+        The ``Frames`` that ``tokenize_with_statistics`` returns.
+
+    Raises:
+        OSError, TypeError, ValueError: in the cases in which ``patchgate.tokenize`` raises them.
     """
     rules, open_options = parted("frame_statistics", options, gate)
     plain = sized_gate(gate, size, rules)
@@ -153,14 +166,20 @@ def tokenize_with_statistics(
     on_chunk: Callable[[TokenChunk], None] | None = None,
     **options: Unpack[TokenizeKwargs],
 ) -> tuple[VideoTokens, Frames]:
-    """``patchgate.tokenize``, and what the gate knows of every frame by the way.
+    """Does what ``patchgate.tokenize`` does, and returns the gate's statistics of every frame, too.
+
+    It decodes on the CPU.
 
     Args:
-        video, tower, gate, size, fps, start, end, on_chunk, options: as there.
+        video, tower, gate, size, fps, start, end, on_chunk, options: as in ``patchgate.tokenize``.
 
     Returns:
-        The tokens, and ``Frames`` with ``delta``, ``keep``, ``motion``, ``cut``, ``sharp`` (with
-        tubelets, of their first frame) and, of a path or bytes, ``index`` and ``key`` too.
+        The tokens, and ``Frames`` with ``delta``, ``keep``, ``motion``, ``cut`` and ``sharp``
+        (which is that of a tubelet's first frame). If the video is a path or bytes, ``Frames`` has
+        ``index`` and ``key``, too.
+
+    Raises:
+        OSError, TypeError, ValueError: in the cases in which ``patchgate.tokenize`` raises them.
     """
     rules, open_options = parted("tokenize_with_statistics", options, gate)
     plain = fitting_gate(tower, gate, size, rules)
@@ -174,7 +193,7 @@ def tokenize_with_statistics(
 
 
 def _in_container(video: Any, pts: Tensor, options: dict[str, Any]) -> dict[str, Tensor]:
-    """``index`` and ``key`` of decoded frames, where the container can be read again."""
+    """Returns ``index`` and ``key`` of decoded frames, if the container can be read again."""
     if isinstance(video, Video) or hasattr(video, "read"):
         return {}
     known = container_frames(video, **of_access(options))

@@ -1,4 +1,4 @@
-"""Decodes some frames of a video and as few others as can be. Letters: n wanted frames."""
+"""Decodes chosen frames of a video, and as few others as it can. Letters: n wanted frames."""
 
 import math
 from collections.abc import Iterator
@@ -12,26 +12,31 @@ from patchgate.decode import FrameBatch, open_video
 from patchgate.decode.source.source import VideoSource, default_threads
 from patchgate.policies.frames import Frames
 
-_MOST_RUNS = {"seek": 1 << 62, "read": 16, "decode": 1}  # by what it costs to begin anew
+_MOST_RUNS = {"seek": 1 << 62, "read": 16, "decode": 1}  # the dearer a start, the fewer runs
 
 
 class WantedFrames:
-    """Some frames, in order of time, as the pipeline takes them.
+    """Chosen frames of a video, in order of time: a source of batches for the pipeline.
 
-    Decoding goes on from one wanted frame to the next, or begins anew at the last key frame before
-    it, whichever decodes less; where the container is read from its beginning for that, only over
-    the longest stretches.
+    From one wanted frame, the decoder goes on to the next one or starts again at the last key frame
+    before that, whichever decodes less. If the container must be read from its beginning for each
+    start, the decoder starts again only for the longest gaps.
 
     Args:
-        video: what ``open_video`` takes and can be opened again.
-        frames: the video's, as ``container_frames`` gives them.
-        numbers: ``[n]`` int64, rising: which are wanted.
+        video: a source of ``open_video`` that can be opened again.
+        frames: all frames of the video, from ``container_frames``.
+        numbers: ``[n]`` int64, rising: the numbers of the wanted frames.
         options: of ``open_video``.
 
-    ``decoded`` counts the frames that were taken from the decoder since this was made: of each run
-    all from its first wanted one to its last. What a decoder needs before, from the last key frame
-    on, does not come out of it. ``missing`` has the numbers of those that did not come out so far
-    though they were wanted: what they lean on is damaged.
+    Attributes:
+        decoded: the number of frames that came out of the decoder so far: those from the first
+            wanted one of each run to its last. Frames before, which the decoder needs from the last
+            key frame on, do not come out of it.
+        missing: numbers of wanted frames that did not come out so far, because frames that they
+            depend on are damaged.
+
+    Raises:
+        ValueError: the video has no frame of such a number.
     """
 
     def __init__(self, video: VideoSource, frames: Frames, numbers: Tensor, **options: Any) -> None:
@@ -41,7 +46,7 @@ class WantedFrames:
         self._video, self._options = video, options
         self._pts, self._numbers = frames.pts[at], numbers  # [n]
         keys = frames.need("key").cumsum(0)[at]  # [n] key frames up to each
-        self._anew = (keys.diff() > 0) & (at.diff() > 1)  # [n - 1]
+        self._restart = (keys.diff() > 0) & (at.diff() > 1)  # [n - 1]
         self.threads: int = options.get("threads") or default_threads()
         self.decoded = 0
         self.missing: list[int] = []
@@ -52,10 +57,10 @@ class WantedFrames:
                 yield from self._run(self._pts[begin:end], self._numbers[begin:end])
 
     def _runs(self) -> list[tuple[int, int]]:
-        """Stretches of ``[n]`` that are decoded on their own."""
+        """Divides the n frames in runs, each decoded on its own: pairs of its begin and end."""
         with open_video(self._video, **self._options) as video:
             most = _MOST_RUNS[video.reach]
-        gaps = torch.where(self._anew, self._pts.diff(), -1.0)  # [n - 1] seconds
+        gaps = torch.where(self._restart, self._pts.diff(), -1.0)  # [n - 1] seconds
         longest = gaps.argsort(descending=True, stable=True)[: most - 1]
         begins = (longest[gaps[longest] >= 0] + 1).sort().values.tolist()
         return list(pairwise([0, *begins, len(self._pts)]))
