@@ -12,7 +12,7 @@ import copy
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import patchgate
 from patchgate.encoders.families import FAMILIES, structure
@@ -78,9 +78,12 @@ class FormulaTower(Tower):
     def scale(self, layer: int) -> float:
         return float((WIDTH // HEADS) ** -0.5)
 
+    def projections(self, layer: int) -> tuple[nn.Module, ...]:
+        return (self.model.blocks[layer].attn.proj,)
+
     def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
         block = self.model.blocks[layer]
-        x = x + block.attn.proj(attended.flatten(1))
+        x = x + self.added(layer, attended)
         return x + block.mlp(block.norm2(x))
 
     def layer_flops(self, layer: int) -> float:
@@ -154,7 +157,7 @@ def entering(family: Tower, frames: Tensor, result: GateResult, fidelity: Fideli
         origin[i] = torch.where(mask[i], own, origin[i])
         stands_for[source[i][mask[i]]] = own[mask[i]]
     rank = mask[computed].flatten().cumsum(0) - 1  # [F * N]: tokens in order
-    return Kept(rows[mask[computed].flatten()], mask, rank[origin])
+    return Kept(rows[mask[computed].flatten()], mask, rank[origin], mask, int(mask.sum()))
 
 
 def gated(encoder: FormulaEncoder, *, watched: bool = True, **settings: Any) -> GatedTower:

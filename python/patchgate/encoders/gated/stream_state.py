@@ -116,13 +116,13 @@ def check_owner(found: Mapping[str, Any], owner: dict[str, str]) -> None:
     Raises:
         ValueError: it belongs to another tower, gate or fidelity.
     """
-    if found.get("format") != told["format"]:
+    if found.get("format") != owner["format"]:
         raise ValueError(
-            f"expected a state of format {told['format']}, got {found.get('format')}; another "
+            f"expected a state of format {owner['format']}, got {found.get('format')}; another "
             "version of patchgate made it, which computes other cells: encode the clip from its "
             "beginning"
         )
-    for name, expected in told.items():
+    for name, expected in owner.items():
         if not _same(found.get(name), expected):
             raise ValueError(f"its {name} is {found.get(name)}, that of this stream {expected}")
 

@@ -147,7 +147,7 @@ class Scan:
             The tokens whose keys changed ``[n]``, how far that moves their states ``[n]``, and what
             it cost beyond the exchanges' own pairs.
         """
-        token, anew = exchanges.token[t], exchanges.anew[t]
+        token, renewed = exchanges.token[t], exchanges.renewed[t]
         moved = now.made.new_empty(0)
         if len(token):
             moved = self._exchanged(
@@ -157,19 +157,19 @@ class Scan:
             now.sums.age[token] += 1
             useless = moved.isnan() | (now.sums.age[token] >= _AGE)
             if useless.any():
-                anew = torch.cat([anew, token[useless]])
+                renewed = torch.cat([renewed, token[useless]])
                 token, moved = token[~useless], moved[~useless]
-        if not len(anew):
+        if not len(renewed):
             return token, moved, 0
-        anew = anew[self._window[anew].argsort(stable=True)]
-        ends = _ends(self._window[anew], len(self.windows))
-        _put(now.sums, anew, self._full(t, anew, ends))
+        renewed = renewed[self._window[renewed].argsort(stable=True)]
+        ends = _ends(self._window[renewed], len(self.windows))
+        _put(now.sums, renewed, self._full(t, renewed, ends))
         none = self.row.new_empty(0)
         others = self._exchanged(
-            t, now, anew, ends, none, moved.new_empty(0), torch.zeros_like(ends)
+            t, now, renewed, ends, none, moved.new_empty(0), torch.zeros_like(ends)
         )
-        cost = int(self._window.bincount()[self._window[anew]].sum())
-        return torch.cat([token, anew]), torch.cat([moved, others]), cost
+        cost = int(self._window.bincount()[self._window[renewed]].sum())
+        return torch.cat([token, renewed]), torch.cat([moved, others]), cost
 
     def _exchanged(
         self,
