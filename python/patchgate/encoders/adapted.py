@@ -4,7 +4,7 @@ Letters: K patches, C channels, f frames of a patch (in 3-D), P patch side, D fe
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from torch import Tensor
 
@@ -104,6 +104,17 @@ class Adapted:
             projection.check_alone(outer, self.weight)
             self._checked = found
         return True
+
+    def copied(self) -> Self:
+        """Does what ``copy.copy`` does; torch.compile before 2.13 cannot trace that."""
+        other = object.__new__(type(self))
+        for name in self._own_names():
+            setattr(other, name, getattr(self, name))
+        return other
+
+    @constant_when_compiled
+    def _own_names(self) -> tuple[str, ...]:
+        return tuple(vars(self))
 
     def check_dtype(self) -> None:
         """Raises if the weights are not whole, of one dtype and on one device."""

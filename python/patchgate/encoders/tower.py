@@ -7,11 +7,10 @@ for pooling or of a tap, C channels, P patch side.
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from patchgate.encoders.adapted import constant_when_compiled
 from patchgate.encoders.patch_grid import patch_rows
 from patchgate.encoders.reach import Reaching
 from patchgate.gather import PixelSpec
@@ -252,17 +251,6 @@ class Tower(Reaching, ABC):
     def pool_flops(self, frames: int, tokens: int, dense: bool) -> float:
         """Counts the operations of pooling; ``dense``: those of the model itself."""
         return 0.0
-
-    def copied(self) -> Self:
-        """Does what ``copy.copy`` does; torch.compile before 2.13 cannot trace that."""
-        other = object.__new__(type(self))
-        for name in self._own_names():
-            setattr(other, name, getattr(self, name))
-        return other
-
-    @constant_when_compiled
-    def _own_names(self) -> tuple[str, ...]:
-        return tuple(vars(self))
 
     # Arguments and outputs of the model's own call.
 
