@@ -68,6 +68,10 @@ class Scan:
     sums: Sums | None  # those of the frame before the run
     made: Tensor  # [S, H, d]: the outputs from which remembered slots' next states were computed
 
+    def __post_init__(self) -> None:
+        # No token's sums have had more exchanges: to look at all of them each time would take long.
+        self._most = 0 if self.sums is None else int(self.sums.age.max())
+
     def run(self, tolerance: float) -> Fired:
         """Scans frame after frame.
 
@@ -81,7 +85,8 @@ class Scan:
             self.active, self.row, before, self._window, inherited, self.out.dtype
         )
         now = self._first(sum(map(len, inherited.saved)))
-        mask, outs, pairs = torch.zeros_like(self.active), [], exchanges.pairs
+        bound = (tolerance * self.size)[self.row]  # [T, M]
+        fired, outs, pairs = [self.row.new_empty(0)], [self.out[:0]], exchanges.pairs
         taken, saved = 0, self.slots.earlier
         for t, own in enumerate(by_frame(self.active)):
             if self._can_be_skipped(t) and not len(inherited.saved[t]):
@@ -89,26 +94,23 @@ class Scan:
                 continue
             _inherit(now, inherited, t)
             if len(own):
-                out = self.out[taken : taken + len(own)]
-                _put(now.sums, own, _summed(out, self.lse[taken : taken + len(own)]))
-                now.made.index_copy_(0, own, out.detach())
+                self._attended(now, own, slice(taken, taken + len(own)))
                 taken += len(own)
-            token, moved, cost = self._exchange(t, exchanges, now)
+            far, cost = self._exchange(t, exchanges, now, bound[t])
             pairs += cost
-            far = moved > tolerance * self.size.index_select(0, self.row[t, token])
-            fired = token[far].sort().values
-            if len(fired):
-                weighted = now.sums.weighted.index_select(0, fired)  # [n, H, d]
-                out = weighted / now.sums.total.index_select(0, fired)[..., None]
-                mask[t, fired] = True
-                now.made.index_copy_(0, fired, out.detach())
+            if len(far):
+                weighted = now.sums.weighted.index_select(0, far)  # [n, H, d]
+                out = weighted / now.sums.total.index_select(0, far)[..., None]
+                now.made.index_copy_(0, far, out.detach())
+                fired.append(far + t * tokens)
                 outs.append(out)
             later = inherited.saved[t]
             if len(later):
                 now.older[saved : saved + len(later)] = now.made.index_select(0, later)
                 saved += len(later)
-        empty = self.out.new_empty((0, *self.out.shape[1:]))
-        return Fired(mask, torch.cat([empty, *outs]), now.sums, pairs)
+        mask = torch.zeros_like(self.active)
+        mask.view(-1)[torch.cat(fired)] = True
+        return Fired(mask, torch.cat(outs), now.sums, pairs)
 
     def _can_be_skipped(self, t: int) -> bool:
         """Whether all tokens are active in frame t and the next, so that nobody needs its sums."""
@@ -140,36 +142,75 @@ class Scan:
         lse = self.lse.new_empty((tokens, heads))
         return _Present(Sums(torch.empty_like(made), lse, lse.clone(), age), made, older)
 
-    def _exchange(self, t: int, exchanges: Exchanges, now: _Present) -> tuple[Tensor, Tensor, int]:
+    def _attended(self, now: _Present, own: Tensor, part: slice) -> None:
+        """Takes over the attention of a frame's active tokens, ``part`` of all of them."""
+        out, lse = self.out[part], self.lse[part]
+        _put(now.sums, own, Sums(out, self._ones[part], lse, self._zeros[part]))
+        now.made.index_copy_(0, own, out.detach())
+
+    @cached_property
+    def _ones(self) -> Tensor:
+        return torch.ones_like(self.lse)
+
+    @cached_property
+    def _zeros(self) -> Tensor:
+        return self.row.new_zeros(len(self.lse))
+
+    @cached_property
+    def _one(self) -> Tensor:
+        return self.row.new_ones(1)
+
+    def _exchange(
+        self, t: int, exchanges: Exchanges, now: _Present, bound: Tensor
+    ) -> tuple[Tensor, int]:
         """Updates the sums of frame t's stale tokens.
 
+        Args:
+            bound: ``[M]``: how far the state of each token may move.
+
         Returns:
-            The tokens whose keys changed ``[n]``, how far that moves their states ``[n]``, and what
-            it cost beyond the exchanges' own pairs.
+            The tokens that moved by more, ascending ``[n]``, and what it cost beyond the exchanges'
+            own pairs.
         """
         token, renewed = exchanges.token[t], exchanges.renewed[t]
-        moved = now.made.new_empty(0)
+        far = token
         if len(token):
             moved = self._exchanged(
                 t, now, token, exchanges.cu_tokens[t],
                 exchanges.changed[t], exchanges.weight[t], exchanges.cu_changed[t],
             )  # fmt: skip
-            now.sums.age[token] += 1
-            useless = moved.isnan() | (now.sums.age[token] >= _AGE)
-            if useless.any():
-                renewed = torch.cat([renewed, token[useless]])
-                token, moved = token[~useless], moved[~useless]
+            beyond = ~(moved <= bound.index_select(0, token))  # a NaN is, too
+            old = self._aged(now, token)
+            far = token[beyond if old is None else beyond | old]
+            if len(far):
+                useless = moved.isnan() if old is None else moved.isnan() | old
+                if useless.any():
+                    renewed, far = torch.cat([renewed, token[useless]]), token[beyond & ~useless]
         if not len(renewed):
-            return token, moved, 0
+            return far if len(self.windows) == 1 else far.sort().values, 0
         renewed = renewed[self._window[renewed].argsort(stable=True)]
         ends = _ends(self._window[renewed], len(self.windows))
         _put(now.sums, renewed, self._full(t, renewed, ends))
         none = self.row.new_empty(0)
-        others = self._exchanged(
-            t, now, renewed, ends, none, moved.new_empty(0), torch.zeros_like(ends)
+        moved = self._exchanged(
+            t, now, renewed, ends, none, self.lse.new_empty(0), torch.zeros_like(ends)
         )
+        others = renewed[moved > bound[renewed]]
         cost = int(self._window.bincount()[self._window[renewed]].sum())
-        return torch.cat([token, renewed]), torch.cat([moved, others]), cost
+        return torch.cat([far, others]).sort().values, cost
+
+    def _aged(self, now: _Present, token: Tensor) -> Tensor | None:
+        """Counts an exchange of some tokens. Returns which of them have had too many, ``[n]``
+        bool; None: none has.
+        """
+        age = now.sums.age
+        age.index_add_(0, token, self._one.expand(len(token)))
+        self._most += 1
+        if self._most < _AGE:
+            return None
+        old = age[token] >= _AGE
+        self._most = int(age.masked_fill(age >= _AGE, 0).max())  # those are renewed
+        return old
 
     def _exchanged(
         self,
