@@ -23,10 +23,13 @@ from reading.truth import SCREEN, SMALL, Size
 CONTEXTS: dict[str, dict[str, Any]] = {
     "kept": {"context": "kept"},
     "residual": {"tolerance": math.inf},
-    **{f"tolerance {value}": {"tolerance": value} for value in (0.5, 0.2, 0.05)},
+    **{f"tolerance {value}": {"tolerance": value} for value in (0.5, 0.3, 0.2, 0.15, 0.1, 0.05)},
     "tolerance 0.2, first 2 layers": {"tolerance": 0.2, "tolerance_layers": 2},
     "residual, moved cells lent": {"tolerance": math.inf, "moved": "lend"},
-    "tolerance 0.05, moved cells lent": {"tolerance": 0.05, "moved": "lend"},
+    **{
+        f"tolerance 0.15, moved cells {name}": {"tolerance": 0.15, "moved": moved}
+        for name, moved in (("from sources", "source"), ("lent", "lend"))
+    },
     **{f"refresh {n}": {"tolerance": math.inf, "refresh": n} for n in (8, 4)},
 }
 _TOWERS_OWN = ("patch", "merge", "temporal_patch", "size", "fit")

@@ -15,6 +15,7 @@ RULES: dict[str, dict[str, Any]] = {
     "kept": {"context": "kept"},
     "residual": {"context": "full", "tolerance": float("inf"), "moved": "lend"},
     "watched": {"context": "full", "tolerance": 0.05},
+    "passing": {"context": "full", "tolerance": 0.05, "pass_over": (0.4, 2)},
     "sources": {"context": "full", "tolerance": 0.05, "moved": "source"},
     "refreshed": {"context": "full", "tolerance": 0.05, "refresh": 3, "tolerance_layers": 1},
 }

@@ -32,6 +32,7 @@ RULES = [
     {"context": "kept"},
     {"tolerance": 0.05},
     {"tolerance": 0.05, "moved": "source"},
+    {"tolerance": 0.05, "pass_over": (0.4, 2)},
     {"refresh": 3, "max_age": 4},
 ]
 

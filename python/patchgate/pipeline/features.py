@@ -17,7 +17,6 @@ from patchgate import _ops, grid
 from patchgate._tensors import arange
 from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated.tower import GatedTower
-from patchgate.encoders.run.entering import own_cells
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.session import Session
 from patchgate.gate import CHANGED, GateSettings
@@ -44,13 +43,12 @@ class Features(Protocol):
     def empty(self) -> Tensor:
         """Returns the features of no cells, ``[0, D]``."""
 
-    def needed(self, kind: Tensor, before: int) -> Tensor:
+    def needed(self, kind: Tensor) -> Tensor:
         """Returns the cells whose rows ``encode`` needs, ``[T, h, w]`` bool: those that are kept,
-        and any that a tower computes though they are no tokens.
+        or those that a tower computes. Call it once for each frame, in order.
 
         Args:
             kind: ``[T, h, w]`` uint8.
-            before: the number of frames (tubelets) before these.
         """
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
@@ -86,7 +84,7 @@ class PixelFeatures:
         width = self._settings.temporal_patch * 3 * self._settings.cell**2
         return torch.empty((0, width), dtype=torch.uint8, device=self._device)
 
-    def needed(self, kind: Tensor, before: int) -> Tensor:
+    def needed(self, kind: Tensor) -> Tensor:
         return kind == CHANGED
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
@@ -123,8 +121,8 @@ class TowerFeatures:
     def empty(self) -> Tensor:
         return self._tower.weight.new_empty((0, self._tower.width))
 
-    def needed(self, kind: Tensor, before: int) -> Tensor:
-        return own_cells(self._session.fidelity, kind, before)
+    def needed(self, kind: Tensor) -> Tensor:
+        return self._session.computed(kind.flatten(1)).view_as(kind)
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
         spec, wanted = self._spec, self._tower.weight.dtype

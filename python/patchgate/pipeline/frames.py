@@ -70,7 +70,7 @@ def token_chunks(
             source, later = result.source, later_ids(gate)
             if first:
                 source, later = source - first, later - first
-            needed = features.needed(result.kind, frames_seen)
+            needed = features.needed(result.kind)
             gated = GatedCells(result.kind, source, needed, later)
         with stages.time("gather"), spare_threads(video.threads):
             cells = needed.flatten().nonzero().flatten()  # [G]

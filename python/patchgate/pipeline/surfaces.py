@@ -204,7 +204,7 @@ class _Chunk:
             planes = self._features.to_grid(frames)  # [t * f, C, H, W]
         with self._stages.time("gate"):
             result = self._gate._pushed(planes, None)  # ours alone: nobody undoes it
-            needed = self._features.needed(result.kind, self._before + self.tubelets)
+            needed = self._features.needed(result.kind)
             listed = needed.to(torch.uint8) * CHANGED
             cells, _, count = _ops.compact(listed, listed.numel())  # [t * N], [1]
         with self._stages.time("gather"):

@@ -132,6 +132,11 @@ def gated(
                 ``"source"`` it is computed from its source token's pixels, at its own place. With
                 ``"lend"`` it is not computed: it lends what its source was, with its old position
                 (but never with ``tolerance=0``).
+            pass_over: ``(share, frames)``. The tower passes a frame over, and shows in it what it
+                showed before, while at most this share of the cells has changed or moved since the
+                last frame that it computed, and at most so many frames in a row. Such cells are
+                computed with the next frame that it does compute. What the gate emits stays the
+                same. It pays where a video changes slowly everywhere. None: no frame.
 
     Returns:
         A ``GatedTower``; with ``capacity`` a ``FixedTower``, which is one, too; for a video model

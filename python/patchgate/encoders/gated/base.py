@@ -200,6 +200,11 @@ class BaseTower(StandIn):
             The tower, the rows in order of their cells, and the permutation that brings results
             back into the caller's order.
         """
+        if self.fidelity.pass_over is not None:
+            raise ValueError(
+                "encode: not available with pass_over, for cells are computed from later frames' "
+                "pixels then; gate the tower without it"
+            )
         self._tower.check_calls()
         tower, side = self._tower, self._tower.patch * self._tower.merge
         if isinstance(source, Tensor) and source.dim() == 3:

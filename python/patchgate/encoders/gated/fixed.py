@@ -198,8 +198,9 @@ def _check_tower(tower: Tower) -> None:
 
 def _check_fidelity(fidelity: Fidelity) -> None:
     """Raises if a setting is not available with a capacity."""
-    if fidelity.refresh is not None:
-        raise ValueError("refresh: not available with capacity; leave one of them out")
+    for name in ("refresh", "pass_over"):
+        if getattr(fidelity, name) is not None:
+            raise ValueError(f"{name}: not available with capacity; leave one of them out")
 
 
 def _varies(fidelity: Fidelity) -> bool:

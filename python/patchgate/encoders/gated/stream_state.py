@@ -12,6 +12,8 @@ from torch import Tensor
 
 from patchgate._tensors import whole
 from patchgate.encoders.gated.stream_check import contradiction
+from patchgate.encoders.run.computed import Waiting
+from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
 from patchgate.encoders.run.session import Session
 from patchgate.encoders.tower import Tower
@@ -25,6 +27,7 @@ from patchgate.gate.saved import (
     text_of,
 )
 
+_WAITING = ("waiting.cells", "waiting.frames")
 COUNTS, BELONGS_TO = "counts", "belongs_to"
 _MOST = 1 << 53
 
@@ -64,7 +67,7 @@ def tables(session: Session) -> Saved:
         own = memory.made_with
         assert own is not None
         counts = Counts(memory.emitted, memory.frames, own.prefix, own.cells, len(memory.layers))
-        found |= {**dict(_flat(memory)), COUNTS: whole(counts)}
+        found |= {**dict(_flat(memory)), **_waiting(session.waiting), COUNTS: whole(counts)}
     return found
 
 
@@ -163,6 +166,7 @@ def _remembered(state: Mapping[str, Tensor], session: Session, tower: Tower) -> 
     counts = Counts.of(there.pop(COUNTS))
     if there["source"].numel() != counts.cells:  # the tower is made for this number below
         raise ValueError(f"expected source [{counts.cells}], got {list(there['source'].shape)}")
+    session.waiting = loaded_waiting(there, counts, session.fidelity)
     sized = _sized(tower, counts, own)
     memory = _memory(there, counts, sized)
     unknown = there.keys() - dict(_flat(memory)).keys()
@@ -171,6 +175,38 @@ def _remembered(state: Mapping[str, Tensor], session: Session, tower: Tower) -> 
     if wrong := contradiction(memory, own, sized, session.fidelity):
         raise ValueError(wrong)
     return memory
+
+
+def _waiting(waiting: Waiting) -> Saved:
+    """What frames that were passed over leave; empty if the tower passes none over."""
+    if waiting.cells is None:
+        return {}
+    return dict(zip(_WAITING, (waiting.cells, whole([waiting.frames])), strict=True))
+
+
+def loaded_waiting(tensors: dict[str, Tensor], counts: Counts, fidelity: Fidelity) -> Waiting:
+    """Takes what ``_waiting`` gave out of a state.
+
+    Raises:
+        ValueError: it cannot be.
+    """
+    cells, frames = (tensors.pop(name, None) for name in _WAITING)
+    if fidelity.pass_over is None or (cells is None and frames is None):
+        if cells is not None or frames is not None:
+            raise ValueError(f"it has {_WAITING[0]}, but the tower passes no frame over")
+        return Waiting(counts.frames)
+    share, most = fidelity.pass_over
+    if cells is None or cells.dtype != torch.bool or list(cells.shape) != [counts.cells]:
+        raise ValueError(f"expected {_WAITING[0]} [{counts.cells}] of bool")
+    if frames is None or frames.dtype != torch.int64 or list(frames.shape) != [1]:
+        raise ValueError(f"expected {_WAITING[1]} [1] of int64")
+    passed, count = int(frames), int(cells.sum())
+    if count > share * counts.cells or not 0 <= passed <= most or (count == 0) != (passed == 0):
+        raise ValueError(
+            f"expected at most {share:g} of the cells to wait for at most {most} frames, got "
+            f"{count} of {counts.cells} and {passed} frames"
+        )
+    return Waiting(counts.frames, cells, passed)
 
 
 def _sized(tower: Tower, counts: Counts, gate: Mapping[str, Tensor]) -> Tower:

@@ -10,6 +10,7 @@ waking.py      where a still token wakes: its attention output moved, so it beco
 exchanges.py   which keys changed for a still token, whose attention is then only corrected
 leaving.py     what comes after the last layer: the last norm, and pooling
 memory.py      what later frames need of earlier ones
+computed.py    which cells it computes from their own pixels, and which frames it passes over
 fixed.py       encodes a clip with fixed shapes; fixed_watch.py does so with a tolerance
 fidelity.py    how cells that were not kept take part; work.py counts operations
 """

@@ -7,32 +7,10 @@ all frames, n patches among them, D features, C channels, f frames of a tubelet,
 import torch
 from torch import Tensor
 
-from patchgate._tensors import arange
+from patchgate.encoders.run.computed import refreshed
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.tower import Tower
-from patchgate.gate import CHANGED, MOVED
-
-
-def own_cells(fidelity: Fidelity, kind: Tensor, before: int) -> Tensor:
-    """Returns which cells enter a tower with their own pixels, ``[T, ...]`` bool.
-
-    Args:
-        kind: ``[T, ...]`` uint8, what the gate calls each cell.
-        before: the number of frames of the stream so far.
-    """
-    cells = kind == CHANGED
-    if not fidelity.owns:
-        return cells
-    return _refreshed(cells | (kind == MOVED), fidelity.refresh, before)
-
-
-def _refreshed(cells: Tensor, refresh: int | None, before: int) -> Tensor:
-    """The same cells, and all of every n-th frame, ``[T, ...]`` bool."""
-    if refresh is None:
-        return cells
-    frame = arange(len(cells), device=cells.device) + before
-    return cells | (frame % refresh == 0).view(-1, *[1] * (cells.dim() - 1))
 
 
 def entering(tower: Tower, fidelity: Fidelity, kept: Kept, moved: Tensor, before: int) -> Tensor:
@@ -46,7 +24,7 @@ def entering(tower: Tower, fidelity: Fidelity, kept: Kept, moved: Tensor, before
     cells = kept.given
     if not fidelity.owns:
         cells = cells | moved if fidelity.repositions else cells
-        cells = _refreshed(cells, fidelity.refresh, before)
+        cells = refreshed(cells, fidelity.refresh, before)
     tokens = cells.repeat_interleave(tower.tokens_per_cell, 1)
     return torch.cat([cells.any(1, keepdim=True).expand(-1, tower.prefix), tokens], 1)
 

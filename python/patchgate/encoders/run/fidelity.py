@@ -11,7 +11,7 @@ from patchgate._check import checked_choice, checked_count, checked_number, chec
 Context = Literal["full", "kept"]
 Moved = Literal["own", "source", "lend"]
 
-UNCALIBRATED = 0.05  # with it, a model with real weights still read all of eight formulas
+UNCALIBRATED = 0.15  # docs/towers.md argues it
 
 
 class FidelityKwargs(TypedDict, total=False):
@@ -22,6 +22,7 @@ class FidelityKwargs(TypedDict, total=False):
     tolerance_layers: int | None
     refresh: int | None
     moved: Moved
+    pass_over: tuple[float, int] | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Fidelity:
     tolerance_layers: int | None = None
     refresh: int | None = None
     moved: Moved = "own"
+    pass_over: tuple[float, int] | None = None
 
     def __post_init__(self) -> None:
         settle(
@@ -47,6 +49,14 @@ class Fidelity:
         for name, low in (("tolerance_layers", 0), ("refresh", 1)):
             if (count := getattr(self, name)) is not None:
                 settle(self, **{name: checked_count(name, count, low)})
+        if self.pass_over is not None:
+            settle(self, pass_over=_checked_pass_over(self.pass_over))
+            if self.context == "full" and self.moved != "own":
+                raise ValueError(
+                    'pass_over: it needs moved="own", because cells that changed in a frame that '
+                    "is passed over are computed from a later one's pixels; got "
+                    f"moved={self.moved!r}"
+                )
         if self.context == "kept":
             for each in fields(self)[1:]:
                 if getattr(self, each.name) != each.default:
@@ -87,6 +97,15 @@ class Fidelity:
         given = _renamed(given)
         own = {name: value for name, value in given.items() if name in names}
         return cls(**own), {name: v for name, v in given.items() if name not in names}
+
+
+def _checked_pass_over(given: Any) -> tuple[float, int]:
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise TypeError(
+            f"pass_over: expected (share of the cells, most frames in a row) or None, got {given!r}"
+        )
+    share = checked_number("pass_over", given[0], 0, 1, "of the cells")
+    return share, checked_count("pass_over", given[1], 1)
 
 
 def _renamed(given: Mapping[str, Any]) -> Mapping[str, Any]:

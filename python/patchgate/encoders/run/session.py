@@ -6,7 +6,7 @@ Letters: T frames (or tubelets), f frames of a tubelet, C channels, H W pixels, 
 from torch import Tensor
 
 from patchgate.encoders.run.clip import ClipOutput, encode_frames
-from patchgate.encoders.run.entering import own_cells
+from patchgate.encoders.run.computed import Waiting, computed_cells
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import Memory
 from patchgate.encoders.run.packed import Kept
@@ -32,6 +32,7 @@ class Session:
         """
         self.fidelity, self.gate = fidelity, gate
         self.memory: Memory | None = None  # None: there was no frame yet
+        self.waiting = Waiting()
 
     @property
     def frames(self) -> int:
@@ -95,20 +96,31 @@ class Session:
         Synchronises.
         """
         kind = result.kind.flatten(1)  # [T, N]
-        mask, given = kind == CHANGED, own_cells(self.fidelity, kind, self.frames)
+        mask, given = kind == CHANGED, self.computed(kind)
         index = given.flatten().nonzero().flatten()  # [G]
         count = int(mask.sum()) if self.fidelity.owns else len(index)
         return Kept(tower.rows(frames, index), mask, result.source.flatten(1), given, count)
 
+    def computed(self, kind: Tensor) -> Tensor:
+        """Returns which cells of the next frames enter the tower with their own pixels, ``[T, N]``
+        bool. Call it once for each frame, in order: frames that are passed over are noted.
+
+        Args:
+            kind: ``[T, N]`` uint8, what the gate calls each cell.
+        """
+        cells, self.waiting = computed_cells(self.fidelity, kind, self.waiting)
+        return cells
+
     def mark(self) -> Undo:
         """Notes the state. Calling what this returns brings it back."""
-        memory, fidelity = self.memory, self.fidelity  # never written to: each push makes another
+        # Never written to: each push makes others.
+        memory, fidelity, waiting = self.memory, self.fidelity, self.waiting
         undo = None if self.gate is None else self.gate._mark()
 
         def back() -> None:
             if undo is not None:
                 undo()
-            self.memory, self.fidelity = memory, fidelity
+            self.memory, self.fidelity, self.waiting = memory, fidelity, waiting
 
         return back
 
