@@ -38,8 +38,6 @@ TOWERS = [name for name in SIZES if name.startswith("SigLIP")]
 VARIANTS: dict[str, dict[str, Any]] = {
     "kept cells only": {"context": "kept"},
     "residual": {"tolerance": math.inf},
-    "tolerance 0.2": {"tolerance": 0.2},
-    "tolerance 0.05": {"tolerance": 0.05},
 }
 
 

@@ -167,8 +167,6 @@ def main_of(tower: Sized) -> dict[str, Way]:
         "dense": dense(tower),
         "patchgate, kept cells only": ours(tower, context="kept"),
         "patchgate, residual": ours(tower, tolerance=float("inf")),
-        "patchgate, tolerance 0.2": ours(tower, tolerance=0.2),
-        "patchgate, tolerance 0.05": ours(tower, tolerance=0.05),
         "patchgate, merged": ours(tower, SHARE, tolerance=float("inf")),
         "RLT": before(tower, "RLT", context="kept"),
         "RLT, residual": before(tower, "RLT", tolerance=float("inf")),
