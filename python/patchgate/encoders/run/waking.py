@@ -108,9 +108,9 @@ class Scan:
             if len(later):
                 now.older[saved : saved + len(later)] = now.made.index_select(0, later)
                 saved += len(later)
-        mask = torch.zeros_like(self.active)
-        mask.view(-1)[torch.cat(fired)] = True
-        return Fired(mask, torch.cat(outs), now.sums, pairs)
+        mask = self.active.new_zeros(self.active.numel())
+        mask[torch.cat(fired)] = True
+        return Fired(mask.view_as(self.active), torch.cat(outs), now.sums, pairs)
 
     def _can_be_skipped(self, t: int) -> bool:
         """Whether all tokens are active in frame t and the next, so that nobody needs its sums."""
