@@ -76,12 +76,18 @@ def layers(model: Any) -> list[Layer]:
 def embedded(model: Any, pixel_values: Tensor) -> tuple[Tensor, float]:
     """``[T, 3, H, W]`` as tokens before the first layer ``[T, N, D]``, and the work of it."""
     tokens = model.embeddings(pixel_values)
+    cells = tokens.shape[1] - hasattr(model.embeddings, "cls_token")
     weight = _part(
         model.embeddings, "patch_embedding.weight", "patch_embeddings.projection.weight"
     )  # [D, 3, P, P]
-    (frames, _, *size), side = pixel_values.shape, weight.shape[-1]
-    patches = frames * (size[0] // side) * (size[1] // side)
-    return tokens, 2.0 * weight.numel() * patches
+    return tokens, 2.0 * weight.numel() * len(tokens) * cells
+
+
+def layer_flops(blocks: list[Layer], tokens: Tensor) -> float:
+    """Of all layers on all tokens ``[T, N, D]``."""
+    frames, n = tokens.shape[:2]
+    return frames * n * sum(4 * each.linear_flops + each.mlp_flops + n * each.pair_flops
+                            for each in blocks)  # fmt: skip
 
 
 def left(model: Any, tokens: Tensor) -> Tensor:
@@ -91,15 +97,12 @@ def left(model: Any, tokens: Tensor) -> Tensor:
 
 def dense(model: Any, pixel_values: Tensor) -> Encoded:
     """Nothing left out: the tower itself, with its work counted."""
-    x, flops = embedded(model, pixel_values)
-    tokens = x.shape[0] * x.shape[1]
-    for layer in layers(model):
+    (x, flops), blocks = embedded(model, pixel_values), layers(model)
+    for layer in blocks:
         y = layer.norm1(x)
         x = x + layer.project(layer.attend(layer.to_query(y), layer.to_key(y), layer.to_value(y)))
         x = x + layer.mlp(layer.norm2(x))
-        flops += tokens * (4 * layer.linear_flops + layer.mlp_flops)
-        flops += tokens * x.shape[1] * layer.pair_flops
-    return Encoded.of(left(model, x), flops)
+    return Encoded.of(left(model, x), flops + layer_flops(blocks, x))
 
 
 def _part(module: Any, *paths: str) -> Any:
