@@ -83,11 +83,7 @@ def measure(features: Tensor, truth: Truth, head: Head) -> Errors:
         ValueError: there are more or fewer of them than dense ones, or some are NaN; so with what
             the head reads from them.
     """
-    if features.shape != truth.features.shape:
-        raise ValueError(
-            f"features: expected {tuple(truth.features.shape)}, got {tuple(features.shape)}"
-        )
-    _check_finite("features", features)
+    check(features, *truth.features.shape[:2])
     distance = 1 - cosine_similarity(features, truth.features, dim=2)  # [T, 1 + N]
     cells = distance[:, 1:]
     return Errors(
@@ -97,6 +93,15 @@ def measure(features: Tensor, truth: Truth, head: Head) -> Errors:
         float(distance[:, 0].mean()),
         float((read(head, features) - truth.saliency).abs().mean()),
     )
+
+
+def check(features: Tensor, frames: int, tokens: int) -> None:
+    """Raises a ``ValueError`` unless features are ``[frames, tokens, D]`` and finite."""
+    if features.shape[:2] != (frames, tokens):
+        raise ValueError(
+            f"features: expected {frames} frames of {tokens} tokens, got {tuple(features.shape)}"
+        )
+    _check_finite("features", features)
 
 
 def _check_finite(name: str, found: Tensor) -> None:

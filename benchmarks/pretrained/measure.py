@@ -4,7 +4,8 @@ Letters: T frames, h w cells.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from pretrained.clips import Film, normalised
 from pretrained.cutouts import Scene, carried, j
-from pretrained.errors import Truth, measure
+from pretrained.errors import Truth, check, measure
 from pretrained.ladder import Step
 from pretrained.methods import Found, dense
 from pretrained.weights import PATCH, Pretrained
@@ -61,16 +62,12 @@ def clip(
     for step in track(steps, _doing(film.name, pixels)):
         run = partial(step.method, model, pixels)
         found = run()
-        try:
+        with _named(film.name, step):
             errors = measure(found.features, truth, head)._asdict()
-        except ValueError as error:
-            error.add_note(f"{film.name}: {step.name}")
-            raise
         if not found.cls:
             errors["cls"] = None
-        row = (
-            {"clip": film.name} | _row(step, found, pixels) | errors | {"time": found.work}
-        )  # of held frames: nothing
+        row = {"clip": film.name} | _row(step, found, pixels) | errors
+        row["time"] = found.work  # held frames cost nothing
         if step.timed:
             times = in_turn(run, partial(dense, model, pixels), pairs)
             row |= {"time": times.share, "time, pairs": times.spread}
@@ -86,10 +83,22 @@ def scene(scene: Scene, pretrained: Pretrained, steps: Sequence[Step]) -> list[d
     rows = []
     for step in track(steps, _doing(scene.name, pixels)):
         found = step.method(pretrained.model, pixels)
+        with _named(scene.name, step):
+            check(found.features, len(pixels), 1 + h * w)
         masks = carried(found.features[:, 1:], scene.mask[0], (h, w))
         row = {"scene": scene.name} | _row(step, found, pixels)
         rows.append(row | {"j": j(masks, scene.mask)})
     return rows
+
+
+@contextmanager
+def _named(place: str, step: Step) -> Iterator[None]:
+    """Adds to an error where it was found."""
+    try:
+        yield
+    except ValueError as error:
+        error.add_note(f"{place}: {step.name}")
+        raise
 
 
 def _row(step: Step, found: Found, pixels: Tensor) -> dict[str, Any]:

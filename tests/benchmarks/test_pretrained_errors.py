@@ -53,7 +53,7 @@ def test_the_dense_features_err_in_nothing() -> None:
 
 def test_features_of_nan_or_of_another_length_are_refused() -> None:
     truth = errors.Truth.of(turning(), head)
-    with pytest.raises(ValueError, match=r"features: expected \(7, 10, 2\), got \(6, 10, 2\)"):
+    with pytest.raises(ValueError, match=r"expected 7 frames of 10 tokens, got \(6, 10, 2\)"):
         errors.measure(turning()[:6], truth, head)
     with pytest.raises(ValueError, match="features: expected finite numbers, got NaN"):
         errors.measure(turning() * torch.nan, truth, head)

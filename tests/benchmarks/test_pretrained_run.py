@@ -150,6 +150,10 @@ def test_a_method_that_gives_nan_is_named() -> None:
     with pytest.raises(ValueError, match="features: expected finite numbers") as told:
         measure.clip(Film("a.mkv", pixels(8)), tiny(), [Step(DENSE, Broken())], 1)
     assert told.value.__notes__ == ["a.mkv: broken"]
+    scene = scenes.scene("s", pixels(1)[0], pixels(4), scenes.LARGE)
+    with pytest.raises(ValueError, match="features: expected finite numbers") as told:
+        measure.scene(scene, tiny(), [Step(DENSE, Broken())])
+    assert told.value.__notes__ == ["s: broken"]
 
 
 # --- going on ---------------------------------------------------------------------------------
