@@ -18,7 +18,7 @@ OUT     ?= build/gpu-facts
 MAX_MIB ?= 64
 GPU_STAGES := gpu-a gpu-b gpu-c gpu-d gpu-e gpu-bcd
 
-.PHONY: help setup lock demo test test-all bench reading proof fuzz sanitize lint format clean
+.PHONY: help setup lock demo test test-all bench reading proof pretrained fuzz sanitize lint format clean
 .PHONY: gpu $(GPU_STAGES) gpu-rehearse gpu-carry gpu-facts
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make bench     the benchmarks; figures land in benchmarks/results/"
 	@echo "make reading   what can still be read from the tokens, against every peer (half an hour)"
 	@echo "make proof     every peer, every claim, side by side: docs/RESULTS.md (hours)"
+	@echo "make pretrained  what is saved inside a tower of published weights, on real clips (hours)"
 	@echo "make fuzz      damaged files and odd command lines, SECONDS=600 long"
 	@echo "make sanitize  the CPU's ops under ASan and UBSan, with hostile arguments"
 	@echo "make lock      constraints.txt anew: the exact versions that all of these install"
@@ -60,7 +61,7 @@ lock:
 	test -x .venv-lock/bin/pip-compile || $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet pip-tools==7.6.2
 	CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --upgrade --strip-extras \
-		--allow-unsafe --no-emit-options --no-annotate --extra test --extra lint \
+		--allow-unsafe --no-emit-options --no-annotate --extra test --extra lint --extra pretrained \
 		$(foreach pin,$(PINNED),--upgrade-package $(pin)) \
 		--output-file constraints.txt .ci/build.in pyproject.toml
 	sed -i.old -E 's/^(torch==[0-9.]+)[+].*/\1/' constraints.txt && rm constraints.txt.old
@@ -91,6 +92,12 @@ reading: setup
 # Read-out and time of every peer; what is timed wants a quiet machine.
 proof: setup
 	$(BIN)/python benchmarks/proof/run.py
+
+# Goes on where it was interrupted. It says how to fetch the weights, which are not in the repository.
+pretrained: setup
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt onnx
+	$(BIN)/python benchmarks/pretrained/run.py
+	$(BIN)/python benchmarks/table.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ import torch
 from commit import ROOT, commit
 
 RESULTS = ROOT / "benchmarks" / "results"
+SHIPPED = ROOT / "examples" / "clips"
 THREADS = 2
 
 Task, Row = TypeVar("Task"), TypeVar("Row")
@@ -28,15 +29,15 @@ Key = TypeVar("Key", bound=Hashable)
 
 def clip_folder() -> Path:
     """The clips to measure on: PATCHGATE_CLIPS, else those that ship with the project."""
-    return Path(os.environ.get("PATCHGATE_CLIPS", ROOT / "examples" / "clips"))
+    return Path(os.environ.get("PATCHGATE_CLIPS", SHIPPED))
 
 
-def clips() -> list[Path]:
-    """Every video of the folder, by name."""
-    kinds = {".mp4", ".mkv", ".avi"}
-    found = sorted(path for path in clip_folder().iterdir() if path.suffix in kinds)
+def clips(folder: Path | None = None) -> list[Path]:
+    """Every video of a folder (None: ``clip_folder``), by name."""
+    kinds, folder = {".mp4", ".mkv", ".avi"}, folder or clip_folder()
+    found = sorted(path for path in folder.iterdir() if path.suffix in kinds)
     if not found:
-        raise FileNotFoundError(f"no clips (.mp4 .mkv .avi) in {clip_folder()}")
+        raise FileNotFoundError(f"no clips (.mp4 .mkv .avi) in {folder}")
     return found
 
 
@@ -129,7 +130,7 @@ def provenance() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": commit(),
         "command": " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *_named(sys.argv[1:])]),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
@@ -155,7 +156,8 @@ def write(path: Path, rows: Any, **run: Any) -> Path:
     return path
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """The processor's name."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()

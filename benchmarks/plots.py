@@ -22,6 +22,8 @@ COLOURS = {
     "dense": "#000000", "uniform": "#555555", "EVS": "#009E73", "top-k": "#009E73",
     "RLT": "#D55E00", "adjacent": "#D55E00", "adjacent, sub-blocks": "#E69F00",
     "GRT gate, SSIM": "#E69F00", "codec-patch-stream": "#CC79A7", "FrameFusion": "#56B4E9",
+    "dense, every k-th frame, held": "#000000", "Eventful": "#009E73", "STC": "#CC79A7",
+    "RLT, residual": "#D55E00",
 }  # fmt: skip
 _GREY, _MARKERS = "#b0b0b0", "sD^v<>ph*Xd"
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from peers.layers import Encoded, Layer, embedded, layers
+from peers.layers import Encoded, Layer, embedded, layers, left
 
 SHARE = 0.25
 
@@ -64,7 +64,7 @@ class _GatedLayer:
 
 
 def encode(model: Any, pixel_values: Tensor, share: float = SHARE) -> Encoded:
-    """A clip ``[T, 3, H, W]`` through a ``SiglipVisionModel``, frame after frame.
+    """A clip ``[T, 3, H, W]`` through a tower that ``layers`` knows, frame after frame.
 
     Args:
         share: of a frame's tokens that each gate lets through.
@@ -77,4 +77,4 @@ def encode(model: Any, pixel_values: Tensor, share: float = SHARE) -> Encoded:
             frame, spent = layer(frame)
             flops += spent
         frames.append(frame)
-    return Encoded.of(model.post_layernorm(torch.stack(frames)), flops)
+    return Encoded.of(left(model, torch.stack(frames)), flops)

@@ -1,12 +1,13 @@
-"""SigLIP's layers taken apart, for the peers that work inside a tower.
+"""The layers of SigLIP and DINOv2 taken apart, for the peers that work inside a tower.
 
-All of them attend by ``scaled_dot_product_attention``, as the dense tower does. Work is counted as
-in ``patchgate.encoders.run.work``: a multiply and an add are two.
+DINOv2's CLS is a token like the others; its LayerScale belongs to the output projection and to the
+MLP. All of them attend by ``scaled_dot_product_attention``, as the dense tower does. Work is
+counted as in ``patchgate.encoders.run.work``: a multiply and an add are two.
 
 Letters: T frames, N tokens of a frame, H heads, d features of a head, D features, P patch side.
 """
 
-from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -34,20 +35,25 @@ class Encoded(NamedTuple):
 
 
 class Layer:
-    """One layer of a ``SiglipVisionModel``: its token-wise parts and its attention."""
+    """One layer of a tower: its token-wise parts and its attention."""
 
     def __init__(self, block: Any) -> None:
-        self.norm1: nn.Module = block.layer_norm1
-        self.norm2: nn.Module = block.layer_norm2
-        self.mlp: nn.Module = block.mlp
-        own = block.self_attn
-        self.to_query: nn.Linear = own.q_proj
-        self.to_key: nn.Linear = own.k_proj
-        self.to_value: nn.Linear = own.v_proj
-        self.project: nn.Linear = own.out_proj
-        self.scale: float = own.scale
-        self._heads = (-1, own.head_dim)
-        width, wide = block.mlp.fc1.in_features, block.mlp.fc1.out_features
+        own = _part(block, "self_attn", "attention")
+        self.norm1: nn.Module = _part(block, "layer_norm1", "norm1")
+        self.norm2: nn.Module = _part(block, "layer_norm2", "norm2")
+        self.to_query: nn.Linear = _part(own, "q_proj", "attention.query")
+        self.to_key: nn.Linear = _part(own, "k_proj", "attention.key")
+        self.to_value: nn.Linear = _part(own, "v_proj", "attention.value")
+        project = _part(own, "out_proj", "o_proj", "output.dense")
+        scales = [getattr(block, f"layer_scale{i}", nn.Identity()) for i in (1, 2)]
+        self.project, self.mlp = (
+            nn.Sequential(part, scale)
+            for part, scale in zip((project, block.mlp), scales, strict=True)
+        )
+        self.scale: float = _part(own, "scale", "scaling", "attention.scaling")
+        self._heads = (-1, _part(own, "head_dim", "attention.attention_head_size"))
+        first = _part(block, "mlp.fc1")
+        width, wide = first.in_features, first.out_features
         self.linear_flops = 2.0 * width * width  # of one of the four projections, per token
         self.mlp_flops = 4.0 * width * wide  # per token
         self.pair_flops = 4.0 * width  # per query and key: its score, its share of the sum
@@ -62,26 +68,51 @@ class Layer:
         return out.transpose(1, 2).flatten(2)
 
 
-def layers(model: Any) -> Iterator[Layer]:
-    """Of a ``SiglipVisionModel``, from the first on."""
-    return (Layer(block) for block in model.encoder.layers)
+def layers(model: Any) -> list[Layer]:
+    """Of a ``SiglipVisionModel`` or a ``Dinov2Model``, from the first on."""
+    return [Layer(block) for block in _part(model, "encoder.layers", "encoder.layer")]
 
 
 def embedded(model: Any, pixel_values: Tensor) -> tuple[Tensor, float]:
     """``[T, 3, H, W]`` as tokens before the first layer ``[T, N, D]``, and the work of it."""
     tokens = model.embeddings(pixel_values)
-    weight = model.embeddings.patch_embedding.weight
-    return tokens, 2.0 * weight.numel() * tokens.shape[0] * tokens.shape[1]
+    cells = tokens.shape[1] - hasattr(model.embeddings, "cls_token")
+    weight = _part(
+        model.embeddings, "patch_embedding.weight", "patch_embeddings.projection.weight"
+    )  # [D, 3, P, P]
+    return tokens, 2.0 * weight.numel() * len(tokens) * cells
+
+
+def layer_flops(blocks: list[Layer], tokens: Tensor) -> float:
+    """Of all layers on all tokens ``[T, N, D]``."""
+    frames, n = tokens.shape[:2]
+    return frames * n * sum(4 * each.linear_flops + each.mlp_flops + n * each.pair_flops
+                            for each in blocks)  # fmt: skip
+
+
+def left(model: Any, tokens: Tensor) -> Tensor:
+    """What leaves the tower of the last layer's tokens ``[..., D]``."""
+    return _part(model, "post_layernorm", "layernorm")(tokens)
 
 
 def dense(model: Any, pixel_values: Tensor) -> Encoded:
     """Nothing left out: the tower itself, with its work counted."""
-    x, flops = embedded(model, pixel_values)
-    tokens = x.shape[0] * x.shape[1]
-    for layer in layers(model):
+    (x, flops), blocks = embedded(model, pixel_values), layers(model)
+    for layer in blocks:
         y = layer.norm1(x)
         x = x + layer.project(layer.attend(layer.to_query(y), layer.to_key(y), layer.to_value(y)))
         x = x + layer.mlp(layer.norm2(x))
-        flops += tokens * (4 * layer.linear_flops + layer.mlp_flops)
-        flops += tokens * x.shape[1] * layer.pair_flops
-    return Encoded.of(model.post_layernorm(x), flops)
+    return Encoded.of(left(model, x), flops + layer_flops(blocks, x))
+
+
+def _part(module: Any, *paths: str) -> Any:
+    """The first of these attributes that is there: models and versions name them differently."""
+    for path in paths:
+        try:
+            return attrgetter(path)(module)
+        except AttributeError:
+            continue
+    raise TypeError(
+        f"{type(module).__name__}: expected a SiglipVisionModel's or a Dinov2Model's, "
+        f"with {' or '.join(paths)}"
+    )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from peers.layers import Encoded, Layer, embedded, layers
+from peers.layers import Encoded, Layer, embedded, layers, left
 
 SHARE, INTERVAL = 0.25, 2
 
@@ -31,14 +31,14 @@ class _Reference(NamedTuple):
 def encode(
     model: Any, pixel_values: Tensor, share: float = SHARE, interval: int = INTERVAL
 ) -> Encoded:
-    """A clip ``[T, 3, H, W]`` through a ``SiglipVisionModel``, frame after frame.
+    """A clip ``[T, 3, H, W]`` through a tower that ``layers`` knows, frame after frame.
 
     Args:
         share: of a frame's tokens that are computed between references.
         interval: frames from one reference to the next.
     """
     x, flops = embedded(model, pixel_values)
-    blocks = list(layers(model))
+    blocks = layers(model)
     references: list[_Reference] = []
     frames = []
     for t, frame in enumerate(x):
@@ -52,7 +52,7 @@ def encode(
                 frame, spent = _selective(layer, frame, references[number], share)
             flops += spent
         frames.append(frame)
-    return Encoded.of(model.post_layernorm(torch.stack(frames)), flops)
+    return Encoded.of(left(model, torch.stack(frames)), flops)
 
 
 def _full(layer: Layer, x: Tensor) -> tuple[Tensor, float, _Reference]:

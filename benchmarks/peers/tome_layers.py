@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from peers.layers import Encoded, embedded, layers
+from peers.layers import Encoded, embedded, layers, left
 from peers.tome import Merging
 
 REMOVED = 13  # tokens a layer: what the paper takes for ViT-B (7 to 8 for L and H)
@@ -22,9 +22,11 @@ def encode(model: Any, pixel_values: Tensor, share: float | None = None) -> Enco
         share: of a frame's tokens to be left after the last layer, as many removed in each; None:
             13 in each.
     """
+    if hasattr(model.embeddings, "cls_token"):
+        raise TypeError("model: expected one without a CLS token, which would be merged with cells")
     x, flops = embedded(model, pixel_values)
-    state, depth = Merging.start(x), len(model.encoder.layers)
-    for number, layer in enumerate(layers(model)):
+    state, blocks = Merging.start(x), layers(model)
+    for number, layer in enumerate(blocks):
         x, n = state.tokens, state.tokens.shape[1]
         y = layer.norm1(x)
         query, key, value = layer.to_query(y), layer.to_key(y), layer.to_value(y)
@@ -34,10 +36,10 @@ def encode(model: Any, pixel_values: Tensor, share: float | None = None) -> Enco
         state = state._replace(tokens=x + layer.project(attended))
         metric = key.unflatten(2, (model.config.num_attention_heads, -1)).mean(2)  # [T, n, d]
         wanted = round(state.owner.shape[1] * share) if share is not None else 1
-        rest = REMOVED if share is None else math.ceil((n - wanted) / (depth - number))
+        rest = REMOVED if share is None else math.ceil((n - wanted) / (len(blocks) - number))
         state = state.merged(metric, min(rest, n - wanted))
         state = state._replace(tokens=state.tokens + layer.mlp(layer.norm2(state.tokens)))
         flops += state.size.numel() * layer.mlp_flops
-    left = model.post_layernorm(state.tokens)  # [T, n, D]
-    shown = left.gather(1, state.owner[..., None].expand(-1, -1, left.shape[2]))
+    found = left(model, state.tokens)  # [T, n, D]
+    shown = found.gather(1, state.owner[..., None].expand(-1, -1, found.shape[2]))
     return Encoded(shown, state.choice(), flops)

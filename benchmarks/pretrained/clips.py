@@ -3,7 +3,7 @@
 Letters: T frames, H W pixels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,10 @@ from patchgate.grid import to_grid
 from pretrained.weights import MEAN, STD
 
 LEAST = 40  # frames: changes are looked at over five of them, and a clip must show some
+
+
+class TooShort(ValueError):
+    """A clip has too few frames to be measured."""
 
 
 class Film(NamedTuple):
@@ -37,37 +41,36 @@ def normalised(rgb: Tensor) -> Tensor:
     return (rgb.float() / 255 - mean) / std
 
 
+def paths(wanted: Sequence[str] = ()) -> list[Path]:
+    """The clips that ship and those of PATCHGATE_CLIPS, by name.
+
+    Args:
+        wanted: names, or their beginnings; none: all clips.
+
+    Raises:
+        ValueError: no clip's name begins so.
+    """
+    found = {path.name: path for path in (*harness.clips(), *harness.clips(harness.SHIPPED))}
+    for name in wanted:
+        if not any(each.startswith(name) for each in found):
+            raise ValueError(f"clips: expected some of {', '.join(sorted(found))}, got {name}")
+    return [found[name] for name in sorted(found) if not wanted or name.startswith(tuple(wanted))]
+
+
 def film(path: Path, side: int, frames: int) -> Film:
     """The first frames of a clip, stretched to a square of ``side`` pixels.
 
     Raises:
-        ValueError: the clip has fewer than ``LEAST`` frames.
+        TooShort: the clip has fewer than ``LEAST`` frames.
     """
-    found: list[Tensor] = []
+    rgb, seen = [], 0
     with patchgate.open_video(path) as video:
         for batch in video:
-            found.append(yuv_to_rgb(to_grid(batch, (side, side)), batch.colour.matrix))
-            if sum(map(len, found)) >= frames:
+            if seen < frames:
+                rgb.append(yuv_to_rgb(to_grid(batch, (side, side)), batch.colour.matrix))
+            seen += len(batch)
+            if seen >= max(LEAST, frames):
                 break
-    rgb = torch.cat(found)[:frames]
-    if len(rgb) < min(LEAST, frames):
-        raise ValueError(f"{path.name}: expected at least {LEAST} frames, got {len(rgb)}")
-    return Film(path.name, rgb)
-
-
-def films(side: int, frames: int) -> Iterator[Film]:
-    """The clips of ``harness.clips()`` that are long enough, by name."""
-    for path in harness.clips():
-        with patchgate.open_video(path, errors="ignore") as video:
-            enough = sum(map(len, _first(video))) >= LEAST
-        if enough:
-            yield film(path, side, frames)
-
-
-def _first(video: patchgate.Video) -> Iterator[patchgate.FrameBatch]:
-    seen = 0
-    for batch in video:
-        yield batch
-        seen += len(batch)
-        if seen >= LEAST:
-            return
+    if seen < LEAST:
+        raise TooShort(f"{path.name}: expected at least {LEAST} frames, got {seen}")
+    return Film(path.name, torch.cat(rgb)[:frames])

@@ -1,11 +1,13 @@
 """A task with truth: cut-outs of real clips move over other real clips, and their masks are known.
 
+A cut-out is of one frame, so that it is a solid thing. The camera behind it may move, too.
+
 The mask of the first frame is carried on by nearest neighbours among features, as DINO is tested on
 DAVIS (Caron et al., arXiv 2104.14294, section 4.2.2; the protocol of Jabri et al., arXiv
 2006.14613): the five most similar cells of the first and of the last few frames, near the cell,
 vote. J is the intersection over the union of the carried and the true mask.
 
-Letters: T frames, H W pixels, h w cells, N = h * w, D features, m frames that vote, R radius.
+Letters: T frames, H W pixels, h w cells, N = h * w, D features, m frames that vote.
 """
 
 import math
@@ -13,9 +15,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import affine_grid, grid_sample, interpolate, normalize
 
-VOTERS, NEAREST, TEMPERATURE, LAST = 8, 5, 0.1, 7
+NEAREST, TEMPERATURE, LAST = 5, 0.1, 7
 REACH = 0.2  # of the picture's side: how far a cell may come from
 
 
@@ -32,34 +34,56 @@ class Path(NamedTuple):
 
     size: float  # of the picture's side
     speed: float  # of the side, a frame
-    angle: float  # radians
+    angle: float  # radians, clockwise from rightwards
 
 
-PATHS = (Path(0.35, 0.004, 0.3), Path(0.25, 0.015, 2.2), Path(0.45, 0.008, 4.0))
+SLOW, FAST, LARGE = Path(0.35, 0.004, 0.3), Path(0.25, 0.015, 2.2), Path(0.45, 0.008, 4.0)
 
 
 def scene(name: str, front: Tensor, back: Tensor, path: Path) -> Scene:
-    """A blob of one clip moves over another; it turns back at the picture's edge.
+    """A blob from the middle of a picture moves over a clip; it turns back at the clip's edge.
 
     Args:
-        front, back: ``[T, 3, H, W]`` uint8, of one size; the shorter one decides T.
+        front: ``[3, H, W]`` uint8, of the clip's size, square.
+        back: ``[T, 3, H, W]`` uint8.
     """
-    frames, side = min(len(front), len(back)), front.shape[2]
+    side = front.shape[1]
     y, x = torch.meshgrid(*(torch.arange(side) + 0.5,) * 2, indexing="ij")  # [H, W] each
-    rgb, masks = back[:frames].clone(), torch.zeros(frames, side, side, dtype=torch.bool)
+    rgb, masks = back.clone(), torch.zeros(len(back), side, side, dtype=torch.bool)
     radius = path.size * side / 2
-    for t in range(frames):
+    for t in range(len(back)):
         centre = [_bounced(side * (0.5 + path.speed * t * way), radius, side - radius)
                   for way in (math.sin(path.angle), math.cos(path.angle))]  # fmt: skip
         down, right = y - centre[0], x - centre[1]
         turned = torch.atan2(down, right)
         edge = radius * (0.8 + 0.2 * torch.cos(3 * turned + path.angle))  # a blob with three lobes
         masks[t] = torch.hypot(down, right) < edge
-        # The cut-out takes its pixels along: those of the front clip's middle.
-        shift = [round(c - side / 2) for c in centre]
-        moved = front[t].roll(shift, (1, 2))
+        moved = front.roll([round(c - side / 2) for c in centre], (1, 2))
         rgb[t] = torch.where(masks[t], moved, rgb[t])
     return Scene(name, rgb, masks)
+
+
+def panned(rgb: Tensor, side: int, speed: float) -> Tensor:
+    """What a moving camera sees of a clip: a window that wanders over it, in parts of pixels.
+
+    Args:
+        rgb: ``[T, 3, B, B]`` uint8, B pixels more than ``side``.
+        side: of the window.
+        speed: of the window's side, a frame, along both axes; the window turns back at the edge.
+
+    Returns:
+        ``[T, 3, side, side]`` uint8.
+    """
+    room, share = rgb.shape[-1] - side, side / rgb.shape[-1]
+    seen = []
+    for t, frame in enumerate(rgb):
+        first = _bounced(room / 2 + speed * side * t, 0, room)  # pixel, left and above
+        shift = (first - room / 2) * 2 / rgb.shape[-1]  # in halves of the clip's side
+        theta = torch.tensor([[[share, 0, shift], [0, share, shift]]])
+        grid = affine_grid(theta, [1, 3, side, side], align_corners=False)
+        window = grid_sample(frame[None].float(), grid, align_corners=False)
+        seen.append(window.round().clamp(0, 255).to(torch.uint8))
+    return torch.cat(seen)
 
 
 def _bounced(place: float, low: float, high: float) -> float:

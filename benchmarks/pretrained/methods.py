@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from peers import ENCODERS, rlt
+from peers import ENCODERS, layers, rlt
 from torch import Tensor
 from transformers import Dinov2Model
 
 import patchgate
 from patchgate.encoders.patch_grid import patch_rows
-from pretrained.weights import MEAN, STD
+from pretrained.weights import MEAN, PATCH, STD
 
 BATCH = 8  # frames of the dense tower at a time
 
@@ -26,13 +26,16 @@ class Found(NamedTuple):
     features: Tensor  # [T, 1 + N, D], CLS first
     work: float  # operations, of the dense tower's on all frames
     kept: float  # tokens that leave the tower, of all cells
+    cls: bool = True  # whether CLS is more than a stand-in
 
 
 class Method(Protocol):
     """One way to features."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """With its settings."""
+        ...
 
     def __call__(self, model: Dinov2Model, pixels: Tensor) -> Found:
         """Of a clip ``[T, 3, H, W]``."""
@@ -69,7 +72,7 @@ class Sampled:
         found = self.method(model, pixels[:: self.every])
         share = len(found.features) / len(pixels)
         held = torch.arange(len(pixels)) // self.every
-        return Found(found.features[held], found.work * share, found.kept * share)
+        return Found(found.features[held], found.work * share, found.kept * share, found.cls)
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ class Gated:
 
     @property
     def name(self) -> str:
-        if ("context", "kept") in self.settings:
-            return "patchgate, kept only"
+        if not self.settings:
+            return "patchgate, defaults"
         said = (f"{name}={_plain(value)}" for name, value in self.settings)
         return "patchgate" + "".join(f", {each}" for each in said)
 
@@ -103,23 +106,26 @@ class RunLength:
     """RLT's mask at its own threshold, and residual attention behind it."""
 
     tau: float = rlt.TAU
-    name = "RLT, residual"
+
+    @property
+    def name(self) -> str:
+        return f"RLT, residual, {self.tau:g}"
 
     def __call__(self, model: Dinov2Model, pixels: Tensor) -> Found:
         tower = patchgate.gated(model, mean=MEAN, std=STD, tolerance=math.inf)
-        patch = model.config.patch_size
-        choice = rlt.choose(rlt.differences(pixels, patch), self.tau)
+        choice = rlt.choose(rlt.differences(pixels, PATCH), self.tau)
         index = choice.keep.flatten().nonzero().flatten()  # [K]
         lengths = choice.keep.flatten(1).sum(1)
         ends = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         source = choice.token_ids  # [T, h, w]
-        rows = patch_rows(pixels, patch, index)
+        rows = patch_rows(pixels, PATCH, index)
         kept = tower.encode(rows, index % source[0].numel(), ends, source)
         work = tower.last_work
-        # ``encode`` leaves CLS out: that of the last cell stands in for it, and is not looked at.
+        # ``encode`` leaves CLS out: the last cell stands in for it.
         cells = kept[source.flatten(1)]  # [T, N, D]
         features = torch.cat([cells[:, -1:], cells], 1)
-        return Found(features, work.gated_flops / work.dense_flops, len(index) / source.numel())
+        share = work.gated_flops / work.dense_flops
+        return Found(features, share, len(index) / source.numel(), cls=False)
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,10 @@ class Inside:
 
     def __call__(self, model: Dinov2Model, pixels: Tensor) -> Found:
         encode: Callable[..., Any] = ENCODERS[self.peer].encode
-        found, whole = encode(model, pixels, self.value), encode(model, pixels[:1], 1.0)
-        return Found(found.features, found.flops / (whole.flops * len(pixels)), 1.0)
+        found = encode(model, pixels, self.value)
+        first, flops = layers.embedded(model, pixels[:1])
+        whole = flops + layers.layer_flops(layers.layers(model), first)
+        return Found(found.features, found.flops / (whole * len(pixels)), 1.0)
 
 
 def _plain(value: Any) -> str:

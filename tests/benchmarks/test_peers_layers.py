@@ -8,7 +8,7 @@ import torch
 from peers import ENCODERS, eventful, layers, stc, tome_layers
 from peers.eventful import TokenGate
 from torch import Tensor
-from transformers import SiglipVisionConfig, SiglipVisionModel
+from transformers import Dinov2Config, Dinov2Model, SiglipVisionConfig, SiglipVisionModel
 
 import patchgate
 
@@ -22,40 +22,72 @@ def tower() -> SiglipVisionModel:
     return SiglipVisionModel(config).double().eval().requires_grad_(False)
 
 
+def dinov2() -> Dinov2Model:
+    """With scales of its own in each feature, and positions that have to be resized."""
+    torch.manual_seed(0)
+    config = Dinov2Config(
+        hidden_size=32, num_hidden_layers=3, num_attention_heads=4, mlp_ratio=2, image_size=48,
+        patch_size=8,
+    )  # fmt: skip
+    model = Dinov2Model(config).double().eval().requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if name.endswith("lambda1"):
+            parameter.uniform_(0.1, 2)
+    return model
+
+
+TOWERS = (tower, dinov2)
+
+
 def clip(frames: int = 4) -> Tensor:
     return torch.rand(frames, 3, 32, 32, dtype=torch.float64) * 2 - 1
 
 
-def test_the_layers_taken_apart_are_the_tower() -> None:
-    model, pixels = tower(), clip()
+@pytest.mark.parametrize(("make", "tokens"), [(tower, 16), (dinov2, 17)])
+def test_the_layers_taken_apart_are_the_tower(make: Callable[[], Any], tokens: int) -> None:
+    model, pixels = make(), clip()
     found = layers.dense(model, pixels)
     assert torch.allclose(found.features, model(pixels).last_hidden_state, atol=1e-12)
-    assert found.tokens == 4 * 16
+    assert found.tokens == 4 * tokens
 
 
-def test_work_is_counted_as_patchgate_counts_it() -> None:
-    model, pixels = tower(), clip()
+@pytest.mark.parametrize("make", TOWERS)
+def test_work_is_counted_as_patchgate_counts_it(make: Callable[[], Any]) -> None:
+    model, pixels = make(), clip()
     gated = patchgate.gated(model, mean=(0.5,) * 3, std=(0.5,) * 3)
     gated(pixels)
     assert gated.last_work is not None
     assert layers.dense(model, pixels).flops == gated.last_work.dense_flops
 
 
+@pytest.mark.parametrize("make", TOWERS)
 @pytest.mark.parametrize("name", ENCODERS)
-def test_all_of_the_tokens_is_the_dense_tower(name: str) -> None:
-    model, pixels = tower(), clip()
+def test_all_of_the_tokens_is_the_dense_tower(name: str, make: Callable[[], Any]) -> None:
+    model, pixels = make(), clip()
+    if make is dinov2 and name == "ToMe in the tower":
+        with pytest.raises(TypeError, match="without a CLS token"):
+            ENCODERS[name].encode(model, pixels, 1.0)
+        return
     dense, found = layers.dense(model, pixels), ENCODERS[name].encode(model, pixels, 1.0)
     assert torch.allclose(found.features, dense.features, atol=1e-12)
     assert (found.tokens, found.flops) == (dense.tokens, dense.flops)
 
 
+@pytest.mark.parametrize("make", TOWERS)
 @pytest.mark.parametrize("encode", [eventful.encode, stc.encode])
-def test_a_still_clip_is_the_dense_tower_for_less(encode: Callable[..., Any]) -> None:
-    model, pixels = tower(), clip(1).repeat(5, 1, 1, 1)
+def test_a_still_clip_is_the_dense_tower_for_less(
+    encode: Callable[..., Any], make: Callable[[], Any]
+) -> None:
+    model, pixels = make(), clip(1).repeat(5, 1, 1, 1)
     found = encode(model, pixels, 0.25)
     dense = layers.dense(model, pixels)
     assert torch.allclose(found.features, dense.features, atol=1e-12)
     assert found.flops < 0.8 * dense.flops
+
+
+def test_a_tower_of_another_kind_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Linear: expected a SiglipVisionModel's or a Dinov2Model"):
+        layers.layers(torch.nn.Linear(1, 1))
 
 
 # --- Eventful ---------------------------------------------------------------------------------
@@ -90,8 +122,9 @@ def test_eventful_work_by_hand() -> None:
 # --- STC --------------------------------------------------------------------------------------
 
 
-def test_stc_computes_every_second_frame_in_full() -> None:
-    model, pixels = tower(), clip(5)
+@pytest.mark.parametrize("make", TOWERS)
+def test_stc_computes_every_second_frame_in_full(make: Callable[[], Any]) -> None:
+    model, pixels = make(), clip(5)
     found = stc.encode(model, pixels, 0.25).features
     dense = model(pixels).last_hidden_state
     close = [bool(torch.allclose(a, b, atol=1e-12)) for a, b in zip(found, dense, strict=True)]
