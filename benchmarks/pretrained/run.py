@@ -20,10 +20,10 @@ from commit import commit
 
 from pretrained import clips, measure, page, scenes, weights
 from pretrained.kept import Kept, Rows
-from pretrained.ladder import STEPS
+from pretrained.ladder import LARGE, STEPS, steps_of, steps_of_scenes
 from pretrained.weights import PATCH, Pretrained
 
-LARGE, FEWER = 448, 2  # from this size on, of so many frames one
+FEWER = 2  # of so many frames one, at large sizes
 QUICK = harness.ROOT / "build" / "pretrained" / "quick"
 
 
@@ -71,11 +71,11 @@ def measured(wanted: argparse.Namespace, pretrained: Pretrained, chosen: list[Pa
 
         def of_clip(path: Path, side: int = side, frames: int = frames) -> Rows:
             film = clips.film(path, side, frames)
-            return measure.clip(film, pretrained, STEPS, wanted.pairs)
+            return measure.clip(film, pretrained, steps_of(path.name, side), wanted.pairs)
 
         def of_scene(plan: scenes.Plan, side: int = side, frames: int = frames) -> Rows:
             made = scenes.made(plan, plans[plan], side, frames)
-            return measure.scene(made, pretrained, STEPS)
+            return measure.scene(made, pretrained, steps_of_scenes(side))
 
         for path in chosen:
             try:

@@ -12,7 +12,17 @@ import torch
 from pretrained import clips, measure, run, scenes, weights
 from pretrained.clips import Film, normalised
 from pretrained.kept import Kept
-from pretrained.ladder import DEFAULTS, DENSE, RLT, SAMPLED, STEPS, Step
+from pretrained.ladder import (
+    DEFAULTS,
+    DENSE,
+    FEW,
+    RLT,
+    SAMPLED,
+    STEPS,
+    Step,
+    steps_of,
+    steps_of_scenes,
+)
 from pretrained.methods import Dense, Inside, RunLength, Sampled, dense, gated
 from pretrained_cases import pixels, tiny
 
@@ -68,6 +78,13 @@ def test_every_step_has_a_name_of_its_own() -> None:
     assert {step.family for step in STEPS if not step.timed} == {DENSE, SAMPLED}
     assert "patchgate, threshold=4, context=kept" in names
     assert "patchgate, threshold=4, tolerance=inf" in names
+
+
+def test_few_steps_are_some_of_all() -> None:
+    assert set(FEW) < set(STEPS)
+    assert DEFAULTS in FEW
+    assert steps_of("asl_book.mkv", 224) == steps_of_scenes(224) == STEPS
+    assert steps_of("asl_book.mkv", 448) == steps_of("other.mp4", 224) == FEW
 
 
 # --- clips ------------------------------------------------------------------------------------
@@ -227,7 +244,9 @@ def test_the_command_measures_once_and_says_what_it_left_out(
 ) -> None:
     cases.write(tmp_path / "short.mp4", frames=8)
     monkeypatch.setenv("PATCHGATE_CLIPS", str(tmp_path))
-    monkeypatch.setattr(run, "STEPS", (Step(DENSE, Dense()), Step(SAMPLED, Sampled(2))))
+    steps = (Step(DENSE, Dense()), Step(SAMPLED, Sampled(2)))
+    for name in ("steps_of", "steps_of_scenes"):
+        monkeypatch.setattr(run, name, lambda *given: steps)
     monkeypatch.setattr(run, "commit", lambda: "abc")
     monkeypatch.setattr(run, "Kept", partial(Kept, folder=tmp_path / "kept"))
     wanted = run.arguments(["--sides", "56", "--frames", "12", "--pairs", "1"])

@@ -36,7 +36,10 @@ TARGET = 0.99
 RULES: dict[str, dict[str, Any]] = {
     "kept only": {"context": "kept"},
     "plain residual": {"tolerance": math.inf},
-    **{f"tolerance {eps:g}": {"tolerance": eps} for eps in (0.5, 0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.05, 0.02, 0)},
+    **{
+        f"tolerance {eps:g}": {"tolerance": eps}
+        for eps in (0.5, 0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.05, 0.02, 0)
+    },
     "tolerance 0.1, first 2 layers": {"tolerance": 0.1, "tolerance_layers": 2},
     "tolerance 0.05, first 2 layers": {"tolerance": 0.05, "tolerance_layers": 2},
     **{f"refresh {n}": {"tolerance": math.inf, "refresh": n} for n in (8, 4, 2)},
