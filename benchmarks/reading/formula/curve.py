@@ -36,7 +36,10 @@ TARGET = 0.99
 RULES: dict[str, dict[str, Any]] = {
     "kept only": {"context": "kept"},
     "plain residual": {"tolerance": math.inf},
-    **{f"tolerance {eps:g}": {"tolerance": eps} for eps in (0.5, 0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.05, 0.02, 0)},
+    **{
+        f"tolerance {eps:g}": {"tolerance": eps}
+        for eps in (0.5, 0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.05, 0.02, 0)
+    },
     "tolerance 0.1, first 2 layers": {"tolerance": 0.1, "tolerance_layers": 2},
     "tolerance 0.05, first 2 layers": {"tolerance": 0.05, "tolerance_layers": 2},
     **{f"refresh {n}": {"tolerance": math.inf, "refresh": n} for n in (8, 4, 2)},
@@ -109,7 +112,11 @@ def calibrate(reader: FormulaReader) -> dict[str, Any]:
     # All frames of a clip are its answers: those between two formulas are left out.
     resting = [film.frames[[said is not None for said in film.said]] for film in films]
     tower = gated(reader.encoder)
-    found = patchgate.calibrate(tower, map(pixel_values, resting), reader.read, TARGET)
+    own = tower.gate_settings  # the page asks for the tolerance alone
+    found = patchgate.calibrate(
+        tower, map(pixel_values, resting), reader.read, TARGET,
+        thresholds=[own.threshold], sub_blocks=[own.sub_blocks],
+    )  # fmt: skip
     return {
         "clips": len(films),
         "target": found.target,
