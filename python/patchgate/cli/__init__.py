@@ -5,7 +5,8 @@ commands.py    tokenize, info and inspect, and the dict that each prints with --
 inspection.py  the work of inspect: page, picture, overlay
 plan.py        what a policy would look at
 advise.py      which settings fit a video
-bench.py       what the gate saves and costs on a video; bench_ways.py the ways that it times
+bench.py       what the gate saves and costs on a video; bench_ways.py the ways that it times;
+               bench_share.py where the time goes, and what a saving in the tower is worth
 terminal.py    progress, warnings, errors and exit codes; usage.py messages of wrong usage
 signals.py     Ctrl-C: a command ends soon and leaves nothing half done
 __main__.py    ``python -m patchgate.cli``
