@@ -15,7 +15,7 @@ from patchgate.encoders.gated.search import Rules, Trial, cheapest
 from patchgate.encoders.gated.tower import GatedTower, TowerStream
 
 _TOLERANCES = (math.inf, 0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.0)
-_THRESHOLDS = (12.0, 8.0, 4.0, 2.0, 0.0)  # beside the tower's own
+_THRESHOLDS = (12.0, 8.0, 4.0, 2.0, 1.0, 0.0)  # beside the tower's own
 _SUB_BLOCKS = (1, 2)  # the same
 
 
@@ -82,13 +82,14 @@ def calibrate(
         readout: a function from the tower's output to a list, a tuple or a tensor of answers
             (classes, strings, token ids), of the same length for the same clip. None: the answers
             are the numbers of those of 32 random directions to which the tokens' centred features
-            point most. No task of yours asks for these: give your own function if you have one. Do
-            not use cosine similarity: at 0.997, 7 % of the strings were already wrong
-            (docs/towers.md).
+            point most. No task of yours asks for these, and many are near ties, which the smallest
+            difference decides: on real video they may ask for a threshold of 1 or 0, where classes
+            or strings do not. Give your own function if you have one. Do not use cosine similarity:
+            at 0.997, 7 % of the strings were already wrong (docs/towers.md).
         target: the share of the answers that must stay right, above 0 and at most 1.
-        tolerances: the tolerances to try. 0 is always tried last.
+        tolerances: the tolerances to try; 0 is always among them.
         thresholds: the thresholds to try, in grey levels of 255; ``[4]`` leaves it at 4. None: 0,
-            2, 4, 8, 12 and the tower's own. With 0, any target can be reached.
+            1, 2, 4, 8, 12 and the tower's own. With 0, any target can be reached.
         sub_blocks: the sub-blocks to try; each divides the patch. None: 1, 2 and the tower's own.
 
     Returns:

@@ -68,7 +68,9 @@ def cheapest(
     best: Trial | None = None
     falling = sorted(tolerances, reverse=True)
     for threshold, parts in _gates(start, thresholds, sub_blocks):
-        for tolerance in falling:
+        # Where the gate before failed with the strictest tolerance, this one is asked that first.
+        first = falling[-1:] if trials and best is None else []
+        for number, tolerance in enumerate([*first, *falling]):
             rules = Rules(threshold, parts, tolerance)
             if any(_too_loose(each, rules, target) for each in trials):
                 continue
@@ -78,7 +80,8 @@ def cheapest(
             if trials[-1].agreement >= target:
                 if best is None or trials[-1].work < best.work:
                     best = trials[-1]
-                break
+                if number >= len(first):
+                    break
     return best, trials
 
 
