@@ -165,6 +165,13 @@ JOBS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "open_video": lambda g: list(patchgate.open_video(g["video"], fps=7.5, start=0.2)),
     "tokenize": lambda g: patchgate.tokenize(g["video"], size=SIZE),
     "tokenize with a tower": lambda g: patchgate.tokenize(g["video"], g["tower"]),
+    "advise": lambda g: [
+        [(one.tokens, one.work, one.error, one.changed_error) for one in found.options]
+        for found in (
+            patchgate.advise(g["video"], size=SIZE),
+            patchgate.advise(g["video"], g["tower"]),
+        )
+    ],
     "tubelets": lambda g: patchgate.tokenize(g["video"], gate=Gate(temporal_patch=2, size=SIZE)),
     "load": lambda g: VideoTokens.load(g["saved"]),
     "save": _file,

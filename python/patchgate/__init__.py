@@ -24,9 +24,12 @@ from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
 from patchgate.merging import MergeStream, Scenes, merge, scenes
 from patchgate.pipeline import tokenize
+from patchgate.report.advice.advise import advise
+from patchgate.report.advice.found import Advice
 from patchgate.tokens import TokenChunk, TokenLayout, TokenShape, VideoTokens
 
 __all__ = [
+    "Advice",
     "Calibration",
     "Colour",
     "DecodeError",
@@ -49,6 +52,7 @@ __all__ = [
     "TowerStream",
     "Video",
     "VideoTokens",
+    "advise",
     "build_info",
     "calibrate",
     "gated",

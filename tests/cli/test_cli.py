@@ -154,7 +154,7 @@ def test_wrong_usage_exits_2_and_writes_nothing(tmp_path, name, words):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", [*EVERY_COMMAND, "info", "bench"])
+@pytest.mark.parametrize("name", [*EVERY_COMMAND, "info", "bench", "advise"])
 @pytest.mark.parametrize(
     ("clip", "message"),
     [("missing.mp4", "no such file"), ("text.txt", "not a video"), ("audio.m4a", "no video stream"),
@@ -166,7 +166,7 @@ def test_bad_input_exits_1_with_one_line(tmp_path, name, clip, message):
         path = clips.clip(clip)
     elif clip == "text.txt":
         path.write_text("no video " * 100)
-    output = [] if name in ("info", "bench") else ["-o", tmp_path / "t.png"]
+    output = [] if name in ("info", "bench", "advise") else ["-o", tmp_path / "t.png"]
     result = run(name, path, *output, "--json")
     assert result.exit_code == 1, result.output
     assert result.stdout == ""

@@ -1,5 +1,6 @@
 """``patchgate bench``: what it counts is what the library keeps; times are only there."""
 
+import dataclasses
 import json
 
 import clips
@@ -8,7 +9,7 @@ from typer.testing import CliRunner
 
 import patchgate
 from patchgate import grid
-from patchgate.cli import app, bench
+from patchgate.cli import app, bench, bench_share
 from patchgate.pipeline import StageSeconds
 
 QUICK = ("--rounds", "1", "--frames", "32", "--chunk", "8", "--threads", "1")
@@ -62,13 +63,80 @@ def test_a_tower_encodes_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
     assert facts["grid"] == [48, 48]
     assert set(facts["ways"]) == {"every cell", "patchgate, kept cells only", "patchgate"}
     assert all(way["ms_per_frame"]["encode"] > 0 for way in facts["ways"].values())
+    shares = facts["shares"]
+    assert 0 < shares["tower_share"] < 1 < shares["limit"]
+    for name, way in shares["ways"].items():
+        parts, plain = facts["where"][name], facts["where"]["every cell"]
+        assert way["saving"] == pytest.approx(1 - parts["tower"] / plain["tower"])
+        assert way["ceiling"] == pytest.approx(1 / (1 - shares["tower_share"] * way["saving"]))
+        assert way["times_faster"] == pytest.approx(plain["total"] / parts["total"])
+
+
+def test_the_parts_of_the_time_add_up() -> None:
+    facts = run(clips.clip("late.mp4"), "--size", "56")
+    assert set(facts["where"]) == set(facts["ways"])
+    assert set(facts["where"]["every cell"]) == {"decode", "resize", "rest", "total"}
+    expected = {"decode", "resize", "gate", "gather", "rest", "total"}
+    assert set(facts["where"]["patchgate"]) == expected
+    for name, parts in facts["where"].items():
+        spent = dict(parts)
+        total = spent.pop("total")
+        assert all(ms >= 0 for ms in spent.values())
+        assert sum(spent.values()) == pytest.approx(total)
+        assert total - spent["decode"] == pytest.approx(
+            facts["ways"][name]["ms_per_frame"]["total"], rel=0.02
+        )
+    assert facts["where"]["every cell"]["decode"] == facts["where"]["patchgate"]["decode"] > 0
+    assert facts["shares"] is None
+
+
+@dataclasses.dataclass
+class Runs:
+    stages: list[dict[str, float]]
+    seconds: list[float]
+
+
+def test_what_a_saving_in_the_tower_is_worth() -> None:
+    """By hand: 10 frames; 1 s of decoding, 1 s of resizing, 7 s of the tower, 1 s of the rest."""
+    plain = Runs([{"gather": 1.0, "encode": 7.0}] * 3, [9.0] * 3)
+    stages = {"grid": 0.5, "gate": 0.25, "compact": 0.25, "gather": 0.5, "encode": 3.5}
+    gated = Runs([stages] * 3, [6.0] * 3)
+    parts = bench_share.where({"every cell": plain, "ours": gated}, 1.0, 10)
+    assert parts["every cell"] == pytest.approx(
+        {"decode": 100, "resize": 100, "tower": 700, "rest": 100, "total": 1000}
+    )
+    assert parts["ours"] == pytest.approx(
+        {"decode": 100, "resize": 50, "gate": 50, "gather": 50, "tower": 350, "rest": 100,
+         "total": 700}
+    )  # fmt: skip
+    found = bench_share.shares(parts)
+    assert found is not None
+    assert found["tower_share"] == pytest.approx(0.7)
+    assert found["limit"] == pytest.approx(1 / 0.3)
+    ours = {"saving": 0.5, "ceiling": 1 / (1 - 0.7 * 0.5), "times_faster": 1 / 0.7}
+    assert found["ways"] == {"ours": pytest.approx(ours)}
+    said = bench_share.lines({"where": parts, "shares": found})
+    assert "tower 700.00 (70%)" in said["time, every cell"]
+    assert said["tower's share"].startswith("70.0% of the time of every cell")
+    assert "50.0% of the tower saved: by itself 1.54 x" in said["ceiling, ours"]
+    assert "1 / (1 - 0.700 * 0.500); measured, with" in said["ceiling, ours"]
+    assert said["ceiling, ours"].endswith("cost and save, 1.43 x")
+
+
+def test_a_tower_that_is_slower_than_before_has_a_ceiling_below_1() -> None:
+    plain, gated = Runs([{"encode": 4.0}], [4.0]), Runs([{"encode": 5.0}], [5.0])
+    found = bench_share.shares(bench_share.where({"every cell": plain, "ours": gated}, 1.0, 1))
+    assert found is not None
+    assert found["ways"]["ours"]["saving"] == pytest.approx(-0.25)
+    assert found["ways"]["ours"]["ceiling"] == pytest.approx(1 / 1.2)
 
 
 def test_for_a_person_there_is_a_line_a_way() -> None:
     path = clips.clip("late.mp4")
     done = CliRunner().invoke(app, ["bench", str(path), "--size", "56", *QUICK])
     assert done.exit_code == 0
-    for word in ("every cell", "patchgate", "ms a frame", "gather"):
+    for word in ("every cell", "patchgate", "ms a frame", "gather", "time, every cell  ",
+                 "decode", "there is no tower"):  # fmt: skip
         assert word in done.stdout
 
 

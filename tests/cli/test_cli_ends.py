@@ -180,6 +180,7 @@ def test_names_with_control_characters_do_not_reach_the_terminal(tmp_path) -> No
         (["inspect", clip, "--size", NAME, "-o", page], 2),
         (["plan", clip, "--frames", 2], 0), (["plan", clip, "--policy", NAME], 2),
         (["plan", clip, "--policy", "date", "--scores", missing], 1),
+        (["advise", clip, *SMALL], 0), (["advise", missing], 1),
     ]  # fmt: skip
     for words, code in lines:
         result = run(*words)

@@ -83,7 +83,8 @@ def test_what_reads_twice_says_that_it_needs_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("words", [["inspect", "--overlay", "o.mp4", *SMALL],
-                                   ["plan", "--frames", "2", *SMALL]])  # fmt: skip
+                                   ["plan", "--frames", "2", *SMALL],
+                                   ["advise", *SMALL]])  # fmt: skip
 def test_what_reads_once_reads_a_pipe(tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     data = clips.clip("late.ts").read_bytes()
@@ -170,9 +171,9 @@ def _connected(pid):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("name", ["info", "tokenize", "inspect", "plan"])
+@pytest.mark.parametrize("name", ["info", "tokenize", "inspect", "plan", "advise"])
 def test_a_signal_while_it_opens(tmp_path, name, number, code):
-    more = {"info": [], "tokenize": ["-o", tmp_path / "t"], "plan": ["--frames", "3"],
+    more = {"info": [], "advise": [], "tokenize": ["-o", tmp_path / "t"], "plan": ["--frames", "3"],
             "inspect": ["-o", tmp_path / "p.html"]}[name]  # fmt: skip
     with silent() as port:
         words = command(name, f"http://127.0.0.1:{port}/x", *more, "--open-timeout", "0")
@@ -183,7 +184,7 @@ def test_a_signal_while_it_opens(tmp_path, name, number, code):
         said = process.stderr.readline()
         took = time.monotonic() - begin
         _, rest = process.communicate(timeout=30)
-    handled = number == signal.SIGINT or name in ("tokenize", "inspect", "plan")
+    handled = number == signal.SIGINT or name in ("tokenize", "inspect", "plan", "advise")
     assert process.returncode == (code if handled else -number)
     assert said + rest == (NOTHING if handled else "")
     assert took < 2

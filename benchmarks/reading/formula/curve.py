@@ -112,7 +112,11 @@ def calibrate(reader: FormulaReader) -> dict[str, Any]:
     # All frames of a clip are its answers: those between two formulas are left out.
     resting = [film.frames[[said is not None for said in film.said]] for film in films]
     tower = gated(reader.encoder)
-    found = patchgate.calibrate(tower, map(pixel_values, resting), reader.read, TARGET)
+    own = tower.gate_settings  # the page asks for the tolerance alone
+    found = patchgate.calibrate(
+        tower, map(pixel_values, resting), reader.read, TARGET,
+        thresholds=[own.threshold], sub_blocks=[own.sub_blocks],
+    )  # fmt: skip
     return {
         "clips": len(films),
         "target": found.target,

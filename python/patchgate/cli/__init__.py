@@ -1,10 +1,12 @@
-"""The command line: ``patchgate tokenize``, ``info``, ``inspect``, ``plan`` and ``bench``.
+"""The command line: ``patchgate tokenize``, ``info``, ``inspect``, ``plan``, ``advise``, ``bench``.
 
 options.py     the options that commands share, each with unit and default
 commands.py    tokenize, info and inspect, and the dict that each prints with --json
 inspection.py  the work of inspect: page, picture, overlay
 plan.py        what a policy would look at
-bench.py       what the gate saves and costs on a video; bench_ways.py the ways that it times
+advise.py      which settings fit a video
+bench.py       what the gate saves and costs on a video; bench_ways.py the ways that it times;
+               bench_share.py where the time goes, and what a saving in the tower is worth
 terminal.py    progress, warnings, errors and exit codes; usage.py messages of wrong usage
 signals.py     Ctrl-C: a command ends soon and leaves nothing half done
 __main__.py    ``python -m patchgate.cli``
@@ -15,7 +17,7 @@ import io
 import signal
 import sys
 
-from patchgate.cli import bench, plan  # each adds its command
+from patchgate.cli import advise, bench, plan  # each adds its command
 from patchgate.cli.commands import app
 
 
@@ -31,4 +33,4 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-__all__ = ["app", "bench", "main", "plan"]
+__all__ = ["advise", "app", "bench", "main", "plan"]

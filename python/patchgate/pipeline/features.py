@@ -17,6 +17,8 @@ from patchgate import _ops, grid
 from patchgate._tensors import arange
 from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated.tower import GatedTower
+from patchgate.encoders.run.clip import ClipOutput
+from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.session import Session
 from patchgate.gate import CHANGED, GateSettings
@@ -110,35 +112,52 @@ class TowerFeatures:
     One instance serves one video: later chunks use what it remembers of earlier ones.
     """
 
-    def __init__(self, gated: GatedTower, size: tuple[int, int]) -> None:
-        """``size``: ``(H, W)``, the size of the tower's frames in pixels."""
-        self._spec, self._tower = gated.pixel_spec, gated.sized(*size)
-        self._session = Session(gated.fidelity)
+    def __init__(
+        self, gated: GatedTower, size: tuple[int, int], fidelity: Fidelity | None = None
+    ) -> None:
+        """Begins a video.
+
+        Args:
+            gated: the tower.
+            size: ``(H, W)``, the size of its frames in pixels.
+            fidelity: another fidelity than the tower's; None: its own.
+        """
+        self._spec, self.tower = gated.pixel_spec, gated.sized(*size)
+        self._session = Session(gated.fidelity if fidelity is None else fidelity)
 
     def to_grid(self, batch: Pictures) -> Tensor:
         return grid.placed_grid(batch, self._spec.place(batch.height, batch.width))
 
     def empty(self) -> Tensor:
-        return self._tower.weight.new_empty((0, self._tower.width))
+        return self.tower.weight.new_empty((0, self.tower.width))
 
     def needed(self, kind: Tensor) -> Tensor:
         return self._session.computed(kind.flatten(1)).view_as(kind)
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
-        spec, wanted = self._spec, self._tower.weight.dtype
+        spec, wanted = self._spec, self.tower.weight.dtype
         # Rounded at once to the tower's dtype: the numbers are the same, in half the memory.
         dtype = wanted if wanted in (torch.float16, torch.bfloat16) else torch.float32
         rows = gather(batch, cells, spec, dtype)  # [K * m * m, 3 * f * P * P]
         return rows.view(len(cells), spec.merge**2 * rows.shape[1])
 
     def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
-        weight = self._tower.weight
+        with stage("encode"):
+            return self.output(rows, gated, dense=False).kept
+
+    @torch.no_grad()
+    def output(self, rows: Tensor, gated: GatedCells, dense: bool) -> ClipOutput:
+        """Encodes as ``encode`` does, and returns all that the tower gives.
+
+        Args:
+            dense: True also gives the features that every cell shows.
+        """
+        weight = self.tower.weight
         patches = rows.unflatten(1, (self._spec.merge**2, -1)).flatten(0, 1)
-        with stage("encode"), torch.no_grad():
-            mask = gated.kind == CHANGED
-            cells = (mask, gated.source, gated.needed)
-            mask, source, needed = (each.flatten(1).to(weight.device) for each in cells)  # [T, N]
-            patches = patches.to(weight.device, weight.dtype)
-            kept = Kept(patches, mask, source, needed, int(mask.sum()))
-            later = gated.later_ids.to(weight.device)
-            return self._session.encode(self._tower, kept, [], later, dense=False).kept
+        mask = gated.kind == CHANGED
+        cells = (mask, gated.source, gated.needed)
+        mask, source, needed = (each.flatten(1).to(weight.device) for each in cells)  # [T, N]
+        patches = patches.to(weight.device, weight.dtype)
+        kept = Kept(patches, mask, source, needed, int(mask.sum()))
+        later = gated.later_ids.to(weight.device)
+        return self._session.encode(self.tower, kept, [], later, dense)

@@ -11,4 +11,5 @@ images.py      these pictures as data URIs of bounded size
 plots.py       shares and errors over time, as SVG that follows the page's colours
 planned.py     draws when a policy looks (``patchgate plan``)
 page.py        the page, made of page.html.j2, page.css and page.js
+advice/        which settings fit a video, beside sampling its frames
 """

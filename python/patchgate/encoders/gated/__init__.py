@@ -7,7 +7,8 @@ clips.py         GatedClips: video towers that attend over space and time
 stand_in.py      StandIn: a gated tower in the tower's place in a larger model
 inputs.py        checks the arguments of a call; pixels.py turns pixel values back into gate planes
 emitted.py       the output of a call as VideoTokens
-calibrate.py     finds the largest tolerance at which a user's answers stay the same
+calibrate.py     finds the cheapest settings at which a user's answers stay the same
+search.py        which settings it tries; answers.py what a user's read-out says with them
 stream_state.py  a stream's state as a dict of tensors; stream_check.py finds what is wrong in one
 stream_file.py   the same state as a file
 """
@@ -122,8 +123,9 @@ def gated(
                 in a layer because its neighbours changed: the change of its attention output since
                 its state was made, projected as the layer projects it. If it would move by more,
                 the cell is computed from that layer on. 0 gives the dense tower over the pixels
-                that each cell was last computed from; ``math.inf`` never computes a still cell. See
-                ``patchgate.calibrate``.
+                that each cell was last computed from; ``math.inf`` never computes a still cell. If
+                ``patchgate.calibrate`` has left threshold, sub_blocks and tolerance with the model
+                (``config.patchgate``), they are used where they are not given.
             tolerance_layers: the number of layers, from the first, in which still cells may become
                 active; None: all.
             refresh: the number of frames after which all cells are computed anew; None: never.

@@ -11,7 +11,7 @@ from patchgate._check import checked_choice, checked_count, checked_number, chec
 Context = Literal["full", "kept"]
 Moved = Literal["own", "source", "lend"]
 
-UNCALIBRATED = 0.15  # docs/towers.md argues it
+DEFAULT_TOLERANCE = 0.15  # docs/towers.md argues it
 
 
 class FidelityKwargs(TypedDict, total=False):
@@ -33,7 +33,7 @@ class Fidelity:
     """
 
     context: Context = "full"
-    tolerance: float = UNCALIBRATED
+    tolerance: float = DEFAULT_TOLERANCE
     tolerance_layers: int | None = None
     refresh: int | None = None
     moved: Moved = "own"
