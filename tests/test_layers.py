@@ -79,7 +79,7 @@ class Package:
 
     @classmethod
     def at(cls, folder: Path, **elsewhere: Path) -> "Package":
-        """Of a folder, and of sub-packages whose sources are elsewhere."""
+        """The modules of a folder, and of sub-packages whose sources are elsewhere."""
         roots = {folder.name: folder, **{f"{folder.name}.{k}": v for k, v in elsewhere.items()}}
         files: dict[str, Path] = {}
         for prefix, root in roots.items():

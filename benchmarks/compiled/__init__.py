@@ -28,7 +28,7 @@ class Row(TypedDict):
 
 
 def report(ops: list[str] | None = None) -> list[Row]:
-    """Of every back end in this package."""
+    """Rows of every back end in this package."""
     rows: list[Row] = []
     for name in sorted(each.name for each in pkgutil.iter_modules(__path__)):
         if name != "__main__":

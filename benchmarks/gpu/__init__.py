@@ -69,7 +69,7 @@ class Case:
 
 
 def all_cases(ops: Sequence[str] = (), small: bool = False) -> list[Case]:
-    """Of every op, or of those named.
+    """The cases of every op, or of those named.
 
     Raises:
         ValueError: a name that is no op here.

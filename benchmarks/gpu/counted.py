@@ -26,7 +26,7 @@ def frame_grid(
 
 
 def _taps(samples: int, out: int) -> float:
-    """Of a triangle filter on average: its support is twice the scale, and at least two."""
+    """Taps of a triangle filter on average: its support is twice the scale, and at least two."""
     return 2 * max(samples / out, 1.0)
 
 

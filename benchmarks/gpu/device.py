@@ -82,7 +82,7 @@ class Gpu:
         return low * 1e3, middle * 1e3, high * 1e3
 
     def ceilings(self) -> Ceilings:
-        """Of the GPU at hand: its copy bandwidth is measured."""
+        """The rates of the GPU at hand: its copy bandwidth is measured."""
         properties = torch.cuda.get_device_properties(self.at)
         source = torch.randint(0, 256, (1 << 31,), dtype=torch.uint8, device=self.at)
         target = torch.empty_like(source)

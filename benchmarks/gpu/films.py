@@ -109,7 +109,7 @@ TOLD = ("pts_seconds", "duration_seconds", "key_frame", "Y", "Cb", "Cr")
 
 
 def told(batches: Iterable[FrameBatch]) -> list[list[Any]]:
-    """Of every frame: its stamps, and hashes of its planes (``TOLD``)."""
+    """What is known of every frame: its stamps, and hashes of its planes (``TOLD``)."""
     found = []
     for batch in batches:
         planes = [plane.cpu().contiguous().numpy() for plane in batch.planes]

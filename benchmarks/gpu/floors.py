@@ -27,9 +27,9 @@ class Ceilings(NamedTuple):
 
     @classmethod
     def of(cls, name: str, multiprocessors: int, copied_bytes: float) -> "Ceilings":
-        """Of a Hopper GPU: 64 int32 and 128 float32 lanes a multiprocessor (CUDA C++ Programming
-        Guide, throughput of native arithmetic), 4096 dense fp16 and 8192 int8 tensor operations a
-        clock (H100 white paper), at its 1.98 GHz. Only the bandwidth is measured.
+        """The rates of a Hopper GPU: 64 int32 and 128 float32 lanes a multiprocessor (CUDA C++
+        Programming Guide, throughput of native arithmetic), 4096 dense fp16 and 8192 int8 tensor
+        operations a clock (H100 white paper), at its 1.98 GHz. Only the bandwidth is measured.
         """
         clocks = multiprocessors * 1.98e9
         return cls(name, copied_bytes, 64 * clocks, 128 * clocks, 8192 * clocks, 4096 * clocks)

@@ -91,7 +91,9 @@ def grid_case(frames: int, small: bool) -> Case:
 
 
 def new_state(planes: Tensor, patch: int) -> tuple[Tensor, ...]:
-    """Of streams that have seen nothing, for planes ``[S, T, f, C, H, W]``, as the schema says."""
+    """The state of streams that have seen nothing, for planes ``[S, T, f, C, H, W]``, as the schema
+    says.
+    """
     s, _, f, c, height, width = planes.shape
     return (
         torch.zeros(s, f, c, height, width, dtype=torch.uint8),

@@ -123,7 +123,7 @@ def sectors(reached: Tensor, sample_bytes: int) -> int:
 
 
 def windows(taps: Tensor, cell: int) -> list[tuple[int, int]]:
-    """Of every cell along an axis, the native samples that it reaches: from, to."""
+    """Returns for every cell along an axis the native samples that it reaches: from, to."""
     first = taps[:, 0].view(-1, cell)
     last = first.amax(1) + taps.shape[1] - 1
     return list(zip(first.amin(1).tolist(), last.tolist(), strict=True))

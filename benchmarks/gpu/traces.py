@@ -30,7 +30,7 @@ def traced(call: Callable[[], Any]) -> Trace:
 
 
 def summary(events: list[dict[str, Any]]) -> Trace:
-    """Of a Chrome trace's events."""
+    """Kernel times from a Chrome trace's events."""
     copies = [e for e in events if e.get("cat") == "gpu_memcpy" and "DtoH" in e["name"]]
     calls = [e for e in events if e.get("cat") in ("cuda_runtime", "cuda_driver")]
     return Trace(

@@ -20,7 +20,9 @@ class Choice(NamedTuple):
 
     @classmethod
     def of(cls, keep: Tensor) -> "Choice":
-        """Of a mask ``[T, ...]``: the others are known as what was kept last at their place."""
+        """The choice of a mask ``[T, ...]``: the others are known as what was kept last at their
+        place.
+        """
         return cls(held(keep))
 
     @property

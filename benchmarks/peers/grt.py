@@ -32,12 +32,12 @@ class Cut(NamedTuple):
     alone: Tensor  # [..., h, w, 4]: mean, variance, least, most; nothing for the distance
 
     def at(self, t: int) -> "Cut":
-        """Of a frame."""
+        """The cells of a frame."""
         return Cut(self.samples[t], self.alone[t])
 
 
 def cut(frames: Tensor, patch: int, measure: Measure) -> Cut:
-    """Of ``[T, 3, H, W]``, normalised floats or uint8 RGB, frame by frame."""
+    """Gates ``[T, 3, H, W]``, normalised floats or uint8 RGB, frame by frame."""
     samples = torch.stack([patches(normalised(f[None])[0], patch) for f in frames])
     if measure == "l2":
         return Cut(samples, samples[..., :0])

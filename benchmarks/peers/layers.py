@@ -69,7 +69,7 @@ class Layer:
 
 
 def layers(model: Any) -> list[Layer]:
-    """Of a ``SiglipVisionModel`` or a ``Dinov2Model``, from the first on."""
+    """The layers of a ``SiglipVisionModel`` or a ``Dinov2Model``, from the first on."""
     return [Layer(block) for block in _part(model, "encoder.layers", "encoder.layer")]
 
 
@@ -84,7 +84,7 @@ def embedded(model: Any, pixel_values: Tensor) -> tuple[Tensor, float]:
 
 
 def layer_flops(blocks: list[Layer], tokens: Tensor) -> float:
-    """Of all layers on all tokens ``[T, N, D]``."""
+    """Operations of all layers on all tokens ``[T, N, D]``."""
     frames, n = tokens.shape[:2]
     return frames * n * sum(4 * each.linear_flops + each.mlp_flops + n * each.pair_flops
                             for each in blocks)  # fmt: skip

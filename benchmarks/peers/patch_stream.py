@@ -44,7 +44,9 @@ def scores(luma: Tensor, patch: int) -> Tensor:
 
 
 def _search(now: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """Of every pixel ``[T, H', W']`` the best vector's length and error, the first of equals."""
+    """Finds for every pixel ``[T, H', W']`` the best vector's length and error, the first of
+    equals.
+    """
     height, width = now.shape[1:]
     around = pad(before[:, None], [RADIUS] * 4, mode="replicate")[:, 0]
     error, length = torch.full_like(now, torch.inf), torch.zeros_like(now)

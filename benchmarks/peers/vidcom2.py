@@ -19,7 +19,9 @@ _TEMPERATURE = 0.01
 
 
 def likenesses(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Of tokens ``[T, N, D]`` to the mean of the video, and to that of their frame, ``[T, N]``."""
+    """Similarity of tokens ``[T, N, D]`` to the mean of the video, and to that of their frame,
+    ``[T, N]``.
+    """
     width = features.shape[2]
     variance = features.flatten(0, 1).var(0, unbiased=False)  # [D]
     quiet = variance.topk(int(width * _CHANNELS), largest=False).indices

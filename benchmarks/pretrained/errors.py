@@ -36,7 +36,7 @@ class Truth(NamedTuple):
 
     @classmethod
     def of(cls, dense: Tensor, head: Head) -> "Truth":
-        """Of dense features ``[T, 1 + N, D]``."""
+        """The truth that dense features ``[T, 1 + N, D]`` are."""
         return cls(dense, changed(dense), read(head, dense))
 
 
@@ -77,7 +77,7 @@ def read(head: Head, features: Tensor) -> Tensor:
 
 
 def measure(features: Tensor, truth: Truth, head: Head) -> Errors:
-    """Of features ``[T, 1 + N, D]``.
+    """Measures features ``[T, 1 + N, D]``.
 
     Raises:
         ValueError: there are more or fewer of them than dense ones, or some are NaN; so with what

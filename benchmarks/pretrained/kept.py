@@ -51,8 +51,8 @@ class Kept:
             beside.replace(path)
 
     def rows(self) -> tuple[Rows, dict[str, Any]]:
-        """Of all parts, those of earlier commands too; and of all of them together: dates, seconds,
-        and the highest load of the machine when one began.
+        """Returns the rows of all parts, those of earlier commands too; and of all of them
+        together: dates, seconds, and the highest load of the machine when one began.
         """
         parts = [json.loads(path.read_text()) for path in sorted(self.folder.glob("*.json"))]
         sources = [part["provenance"] for part in parts]

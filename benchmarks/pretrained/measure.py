@@ -29,7 +29,7 @@ class Times(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of the dense tower's time: the ratio of the medians."""
+        """The share of the dense tower's time: the ratio of the medians."""
         return median(self.method) / median(self.dense)
 
     @property

@@ -38,7 +38,7 @@ class Method(Protocol):
         ...
 
     def __call__(self, model: Dinov2Model, pixels: Tensor) -> Found:
-        """Of a clip ``[T, 3, H, W]``."""
+        """Computes the features of a clip ``[T, 3, H, W]``."""
         ...
 
 

@@ -16,7 +16,7 @@ _TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
 
 
 def draw(panels: Mapping[str, Sequence[dict[str, Any]]], path: Path) -> None:
-    """Of rows by title."""
+    """Draws a plot for each title and its rows."""
     figure, axes = plots.panels(2, height=3.6, rows=len(panels))
     for (left, right), (title, rows) in zip(axes, panels.items(), strict=True):
         lines = grouped((row for row in rows if row["family"] != DENSE), lambda row: row["family"])

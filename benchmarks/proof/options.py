@@ -11,7 +11,7 @@ _FEW = 3
 
 
 class Steps(NamedTuple):
-    """Of a sweep, every so manieth setting."""
+    """Takes every so manieth setting of a sweep."""
 
     tuned: int  # of ours and of the peers
     controls: int  # of what nobody is compared with

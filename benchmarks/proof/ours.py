@@ -53,7 +53,7 @@ class Live:
 
     @property
     def work(self) -> Work:
-        """Of the last push."""
+        """The work of the last push."""
         return self._stream.last_work
 
 

@@ -85,7 +85,9 @@ def publish(folder: Path) -> None:
 
 
 def page(sections: dict[str, Any], pictures: dict[str, str]) -> str:
-    """Of sections as their files hold them; ``pictures``: their plots, from where the page is."""
+    """The page of sections as their files hold them; ``pictures``: their plots, from where the page
+    is.
+    """
     lost = losses.of({name: section["rows"] for name, section in sections.items()})
     lines = [
         "# Results", "",

@@ -147,7 +147,9 @@ def at_equal_reading(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
 
 
 def one_setting(rows: Sequence[Row]) -> dict[str, Setting | None]:
-    """Of each family of one reader, that of fewest tokens that retains enough over all clips."""
+    """Chooses in each family of one reader the setting of fewest tokens that retains enough over
+    all clips.
+    """
     families = grouped(rows, lambda r: r.family)
     return {family: cheapest(own) for family, own in families.items()}
 
@@ -182,7 +184,7 @@ def duel(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
 
 
 def _with_one_setting(rows: Sequence[Row], single: dict[str, Setting | None]) -> dict[str, Any]:
-    """Of a group: tokens a second of ours and of the peer that needs fewest over all clips."""
+    """Returns for a group the tokens a second of ours and of the peer that needs fewest over all clips."""
     able = [one for one in single.values() if one]
     sides = ([one for one in able if one.family in MINE],
              [one for one in able if one.family not in (*MINE, *NOT_COMPARED)])  # fmt: skip

@@ -59,7 +59,7 @@ class Sized:
 
     @cached_property
     def frame_flops(self) -> float:
-        """Of a dense frame."""
+        """Operations of a dense frame."""
         side = self.model.config.image_size
         return layers.dense(self.model, torch.zeros(1, 3, side, side)).flops
 

@@ -147,7 +147,7 @@ class Shown:
 
     @property
     def luma(self) -> Tensor:
-        """Of the size that the tower sees, ``[T, H, W]`` uint8."""
+        """Luma at the size that the tower sees, ``[T, H, W]`` uint8."""
         assert self._luma is not None
         resized = torch.nn.functional.interpolate(
             self._luma[:, None].float(), size=self.rgb.shape[2:], mode="area"

@@ -36,7 +36,9 @@ class Trace:
 
     @classmethod
     def of(cls, keep: Tensor) -> "Trace":
-        """Of a mask ``[T, h, w]`` of cells to keep; the others hold what was kept there last."""
+        """The trace of a mask ``[T, h, w]`` of cells to keep; the others hold what was kept there
+        last.
+        """
         kind = torch.where(keep, CHANGED, STATIC).to(torch.uint8)
         return cls(kind, torch.zeros((*keep.shape, 2), dtype=torch.int8))
 

@@ -35,7 +35,7 @@ class Prediction(Protocol):
 
 
 def corners_of(picture: Tensor, cell: int) -> Tensor:
-    """Of the cells of ``[.., H, W]``: ``[N, 2]``."""
+    """Sums over the cells of ``[.., H, W]``: ``[N, 2]``."""
     height, width = picture.shape[-2:]
     return cell_corners(height // cell, width // cell, cell, picture.device)
 
@@ -88,7 +88,7 @@ class _Means(NamedTuple):
         return cls(*(each.mean((2, 3)) for each in (x, y, x * x, x * y, y * y)))
 
     def over(self, cells: Tensor) -> "_Means":
-        """Of the cells of a mask ``[N, C]`` together, ``[1, C]`` each."""
+        """The weights of the cells of a mask ``[N, C]`` together, ``[1, C]`` each."""
         share = cells.double() / cells.sum(0)
         return _Means(*((each * share).sum(0, keepdim=True) for each in self))
 

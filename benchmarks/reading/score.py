@@ -21,7 +21,7 @@ ENOUGH = 0.99  # retention that counts as reading as well as from the dense vide
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one trace, or the mean of several."""
+    """The numbers of one trace, or the mean of several."""
 
     tokens: float
     seconds: float  # of the clip
@@ -53,7 +53,8 @@ class Cost:
 
 
 def _flops(tokens: float, keys: float) -> float:
-    """Of a frame of which so many tokens run, each attending to so many: see encoders/run/work.py.
+    """Operations of a frame in which so many tokens run, each attending to so many: see
+    encoders/run/work.py.
 
     Patch embedding and layers, without pooling, which is no part of reading.
     """
@@ -117,12 +118,12 @@ class Total:
 
     @property
     def share(self) -> float:
-        """Of the cells that was kept."""
+        """The share of the cells that was kept."""
         return self.tokens / max(1, self.cells)
 
 
 def total(rows: Iterable[Row]) -> Total:
-    """Of one method and reader."""
+    """The row of one method and reader."""
     rows = list(rows)
     costs = {row.clip: row.cost for row in rows}.values()
     cells = sum(cost.cells for cost in costs)

@@ -87,7 +87,7 @@ def _check(planes: Tensor, name: str) -> None:
 
 
 def chroma_step(luma: int, chroma: int) -> int:
-    """Luma samples per chroma sample along an axis; 0 where the two do not belong together.
+    """Returns the luma samples per chroma sample along an axis; 0 if the sizes do not match.
 
     A single chroma sample stands for everything (gray video).
     """

@@ -81,7 +81,7 @@ def test_equal_reading_and_defaults() -> None:
 
 
 def tables() -> dict[str, Any]:
-    """Of every section, as small as they come; ours loses once in each."""
+    """Files of every section, as small as they come; ours loses once in each."""
     stage = dict.fromkeys(speed.STAGES, 1.0)
     spent = (("dense", 6.0), ("RLT", 6.0), ("patchgate, kept cells only", 8.0))
     timed = [{"clip": "x", "method": m, **stage, "ms a frame": ms, "speed-up": 6 / ms}

@@ -56,7 +56,7 @@ def test_in_a_rehearsal_the_interpreter_takes_the_gpus_place(
 
 
 def name_of(launch: Launch) -> str:
-    """Of its kernel, interpreted or not."""
+    """The name of its kernel, interpreted or not."""
     return str(getattr(launch.kernel, "fn", launch.kernel).__name__)
 
 

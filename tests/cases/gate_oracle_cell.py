@@ -26,7 +26,7 @@ class Cell:
 
     @property
     def cost(self) -> int:
-        """Of the vector used; changed: the least tested."""
+        """The cost of the vector used; changed: the least tested."""
         return min(self.tested.values()) if self.kind == CHANGED else self.tested[self.used]
 
 

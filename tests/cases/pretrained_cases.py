@@ -34,7 +34,7 @@ def pixels(frames: int = 6, side: int = 56) -> Tensor:
 
 
 def row(family: str, method: str, work: float, error: float, **more: Any) -> dict[str, Any]:
-    """Of a clip, with the same error everywhere."""
+    """Rows of a clip, with the same error everywhere."""
     names = ("every", "changed", "worst", "cls", "saliency")
     return {
         "clip": "a.mkv", "side": 224, "frames": 48, "family": family, "method": method,

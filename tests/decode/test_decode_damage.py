@@ -219,7 +219,7 @@ def test_a_stream_of_rubbish(tmp_path):
 
 
 def test_damage_is_not_called_a_lack_of_permission(tmp_path):
-    """Of a stream of a kind that nobody knows FFmpeg says that it is not permitted."""
+    """FFmpeg says of a stream of an unknown kind that it is not permitted."""
     path = clips.write(tmp_path / "clip.asf", codec="wmv2", frames=4, options={})
     video = bytes.fromhex("C0EF19BC4D5BCF11A8FD00805F5C442B")  # ASF_Video_Media (ASF 10.4)
     damaged = path.read_bytes().replace(video, bytes(16))

@@ -115,7 +115,7 @@ def test_an_animated_webp_is_called_that(tmp_path):
 
 
 def looker(tmp_path, **more):
-    """Of an MP4 that lost a key frame: its times do not show it, and 8 pictures do not come."""
+    """An MP4 lost a key frame: its times do not show it, and 8 pictures do not come."""
     source = odd_clips.forward(tmp_path / "whole.mkv", tick=odd_clips.MS)
     path = odd_clips.without(tmp_path / "part.mp4", source, [10])
     return Looker(path, gate=Gate(size=(42, 56)), **more)

@@ -146,7 +146,7 @@ def test_a_fifo_whose_writer_stalls(tmp_path, camera, share):
 
 
 class Stalling(io.RawIOBase):
-    """Of the user's own making: gives ``data``, and then waits until it is ``over``."""
+    """A file object of the user's own: it gives ``data``, and then waits until it is ``over``."""
 
     def __init__(self, data):
         self._data, self.over = io.BytesIO(data), threading.Event()

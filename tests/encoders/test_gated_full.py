@@ -300,7 +300,7 @@ def test_autocast_may_come_and_go(family):
 
 @both
 def test_a_moved_cell_is_computed_and_is_no_token(family):
-    """Of ``tokenize``'s kind: what the gate emits does not depend on what the tower computes."""
+    """What the gate emits does not depend on what the tower computes."""
     x = normalised(camera(9, 2))
     towers = {moved: gated(family, tolerance=math.inf, moved=moved) for moved in ("own", "lend")}
     for sparse in towers.values():

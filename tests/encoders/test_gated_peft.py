@@ -72,7 +72,7 @@ def test_one_that_turns_pixels_beyond_the_patch_is_refused():
 
 @pytest.mark.parametrize("targets", [["attention"], ["out_proj"]])
 def test_on_the_pooling_head(targets):
-    """Of a layer that torch calls by its weights, PEFT's adapter does nothing: nor does it here."""
+    """PEFT's adapter does nothing on a layer that torch calls by its weights: nor does it here."""
     config = peft.LoraConfig(r=4, target_modules=targets, init_lora_weights=False)
     check("siglip", config)
 

@@ -72,7 +72,7 @@ def test_of_an_offloaded_tower_it_is_said(name):
 
 @some
 def test_a_tower_that_stays_loaded_works_with_a_device_map(name):
-    """Of which accelerate only brings the inputs to the weights."""
+    """A model of which accelerate only brings the inputs to the weights."""
     model, x = TOWERS[name](), inputs(name)
     dense, sparse = output(model, x), gated(model)
     for module in model.modules():

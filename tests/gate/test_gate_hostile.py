@@ -102,7 +102,7 @@ def test_numbers_out_of_range_are_refused(run: Any, name: str, value: Any, messa
 @pytest.mark.parametrize("run", [*RUNS, on_meta])
 @pytest.mark.parametrize("position", [PICTURE, IDS, SOURCE, QUARTILES, MAP])
 def test_a_state_or_map_of_another_shape_is_refused(run: Any, position: int) -> None:
-    """Of as many numbers, but turned."""
+    """A tensor of as many numbers, but turned."""
     args = list(arguments())
     turned = args[position].movedim(-1, -2) if position != QUARTILES else args[position].T
     args[position] = turned.contiguous()

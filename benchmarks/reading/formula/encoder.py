@@ -88,7 +88,7 @@ class FormulaEncoder(nn.Module):
         return self.norm(x)
 
     def positions(self, h: int, w: int) -> Tensor:
-        """Of the class token and of each cell of a picture of so many, ``[1 + N, D]``."""
+        """Positions of the class token and of each cell of a picture of so many, ``[1 + N, D]``."""
         down, across = (side // PATCH for side in LARGEST)
         grid = self.pos_embed[0, 1:].unflatten(0, (down, across))[:h, :w]
         return torch.cat([self.pos_embed[0, :1], grid.flatten(0, 1)])

@@ -24,7 +24,7 @@ class Read:
 def marks(
     truth: Sequence[str], dense: Sequence[str], said: Sequence[str]
 ) -> tuple[int, int, int, int]:
-    """Of frames: asked, same as dense, right when dense, right of these: see ``Read``."""
+    """Numbers of frames: asked, same as dense, right when dense, right of these: see ``Read``."""
     known = [s == d for t, d, s in zip(truth, dense, said, strict=True) if d == plain(t)]
     same = sum(d == s for d, s in zip(dense, said, strict=True))
     return len(truth), same, len(known), sum(known)

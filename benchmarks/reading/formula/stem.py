@@ -43,7 +43,7 @@ class StandardisedConv2d(nn.Conv2d):
 
 
 class _Downsample(nn.Module):
-    """Of the way around a bottleneck, where shapes differ."""
+    """The convolution of the way around a bottleneck, where shapes differ."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

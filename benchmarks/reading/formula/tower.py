@@ -129,8 +129,8 @@ class FormulaSession(Session):
 
 
 def entering(family: Tower, frames: Tensor, result: GateResult, fidelity: Fidelity) -> Kept:
-    """Of a clip ``[T, 3, H, W]``, what the gate kept, where what enters the first layer moved by
-    more than the tolerance, and every cell of a frame that is refreshed.
+    """Keeps, of a clip ``[T, 3, H, W]``, what the gate kept, where what enters the first layer
+    moved by more than the tolerance, and every cell of a frame that is refreshed.
     """
     kind, source = result.kind.flatten(1), result.source.flatten(1)  # [T, N]
     (t, n), cell = kind.shape, torch.arange(kind.shape[1])

@@ -58,7 +58,7 @@ class Recogniser:
         self._memo: dict[bytes, Reading] = {}
 
     def read(self, crops: Sequence[Tensor]) -> list[Reading]:
-        """Of uint8 RGB ``[3, ., .]`` each. A reading does not depend on the other crops."""
+        """Reads crops, uint8 RGB ``[3, ., .]`` each. A reading does not depend on the other crops."""
         keys = [_key(crop) for crop in crops]
         unread = {k: crop for k, crop in zip(keys, crops, strict=True) if k not in self._memo}
         inputs = {key: _resized(crop) for key, crop in unread.items()}  # [3, 48, w] each
@@ -77,7 +77,7 @@ class Recogniser:
         return readings
 
     def _run(self, pictures: NDArray[np.float32]) -> list[Reading]:
-        """Of ``[n, 3, 48, w]``."""
+        """Reads crops ``[n, 3, 48, w]``."""
         (likely,) = self._network.run(None, {"x": pictures})  # [n, s, k]
         best = likely.argmax(2)  # [n, s]
         sure = np.take_along_axis(likely, best[..., None], 2)[..., 0]  # [n, s]

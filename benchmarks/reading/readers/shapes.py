@@ -28,7 +28,7 @@ class ShapeReader:
 
 
 def _name(picture: Tensor, box: Box) -> str:
-    """Of the shape in a box of ``[3, H, W]``."""
+    """The name of the shape in a box of ``[3, H, W]``."""
     colours, inside = sampled(picture, box)  # [3, n, n], [n, n]
     edge = torch.zeros_like(inside)
     edge[[0, -1]] = edge[:, [0, -1]] = True
@@ -68,7 +68,7 @@ def masks() -> Tensor:
 
 
 def standard(rows: Tensor) -> Tensor:
-    """Of mean 0 and length 1 along the last axis, so that products are correlations.
+    """Brings rows to mean 0 and length 1 along the last axis, so that products are correlations.
 
     A grey level of noise is added to the length: rounding alone is no shape.
     """

@@ -70,7 +70,7 @@ class VitReader:
     def _read(
         self, hidden: Mapping[Any, Tensor] | Tensor, looks: list[tuple[Any, Look]]
     ) -> list[str]:
-        """Of states ``[N, D]`` by name or frame."""
+        """Answers from states ``[N, D]`` by name or frame."""
         labels = {k: self.labels(hidden[k][None]) for k in dict.fromkeys(k for k, _ in looks)}
         texts = []
         for k, look in looks:

@@ -96,9 +96,7 @@ def _activate(
     bound: Tensor,  # [T, M]
     room: int,
 ) -> tuple[Tensor, Tensor]:
-    """A scan over frames of a few torch calls each: on the CPU, its definition is as fast as it
-    gets.
-    """
+    """Runs the definition, which makes a few torch calls a frame: a CPU kernel would not be faster."""
     _checks.activate(out, active, differs, parent, reach, bound, room)
     _checks.check_rows("parent", parent[1:], parent.numel(), "out")
     return _activate_reference(out, active, differs, parent, reach, bound, room)

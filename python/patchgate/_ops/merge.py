@@ -97,7 +97,7 @@ def row_distance_by_torch(
 ) -> Tensor:
     """Plain torch, some pairs at a time: it reads each row once and needs no kernel of its own.
 
-    A row that there is not cannot be refused without a look at the data: its distance is NaN.
+    An index out of range gives NaN, because refusing it would need a look at the data.
     """
     _checks.row_distance(left, left_row, right, right_row)
     out = left.new_full(left_row.shape, torch.nan)
@@ -123,8 +123,8 @@ def _segment_mean_backward(
     cu_segments: Tensor,  # [G + 1]
     out: Tensor,  # [G, D]
 ) -> tuple[Tensor, Tensor]:
-    """With the shares s = weight / total: d features += s * grad, and what a weight moves is the
-    mean towards its row, d weight += grad . (row - mean) / total.
+    """Computes the gradients. With the shares s = weight / total: d features += s * grad. A larger
+    weight moves the mean towards its row: d weight += grad . (row - mean) / total.
     """
     _checks.segment_mean(features, weight, index, cu_segments)
     _checks.segment_mean_backward(grad, features, cu_segments, out)

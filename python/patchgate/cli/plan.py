@@ -92,7 +92,7 @@ def plan(
     ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="REPORT.html", show_default=False,
-                                  help="The report of `patchgate inspect`, with the plan in it.")
+                                  help="The report of patchgate inspect, with the plan in it.")
     ] = None,
     as_json: Json = False,
 ) -> dict[str, Any]:  # fmt: skip

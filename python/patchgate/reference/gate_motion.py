@@ -175,7 +175,7 @@ def dominant_motion(found: Tensor, still: Tensor) -> tuple[int, int]:
 
 
 class Followed(NamedTuple):
-    """What came of trying the camera's motion on cells."""
+    """The result of testing the camera's motion on each cell."""
 
     moved: Tensor  # [N] bool: one of the vectors passes
     motion: Tensor  # [N, 2] the passing one of least objective
