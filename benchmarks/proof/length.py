@@ -78,7 +78,7 @@ def _looped(path: Path, times: int, target: Path) -> Path:
 
 
 def _decoding_times(packets: list[av.Packet]) -> list[int]:
-    """Bytes of packets in their order; Matroska leaves out those before the first reordered frame."""
+    """Bytes of packets in order; Matroska leaves out those before the first reordered frame."""
     times: list[int] = []
     for packet in reversed(packets):
         times.append(times[-1] - (packet.duration or 1) if packet.dts is None else packet.dts)

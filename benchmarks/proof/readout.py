@@ -184,7 +184,7 @@ def duel(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
 
 
 def _with_one_setting(rows: Sequence[Row], single: dict[str, Setting | None]) -> dict[str, Any]:
-    """Returns for a group the tokens a second of ours and of the peer that needs fewest over all clips."""
+    """Returns tokens a second of ours and of the best peer over all clips, for a group."""
     able = [one for one in single.values() if one]
     sides = ([one for one in able if one.family in MINE],
              [one for one in able if one.family not in (*MINE, *NOT_COMPARED)])  # fmt: skip

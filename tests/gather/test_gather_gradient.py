@@ -14,7 +14,7 @@ op = torch.ops.patchgate.gather
 
 
 def gradient(run: Callable[..., Tensor], case: tuple, dtype: torch.dtype) -> Tensor:
-    """Gradients of the levels, computed in dtype, for whole numbers as the gradient: their sums are exact."""
+    """Gradients of the levels, in dtype, for whole numbers as the gradient: sums are exact."""
     levels = case[7].to(dtype).requires_grad_()
     out = run(*case[:7], levels, *case[8:])
     grad = torch.randint(-100, 100, out.shape, generator=torch.Generator().manual_seed(0))

@@ -83,7 +83,7 @@ def planes(size: int = 24) -> Iterator[torch.Tensor]:
 
 
 def chunks(h: int = 4, w: int = 4, every: int = 50) -> Iterator[TokenChunk]:
-    """Chunks of one frame each: one cell is new, another shows an older token; at times all are new."""
+    """Chunks of one frame: one cell is new, another shows an older token; at times all are new."""
     source, tokens = torch.zeros(h * w, dtype=torch.int64), 0
     random = torch.Generator().manual_seed(0)
     cells = torch.stack([torch.arange(h * w) // w, torch.arange(h * w) % w], 1)

@@ -58,7 +58,7 @@ class Recogniser:
         self._memo: dict[bytes, Reading] = {}
 
     def read(self, crops: Sequence[Tensor]) -> list[Reading]:
-        """Reads crops, uint8 RGB ``[3, ., .]`` each. A reading does not depend on the other crops."""
+        """Reads uint8 RGB crops ``[3, ., .]``. A reading does not depend on the other crops."""
         keys = [_key(crop) for crop in crops]
         unread = {k: crop for k, crop in zip(keys, crops, strict=True) if k not in self._memo}
         inputs = {key: _resized(crop) for key, crop in unread.items()}  # [3, 48, w] each

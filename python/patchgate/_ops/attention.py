@@ -96,7 +96,7 @@ def _activate(
     bound: Tensor,  # [T, M]
     room: int,
 ) -> tuple[Tensor, Tensor]:
-    """Runs the definition, which makes a few torch calls a frame: a CPU kernel would not be faster."""
+    """Runs the definition: a few torch calls a frame, which a CPU kernel would not beat."""
     _checks.activate(out, active, differs, parent, reach, bound, room)
     _checks.check_rows("parent", parent[1:], parent.numel(), "out")
     return _activate_reference(out, active, differs, parent, reach, bound, room)
