@@ -28,6 +28,7 @@ import patchgate
 from gpu import traces
 from patchgate import Gate, grid
 from patchgate.decode import FrameBatch, Video
+from patchgate.gate import CHANGED
 from patchgate.gather import PixelSpec, gather
 from patchgate.pipeline import StageSeconds, token_chunks
 from patchgate.pipeline.features import GatedCells
@@ -48,6 +49,9 @@ class Rows:
 
     def empty(self) -> Tensor:
         return torch.empty((0, 3 * SPEC.patch**2), dtype=DTYPE, device=AT)
+
+    def needed(self, kind: Tensor) -> Tensor:
+        return kind == CHANGED
 
     def rows(self, planes: Tensor, batch: Any, cells: Tensor) -> Tensor:
         return gather(batch, cells, SPEC, DTYPE)

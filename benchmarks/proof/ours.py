@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from patchgate import FrameBatch, Gate, _ops, grid
-from patchgate.encoders.run.work import Work
-from patchgate.gather import gather
+from patchgate import FrameBatch, Gate, _ops
+from patchgate.encoders.run.session import later_ids
+from patchgate.encoders.run.work import Work, work
 from patchgate.merging import MergeStream
+from patchgate.pipeline.features import GatedCells, TowerFeatures
 from patchgate.tokens import TokenChunk
 from patchgate.tokens.chunk import HostResult, chunk_of
 from proof.frames import parts
@@ -25,36 +26,33 @@ class Live:
     """Our stages with their state: what ``patchgate.tokenize`` does with a batch of frames."""
 
     def __init__(self, tower: Sized, **settings: Any) -> None:
-        self._stream = tower.gated(**settings).stream()
-        self._spec = self._stream.pixel_spec
-        self._gate, self._seen = Gate.of(self._stream.gate_settings), 0
+        gated = tower.gated(**settings)
+        self._gate, self._seen = Gate.of(gated.gate_settings), 0
+        assert self._gate.size is not None
+        self._features = TowerFeatures(gated, self._gate.size)
+        self.work: Work | None = None  # of the last push
 
     def push(self, batch: FrameBatch, stage: Timer) -> TokenChunk:
         """The kept cells' features ``[K, D]``, and what else is known of the frames."""
         with stage("grid"):
-            planes = grid.placed_grid(batch, self._spec.place(batch.height, batch.width))
+            planes = self._features.to_grid(batch)
         with stage("gate"):
             result = self._gate.push(planes)
         with stage("compact"):
-            index, cu_seqlens, count = _ops.compact(result.kind, result.kind.numel())
+            index, _, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]
+            needed = self._features.needed(result.kind)
         with stage("gather"):
-            rows = gather(batch, index, self._spec)
+            rows = self._features.rows(planes, batch, needed.flatten().nonzero().flatten())
         with stage("encode"):
-            assert self._gate.picture_ids is not None
-            names = self._gate.picture_ids.flatten().long()
-            cell = index % result.kind[0].numel()
-            features = self._stream.encode(rows, cell, cu_seqlens, result.source, names)
+            cells = GatedCells(result.kind, result.source, needed, later_ids(self._gate))
+            output = self._features.output(rows, cells, dense=False)
+        self.work = work(self._features.tower, output.runs)
         told = HostResult(index, result.source, result.kind, result.motion)
         self._seen += len(batch)
         return chunk_of(
-            features, told, batch.pts_seconds, batch.duration_seconds, self._seen - len(batch)
+            output.kept, told, batch.pts_seconds, batch.duration_seconds, self._seen - len(batch)
         )
-
-    @property
-    def work(self) -> Work:
-        """The work of the last push."""
-        return self._stream.last_work
 
 
 def ours(tower: Sized, share: float | None = None, **settings: Any) -> Way:
@@ -67,10 +65,10 @@ def ours(tower: Sized, share: float | None = None, **settings: Any) -> Way:
     def way(batch: FrameBatch, stage: Timer) -> Done:
         live, merge = Live(tower, **settings), MergeStream(ratio=share or 1.0, window=CHUNK)
         found: list[TokenChunk] = []
-        work = []
+        done = []
         for some in parts(batch, CHUNK):
             kept = live.push(some, stage)
-            work.append(live.work)
+            done.append(live.work)
             if share is None:
                 found.append(kept)
                 continue
@@ -80,6 +78,6 @@ def ours(tower: Sized, share: float | None = None, **settings: Any) -> Way:
             with stage("merge"):
                 found += merge.flush()
         features = torch.cat([chunk.features for chunk in found])
-        return Done(len(features), Work.total(work).gated_flops, features)
+        return Done(len(features), Work.total(done).gated_flops, features)
 
     return way
