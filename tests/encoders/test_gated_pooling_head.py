@@ -7,6 +7,8 @@ from adapter_cases import EXACT, TOWERS, gated, inputs, output
 from gated_cases import flicker, normalised, tower
 from torch.nn.utils import parametrizations
 
+from patchgate.encoders.run.fidelity import DEFAULT_TOLERANCE
+
 PARTS = ["head", "head.attention", "head.layernorm", "head.mlp", "head.mlp.fc1"]
 
 
@@ -51,7 +53,7 @@ def test_a_head_that_is_wrapped_in_the_middle_of_a_stream(first):
 
 def test_a_wrapped_head_costs_what_the_dense_one_does():
     model, x = tower("siglip"), inputs("siglip")
-    sparse = gated(model, context="kept")
+    sparse = gated(model, context="kept", tolerance=DEFAULT_TOLERANCE)
     output(sparse, x)
     plain = sparse.last_work
     assert plain.gated_flops < plain.dense_flops
