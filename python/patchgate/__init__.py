@@ -23,7 +23,7 @@ from patchgate.gate import Gate, GateResult
 from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
 from patchgate.merging import MergeStream, Scenes, merge, scenes
-from patchgate.pipeline import tokenize
+from patchgate.pipeline import Tokenizer, tokenize
 from patchgate.tokens import TokenChunk, TokenLayout, TokenShape, VideoTokens
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "TokenChunk",
     "TokenLayout",
     "TokenShape",
+    "Tokenizer",
     "TowerStream",
     "Video",
     "VideoTokens",

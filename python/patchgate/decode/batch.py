@@ -187,6 +187,11 @@ class FrameBatch:
         """The width of the luma plane, in pixels."""
         return self.planes[0].shape[2]
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the planes."""
+        return self.planes[0].device
+
     def rgb(self) -> Tensor:
         """Converts the frames to uint8 RGB ``[T, 3, H, W]``, to look at and for other programs.
 

@@ -20,6 +20,7 @@ from patchgate.encoders.gated.tower import GatedTower
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.session import Session
 from patchgate.gate import CHANGED, GateSettings
+from patchgate.gate.calls import Undo
 from patchgate.gather import gather
 
 Stage = Callable[[str], AbstractContextManager[None]]
@@ -59,6 +60,9 @@ class Features(Protocol):
             batch: the same frames; the last of the last tubelet may be missing.
             cells: ``[K]`` int64, flat over ``[T, h, w]``. Rows of negative cells have no meaning.
         """
+
+    def mark(self) -> Undo:
+        """Notes what is remembered of earlier frames. Calling what this returns brings it back."""
 
     def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
         """Makes the features ``[K, D]`` of the kept cells, of rows ``[G, E]`` of those needed."""
@@ -100,6 +104,9 @@ class PixelFeatures:
         start = frame * (per_cell * per_plane) + row * (p * w) + column  # [K]
         return _ops.expand(planes.view(-1, p), start[:, None, None] + within).flatten(1)
 
+    def mark(self) -> Undo:
+        return lambda: None  # nothing is remembered
+
     def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
         return rows
 
@@ -110,10 +117,17 @@ class TowerFeatures:
     One instance serves one video: later chunks use what it remembers of earlier ones.
     """
 
-    def __init__(self, gated: GatedTower, size: tuple[int, int]) -> None:
-        """``size``: ``(H, W)``, the size of the tower's frames in pixels."""
+    def __init__(
+        self, gated: GatedTower, size: tuple[int, int], session: Session | None = None
+    ) -> None:
+        """Begins a video, or goes on with one.
+
+        Args:
+            size: ``(H, W)``, the size of the tower's frames in pixels.
+            session: what is remembered of earlier frames, without a gate; None: there are none.
+        """
         self._spec, self._tower = gated.pixel_spec, gated.sized(*size)
-        self._session = Session(gated.fidelity)
+        self.session = session or Session(gated.fidelity)
 
     def to_grid(self, batch: Pictures) -> Tensor:
         return grid.placed_grid(batch, self._spec.place(batch.height, batch.width))
@@ -122,7 +136,7 @@ class TowerFeatures:
         return self._tower.weight.new_empty((0, self._tower.width))
 
     def needed(self, kind: Tensor) -> Tensor:
-        return self._session.computed(kind.flatten(1)).view_as(kind)
+        return self.session.computed(kind.flatten(1)).view_as(kind)
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
         spec, wanted = self._spec, self._tower.weight.dtype
@@ -131,8 +145,13 @@ class TowerFeatures:
         rows = gather(batch, cells, spec, dtype)  # [K * m * m, 3 * f * P * P]
         return rows.view(len(cells), spec.merge**2 * rows.shape[1])
 
+    def mark(self) -> Undo:
+        return self.session.mark()
+
     def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
         weight = self._tower.weight
+        if self.session.memory is not None:
+            self.session.memory.check_same(self._tower, [])
         patches = rows.unflatten(1, (self._spec.merge**2, -1)).flatten(0, 1)
         with stage("encode"), torch.no_grad():
             mask = gated.kind == CHANGED
@@ -141,4 +160,4 @@ class TowerFeatures:
             patches = patches.to(weight.device, weight.dtype)
             kept = Kept(patches, mask, source, needed, int(mask.sum()))
             later = gated.later_ids.to(weight.device)
-            return self._session.encode(self._tower, kept, [], later, dense=False).kept
+            return self.session.encode(self._tower, kept, [], later, dense=False).kept
