@@ -24,7 +24,14 @@ from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
 from patchgate.merging import MergeStream, Scenes, merge, scenes
 from patchgate.pipeline import Tokenizer, tokenize
-from patchgate.tokens import TokenChunk, TokenLayout, TokenShape, VideoTokens
+from patchgate.tokens import (
+    TokenBatch,
+    TokenChunk,
+    TokenLayout,
+    TokenShape,
+    VideoTokens,
+    collate,
+)
 
 __all__ = [
     "Calibration",
@@ -43,6 +50,7 @@ __all__ = [
     "NvdecUnavailable",
     "PixelSpec",
     "Scenes",
+    "TokenBatch",
     "TokenChunk",
     "TokenLayout",
     "TokenShape",
@@ -52,6 +60,7 @@ __all__ = [
     "VideoTokens",
     "build_info",
     "calibrate",
+    "collate",
     "gated",
     "language",
     "merge",
