@@ -24,6 +24,7 @@ from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
 from patchgate.merging import MergeStream, Scenes, merge, scenes
 from patchgate.pipeline import Tokenizer, tokenize
+from patchgate.report.inspected import Report, inspect
 from patchgate.tokens import (
     TokenBatch,
     TokenChunk,
@@ -49,6 +50,7 @@ __all__ = [
     "MergeStream",
     "NvdecUnavailable",
     "PixelSpec",
+    "Report",
     "Scenes",
     "TokenBatch",
     "TokenChunk",
@@ -62,6 +64,7 @@ __all__ = [
     "calibrate",
     "collate",
     "gated",
+    "inspect",
     "language",
     "merge",
     "open_video",
