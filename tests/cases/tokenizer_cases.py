@@ -4,14 +4,18 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import qwen_cases
 import torch
 from gate_videos import busy_video
 from stream_cases import RULES, gated
 from token_cases import KINDS, SIZE
 from torch import Tensor
 
+import patchgate
 from patchgate import FrameBatch, Gate, TokenChunk, Tokenizer, VideoTokens
 from patchgate.decode import Colour
+from patchgate.gather import PixelSpec
+from patchgate.gather.resize import Keep
 
 FRAMES = 11
 SECONDS = [0.0, 0.04, 0.1, 0.1, 0.2, 0.5, 0.54, 0.58, 1.0, 1.04, 1.1]
@@ -36,11 +40,22 @@ def part(begin: int, end: int) -> FrameBatch:
     return FrameBatch((y, cb, cr), *times, batch.colour)
 
 
+@cache
+def _qwen(family: str) -> Any:
+    return qwen_cases.tower(family)
+
+
 MAKERS: dict[str, Callable[[], Tokenizer]] = {
     name: lambda rules=rules: Tokenizer(gate=Gate(patch=8, **rules), size=SIZE)
     for name, rules in KINDS.items()
 }
 MAKERS |= {rule: lambda rule=rule: Tokenizer(gated("siglip", **RULES[rule])) for rule in RULES}
+# Frames in pairs, a grid of the video's own size, features of tapped layers.
+QWEN = PixelSpec(Keep(), 0.5, 0.25, qwen_cases.P, qwen_cases.M, 2)
+MAKERS |= {
+    family: lambda family=family: Tokenizer(patchgate.gated(_qwen(family), QWEN, threshold=20))
+    for family in ("qwen25", "qwen3")
+}
 MAKERS["clip"] = lambda: Tokenizer(gated("clip", **RULES["watched"]))
 
 

@@ -248,6 +248,16 @@ def _out_of_memory(*_: Any) -> None:
     raise MemoryError
 
 
+def test_another_size_is_refused_by_a_tower_that_keeps_the_videos_own() -> None:
+    tokenizer, other = make("qwen3"), make("qwen3")
+    for each in (tokenizer, other):
+        each.push(part(0, 4))
+    larger = FrameBatch.from_rgb(torch.zeros(2, 48, 64, 3).byte(), [7, 8])
+    with pytest.raises(ValueError, match=r"this gate has seen .*24, 32.*, got .*48, 64"):
+        tokenizer.push(larger)
+    assert_chunks(tokenizer.push(part(4, 8)), other.push(part(4, 8)))
+
+
 def test_two_threads_at_once_are_refused() -> None:
     tokenizer, inside, leave = small(fps=1), threading.Event(), threading.Event()
 
