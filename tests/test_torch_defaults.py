@@ -68,6 +68,7 @@ def given(video: Path, tower: Any) -> dict[str, Any]:
         "mergeable": random_tokens(t=15),
         "pixels": cases.normalised(cases.flicker(5), torch.float32),
         "planes": cases.flicker(6)[None],
+        "pictures": cases.flicker(7).permute(0, 2, 3, 1),
     }  # fmt: skip
 
 
@@ -116,6 +117,17 @@ def _tower(g: dict[str, Any]) -> list[Any]:
     third.load_stream_state_dict(again.stream_state_dict())
     parts += [each(g["pixels"][:1]).last_hidden_state for each in (again, third)]
     return [*parts, g["tower"](g["pixels"]).pooler_output, g["tower"].last_work]
+
+
+def _pushed(g: dict[str, Any]) -> list[Any]:
+    parts: list[Any] = []
+    for tower in (None, g["tower"]):
+        first, again = (patchgate.Tokenizer(tower, fps=10) for _ in range(2))
+        chunks = [first.push(picture) for picture in g["pictures"][:4]]
+        again.load_state_dict(first.state_dict())
+        chunks += [again.push(g["pictures"][4:]), again.flush()]
+        parts += [again.joined(chunks), again.state_dict()]
+    return parts
 
 
 def _file(g: dict[str, Any]) -> VideoTokens:
@@ -173,6 +185,11 @@ JOBS: dict[str, Callable[[dict[str, Any]], Any]] = {
         )
     ],
     "tubelets": lambda g: patchgate.tokenize(g["video"], gate=Gate(temporal_patch=2, size=SIZE)),
+    "pictures": lambda g: patchgate.tokenize(g["pictures"], fps=10, size=SIZE),
+    "pictures, one by one": _pushed,
+    "batches of pictures": lambda g: patchgate.FrameBatch.from_bgr(g["pictures"]).rgb(),
+    "a batch of tokens": lambda g: patchgate.collate([g["tokens"]] * 2).padded(),
+    "inspect": lambda g: patchgate.inspect(g["video"], size=SIZE)._repr_html_(),
     "load": lambda g: VideoTokens.load(g["saved"]),
     "save": _file,
     "slice": lambda g: g["tokens"].slice(0.2, 0.7),

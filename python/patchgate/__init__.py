@@ -23,10 +23,18 @@ from patchgate.gate import Gate, GateResult
 from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
 from patchgate.merging import MergeStream, Scenes, merge, scenes
-from patchgate.pipeline import tokenize
+from patchgate.pipeline import Tokenizer, tokenize
 from patchgate.report.advice.advise import advise
 from patchgate.report.advice.found import Advice
-from patchgate.tokens import TokenChunk, TokenLayout, TokenShape, VideoTokens
+from patchgate.report.inspected import Report, inspect
+from patchgate.tokens import (
+    TokenBatch,
+    TokenChunk,
+    TokenLayout,
+    TokenShape,
+    VideoTokens,
+    collate,
+)
 
 __all__ = [
     "Advice",
@@ -45,17 +53,22 @@ __all__ = [
     "MergeStream",
     "NvdecUnavailable",
     "PixelSpec",
+    "Report",
     "Scenes",
+    "TokenBatch",
     "TokenChunk",
     "TokenLayout",
     "TokenShape",
+    "Tokenizer",
     "TowerStream",
     "Video",
     "VideoTokens",
     "advise",
     "build_info",
     "calibrate",
+    "collate",
     "gated",
+    "inspect",
     "language",
     "merge",
     "open_video",

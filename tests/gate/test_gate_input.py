@@ -252,3 +252,32 @@ def test_a_state_goes_through_files(tmp_path: Path) -> None:
         other.load_state_dict(state)
         for got, want in zip(other.push(video[3:]), expected, strict=True):
             assert torch.equal(got, want)
+
+
+PICTURES = np.zeros((2, 28, 42, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("frames", "error", "message"),
+    [
+        (PICTURES, TypeError, "got ndarray. A gate compares Y, Cb and Cr: .*from_rgb.*from_bgr"),
+        (list(PICTURES), TypeError, "got list. .*FrameBatch.from_rgb"),
+        (torch.from_numpy(PICTURES), ValueError, r"got C = 28 in \[2, 28, 42, 3\]. .*from_bgr"),
+        (torch.from_numpy(PICTURES[0]), ValueError, r"got \[28, 42, 3\]. .*from_bgr"),
+        (torch.zeros(2, 3, 42, 4, dtype=torch.uint8), ValueError, "42 x 4 pixels .*from_rgb"),
+        (torch.zeros(2, 3, 28, 42), TypeError,
+         r"got torch.float32. Pixel values that a processor .*gated\(model\).*from_rgb"),
+        (torch.zeros(2, 3, 28, 42).long(), TypeError, r"got torch\.int64$"),
+        (torch.zeros(2, 5, 28, 42).byte(), ValueError, r"got C = 5 in \[2, 5, 28, 42\]$"),
+    ],
+)  # fmt: skip
+def test_pictures_are_told_the_way_in(frames: Any, error: type, message: str) -> None:
+    gate = Gate()
+    with pytest.raises(error, match=message):
+        gate.push(frames)
+    assert gate.picture_ids is None
+
+
+def test_the_way_in_leads_in() -> None:
+    gate = Gate(size=(28, 42))
+    assert gate.push(FrameBatch.from_bgr(PICTURES)).kind.shape == (2, 2, 3)

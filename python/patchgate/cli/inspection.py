@@ -3,8 +3,8 @@
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from dataclasses import asdict
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,21 +16,14 @@ from patchgate.decode import Video, open_video
 from patchgate.decode.source.source import Source
 from patchgate.gate import Gate
 from patchgate.pipeline import spare_threads
-from patchgate.report import overlay, page, picture, survey
-from patchgate.report.comparison import Comparison, compare
-from patchgate.report.history import (
-    Choice,
-    History,
-    counted,
-    history_of,
-    strip_frames,
-    telling_frames,
-)
+from patchgate.report import overlay, survey
+from patchgate.report.drawing import SUFFIXES as SUFFIXES
+from patchgate.report.drawing import Drawing, draw
+from patchgate.report.facts import facts_of, lines_of
+from patchgate.report.history import History, OnChunk, history_of
 from patchgate.report.planned import Planned
 from patchgate.tokens import TokenChunk
 
-PAGE_SUFFIXES = (".html", ".htm")
-SUFFIXES = (*PAGE_SUFFIXES, *picture.SUFFIXES)
 OVERLAY_SUFFIXES = overlay.SUFFIXES
 
 
@@ -60,9 +53,13 @@ def inspect_video(job: Job) -> dict[str, Any]:
         video = stack.enter_context(open_video(job.video, **job.options))
         stack.enter_context(spare_threads(video.threads))
         history = _first_pass(job, video, drafts.get(job.overlay) if job.overlay else None)
-        facts = _facts(job, history)
+        facts = facts_of(job.video, history, job.gate)
         if job.output is not None:
-            facts |= _draw(job, video, history, drafts[job.output])
+            drawing = Drawing(
+                job.video, job.video, job.gate, job.options, job.at, job.command, job.planned
+            )
+            comparing = partial(_comparing, job, video)
+            facts |= draw(drawing, video, history, drafts[job.output], comparing)
         for path in targets:
             os.replace(drafts[path], os.path.realpath(path))
     for name, target in (("output", job.output), ("overlay", job.overlay)):
@@ -79,7 +76,7 @@ def _first_pass(job: Job, video: Video, draft: Path | None) -> History:
     with ExitStack() as stack:
         writer = None
         if draft is not None:
-            aspect = picture.display_aspect(video, gate)
+            aspect = survey.display_aspect(video, gate)
             writer = stack.enter_context(overlay.OverlayVideo(draft, gate, aspect))
         meter = stack.enter_context(_meter(job, video, "inspect"))
         both = stack.enter_context(closing(survey.side_by_side(video, gate)))
@@ -96,45 +93,10 @@ def _first_pass(job: Job, video: Video, draft: Path | None) -> History:
     return history
 
 
-def _draw(job: Job, video: Video, history: History, draft: Path) -> dict[str, Any]:
-    """Writes the picture or the page, and returns the facts that it shows."""
-    asked = sorted({history.frame_shown_at(second) for second in job.at})
-    if draft.suffix.lower() in PAGE_SUFFIXES:
-        return _draw_page(job, video, history, asked, draft)
-    choices = [Choice(frame, "chosen") for frame in asked] or telling_frames(history)
-    shown = list(survey.moments(job.video, job.gate, choices, **job.options))
-    caption = picture.caption_of(job.video, video, history, job.gate)
-    picture.save(picture.draw(history, shown, caption), draft)
-    return {"moments": [_moment_facts(moment) for moment in shown]}
-
-
-def _draw_page(
-    job: Job, video: Video, history: History, asked: list[int], draft: Path
-) -> dict[str, Any]:
-    aspect = picture.display_aspect(video, job.gate)
+@contextmanager
+def _comparing(job: Job, video: Video) -> Iterator[OnChunk]:
     with _meter(job, video, "compare") as meter:
-        comparison: Comparison[page.Shot] = compare(
-            job.video, job.gate, strip_frames(history, page.MOMENTS, asked),
-            lambda compared: page.shot_of(compared, job.gate, aspect), meter.show, **job.options,
-        )  # fmt: skip
-    name, facts = picture.printable(Path(job.video).name), page.video_facts(video, history)
-    subject = page.Subject(name, facts, picture.printable(job.command), aspect)
-    text = page.render(history, comparison, job.gate, subject, job.planned)
-    draft.write_text(text, encoding="utf-8")
-    return {
-        "moments": [
-            {
-                **_moment_facts(shot),
-                "adjacent_largest_sub_block_error": shot.adjacent_worst.error,
-            }
-            for shot in comparison.shots
-        ],
-        "largest_sub_block_error": float(comparison.error.max()),
-        "adjacent": {
-            "tokens": comparison.adjacent_tokens,
-            "largest_sub_block_error": float(comparison.adjacent_error.max()),
-        },
-    }
+        yield meter.show
 
 
 def _meter(job: Job, video: Video, doing: str) -> Meter:
@@ -142,54 +104,9 @@ def _meter(job: Job, video: Video, doing: str) -> Meter:
     return Meter(video, doing, job.options["start"], job.options["end"], tubelet)
 
 
-def _moment_facts(moment: survey.Moment | page.Shot) -> dict[str, Any]:
-    return {
-        "seconds": moment.pts_seconds,
-        "label": moment.label,
-        "largest_sub_block_error": moment.worst.error,
-        "limit": moment.limit,
-    }
-
-
-def _facts(job: Job, history: History) -> dict[str, Any]:
-    frames, tokens = len(history.changed), int(history.changed.sum())
-    return {
-        "video": job.video,
-        "frames": frames,
-        "tokens": tokens,
-        "dense_tokens": frames * history.cells,
-        "kept_share": tokens / (frames * history.cells),
-        "moved_share": int(history.moved.sum()) / (frames * history.cells),
-        "key_frame_seconds": history.pts_seconds[history.is_key].tolist(),
-        "sampled": {
-            f"{fps}_fps": {"frames": seen, "tokens": history.dense_tokens(seen)}
-            for fps, seen in ((fps, history.frames_at(fps)) for fps in (1, 2))
-        },
-        "moments": [],
-        "gate": asdict(job.gate.settings),
-    }
-
-
 def lines(facts: dict[str, Any]) -> dict[str, str]:
     """Puts the facts in lines for people."""
-    sampled = ", ".join(
-        f"{seen['tokens']:,} at {name.replace('_', ' ')}" for name, seen in facts["sampled"].items()
-    )
-    shown = (f"{m['seconds']:.2f} s" + (f" ({m['label']})" if m["label"] else "")
-             for m in facts["moments"])  # fmt: skip
-    every = counted(facts["frames"], facts["gate"]["temporal_patch"])
-    said = {
-        "tokens": f"{facts['tokens']:,} for all {every}: "
-        f"{facts['kept_share']:.2%} of {facts['dense_tokens']:,}",
-        "sampling": f"{sampled} (dense)",
-        "key frames": f"{len(facts['key_frame_seconds']):,}",
-        "shown": ", ".join(shown) or f"all {every}",
-    }
-    if "adjacent" in facts:
-        said["worst error"] = (
-            f"{facts['largest_sub_block_error']:.2f} grey levels; an adjacent-frame gate: "
-            f"{facts['adjacent']['largest_sub_block_error']:.2f}"
-        )
+    said = lines_of(facts)
     for name in ("output", "overlay"):
         if facts[name] is not None:
             said[name] = f"{facts[name]}, {bytes_text(facts[f'{name}_bytes'])}"

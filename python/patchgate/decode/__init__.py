@@ -2,7 +2,9 @@
 
 opening.py      open_video; video.py Video, iteration.py one iteration of it
 openings.py     the readers of one Video: the first of them waits to be read
-frames.py       FrameBatch, Colour, Problems: the output of every back end
+batch.py        FrameBatch: the output of every back end; pictures.py frames that are in memory
+                already, as its planes
+frames.py       Colour, Problems: what is said of frames
 timeline.py     time stamps, start/end, fps: generators over any back end's pictures
 limits.py       what a video may ask for, so that no small file takes gigabytes or days
 source/         paths, bytes, file objects and addresses: how each is opened, or why not
@@ -17,7 +19,8 @@ orientation.py  how a picture must be turned before it is shown
 changes.py      the warning about a picture that changes in the middle of a video
 """
 
-from .frames import Colour, DecodeError, DecodeWarning, FrameBatch, Problems
+from .batch import FrameBatch
+from .frames import Colour, DecodeError, DecodeWarning, Problems
 from .limits import Limits
 from .nvdec import NvdecError, NvdecUnavailable
 from .opening import open_video

@@ -5,27 +5,21 @@ Letters: T frames, H W pixels, Hc Wc samples of chroma.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from patchgate._tensors import doubles, truths
 
+from .batch import FrameBatch
 from .ffmpeg import Frame
-from .frames import FrameBatch
 from .limits import DEFAULT_LIMITS, Limits
 from .memory import room_for
 from .orientation import orientation_of, oriented
 from .packets.clock import Clock
-from .planes import PlaneLayout, colour_of, layout
+from .planes import Array, colour_of, copy_planes, layout, plane_shapes
 from .pool import Pool
 from .timeline import Timed
 
-Array = NDArray[np.uint8] | NDArray[np.uint16]
-_BYTES, _WORDS = np.dtype(np.uint8), np.dtype(np.uint16)
 _BLOCK = 64  # frames allocated at once: a huge ``chunk`` must not reserve memory it may never fill
 
 
@@ -49,7 +43,7 @@ class Packer:
         self._how, self._clock, self._pool = how, clock, pool
         self.colour = colour_of(frame)
         self.orientation = orientation_of(frame)
-        self._shapes = _plane_shapes(frame, how)
+        self._shapes = plane_shapes(frame, how)
         samples = sum(height * width for height, width in self._shapes)
         self._frame_bytes = samples * self.colour.dtype.itemsize
         limits.check_picture(name, frame.width, frame.height)
@@ -76,7 +70,7 @@ class Packer:
         at = len(self._pts) % _BLOCK
         if at == 0:
             self._grow()
-        _copy_planes(frame, [view[at] for view in self._views], self._how)
+        copy_planes(frame, [view[at] for view in self._views], self._how)
         seconds = self._clock.seconds
         self._pts.append(seconds(timed.ticks))
         self._durations.append(seconds(timed.span))
@@ -112,40 +106,3 @@ class Packer:
             # would start threads of its own beside the decoder's.
             plane = torch.from_numpy(plane.numpy()[: len(self)].copy())
         return oriented(plane, self.orientation)
-
-
-def _plane_shapes(frame: Frame, how: PlaneLayout) -> list[tuple[int, int]]:
-    planes = frame.planes
-    chroma = (1, 1) if how.packed_chroma == "gray" else (planes[1].height, planes[1].width)
-    return [(frame.height, frame.width), chroma, chroma]
-
-
-def _copy_planes(frame: Frame, into: list[Array], how: PlaneLayout) -> None:
-    sources = frame.planes
-    if how.packed_chroma == "":
-        for plane, target in zip(sources, into, strict=True):
-            _copy(_rows(plane, how), target, how.shift)
-        return
-    _copy(_rows(sources[0], how), into[0], how.shift)
-    if how.packed_chroma == "gray":
-        into[1][...] = into[2][...] = 1 << (how.bits - 1)
-    else:
-        rows = _rows(sources[1], how, samples=2)  # [Hc, 2 Wc]
-        first = how.packed_chroma == "vu"
-        _copy(rows[:, first::2], into[1], how.shift)
-        _copy(rows[:, not first :: 2], into[2], how.shift)
-
-
-def _rows(plane: Any, how: PlaneLayout, samples: int = 1) -> Array:
-    """Returns a view of the plane without the padding of its lines, ``[H, W * samples]``."""
-    dtype, line = (_BYTES if how.bits == 8 else _WORDS), plane.line_size
-    shape = (plane.height, plane.width * samples)
-    rows: Array = np.ndarray(shape, dtype, plane, 0, (abs(line), dtype.itemsize))
-    return rows[::-1] if line < 0 else rows  # a negative line size: stored bottom up
-
-
-def _copy(source: Array, into: Array, shift: int) -> None:
-    if shift:
-        np.right_shift(source, shift, out=into)
-    else:
-        np.copyto(into, source)  # releases the GIL

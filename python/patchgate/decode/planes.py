@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import warnings
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .ffmpeg import Frame
 from .frames import Colour, DecodeWarning, Matrix
@@ -15,6 +18,8 @@ from .frames import Colour, DecodeWarning, Matrix
 # BT.709 to within 0.02.
 _MATRIX: dict[int, Matrix] = {0: "bt601", 1: "bt709", 2: "bt601", 4: "bt601", 5: "bt601",
                               6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}  # fmt: skip
+Array = NDArray[np.uint8] | NDArray[np.uint16]
+_BYTES, _WORDS = np.dtype(np.uint8), np.dtype(np.uint16)
 _FULL_RANGE, _UNTAGGED = 2, 0  # AVCOL_RANGE_JPEG, AVCOL_RANGE_UNSPECIFIED
 
 
@@ -96,3 +101,42 @@ def colour_of(frame: Frame) -> Colour:
     if how.packed_chroma == "gray" and int(frame.color_range) == _UNTAGGED:  # FFmpeg's rule
         full = True
     return Colour(_MATRIX.get(space, "bt601"), full, how.bits)
+
+
+def plane_shapes(frame: Frame, how: PlaneLayout) -> list[tuple[int, int]]:
+    """Returns ``(H, W)`` of Y, Cb and Cr of a native frame."""
+    planes = frame.planes
+    chroma = (1, 1) if how.packed_chroma == "gray" else (planes[1].height, planes[1].width)
+    return [(frame.height, frame.width), chroma, chroma]
+
+
+def copy_planes(frame: Frame, into: list[Array], how: PlaneLayout) -> None:
+    """Copies a native frame into arrays of these shapes, each value in the low bits."""
+    sources = frame.planes
+    if how.packed_chroma == "":
+        for plane, target in zip(sources, into, strict=True):
+            _copy(_rows(plane, how), target, how.shift)
+        return
+    _copy(_rows(sources[0], how), into[0], how.shift)
+    if how.packed_chroma == "gray":
+        into[1][...] = into[2][...] = 1 << (how.bits - 1)
+    else:
+        rows = _rows(sources[1], how, samples=2)  # [Hc, 2 Wc]
+        first = how.packed_chroma == "vu"
+        _copy(rows[:, first::2], into[1], how.shift)
+        _copy(rows[:, not first :: 2], into[2], how.shift)
+
+
+def _rows(plane: Any, how: PlaneLayout, samples: int = 1) -> Array:
+    """Returns a view of the plane without the padding of its lines, ``[H, W * samples]``."""
+    dtype, line = (_BYTES if how.bits == 8 else _WORDS), plane.line_size
+    shape = (plane.height, plane.width * samples)
+    rows: Array = np.ndarray(shape, dtype, plane, 0, (abs(line), dtype.itemsize))
+    return rows[::-1] if line < 0 else rows  # a negative line size: stored bottom up
+
+
+def _copy(source: Array, into: Array, shift: int) -> None:
+    if shift:
+        np.right_shift(source, shift, out=into)
+    else:
+        np.copyto(into, source)  # releases the GIL

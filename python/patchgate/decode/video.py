@@ -12,10 +12,11 @@ from typing import Any, NoReturn, Self, TypeVar
 
 import torch
 
+from .batch import FrameBatch
 from .changes import described_change
 from .description import Described
 from .ffmpeg import Frame
-from .frames import DecodeError, DecodeWarning, FrameBatch, Problems
+from .frames import DecodeError, DecodeWarning, Problems
 from .iteration import Run
 from .nvdec.capabilities import why_not
 from .nvdec.decoder_pool import DecoderPool

@@ -14,6 +14,16 @@ from patchgate._tensors import as_given
 from patchgate.gate.settings import GateSettings
 
 _DEVICES = ("cpu", "cuda")
+_PICTURES = (
+    ". A gate compares Y, Cb and Cr: RGB pictures become these by patchgate.FrameBatch.from_rgb("
+    "frames), OpenCV's by from_bgr, which a gate with size=(H, W) takes; or give the pictures to "
+    "patchgate.tokenize(frames, fps=...)"
+)
+_NORMALISED = (
+    ". Pixel values that a processor has normalised go to a tower, gated(model)(pixel_values); "
+    "pictures in 0..1 become uint8 by (frames * 255).round().to(torch.uint8), and planes of it by "
+    "patchgate.FrameBatch.from_rgb"
+)
 
 
 def checked_planes(planes: Any, settings: GateSettings, seen: Tensor | None) -> Tensor:
@@ -23,21 +33,26 @@ def checked_planes(planes: Any, settings: GateSettings, seen: Tensor | None) -> 
         seen: ``[S, f, C, H, W]``, the reference picture so far, which the planes must fit.
     """
     if not isinstance(planes, Tensor):
-        raise TypeError(f"planes: expected a Tensor or a FrameBatch, got {type(planes).__name__}")
+        came = type(planes).__name__
+        raise TypeError(f"planes: expected a Tensor or a FrameBatch, got {came}{_PICTURES}")
     _check_dense("planes", planes)
     if planes.dtype != torch.uint8:
-        raise TypeError(f"planes: expected uint8 in 0..255, got {planes.dtype}")
+        floats = _NORMALISED if planes.is_floating_point() else ""
+        raise TypeError(f"planes: expected uint8 in 0..255, got {planes.dtype}{floats}")
     shape = list(planes.shape)
+    pictures = _PICTURES if shape and shape[-1] in (3, 4) else ""  # channels come last
     if planes.dim() not in (4, 5):
-        raise ValueError(f"planes: expected [T, C, H, W] or [S, T, C, H, W], got {shape}")
+        raise ValueError(f"planes: expected [T, C, H, W] or [S, T, C, H, W], got {shape}{pictures}")
     c, height, width = shape[-3:]
     if c not in (1, 3):
-        raise ValueError(f"planes: expected C = 1 (luma) or 3 (Y, Cb, Cr), got C = {c} in {shape}")
+        raise ValueError(
+            f"planes: expected C = 1 (luma) or 3 (Y, Cb, Cr), got C = {c} in {shape}{pictures}"
+        )
     cell = settings.cell
     if not height or not width or height % cell or width % cell:
         raise ValueError(
             f"planes: {height} x {width} pixels do not divide into cells of {cell} "
-            f"(patch * merge); resize to multiples of {cell}"
+            f"(patch * merge); resize to multiples of {cell}{pictures}"
         )
     frames = planes if planes.dim() == 5 else planes[None]
     if frames.shape[0] == 0:

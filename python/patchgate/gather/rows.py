@@ -17,20 +17,16 @@ from torch import Tensor
 
 from patchgate import _ops, grid
 from patchgate._cache import cached_table
-from patchgate.colour import chroma_step
-from patchgate.decode import FrameBatch
+from patchgate.colour import check_chroma, colour_matrix
 from patchgate.decode.frames import Pictures
+from patchgate.decode.pictures import rgb_of
 from patchgate.gather.pixel_spec import PixelSpec
 from patchgate.gather.resize import Filter
 from patchgate.grid import Placement
-from patchgate.reference.gather import rgb_planes
 
 FILTER_BITS = 22
 FILTER_ONE = 1 << FILTER_BITS
-CHROMA_BITS = 13  # of the factors of chroma, which is in 64ths
-LUMA_BITS = 19
 
-_LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -89,14 +85,13 @@ def gather(
     )
 
 
-def rgb_frames(batch: FrameBatch) -> Tensor:
+def rgb_frames(batch: Pictures) -> Tensor:
     """Converts whole frames to uint8 RGB ``[T, 3, H', W']``, with gather's arithmetic, for display.
 
-    This is plain torch and takes about 100 bytes of memory per pixel. The errors are those of
-    ``gather``.
+    It is what ``FrameBatch.rgb`` gives. The errors are those of ``gather``.
     """
-    planes, matrix, bit_depth = _source(batch)
-    return rgb_planes(*planes, matrix, bit_depth).to(torch.uint8)
+    planes, _, _ = _source(batch)
+    return rgb_of(planes, batch.colour)
 
 
 # ---- tables
@@ -180,25 +175,6 @@ def pixel_levels(spec: PixelSpec, dtype: torch.dtype, device: torch.device) -> T
     return torch.from_numpy((scaled - mean) / std).to(device, dtype)
 
 
-@cached_table
-def colour_matrix(matrix: str, full_range: bool, device: torch.device) -> Tensor:
-    """Makes the ``ColourMatrix`` of ``csrc/gather.h``, int32 ``[6]``; cached.
-
-    It is computed in float64 from the luma weights of ITU-R BT.601, BT.709 and BT.2020. Its numbers
-    are luma, offset (the range's black and half a unit), Cr to red, Cb and Cr to green, Cb to blue.
-    Luma has 14 bits and chroma 13 of each 19, with which luma alone is rounded exactly.
-    """
-    kr, kb = _LUMA_WEIGHTS[matrix]
-    kg = 1 - kr - kb
-    luma_scale, chroma_scale = (1.0, 1.0) if full_range else (255 / 219, 255 / 224)
-    red, blue = 2 * (1 - kr) * chroma_scale, 2 * (1 - kb) * chroma_scale
-    luma = round(luma_scale * (1 << 14)) << (LUMA_BITS - 14)
-    offset = (1 << (LUMA_BITS - 1)) - (0 if full_range else 16 * luma)
-    chroma = [red, -blue * kb / kg, -red * kr / kg, blue]
-    factors = [luma, offset, *(round(factor * (1 << CHROMA_BITS)) for factor in chroma)]
-    return torch.tensor(factors, dtype=torch.int32, device=device)
-
-
 # ---- checks
 
 
@@ -219,13 +195,12 @@ def _source(
         return (red, green, blue), None, 8
     colour = source.colour
     planes = grid.check_planes(source.planes, colour.bit_depth)
-    y, cb, _ = planes
-    if not all(chroma_step(y.shape[axis], cb.shape[axis]) for axis in (1, 2)):
-        raise ValueError(
-            f"Cb and Cr of {list(cb.shape[1:])} do not belong to Y of {list(y.shape[1:])}: "
-            "expected 1, 2 or 4 luma samples each, rounded up"
-        )
-    return planes, colour_matrix(colour.matrix, colour.full_range, y.device), colour.bit_depth
+    check_chroma(planes)
+    return (
+        planes,
+        colour_matrix(colour.matrix, colour.full_range, planes[0].device),
+        colour.bit_depth,
+    )
 
 
 def _check_index(index: Tensor, device: torch.device) -> Tensor:

@@ -3,7 +3,9 @@
 video.py     tokenize(): opens the video, fits a gate to it, collects the tokens
 fitting.py   the gate that fits a tower or a size
 options.py   separates the gate's rules from the options of open_video
-frames.py    runs all stages, a batch of frames at a time
+tokenizer.py Tokenizer: frames in as they come, and their tokens out; saved_tokenizer.py its state
+given.py     frames that are in memory already, as batches with times
+frames.py    runs all stages over a video; chunker.py makes the tokens of a batch of frames
 surfaces.py  runs them on surfaces borrowed from NVDEC, before it overwrites them
 features.py  the features of kept cells: their own pixels, or a tower's features
 collect.py   collects all chunks in one container
@@ -14,6 +16,7 @@ stages.py    measures the time of each stage, and shares the cores among them
 
 from patchgate.pipeline.frames import FrameSource, token_chunks
 from patchgate.pipeline.stages import StageSeconds, spare_threads
+from patchgate.pipeline.tokenizer import Tokenizer
 from patchgate.pipeline.video import tokenize
 from patchgate.tokens.chunk import TokenChunk
 
@@ -21,6 +24,7 @@ __all__ = [
     "FrameSource",
     "StageSeconds",
     "TokenChunk",
+    "Tokenizer",
     "spare_threads",
     "token_chunks",
     "tokenize",

@@ -1,6 +1,7 @@
 """Collects the chunks of a whole video in one container. Letters: h w cells."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 import torch
 
@@ -8,6 +9,7 @@ from patchgate.gate import Gate
 from patchgate.pipeline.features import Features, PixelFeatures
 from patchgate.pipeline.frames import FrameSource, token_chunks, until_used_up
 from patchgate.tokens import TokenChunk, TokenLayout, VideoTokens, cu_seqlens, spans
+from patchgate.tokens.check import contradiction
 
 
 def collected(
@@ -37,6 +39,28 @@ def assemble(
         cu_seqlens=cu_seqlens(joined.kind),
         layout=layout,
     )
+
+
+def checked_whole(
+    chunks: Sequence[TokenChunk], empty: TokenChunk, layout: TokenLayout | None
+) -> VideoTokens:
+    """Joins chunks that a user has kept.
+
+    Raises:
+        TypeError: they are no chunks.
+        ValueError: one is missing, or they are not in their order.
+    """
+    for each in chunks:
+        if not isinstance(each, TokenChunk):
+            raise TypeError(f"chunks: expected TokenChunks, got {type(each).__name__}")
+    expected = "chunks: expected those of all pushes since the first one, in their order"
+    try:
+        tokens = assemble(list(chunks), empty, layout)
+    except (RuntimeError, IndexError) as error:  # another grid; a token that is not there
+        raise ValueError(f"{expected} ({error})") from error
+    if wrong := contradiction(tokens.tensors(), None if layout is None else asdict(layout)):
+        raise ValueError(f"{expected} ({wrong})")
+    return tokens
 
 
 def empty_chunk(gate: Gate, features: Features | None = None) -> TokenChunk:

@@ -18,10 +18,10 @@ from patchgate._tensors import arange
 from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.encoders.run.clip import ClipOutput
-from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.session import Session
 from patchgate.gate import CHANGED, GateSettings
+from patchgate.gate.calls import Undo
 from patchgate.gather import gather
 
 Stage = Callable[[str], AbstractContextManager[None]]
@@ -61,6 +61,9 @@ class Features(Protocol):
             batch: the same frames; the last of the last tubelet may be missing.
             cells: ``[K]`` int64, flat over ``[T, h, w]``. Rows of negative cells have no meaning.
         """
+
+    def mark(self) -> Undo:
+        """Notes what is remembered of earlier frames. Calling what this returns brings it back."""
 
     def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
         """Makes the features ``[K, D]`` of the kept cells, of rows ``[G, E]`` of those needed."""
@@ -102,6 +105,9 @@ class PixelFeatures:
         start = frame * (per_cell * per_plane) + row * (p * w) + column  # [K]
         return _ops.expand(planes.view(-1, p), start[:, None, None] + within).flatten(1)
 
+    def mark(self) -> Undo:
+        return lambda: None  # nothing is remembered
+
     def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
         return rows
 
@@ -113,17 +119,17 @@ class TowerFeatures:
     """
 
     def __init__(
-        self, gated: GatedTower, size: tuple[int, int], fidelity: Fidelity | None = None
+        self, gated: GatedTower, size: tuple[int, int], session: Session | None = None
     ) -> None:
-        """Begins a video.
+        """Begins a video, or goes on with one.
 
         Args:
             gated: the tower.
-            size: ``(H, W)``, the size of its frames in pixels.
-            fidelity: another fidelity than the tower's; None: its own.
+            size: ``(H, W)``, the size of the tower's frames in pixels.
+            session: what is remembered of earlier frames, without a gate; None: there are none.
         """
         self._spec, self.tower = gated.pixel_spec, gated.sized(*size)
-        self._session = Session(gated.fidelity if fidelity is None else fidelity)
+        self.session = session or Session(gated.fidelity)
 
     def to_grid(self, batch: Pictures) -> Tensor:
         return grid.placed_grid(batch, self._spec.place(batch.height, batch.width))
@@ -132,7 +138,7 @@ class TowerFeatures:
         return self.tower.weight.new_empty((0, self.tower.width))
 
     def needed(self, kind: Tensor) -> Tensor:
-        return self._session.computed(kind.flatten(1)).view_as(kind)
+        return self.session.computed(kind.flatten(1)).view_as(kind)
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
         spec, wanted = self._spec, self.tower.weight.dtype
@@ -140,6 +146,9 @@ class TowerFeatures:
         dtype = wanted if wanted in (torch.float16, torch.bfloat16) else torch.float32
         rows = gather(batch, cells, spec, dtype)  # [K * m * m, 3 * f * P * P]
         return rows.view(len(cells), spec.merge**2 * rows.shape[1])
+
+    def mark(self) -> Undo:
+        return self.session.mark()
 
     def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
         with stage("encode"):
@@ -153,6 +162,8 @@ class TowerFeatures:
             dense: True also gives the features that every cell shows.
         """
         weight = self.tower.weight
+        if self.session.memory is not None:
+            self.session.memory.check_same(self.tower, [])
         patches = rows.unflatten(1, (self._spec.merge**2, -1)).flatten(0, 1)
         mask = gated.kind == CHANGED
         cells = (mask, gated.source, gated.needed)
@@ -160,4 +171,4 @@ class TowerFeatures:
         patches = patches.to(weight.device, weight.dtype)
         kept = Kept(patches, mask, source, needed, int(mask.sum()))
         later = gated.later_ids.to(weight.device)
-        return self._session.encode(self.tower, kept, [], later, dense)
+        return self.session.encode(self.tower, kept, [], later, dense)

@@ -3,16 +3,28 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Protocol, cast
+
+import torch
 
 from patchgate._check import checked_size
-from patchgate.decode import Video
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import Gate
 from patchgate.pipeline.features import Features, PixelFeatures, TowerFeatures
 
 DEFAULT_SIZE = (378, 378)
 _USUAL: Mapping[str, Any] = MappingProxyType({})  # the gate's default rules
+
+
+class Seen(Protocol):
+    """The size and the device of frames: a Video's, or a FrameBatch's."""
+
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def device(self) -> torch.device: ...
 
 
 def fitting_gate(
@@ -35,8 +47,13 @@ def fitting_gate(
     return _tower_gate(tower, gate, size, rules)
 
 
-def prepared(source: Video, tower: GatedTower | None, gate: Gate) -> tuple[Gate, Features]:
-    """Makes the gate for a video's frames, and the features of the cells that it keeps."""
+def prepared(source: Seen, tower: GatedTower | None, gate: Gate) -> tuple[Gate, Features]:
+    """Makes the gate for a video's frames, and the features of the cells that it keeps.
+
+    Args:
+        source: the video, or a batch of its frames.
+        tower, gate: as ``fitting_gate`` took and made them.
+    """
     if tower is None:
         own = cast("tuple[int, int]", gate.size)
         return gate, PixelFeatures(gate.settings, own, source.device)

@@ -15,23 +15,47 @@ def whole_tubelets(batches: Iterable[FrameBatch], frames: int) -> Iterator[Frame
     Args:
         frames: the number of frames of a tubelet.
     """
-    held: FrameBatch | None = None  # frames of an incomplete tubelet
+    tubelets = Tubelets(frames)
     for batch in batches:
+        yield from tubelets.push(batch)
+    yield from tubelets.flush()
+
+
+class Tubelets:
+    """Cuts batches at whole tubelets, and holds the frames of an incomplete one.
+
+    Attributes:
+        held: these frames; None: there are none. A batch that is held is never written to.
+    """
+
+    def __init__(self, frames: int, held: FrameBatch | None = None) -> None:
+        """``frames``: the number of frames of a tubelet."""
+        self._frames, self.held = frames, held
+
+    def push(self, batch: FrameBatch) -> list[FrameBatch]:
+        """Returns the batches that are complete with the next frames."""
+        held, done = self.held, []
         if held is not None and not _alike(held, batch):
-            yield held
+            done.append(held)
             held = None
         if held is not None:
-            missing = frames - len(held)
+            missing = self._frames - len(held)
             held, batch = joined(held, part(batch, 0, missing)), part(batch, missing, len(batch))
-            if len(held) < frames:
-                continue
-            yield held
-        whole = len(batch) // frames * frames
+            if len(held) < self._frames:
+                self.held = held
+                return done
+            done.append(held)
+        whole = len(batch) // self._frames * self._frames
         if whole:
-            yield part(batch, 0, whole)
-        held = joined(part(batch, whole, len(batch))) if whole < len(batch) else None
-    if held is not None:
-        yield held
+            done.append(part(batch, 0, whole))
+        self.held = joined(part(batch, whole, len(batch))) if whole < len(batch) else None
+        return done
+
+    def flush(self) -> list[FrameBatch]:
+        """Returns the incomplete tubelet, if there is one."""
+        done = [] if self.held is None else [self.held]
+        self.held = None
+        return done
 
 
 def part(batch: FrameBatch, first: int, last: int) -> FrameBatch:

@@ -11,6 +11,7 @@ from patchgate.gate import Gate, GateSettings
 from patchgate.gate.settings import GEOMETRY
 from patchgate.pipeline.collect import collected
 from patchgate.pipeline.fitting import fitting_gate, prepared
+from patchgate.pipeline.given import Given, in_memory
 from patchgate.pipeline.options import TokenizeKwargs, parted
 from patchgate.tokens import TokenChunk, VideoTokens
 from patchgate.tokens.layout import layout_of
@@ -32,7 +33,10 @@ def tokenize(
     """Turns every frame of a video into tokens, of which only the changed cells are new.
 
     Args:
-        video: a path, a file object, bytes, or a ``Video`` that is already open.
+        video: a path, a file object, bytes, or a ``Video`` that is already open. Or frames that
+            are in memory: RGB pictures ``[T, H, W, 3]`` or ``[T, 3, H, W]`` uint8 of numpy or
+            torch, a ``FrameBatch``, or an iterable of pictures or batches, which is read as it
+            goes. (OpenCV's BGR goes through ``FrameBatch.from_bgr``.)
         tower: a tower made by ``gated``: the features are its last hidden states of each cell in
             the frame that kept it (later states of still cells, which a tolerance computes, are not
             stored). Only kept cells are converted to RGB. None: the features are the cells' own
@@ -41,9 +45,11 @@ def tokenize(
             ``Gate(size=size)``, with the rules that are given here.
         size: ``(H, W)`` of the grid in pixels; None: that of the tower or the gate, or 378 x 378 if
             neither has one.
-        fps: the number of frames per second to look at; None: every frame.
+        fps: the number of frames per second to look at; None: every frame. Of frames in memory,
+            the rate at which they come, if they have no times.
         start, end: seconds on the video's clock.
-        device: "cpu", or "cuda" to decode on the GPU: frames never leave it.
+        device: "cpu", or "cuda" to decode on the GPU: frames never leave it. Frames in memory stay
+            on their own device.
         on_chunk: a function that is called with every ``TokenChunk`` as it is made.
         options: the gate's rules, such as ``threshold`` (see ``Gate``), if no gate is given:
             ``tokenize(video, threshold=8)`` does what ``tokenize(video, gate=Gate(threshold=8))``
@@ -60,14 +66,45 @@ def tokenize(
     Raises:
         FileNotFoundError, ValueError, TypeError: ``open_video`` or ``Gate`` raises; the tower is
             not gated; the gate does not fit the tower; there are rules and a gate; there is no such
-            option.
+            option; frames in memory are no pictures, have no times, or come with an option of
+            files.
     """
     rules, open_options = parted("tokenize", options, gate)
     gate = fitting_gate(tower, gate, size, rules)
+    if in_memory(video):
+        _check_given(start, end, device, open_options)
+        return _tokenized(Given(video, fps), tower, gate, on_chunk)
     with opened(video, fps, start, end, device, open_options) as source:
-        gate, features = prepared(source, tower, gate)
-        layout = layout_of(gate, source.colour.matrix) if tower is None else None
-        return collected(source, gate, features, layout, on_chunk)
+        return _tokenized(source, tower, gate, on_chunk)
+
+
+def _tokenized(
+    source: Video | Given,
+    tower: GatedTower | None,
+    gate: Gate,
+    on_chunk: Callable[[TokenChunk], None] | None,
+) -> VideoTokens:
+    gate, features = prepared(source, tower, gate)
+    layout = layout_of(gate, source.colour.matrix) if tower is None else None
+    return collected(source, gate, features, layout, on_chunk)
+
+
+def _check_given(
+    start: float | None, end: float | None, device: str, options: dict[str, Any]
+) -> None:
+    """Checks that frames in memory come without options of files."""
+    ranged = {"start": start, "end": end}
+    named = [name for name, value in ranged.items() if value is not None] + list(options)
+    if named:
+        raise ValueError(
+            f"tokenize: {', '.join(named)}: these are options of a video file, got frames that are "
+            "in memory; take a part of them by slicing"
+        )
+    if device != "cpu":
+        raise ValueError(
+            f"tokenize: device={device!r} is where a file is decoded; frames in memory stay on "
+            "their own device: move them there first"
+        )
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Pages and pictures of what the gate did to a video (``patchgate inspect VIDEO -o report.html``).
 
+inspected.py   patchgate.inspect: a report as an object, and what a notebook shows of it
+drawing.py     draws a page or a picture of a video; facts.py the numbers of both
 survey.py      plays the video through the gate: originals, rebuilt pictures, errors
 history.py     counts what the gate did to every frame; shares.py draws it
 cells.py       draws static, moved and changed cells over a frame

@@ -12,10 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from patchgate.gate import CHANGED, MOVED
-
-# Okabe and Ito's palette: it can be distinguished with any colour vision, and in grey by lightness.
-CHANGED_COLOUR = (213, 94, 0)  # vermilion
-MOVED_COLOUR = (86, 180, 233)  # sky blue
+from patchgate.tokens.notebook import CHANGED_COLOUR, MOVED_COLOUR
 
 _SHORTEST = 0.25  # pixels: the mean of vectors that cancel points nowhere
 _HEAD = 0.38  # of an arrow's length

@@ -41,7 +41,7 @@ def images_of(compared: Compared, gate: Gate, aspect: float) -> Images:
     """Draws all pictures of a moment; ``aspect`` is the width / height at which they are shown."""
     moment = compared.moment
     return Images(
-        thumb=_uri(cells_image(moment, gate, aspect, _THUMB), _WEBP_LARGEST // 4),
+        thumb=thumb(moment, gate, aspect),
         original=_uri(_picture(moment.original)),
         rebuilt=_uri(_picture(moment.rebuilt)),
         adjacent=_uri(_picture(compared.adjacent)),
@@ -49,6 +49,11 @@ def images_of(compared: Compared, gate: Gate, aspect: float) -> Images:
         rebuilt_difference=_uri(_difference(moment.original, moment.rebuilt)),
         adjacent_difference=_uri(_difference(moment.original, compared.adjacent)),
     )
+
+
+def thumb(moment: Moment, gate: Gate, aspect: float) -> str:
+    """Draws the cells of a moment in small, as a data URI."""
+    return _uri(cells_image(moment, gate, aspect, _THUMB), _WEBP_LARGEST // 4)
 
 
 def cells_image(moment: Moment, gate: Gate, aspect: float, longest: int) -> Image.Image:

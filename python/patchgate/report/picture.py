@@ -18,7 +18,7 @@ from patchgate.gate import CHANGED, Gate
 from patchgate.report.cells import overlay
 from patchgate.report.history import History, counted, unit
 from patchgate.report.shares import PRINT, draw_shares, key_seconds, plain
-from patchgate.report.survey import Moment
+from patchgate.report.survey import Moment, display_aspect
 
 INK, FAINT = PRINT.ink, PRINT.faint
 
@@ -60,14 +60,6 @@ def printable(name: str) -> str:
     Control characters are spelled out: see ``_check.text.escaped``.
     """
     return escaped(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-
-
-def display_aspect(video: Video, gate: Gate) -> float:
-    """Returns the width / height at which the gate's grid has the video's proportions."""
-    assert gate.size is not None
-    height, width = gate.size
-    aspect = video.width / video.height if gate.settings.fit == "stretch" else width / height
-    return min(max(aspect, 0.4), 4.0)  # beyond, the page would be all margin
 
 
 def draw(history: History, moments: list[Moment], caption: Caption) -> Figure:

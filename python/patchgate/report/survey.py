@@ -162,6 +162,14 @@ def moment_of(part: Played, choice: Choice, gate: Gate) -> Moment:
     )
 
 
+def display_aspect(video: Video, gate: Gate) -> float:
+    """Returns the width / height at which the gate's grid has the video's proportions."""
+    assert gate.size is not None
+    height, width = gate.size
+    aspect = video.width / video.height if gate.settings.fit == "stretch" else width / height
+    return min(max(aspect, 0.4), 4.0)  # beyond, the page would be all margin
+
+
 def rebuilt(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Tensor:
     """Rebuilds the pictures of a chunk, ``[T, f, C, H, W]``, from tokens and the picture before."""
     return reconstruct.planes(chunk, layout, before).unflatten(0, (-1, layout.temporal_patch))

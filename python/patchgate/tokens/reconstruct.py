@@ -4,6 +4,7 @@ Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h 
 n some of the cells, p cell side in pixels.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 from torch import Tensor
@@ -38,6 +39,21 @@ def picture_before(
     for t, emitted in enumerate(_emitted(chunk)[:frame]):
         picture = _next(picture, chunk, layout, t, emitted)
     return picture
+
+
+def pictures_at(
+    chunk: TokenChunk, layout: TokenLayout, before: Tensor | None, frames: list[int]
+) -> Iterator[tuple[int, Tensor]]:
+    """Rebuilds some frames, which rise, in memory for two: their number and uint8 ``[f, C, H, W]``.
+
+    Args:
+        chunk, layout, before: as in ``planes``.
+    """
+    wanted, picture = set(frames), _start(chunk, layout, before)
+    for t, emitted in enumerate(_emitted(chunk)[: max(frames, default=-1) + 1]):
+        picture = _next(picture, chunk, layout, t, emitted)
+        if t in wanted:
+            yield t, picture
 
 
 def _emitted(chunk: TokenChunk) -> list[slice]:

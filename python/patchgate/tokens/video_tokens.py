@@ -19,11 +19,12 @@ from patchgate.gate import CHANGED
 from patchgate.tokens import file as token_file
 from patchgate.tokens import reconstruct
 from patchgate.tokens.chunk import TokenChunk
+from patchgate.tokens.handling import Handled
 from patchgate.tokens.layout import TokenLayout, TokenShape, spans
 
 
 @dataclass(eq=False)
-class VideoTokens:
+class VideoTokens(Handled):
     """The tokens of a video, packed frame after frame.
 
     A token is one encoded cell. Every cell of every frame has a ``source``: the token that explains

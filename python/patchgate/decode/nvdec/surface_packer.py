@@ -9,7 +9,7 @@ from torch import Tensor
 
 from patchgate._tensors import doubles, truths
 
-from ..frames import FrameBatch
+from ..batch import FrameBatch
 from ..limits import DEFAULT_LIMITS, Limits
 from ..orientation import oriented
 from ..packets.clock import Clock

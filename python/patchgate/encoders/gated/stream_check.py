@@ -93,7 +93,11 @@ def _row(rows: Tensor) -> Shape:
 
 
 def contradiction(
-    memory: Memory, gate: Mapping[str, Tensor], tower: Tower, fidelity: Fidelity
+    memory: Memory,
+    gate: Mapping[str, Tensor],
+    tower: Tower,
+    fidelity: Fidelity,
+    pooled: bool = True,
 ) -> str | None:
     """Says what is wrong in a stream's memory; None if nothing is. Synchronises.
 
@@ -103,6 +107,7 @@ def contradiction(
             frames.
         tower: the tower for pictures of the memory's size.
         fidelity: the stream's settings.
+        pooled: whether the stream pools, if its tower does; False: it only had features.
     """
     shapes = Shapes.of(tower, fidelity)
     if len(memory.layers) != len(shapes.layers) or memory.outputs.keys() != shapes.outputs.keys():
@@ -127,7 +132,7 @@ def contradiction(
     return (
         _wrong_attention(memory)
         or _wrong_births(memory, units)
-        or _wrong_gate(memory, gate, shapes)
+        or _wrong_gate(memory, gate, shapes, pooled)
     )
 
 
@@ -246,11 +251,15 @@ def _wrong_sums(part: LayerMemory, expected: Rows, tokens: int) -> str | None:
     return None
 
 
-def _wrong_gate(memory: Memory, gate: Mapping[str, Tensor], shapes: Shapes) -> str | None:
+def _wrong_gate(
+    memory: Memory, gate: Mapping[str, Tensor], shapes: Shapes, pooled: bool
+) -> str | None:
     """Compares the gate's state with the tower's."""
+    if memory.pooled is not None and not (gate and pooled):
+        return "expected pooled only of a stream of frames that pools"
     if not gate:
-        return None if memory.pooled is None else "expected pooled only with a gate's state"
-    if shapes.pooled is not None and memory.pooled is None:
+        return None
+    if pooled and shapes.pooled is not None and memory.pooled is None:
         return "expected pooled of the last frame"
     clocks = gate["clock"].tolist()
     if clocks != [[memory.frames, memory.emitted]]:

@@ -140,19 +140,26 @@ def _same(found: Any, expected: str) -> bool:
         return False
 
 
-def remembered(state: Mapping[str, Tensor], session: Session, tower: Tower) -> Memory | None:
+def remembered(
+    state: Mapping[str, Tensor], session: Session, tower: Tower, pooled: bool = True
+) -> Memory | None:
     """Makes the memory whose ``tables`` these are, and loads the state of the session's gate.
+
+    Args:
+        pooled: whether a tower that pools has remembered that of the last frame.
 
     Raises:
         ValueError: a tensor is missing, or the tables contradict each other.
     """
     try:
-        return _remembered(state, session, tower)
+        return _remembered(state, session, tower, pooled)
     except KeyError as error:
         raise ValueError(f"{error} is missing") from error
 
 
-def _remembered(state: Mapping[str, Tensor], session: Session, tower: Tower) -> Memory | None:
+def _remembered(
+    state: Mapping[str, Tensor], session: Session, tower: Tower, pooled: bool
+) -> Memory | None:
     assert session.gate is not None
     there = {name: tensor.to(tower.weight.device) for name, tensor in state.items()}
     own = {name[5:]: there.pop(name) for name in list(there) if name.startswith("gate.")}
@@ -172,7 +179,7 @@ def _remembered(state: Mapping[str, Tensor], session: Session, tower: Tower) -> 
     unknown = there.keys() - dict(_flat(memory)).keys()
     if unknown:
         raise ValueError(f"it has unknown tensors: {', '.join(sorted(unknown))}")
-    if wrong := contradiction(memory, own, sized, session.fidelity):
+    if wrong := contradiction(memory, own, sized, session.fidelity, pooled):
         raise ValueError(wrong)
     return memory
 

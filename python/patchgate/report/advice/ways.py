@@ -14,7 +14,7 @@ from patchgate._tensors import arange
 from patchgate.decode import FrameBatch
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.encoders.run.fidelity import Fidelity
-from patchgate.encoders.run.session import later_ids
+from patchgate.encoders.run.session import Session, later_ids
 from patchgate.encoders.run.work import Work, work
 from patchgate.gate import CHANGED, Gate
 from patchgate.pipeline.features import GatedCells, PixelFeatures, TowerFeatures
@@ -132,7 +132,7 @@ class Features:
 
     def __init__(self, gate: Gate, tower: GatedTower, fidelity: Fidelity) -> None:
         assert gate.size is not None
-        self._gate, self._features = gate, TowerFeatures(tower, gate.size, fidelity)
+        self._gate, self._features = gate, TowerFeatures(tower, gate.size, Session(fidelity))
         self.tokens, self.work = 0, 0.0
 
     def push(self, part: Part) -> Tensor:
@@ -154,7 +154,7 @@ def whole_features(tower: GatedTower, gate: Gate, batch: FrameBatch, planes: Ten
         planes: ``[T * f, C, H, W]``, the same frames on its grid.
     """
     assert gate.size is not None
-    features = TowerFeatures(tower, gate.size, _ALL)
+    features = TowerFeatures(tower, gate.size, Session(_ALL))
     h, w = grid_of(gate)
     shape = (len(planes) // gate.settings.temporal_patch, h, w)
     cells = arange(math.prod(shape))

@@ -1,0 +1,108 @@
+"""Makes the tokens of a batch of frames: grid -> gate -> compact -> gather.
+
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
+D features, G cells that have rows.
+"""
+
+import torch
+from torch import Tensor
+
+from patchgate import _ops
+from patchgate.decode import FrameBatch
+from patchgate.encoders.run.session import later_ids
+from patchgate.gate import Gate
+from patchgate.gate.calls import Undo
+from patchgate.pipeline.features import Features, GatedCells
+from patchgate.pipeline.stages import StageSeconds, spare_threads
+from patchgate.tokens import TokenChunk
+from patchgate.tokens.chunk import HostResult, chunk_of
+
+
+class Chunker:
+    """Takes the frames of one video, batch after batch, and makes a chunk of tokens of each.
+
+    Attributes:
+        gate, features: the stages that keep a state from batch to batch.
+        frames: the number of frames (tubelets) so far.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        features: Features,
+        stages: StageSeconds | None = None,
+        decoding: int = 0,
+        frames: int = 0,
+    ) -> None:
+        """Begins a video.
+
+        Args:
+            gate: a gate with a size. Nobody else may use it.
+            features: makes features of the kept cells.
+            stages: counts the seconds of each stage, if given.
+            decoding: the number of threads that decode meanwhile.
+            frames: the number of frames that the gate and the features have seen.
+        """
+        self.gate, self.features, self.frames = gate, features, frames
+        self._stages, self._decoding = stages or StageSeconds(), decoding
+        self._first = 0  # the gate's number of the video's first token, whose own is 0
+
+    def push(self, batch: FrameBatch) -> TokenChunk:
+        """Makes the tokens of the next frames. The last frame of a short tubelet is repeated.
+
+        A call that fails leaves a gate and features that ``mark`` brings back.
+        """
+        f = self.gate.settings.temporal_patch
+        stages, spare = self._stages, self._decoding
+        with stages.time("grid"), spare_threads(spare):
+            planes = self._on_grid(batch)  # [T * f, C, H, W]
+        with stages.time("gate"), spare_threads(spare):
+            result = self.gate._pushed(planes, None)  # ``mark`` undoes it
+            index, _, count = _ops.compact(result.kind, result.kind.numel())
+            index = index[: int(count)]  # [K]
+            if not self.frames and len(result.kind):
+                self._first = int(result.source[0, 0, 0])
+            source, later = result.source, later_ids(self.gate)
+            if self._first:
+                source, later = source - self._first, later - self._first
+            needed = self.features.needed(result.kind)
+            gated = GatedCells(result.kind, source, needed, later)
+        with stages.time("gather"), spare_threads(spare):
+            cells = needed.flatten().nonzero().flatten()  # [G]
+            rows = self.features.rows(planes, batch, cells)
+        with spare_threads(spare):
+            tokens = self.features.encode(rows, gated, stages.time)
+        on_device = (index, source, result.kind, result.motion)
+        host = HostResult(*(tensor.cpu() for tensor in on_device))
+        missing = -len(batch) % f
+        duration = torch.nn.functional.pad(batch.duration_seconds, (0, missing))  # [T * f]
+        times = batch.pts_seconds[::f], duration.view(-1, f).sum(1)  # [T] each
+        chunk = chunk_of(tokens, host, *times, self.frames)
+        self.frames += len(result.kind)
+        return chunk
+
+    def _on_grid(self, batch: FrameBatch) -> Tensor:
+        planes = self.features.to_grid(batch)
+        missing = -len(batch) % self.gate.settings.temporal_patch
+        if missing:  # the last frame is repeated, as in transformers
+            planes = torch.cat([planes, planes[-1:].expand(missing, -1, -1, -1)])
+        return planes
+
+    def follow(self, device: torch.device) -> None:
+        """Moves the gate's state to the device of the frames that come."""
+        ids = self.gate.picture_ids
+        if ids is not None and ids.device != device:
+            own = self.gate.state_dict()
+            self.gate.load_state_dict({name: part.to(device) for name, part in own.items()})
+
+    def mark(self) -> Undo:
+        """Notes the state. Calling what this returns brings it back."""
+        frames, first = self.frames, self._first
+        gate, features = self.gate._mark(), self.features.mark()
+
+        def back() -> None:
+            gate()
+            features()
+            self.frames, self._first = frames, first
+
+        return back

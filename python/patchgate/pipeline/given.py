@@ -1,0 +1,209 @@
+"""Frames that a program has in memory already, as batches with times. Letters: T frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from patchgate._check import checked_number
+from patchgate._tensors import arange
+from patchgate.decode import Colour, FrameBatch, Video
+from patchgate.decode.pictures import is_pil
+from patchgate.pipeline.tubelets import part
+
+TOGETHER = 16  # frames that go through the stages at once, however many are given
+_PICTURES = (
+    "pictures (uint8 RGB; OpenCV's by FrameBatch.from_bgr), a FrameBatch, or several of them"
+)
+
+
+def in_memory(video: Any) -> bool:
+    """Whether these are frames, and no file, path or open video."""
+    if isinstance(video, str | bytes | bytearray | memoryview | os.PathLike | Video):
+        return False
+    return not hasattr(video, "read") and (_is_one(video) or _items(video) is not None)
+
+
+def batches_of(frames: Any) -> Iterator[FrameBatch]:
+    """Yields frames as batches of at most 16, which ``Clock.timed`` gives times.
+
+    Args:
+        frames: RGB pictures ``[T, H, W, 3]`` or ``[T, 3, H, W]`` uint8 of numpy or torch, or one
+            picture; a ``FrameBatch``; frames of PyAV, torchcodec or PIL; or an iterable of these,
+            which is read as it goes.
+
+    Raises:
+        TypeError, ValueError: they are none of these.
+    """
+    if isinstance(frames, FrameBatch):
+        yield from (part(frames, at, at + TOGETHER) for at in _starts(len(frames)))
+    elif isinstance(frames, Tensor | np.ndarray) and frames.ndim == 4:
+        for at in _starts(len(frames)):
+            yield FrameBatch.from_rgb(frames[at : at + TOGETHER])
+    elif _is_av(frames):
+        yield FrameBatch.from_av(frames)
+    elif _is_torchcodec(frames):
+        yield from batches_of(FrameBatch.from_torchcodec(frames))
+    elif isinstance(frames, Tensor | np.ndarray) or is_pil(frames):
+        yield FrameBatch.from_rgb(frames)
+    else:
+        yield from _grouped(frames)
+
+
+def _grouped(frames: Any) -> Iterator[FrameBatch]:
+    """Joins single pictures of an iterable, of which neighbours are alike."""
+    items = None if isinstance(frames, str | bytes | os.PathLike) else _items(frames)
+    if items is None:
+        one = "; a call takes one video" if isinstance(frames, str | bytes | os.PathLike) else ""
+        raise TypeError(f"frames: expected {_PICTURES}, got {type(frames).__name__}{one}")
+    group: list[Any] = []
+    for item in items:
+        alike = _form(item)
+        if group and (alike is None or alike != _form(group[0]) or len(group) == TOGETHER):
+            yield _batch(group)
+            group = []
+        if alike is None:
+            yield from batches_of(item)
+        else:
+            group.append(item)
+    if group:
+        yield _batch(group)
+
+
+def _batch(group: list[Any]) -> FrameBatch:
+    return FrameBatch.from_av(group) if _is_av(group[0]) else FrameBatch.from_rgb(group)
+
+
+def _form(picture: Any) -> tuple[Any, ...] | None:
+    """What pictures of one batch have in common; None: it is no single picture."""
+    if isinstance(picture, Tensor):
+        return None if picture.dim() != 3 else (Tensor, picture.shape, picture.device)
+    if isinstance(picture, np.ndarray):
+        return None if picture.ndim != 3 else (np.ndarray, picture.shape)
+    if is_pil(picture):
+        return "PIL", picture.size
+    if _is_av(picture):
+        known = picture.time is not None
+        return "PyAV", picture.width, picture.height, picture.format.name, picture.rotation, known
+    return None
+
+
+def _starts(frames: int) -> range:
+    return range(0, max(frames, 1), TOGETHER)  # no frames are one batch of none
+
+
+def _is_one(frames: Any) -> bool:
+    known = isinstance(frames, FrameBatch | Tensor | np.ndarray)
+    return known or is_pil(frames) or _is_av(frames) or _is_torchcodec(frames)
+
+
+def _is_av(frame: Any) -> bool:
+    return any(base.__module__ == "av.video.frame" for base in type(frame).__mro__)
+
+
+def _is_torchcodec(frames: Any) -> bool:
+    return hasattr(frames, "data") and hasattr(frames, "pts_seconds")
+
+
+def _items(frames: Any) -> Iterator[Any] | None:
+    """Returns an iterator over an iterable or a sequence; None: it is neither."""
+    try:
+        return iter(frames)
+    except TypeError:
+        return None
+
+
+class Clock(NamedTuple):
+    """The time of the next frame of a video. ``timed`` makes the clock after it."""
+
+    counted: int = 0  # frames that came without a time
+    last: float = -torch.inf  # the time of the last frame
+
+    def timed(self, batch: FrameBatch, fps: float | None) -> tuple[FrameBatch, Clock]:
+        """Returns the batch with times, and the clock after it.
+
+        Args:
+            fps: the rate of frames without times, which begin at 0 s.
+
+        Raises:
+            ValueError: there are neither times nor a rate, or both; times do not go on from those
+                of the frames before.
+        """
+        t = len(batch)
+        if not t:
+            return batch, self
+        pts, duration = batch.pts_seconds, batch.duration_seconds
+        if bool(pts.isnan().all()):
+            if fps is None:
+                raise ValueError(
+                    "frames: expected times, got none: give the rate of the frames, as fps=30, or "
+                    "their times, as FrameBatch.from_rgb(frames, pts_seconds)"
+                )
+            pts = (self.counted + arange(t)).double() / fps
+            duration = torch.full_like(pts, 1 / fps)
+            clock = self._replace(counted=self.counted + t)
+        elif fps is not None:
+            raise ValueError(
+                f"fps: these frames have times of their own, got fps={fps:g} beside them; it is "
+                "the rate of frames without times: leave it out (to look at fewer frames, give "
+                "every nth one)"
+            )
+        else:
+            clock, before = self, pts.new_tensor([self.last])
+            since = torch.cat([before, pts]).diff()  # [T]: unknown durations are like the last one
+            since = torch.where(since.isfinite(), since, 0.0)
+            duration = torch.where(duration.isnan(), since, duration)
+        if not bool(pts.isfinite().all() and duration.isfinite().all() and (duration >= 0).all()):
+            raise ValueError(
+                "frames: expected finite times and durations of 0 or more, got "
+                f"pts_seconds {pts.tolist()[:8]}, duration_seconds {duration.tolist()[:8]}"
+            )
+        if float(pts[0]) < self.last or bool((pts.diff() < 0).any()):
+            raise ValueError(
+                f"frames: expected times that go on from {max(self.last, float(pts[0])):g} s, got "
+                f"{float(pts[0]):g}..{float(pts[-1]):g} s; frames come in their order (reset() "
+                "begins another video)"
+            )
+        timed = FrameBatch(batch.planes, pts, duration, batch.colour, batch.key_frame)
+        return timed, clock._replace(last=float(pts[-1]))
+
+
+class Given:
+    """Frames in memory as the pipeline reads a video: with a size, a colour, and times.
+
+    Args:
+        frames: what ``batches_of`` takes.
+        fps: the rate of frames without times; None: frames have times.
+
+    Raises:
+        TypeError, ValueError: the first frames are no pictures, or there are none.
+    """
+
+    threads = 1  # that bring them into planes
+
+    def __init__(self, frames: Any, fps: float | None) -> None:
+        self._fps = checked_rate(fps)
+        batches = batches_of(frames)
+        first = next(batches, None)
+        if first is None:
+            raise ValueError(f"frames: expected {_PICTURES}, got none")
+        self._batches: Iterable[FrameBatch] = chain([first], batches)
+        self.height, self.width, self.device = first.height, first.width, first.device
+        self.colour: Colour = first.colour
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        clock = Clock()
+        for batch in self._batches:
+            timed, clock = clock.timed(batch, self._fps)
+            yield timed
+
+
+def checked_rate(fps: float | None) -> float | None:
+    """Checks a rate of frames without times."""
+    return None if fps is None else checked_number("fps", fps, 1e-9, 1e9, "frames a second")
