@@ -48,6 +48,7 @@ def test_keywords_for_type_checkers_are_the_settings(
         (patchgate.MergeStream, MergeKwargs.__annotations__),
         (patchgate.gated, GatedKwargs.__annotations__),
         (patchgate.tokenize, TokenizeKwargs.__annotations__),
+        (patchgate.embed, TokenizeKwargs.__annotations__),
         (patchgate.Gate.fresh, GateKwargs.__annotations__),
         (patchgate.MergeStream.relax, RelaxKwargs.__annotations__),
         (policies.tokenize_with_statistics, TokenizeKwargs.__annotations__),

@@ -23,7 +23,7 @@ from patchgate.gate import Gate, GateResult
 from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
 from patchgate.merging import MergeStream, Scenes, merge, scenes
-from patchgate.pipeline import tokenize
+from patchgate.pipeline import Embedding, embed, tokenize
 from patchgate.tokens import TokenChunk, TokenLayout, TokenShape, VideoTokens
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Colour",
     "DecodeError",
     "DecodeWarning",
+    "Embedding",
     "FixedTower",
     "FrameBatch",
     "Gate",
@@ -51,6 +52,7 @@ __all__ = [
     "VideoTokens",
     "build_info",
     "calibrate",
+    "embed",
     "gated",
     "language",
     "merge",
