@@ -1,7 +1,10 @@
-"""The command line: ``patchgate tokenize``, ``info``, ``inspect``, ``plan`` and ``bench``.
+"""The command line: ``patchgate tokenize``, ``embed``, ``info``, ``inspect``, ``plan``, ``bench``.
 
 options.py     the options that commands share, each with unit and default
-commands.py    tokenize, info and inspect, and the dict that each prints with --json
+commands.py    info and inspect, and the dict that each prints with --json
+encode.py      tokenize and embed; several.py does them with several videos
+outputs.py     the file or folder that is written; provenance.py where its contents come from
+towers.py      --tower: a model and its processor by name
 inspection.py  the work of inspect: page, picture, overlay
 plan.py        what a policy would look at
 bench.py       what the gate saves and costs on a video; bench_ways.py the ways that it times
@@ -15,7 +18,7 @@ import io
 import signal
 import sys
 
-from patchgate.cli import bench, plan  # each adds its command
+from patchgate.cli import encode, bench, plan  # isort: skip  # each adds its commands, in this order
 from patchgate.cli.commands import app
 
 
@@ -31,4 +34,4 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-__all__ = ["app", "bench", "main", "plan"]
+__all__ = ["app", "bench", "encode", "main", "plan"]
