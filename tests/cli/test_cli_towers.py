@@ -22,7 +22,7 @@ from saved_models import gated, saved
 from typer.testing import CliRunner
 
 import patchgate
-from patchgate.cli import app, encode
+from patchgate.cli import app, job
 from patchgate.cli.outputs import names, shown_name
 from patchgate.tokens.parts import Parts
 
@@ -161,8 +161,8 @@ def test_each_video_gets_a_file_of_its_name_by_one_model(
         calls.append(given)
         return real(*given)
 
-    real = encode.loaded
-    monkeypatch.setattr(encode, "loaded", once)
+    real = job.loaded
+    monkeypatch.setattr(job, "loaded", once)
     tower = saved("dinov2")
     facts = done(command, "a/clip.mp4", "b/clip.mp4", "--tower", tower, "-o", "out")
     assert len(calls) == 1
@@ -257,11 +257,11 @@ def test_a_file_that_appears_meanwhile_stays(
 ) -> None:
     path = tmp_path / "t.safetensors"
 
-    def late(*given: Any, real: Any = encode.about) -> Any:
+    def late(*given: Any, real: Any = job.about) -> Any:
         path.write_text("another's")
         return real(*given)
 
-    monkeypatch.setattr(encode, "about", late)
+    monkeypatch.setattr(job, "about", late)
     said = refused(1, "tokenize", clips.clip("h264.mp4"), "-o", path, "--size", "42,56")
     assert "has appeared meanwhile" in said
     assert path.read_text() == "another's"

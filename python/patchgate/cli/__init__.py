@@ -2,7 +2,7 @@
 
 options.py     the options that commands share, each with unit and default
 commands.py    info and inspect, and the dict that each prints with --json
-encode.py      tokenize and embed; several.py does them with several videos
+encode.py      tokenize and embed; job.py does what both have, several.py with several videos
 outputs.py     the file or folder that is written; provenance.py where its contents come from
 towers.py      --tower: a model and its processor by name
 inspection.py  the work of inspect: page, picture, overlay

@@ -98,7 +98,7 @@ def own_pool(gated: GatedTower, pool: str) -> OwnPool:
     Raises:
         ValueError: there is no such pool, or the tower does not have it.
     """
-    checked_choice("pool", pool, get_args(Pool))
+    pool = checked_choice("pool", pool, get_args(Pool))
     tower: Tower = gated._tower
     has: list[OwnPool] = ["mean"]
     if tower.prefix:
