@@ -86,9 +86,9 @@ class Several:
             if not facts["complete"]:
                 say("interrupted", f"{facts['output']} holds the first {facts['held']}")
             del facts["held"]
-            self._done.append(facts)
             if show:
                 result(facts, lines(facts), video, self._as_json)
+            self._done.append(facts)
 
 
 def _said(error: BaseException) -> str:
