@@ -53,7 +53,7 @@ def measure(clip: Path) -> dict[str, str]:
     """Runs the three commands; gives the rows of the table."""
     out, picture = OUT / f"{clip.stem}.safetensors", OUT / f"{clip.stem}.png"
     run("info", clip)
-    done = run("tokenize", clip, "-o", out, "--threads", "2")
+    done = run("tokenize", clip, "-o", out, "--force", "--threads", "2")
     seen = run("inspect", clip, "-o", picture, "--threads", "2")
 
     gate = Gate(**done["gate"])

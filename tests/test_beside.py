@@ -15,7 +15,7 @@ from merge_cases import random_tokens
 from stream_cases import gated
 
 from patchgate import VideoTokens
-from patchgate.beside import written_beside
+from patchgate.beside import incomplete, written_beside
 from patchgate.gate import saved
 from patchgate.tokens import file as token_file
 
@@ -168,3 +168,48 @@ def test_what_is_no_file_is_not_replaced(write: Any, tmp_path: Path) -> None:
         write(fifo)
     with pytest.raises(OSError, match="no such folder"):
         write(tmp_path / "absent" / "t")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from patchgate.beside import scratch_beside
+with scratch_beside(Path(sys.argv[1])) as folder:
+    (folder / "part").write_text("half")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_leaves_is_swept_by_the_next(tmp_path: Path) -> None:
+    """And what one that still runs has is left alone."""
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "t")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    dead, alive = (subprocess.Popen(words, **pipes) for _ in range(2))
+    left, used = (Path(each.stdout.readline().strip()) for each in (dead, alive))
+    try:
+        dead.kill()
+        dead.wait()
+        assert (left / "part").exists()
+        text_in(tmp_path / "other")
+        assert not left.exists()
+        assert (used / "part").exists()
+    finally:
+        alive.communicate("")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_only_hidden_folders_of_ours_are_swept(tmp_path: Path) -> None:
+    for name in (".t.patchgate-none", "t.patchgate-x", ".git"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "t.patchgate-x" / "lock").touch()  # not hidden
+    (tmp_path / ".git" / "lock").touch()
+    (tmp_path / ".link.patchgate-x").symlink_to(tmp_path / "t.patchgate-x")
+    before = sorted(tmp_path.iterdir())
+    text_in(tmp_path / "text")
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "text"])
+
+
+def test_a_long_name_of_an_incomplete_file_fits() -> None:
+    assert incomplete(Path("a/t.safetensors")) == Path("a/t.safetensors.incomplete")
+    assert len(incomplete(Path("x" * 255)).name) == 255

@@ -50,6 +50,7 @@ def test_keywords_for_type_checkers_are_the_settings(
         (patchgate.tokenize, TokenizeKwargs.__annotations__),
         (patchgate.advise, TokenizeKwargs.__annotations__),
         (patchgate.Tokenizer, GateRules.__annotations__),
+        (patchgate.embed, TokenizeKwargs.__annotations__),
         (patchgate.Gate.fresh, GateKwargs.__annotations__),
         (patchgate.MergeStream.relax, RelaxKwargs.__annotations__),
         (policies.tokenize_with_statistics, TokenizeKwargs.__annotations__),

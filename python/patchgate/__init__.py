@@ -23,7 +23,7 @@ from patchgate.gate import Gate, GateResult
 from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
 from patchgate.merging import MergeStream, Scenes, merge, scenes
-from patchgate.pipeline import Tokenizer, tokenize
+from patchgate.pipeline import Embedding, Tokenizer, embed, tokenize
 from patchgate.report.advice.advise import advise
 from patchgate.report.advice.found import Advice
 from patchgate.report.inspected import Report, inspect
@@ -42,6 +42,7 @@ __all__ = [
     "Colour",
     "DecodeError",
     "DecodeWarning",
+    "Embedding",
     "FixedTower",
     "FrameBatch",
     "Gate",
@@ -67,6 +68,7 @@ __all__ = [
     "build_info",
     "calibrate",
     "collate",
+    "embed",
     "gated",
     "inspect",
     "language",

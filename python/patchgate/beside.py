@@ -1,6 +1,9 @@
 """Writes files beside their place, and moves them there in one step.
 
 Nobody sees an incomplete file, and an older one stays until the new one is complete.
+
+A process that is killed leaves its hidden folder. Its lock is free then, by which the next one that
+writes in the same place knows it, and sweeps it.
 """
 
 import errno
@@ -12,9 +15,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: nothing is swept
+    fcntl = None  # type: ignore[assignment]
+
 _LONGEST = 200  # the most bytes of a file's name in that of its hidden folder: names have a limit
 _MOST_LINKS = 40  # the most links that are followed, as in Linux
+_MARK = ".patchgate-"  # in the names of hidden folders
+_LOCK = "lock"  # held as long as the process that made the folder runs
 _scratch: set[str] = set()  # folders of this process that are in use
+
+
+def incomplete(path: Path) -> Path:
+    """Returns the name that marks a file as one that holds only a first part."""
+    most = 255 - len(".incomplete")  # bytes
+    return path.with_name(os.fsdecode(os.fsencode(path.name)[:most]) + ".incomplete")
 
 
 @contextmanager
@@ -30,23 +46,76 @@ def scratch_beside(path: Path) -> Iterator[Path]:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise _explained(error, path, _NO_FOLDER) from error
+        raise explained(error, path, _NO_FOLDER) from error
     if target.exists() and not target.is_file():
         raise ValueError(f"{path}: cannot write there, it is not a file; give a file's name")
     try:
-        # (A name may have 255 bytes, and this one has nine more.)
-        prefix = f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST])}."
+        # (A name may have 255 bytes, and this one has twenty more.)
+        prefix = f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST])}{_MARK}"
+        _sweep(target.parent)
         scratch = tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent)
     except OSError as error:
-        raise _explained(error, path, _NO_FOLDER | _NO_SPACE) from error
+        raise explained(error, path) from error
     with scratch as folder:
         _scratch.add(folder)
+        held = None
         try:
+            held = _held(folder)
             yield Path(folder)
         except OSError as error:
-            raise _explained(error, path, _NO_SPACE) from error
+            raise explained(error, path, _NO_SPACE) from error
         finally:
             _scratch.discard(folder)
+            if held is not None:
+                os.close(held)
+
+
+def _held(folder: str) -> int | None:
+    """Locks a hidden folder, and returns what holds the lock: an open file; None: it cannot be."""
+    if fcntl is None:
+        return None
+    new = os.path.join(folder, "new")
+    lock = os.open(new, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Only now has it the name: nobody finds it free.
+        os.rename(new, os.path.join(folder, _LOCK))
+    except OSError:  # a file system without locks
+        os.close(lock)
+        return None
+    return lock
+
+
+def _sweep(parent: Path) -> None:
+    """Removes the hidden folders in a folder whose process does not run any more."""
+    try:
+        with os.scandir(parent) as entries:
+            found = [entry.path for entry in entries
+                     if entry.name.startswith(".") and _MARK in entry.name
+                     and entry.is_dir(follow_symlinks=False)]  # fmt: skip
+    except OSError:  # not there, or not ours to read: whoever writes in it is told
+        return
+    for folder in found:
+        if _is_left(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(folder: str) -> bool:
+    """Whether nobody holds the lock of a hidden folder."""
+    if fcntl is None:
+        return False
+    try:
+        lock = os.open(os.path.join(folder, _LOCK), os.O_RDWR)
+    except OSError:  # it is being made, or somebody else's
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(lock)
 
 
 def remove_scratch() -> None:
@@ -104,8 +173,10 @@ _NO_SPACE = {
 }
 
 
-def _explained(error: OSError, path: Path, words: dict[int, str]) -> OSError:
-    """Makes an error of the same kind that says what was to be written and what to do."""
+def explained(
+    error: OSError, path: Path, words: dict[int, str] = _NO_FOLDER | _NO_SPACE
+) -> OSError:
+    """Makes an error that says what was to be written and what to do, if that is known."""
     if error.errno not in words:
         return error
     return OSError(f"{path}: {words[error.errno]}")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import clips
 import pytest
+from safetensors import safe_open
 from typer.testing import CliRunner
 
 import patchgate
@@ -23,7 +24,8 @@ from patchgate.cli.signals import Stop, Stopped
 
 TESTS = Path(__file__).parents[1]
 SMALL = ["--size", "42,56"]
-EVERY_COMMAND = ["tokenize", "inspect"]
+WRITTEN = {"tokenize": "t.safetensors", "inspect": "t.png"}
+EVERY_COMMAND = list(WRITTEN)
 
 
 def run(*words):
@@ -48,14 +50,16 @@ def test_every_option_reaches_the_gate(tmp_path):
         --patch 8 --merge 2 --temporal-patch 2 --sub-blocks 4 --no-chroma --hysteresis 0.5
         --noise adaptive --motion-precision 4 --size 32x64 --fit pad
     """)
-    result = run("tokenize", clips.clip("h264.mp4"), "-o", tmp_path / "t", *words, "--json")
+    result = run(
+        "tokenize", clips.clip("h264.mp4"), "-o", tmp_path / "t.safetensors", *words, "--json"
+    )
     assert json.loads(result.stdout)["gate"] == {
         "threshold": 6.5, "search_radius": 3, "on_motion": "encode", "scene_cut": None,
         "max_age": 5, "patch": 8, "merge": 2, "temporal_patch": 2, "sub_blocks": 4,
         "chroma": False, "hysteresis": 0.5, "noise": "adaptive", "size": [32, 64], "fit": "pad",
         "motion_precision": 4,
     }  # fmt: skip
-    layout = patchgate.VideoTokens.load(tmp_path / "t").layout
+    layout = patchgate.VideoTokens.load(tmp_path / "t.safetensors").layout
     assert (layout.temporal_patch, layout.motion_precision) == (2, 4)
 
 
@@ -68,10 +72,10 @@ def test_size(text, size):
 
 def test_tokenize_writes_what_the_library_gives(tmp_path):
     clip = clips.clip("late.mp4")
-    result = run("tokenize", clip, "-o", tmp_path / "t", *SMALL, "--json", "--chunk", 5)
+    result = run("tokenize", clip, "-o", tmp_path / "t.safetensors", *SMALL, "--json", "--chunk", 5)
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
-    tokens = patchgate.VideoTokens.load(tmp_path / "t")
+    tokens = patchgate.VideoTokens.load(tmp_path / "t.safetensors")
     want = patchgate.tokenize(clip, size=(42, 56))
     for name, tensor in want.tensors().items():
         assert tensor.equal(tokens.tensors()[name]), name
@@ -79,7 +83,7 @@ def test_tokenize_writes_what_the_library_gives(tmp_path):
     assert facts["frames"] == tokens.shape.T == 40
     assert facts["dense_tokens"] == 40 * 12
     assert facts["kept_share"] == pytest.approx(tokens.kept_share)
-    assert facts["output_bytes"] == (tmp_path / "t").stat().st_size
+    assert facts["output_bytes"] == (tmp_path / "t.safetensors").stat().st_size
     assert facts["interrupted"] is False
     assert facts["warnings"] == []
     assert {"decode", "grid", "gate", "gather", "write", "total"} <= facts["seconds"].keys()
@@ -87,11 +91,13 @@ def test_tokenize_writes_what_the_library_gives(tmp_path):
 
 def test_tokenize_takes_a_part(tmp_path):
     clip = clips.clip("h264.mp4")
-    result = run("tokenize", clip, "-o", tmp_path / "t", *SMALL, "--start", 0.4, "--end", 1.2,
-                 "--fps", 5, "--threads", 1)  # fmt: skip
+    result = run("tokenize", clip, "-o", tmp_path / "t.safetensors", *SMALL, "--start", 0.4,
+                 "--end", 1.2, "--fps", 5, "--threads", 1)  # fmt: skip
     assert result.exit_code == 0, result.output
     want = patchgate.tokenize(clip, size=(42, 56), start=0.4, end=1.2, fps=5)
-    assert patchgate.VideoTokens.load(tmp_path / "t").pts_seconds.equal(want.pts_seconds)
+    assert patchgate.VideoTokens.load(tmp_path / "t.safetensors").pts_seconds.equal(
+        want.pts_seconds
+    )
     assert re.search(r"tokens +\d+ of \d+: .* kept", result.stdout)
     assert "\r" not in result.stderr, "no progress bar outside a terminal"
 
@@ -147,7 +153,7 @@ def test_inspect(tmp_path):
     ],
 )
 def test_wrong_usage_exits_2_and_writes_nothing(tmp_path, name, words):
-    result = run(name, clips.clip("h264.mp4"), "-o", tmp_path / "t.png", *words)
+    result = run(name, clips.clip("h264.mp4"), "-o", tmp_path / WRITTEN[name], *words)
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
     assert "Usage" in result.stderr
@@ -166,44 +172,47 @@ def test_bad_input_exits_1_with_one_line(tmp_path, name, clip, message):
         path = clips.clip(clip)
     elif clip == "text.txt":
         path.write_text("no video " * 100)
-    output = [] if name in ("info", "bench", "advise") else ["-o", tmp_path / "t.png"]
+    output = ["-o", tmp_path / WRITTEN[name]] if name in WRITTEN else []
     result = run(name, path, *output, "--json")
     assert result.exit_code == 1, result.output
     assert result.stdout == ""
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
-    assert not (tmp_path / "t.png").exists()
+    assert not (tmp_path / WRITTEN.get(name, "t")).exists()
 
 
 @pytest.mark.parametrize("name", EVERY_COMMAND)
 def test_output_that_cannot_be_written_exits_1(tmp_path, name):
     clip = clips.clip("h264.mp4")
+    folder = (tmp_path / "d").with_suffix(Path(WRITTEN[name]).suffix)
+    folder.mkdir()
     for output, message in (
-        (tmp_path / "no" / "t.png", "no such folder"),
-        (tmp_path, "not a file"),
+        (tmp_path / "no" / WRITTEN[name], "no such folder"),
+        (tmp_path / "no" / "t" / "", "no such folder"),
+        (folder, "not a file"),
     ):
-        output = output if name == "tokenize" or output.suffix else tmp_path / "d.png"
-        if output.name == "d.png":
-            output.mkdir()
+        if (name == "tokenize") == (output == folder) or (name == "inspect" and not output.suffix):
+            continue  # a folder is a folder
         result = run(name, clip, "-o", output, *SMALL)
         assert result.exit_code == 1, result.output
         assert message in result.stderr
 
 
 def test_no_frame_in_the_part_exits_1_and_keeps_the_older_file(tmp_path):
-    (tmp_path / "t").write_text("older")
-    result = run("tokenize", clips.clip("h264.mp4"), "-o", tmp_path / "t", "--start", 100)
+    (tmp_path / "t.safetensors").write_text("older")
+    result = run("tokenize", clips.clip("h264.mp4"), "-o", tmp_path / "t.safetensors", "--force",
+                 "--start", 100)  # fmt: skip
     assert result.exit_code == 1
     warning, error = result.stderr.splitlines()
     assert warning.startswith("patchgate: warning: ")
     assert error.startswith("patchgate: error: ")
-    assert (tmp_path / "t").read_text() == "older"
+    assert (tmp_path / "t.safetensors").read_text() == "older"
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("clip.mp4", ["tokenize", "-o"]),
+        ("clip.safetensors", ["tokenize", "-o"]),
         ("clip.png", ["inspect", "-o"]),
         ("clip.mp4", ["inspect", "--overlay"]),
         ("clip.mp4", ["inspect", "-o", "new.png", "--overlay"]),
@@ -214,6 +223,7 @@ def test_the_video_itself_is_not_overwritten(tmp_path, monkeypatch, name, words,
     monkeypatch.chdir(tmp_path)
     clip, output = tmp_path / name, tmp_path / f"other.{name}"
     clip.write_bytes(clips.clip("h264.mp4").read_bytes())
+    words = words[:1] + (["--force"] if words[0] == "tokenize" else []) + words[1:]
     if how == "same":
         output = clip
     else:
@@ -233,12 +243,12 @@ def test_an_unknown_picture_format_is_wrong_usage(tmp_path):
 
 def test_damage_is_told_in_a_line_and_in_json(tmp_path):
     cut = clips.truncated(clips.clip("faststart.mp4"), tmp_path / "cut.mp4")
-    result = run("tokenize", cut, "-o", tmp_path / "t", *SMALL, "--json")
+    result = run("tokenize", cut, "-o", tmp_path / "t.safetensors", *SMALL, "--json")
     assert result.exit_code == 0, result.output
     (warning,) = json.loads(result.stdout)["warnings"]
     assert "truncated" in warning
     assert result.stderr == f"patchgate: warning: {warning}\n"
-    assert patchgate.VideoTokens.load(tmp_path / "t").shape.T > 0
+    assert patchgate.VideoTokens.load(tmp_path / "t.safetensors").shape.T > 0
 
 
 def test_version_and_help():
@@ -284,16 +294,22 @@ def test_ctrl_c_leaves_a_valid_partial_file(tmp_path, endless, number, code):
     assert 0 < facts["frames"] < 1500
     assert f"holds the first {facts['frames']:,} frames" in stderr
     assert "Traceback" not in stderr
-    tokens = patchgate.VideoTokens.load(output)
+    written = tmp_path / "t.safetensors.incomplete"
+    assert facts["output"] == str(written)
+    assert facts["complete"] is False
+    with safe_open(written, "pt") as file:
+        assert file.metadata()["complete"] == "false"
+    with pytest.warns(UserWarning, match=rf"first {facts['frames']:,} frames only"):
+        tokens = patchgate.VideoTokens.load(written)
     want = patchgate.tokenize(endless, size=980, end=float(tokens.pts_seconds[-1]) + 0.001)
     assert tokens.source.equal(want.source)
     assert tokens.span.equal(want.span)
     assert tokens.features.equal(want.features)
-    assert list(tmp_path.iterdir()) == [output]
+    assert list(tmp_path.iterdir()) == [written]
 
 
 def test_a_second_ctrl_c_leaves_nothing(tmp_path, endless):
-    output = tmp_path / "t"
+    output = tmp_path / "t.safetensors"
     # two signals, as two of the same kind may arrive as one
     returned, stdout, stderr = interrupted(endless, output, signal.SIGINT, signal.SIGTERM)
     assert returned == 130
@@ -304,7 +320,7 @@ def test_a_second_ctrl_c_leaves_nothing(tmp_path, endless):
 
 @pytest.mark.parametrize("gap", [0.003, 0.03])
 def test_ctrl_c_pressed_again_and_again_tells_what_it_leaves(tmp_path, endless, gap):
-    output = tmp_path / "t"
+    output = tmp_path / "t.safetensors"
     returned, _, stderr = interrupted(endless, output, *[signal.SIGINT] * 15, gap=gap)
     assert returned == 130
     assert len(stderr.splitlines()) == 1
@@ -312,8 +328,10 @@ def test_ctrl_c_pressed_again_and_again_tells_what_it_leaves(tmp_path, endless, 
         assert not list(tmp_path.iterdir())
     else:  # the file was complete before the second
         assert "holds the first" in stderr
-        assert patchgate.VideoTokens.load(output).shape.T > 0
-        assert list(tmp_path.iterdir()) == [output]
+        written = tmp_path / "t.safetensors.incomplete"
+        with pytest.warns(UserWarning, match="frames only"):
+            assert patchgate.VideoTokens.load(written).shape.T > 0
+        assert list(tmp_path.iterdir()) == [written]
 
 
 @pytest.fixture
@@ -378,7 +396,7 @@ import pathlib, signal, time
 from patchgate.cli.signals import Stop
 from patchgate.beside import scratch_beside
 Stop.GRACE = 0.1
-with Stop() as stop, scratch_beside(pathlib.Path({str(tmp_path / "t")!r})) as scratch:
+with Stop() as stop, scratch_beside(pathlib.Path({str(tmp_path / "t.safetensors")!r})) as scratch:
     (scratch / "part").touch()
     signal.raise_signal(signal.SIGINT)
     signal.raise_signal(signal.SIGINT)
@@ -430,7 +448,7 @@ def test_names_that_the_terminal_cannot_write(tmp_path, name, ascii_only):
     environment = {**os.environ, **(settings if ascii_only else {})}
     for words in (["info"], ["inspect", "-o", tmp_path / "p.png", *SMALL],
                   ["inspect", "-o", tmp_path / "p.html", *SMALL],
-                  ["tokenize", "-o", tmp_path / name.replace("mp4", "t"), *SMALL]):  # fmt: skip
+                  ["tokenize", "-o", tmp_path / "t.safetensors", *SMALL]):  # fmt: skip
         done = subprocess.run(command(words[0], clip, *words[1:]), env=environment,
                               capture_output=True)  # fmt: skip
         assert (done.returncode, done.stderr) == (0, b"")
@@ -449,5 +467,5 @@ def test_tubelets_are_not_called_frames(tmp_path):
     assert facts["sampled"]["1_fps"] == {"frames": 3, "tokens": 2 * 12}
     assert facts["sampled"]["2_fps"] == {"frames": 5, "tokens": 3 * 12}
     assert "for all 26 tubelets of 2 frames" in run("inspect", clip, *words).stdout
-    words[1] = tmp_path / "t"
+    words[1] = tmp_path / "t.safetensors"
     assert "26 tubelets of 2 frames, 3 x 4 cells each" in run("tokenize", clip, *words).stdout

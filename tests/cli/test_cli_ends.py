@@ -174,8 +174,8 @@ def test_names_with_control_characters_do_not_reach_the_terminal(tmp_path) -> No
     lines = [
         (["info", clip], 0), (["info", missing], 1), (["info", clip, NAME], 2), ([NAME], 2),
         (["info", f"--{NAME}", clip], 2), (["info", tmp_path / f"cut{NAME}"], None),
-        (["tokenize", clip, "-o", tmp_path / f"{NAME}.t", *SMALL], 0),
-        (["tokenize", clip, "-o", tmp_path / f"no{NAME}" / "t", *SMALL], 1),
+        (["tokenize", clip, "-o", tmp_path / f"{NAME}.safetensors", *SMALL], 0),
+        (["tokenize", clip, "-o", tmp_path / f"no{NAME}" / "t.safetensors", *SMALL], 1),
         (["inspect", clip, "-o", page, *SMALL], 0), (["inspect", clip, "-o", tmp_path / NAME], 2),
         (["inspect", clip, "--size", NAME, "-o", page], 2),
         (["plan", clip, "--frames", 2], 0), (["plan", clip, "--policy", NAME], 2),

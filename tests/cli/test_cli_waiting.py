@@ -50,11 +50,11 @@ def test_standard_input(name):
 def test_a_process_substitution_and_a_start(tmp_path):
     clip = clips.clip("late.ts")
     want = patchgate.tokenize(clip, size=(42, 56), start=2.0)
-    words = " ".join(command("tokenize", f"<(cat {clip})", "-o", tmp_path / "t", "--size 42,56",
-                             "--start 2.0"))  # fmt: skip
+    words = " ".join(command("tokenize", f"<(cat {clip})", "-o", tmp_path / "t.safetensors",
+                             "--size 42,56", "--start 2.0"))  # fmt: skip
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    tokens = patchgate.VideoTokens.load(tmp_path / "t")
+    tokens = patchgate.VideoTokens.load(tmp_path / "t.safetensors")
     assert tokens.pts_seconds.equal(want.pts_seconds)
     assert tokens.features.equal(want.features)
 
@@ -173,7 +173,8 @@ def _connected(pid):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("name", ["info", "tokenize", "inspect", "plan", "advise"])
 def test_a_signal_while_it_opens(tmp_path, name, number, code):
-    more = {"info": [], "advise": [], "tokenize": ["-o", tmp_path / "t"], "plan": ["--frames", "3"],
+    more = {"info": [], "advise": [], "tokenize": ["-o", tmp_path / "t.safetensors"],
+            "plan": ["--frames", "3"],
             "inspect": ["-o", tmp_path / "p.html"]}[name]  # fmt: skip
     with silent() as port:
         words = command(name, f"http://127.0.0.1:{port}/x", *more, "--open-timeout", "0")
@@ -193,7 +194,7 @@ def test_a_signal_while_it_opens(tmp_path, name, number, code):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_while_the_server_stalls_keeps_what_came(tmp_path, camera, number, code):
-    output = tmp_path / "t"
+    output = tmp_path / "t.safetensors"
     with web({"/x": camera}, stall=int(len(camera) * 0.8)) as server:
         words = command("tokenize", f"{server.base}/x", "-o", output, *SMALL, "--read-timeout", "0")
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -210,12 +211,14 @@ def test_ctrl_c_while_the_server_stalls_keeps_what_came(tmp_path, camera, number
         process.communicate(timeout=30)
     assert process.returncode == code
     assert took < 2
-    tokens = patchgate.VideoTokens.load(output)
+    written = tmp_path / "t.safetensors.incomplete"
+    with pytest.warns(UserWarning, match="frames only"):
+        tokens = patchgate.VideoTokens.load(written)
     assert f"holds the first {tokens.shape.T} frames" in said
     assert 140 < tokens.shape.T < 165
     want = patchgate.tokenize(camera, size=(42, 56), end=float(tokens.pts_seconds[-1]) + 0.001)
     assert tokens.features.equal(want.features)
-    assert list(tmp_path.iterdir()) == [output]
+    assert list(tmp_path.iterdir()) == [written]
 
 
 @pytest.mark.parametrize("wait", [0.15, 0.4])
@@ -225,7 +228,7 @@ def test_ctrl_c_while_it_imports(tmp_path, wait, module):
     if not module and not script.exists():
         pytest.skip("the command is not installed")
     start = command() if module else [str(script)]
-    words = [*start, "tokenize", str(clips.clip("h264.mp4")), "-o", str(tmp_path / "t")]
+    words = [*start, "tokenize", str(clips.clip("h264.mp4")), "-o", str(tmp_path / "t.safetensors")]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     # from when Python itself can be interrupted in order: our first module is there
     while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
@@ -289,7 +292,7 @@ def test_standard_output_is_no_file_to_replace(tmp_path, name):
         done = subprocess.run(command("tokenize", clips.clip("h264.mp4"), "-o", name, *SMALL),
                               stdout=out, stderr=subprocess.PIPE, text=True)  # fmt: skip
         assert done.returncode == 1
-        assert "it is not a file; give a file's name" in done.stderr
+        assert "it is not a folder; give a name that ends in .safetensors" in done.stderr
         assert os.fstat(out.fileno()).st_ino == target.stat().st_ino
     assert target.read_bytes() == b""
 

@@ -18,6 +18,7 @@ from patchgate.pipeline.collect import empty_chunk
 from patchgate.pipeline.fitting import sized_gate
 from patchgate.tokens import TokenChunk
 from patchgate.tokens.layout import layout_of
+from patchgate.tokens.parts import Parts
 from patchgate.tokens.spill import TokenSpill
 
 SIZE = (42, 56)
@@ -35,7 +36,7 @@ def spilled(path, clip, gate, chunk=16):
     ):
         for tokens in token_chunks(video, gate.fresh()):
             spill.add(tokens)
-        size = spill.finish()
+        size = spill.finish().stat().st_size
     assert size == path.stat().st_size
     return patchgate.VideoTokens.load(path)
 
@@ -233,7 +234,7 @@ def test_an_add_that_fails_can_be_done_again(tmp_path, monkeypatch, error, after
     gate = sized_gate(patchgate.Gate(on_motion="reuse"), SIZE)
     chunks = chunks_of(gate)
     expected = filled(tmp_path / "whole", gate, chunks)
-    real, calls = TokenSpill._put, []
+    real, calls = Parts.put, []
 
     def put(self, name, values):
         real(self, name, values)
@@ -252,7 +253,7 @@ def test_an_add_that_fails_can_be_done_again(tmp_path, monkeypatch, error, after
             before = spill.frames, spill.tokens
             calls.clear()
             with monkeypatch.context() as patched:
-                patched.setattr(TokenSpill, "_put", put)
+                patched.setattr(Parts, "put", put)
                 patched.setattr(TokenSpill, "_note_last_uses", note)
                 with pytest.raises((OSError, KeyboardInterrupt)):
                     spill.add(each)
@@ -310,12 +311,13 @@ def test_a_video_of_more_tokens_than_numbers_ends_with_a_warning(tmp_path, monke
     rest = patchgate.tokenize(clip, gate=gate, chunk=4, start=start)
     assert part.shape.T + rest.shape.T == whole.shape.T
 
-    arguments = [str(clip), "-o", str(tmp_path / "t"), "--size", "42,56", "--chunk", "4", "--json"]
+    path = tmp_path / "t.safetensors"
+    arguments = [str(clip), "-o", str(path), "--size", "42,56", "--chunk", "4", "--json"]
     capsys.readouterr()
     app(["tokenize", *arguments], standalone_mode=False)
     facts = json.loads(capsys.readouterr().out)
     assert any("more tokens than there are numbers for" in said for said in facts["warnings"])
-    assert patchgate.VideoTokens.load(tmp_path / "t").shape.T == facts["frames"] == part.shape.T
+    assert patchgate.VideoTokens.load(path).shape.T == facts["frames"] == part.shape.T
     monkeypatch.setattr("patchgate.gate.memory.MOST_TOKENS", 3)
     with pytest.raises(ValueError, match="has emitted 0 tokens"):
         patchgate.tokenize(clip, gate=gate)

@@ -1,7 +1,10 @@
-"""The command line: ``patchgate tokenize``, ``info``, ``inspect``, ``plan``, ``advise``, ``bench``.
+"""The command line: ``patchgate tokenize``, ``embed``, ``info``, ``inspect``, ``plan`` and others.
 
 options.py     the options that commands share, each with unit and default
-commands.py    tokenize, info and inspect, and the dict that each prints with --json
+commands.py    info and inspect, and the dict that each prints with --json
+encode.py      tokenize and embed; job.py does what both have, several.py with several videos
+outputs.py     the file or folder that is written; provenance.py where its contents come from
+towers.py      --tower: a model and its processor by name
 inspection.py  the work of inspect: page, picture, overlay
 plan.py        what a policy would look at
 advise.py      which settings fit a video
@@ -17,7 +20,7 @@ import io
 import signal
 import sys
 
-from patchgate.cli import advise, bench, plan  # each adds its command
+from patchgate.cli import encode, advise, bench, plan  # isort: skip  # each adds its commands, in this order
 from patchgate.cli.commands import app
 
 
@@ -33,4 +36,4 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-__all__ = ["advise", "app", "bench", "main", "plan"]
+__all__ = ["advise", "app", "bench", "encode", "main", "plan"]

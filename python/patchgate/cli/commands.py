@@ -1,9 +1,6 @@
-"""The commands tokenize, info and inspect. Each returns a dict of facts, which --json prints."""
+"""The commands info and inspect. Each returns a dict of facts, which --json prints."""
 
 import os
-import time
-from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,17 +8,10 @@ import typer
 
 from patchgate._ops.library import build_info
 from patchgate.cli.options import GateOptions, OpenOptions, ReadOptions, spread
-from patchgate.cli.signals import Stop, Stopped, kills_interrupt
-from patchgate.cli.terminal import Meter, bytes_text, reported, result, say
+from patchgate.cli.signals import kills_interrupt
+from patchgate.cli.terminal import bytes_text, reported, result
 from patchgate.cli.usage import Commands
 from patchgate.decode import open_video
-from patchgate.gate import Gate
-from patchgate.pipeline import StageSeconds, token_chunks
-from patchgate.pipeline.collect import empty_chunk
-from patchgate.pipeline.frames import until_used_up
-from patchgate.report.history import counted
-from patchgate.tokens.layout import layout_of
-from patchgate.tokens.spill import TokenSpill
 
 app = typer.Typer(
     cls=Commands,
@@ -59,96 +49,6 @@ def _patchgate(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command()
-@spread
-def tokenize(
-    video: VideoPath,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", metavar="TOKENS.safetensors", help="The file to write."),
-    ],
-    gate: GateOptions,
-    read: ReadOptions,
-    as_json: Json = False,
-) -> dict[str, Any]:
-    """Turn every frame into tokens, of which only the changed cells are new.
-
-    Writes a file for patchgate.VideoTokens.load. Memory does not grow with the video's length.
-    Ctrl-C ends early with a valid file of the frames so far; pressed again, with none.
-    """
-    wanted, options = gate.gate(), read.apply()
-    with Stop() as stop, reported() as warned:
-        facts = _tokenize(video, output, wanted, options, stop)
-        facts["warnings"] = warned
-        if stop.exit_code:
-            held = counted(facts["frames"], wanted.settings.temporal_patch)
-            say("interrupted", f"{output} holds the first {held}")
-        result(facts, _tokenize_lines(facts), str(output), as_json)
-        if stop.exit_code:
-            raise typer.Exit(stop.exit_code)
-    return facts
-
-
-def _tokenize(
-    path: str, output: Path, gate: Gate, options: dict[str, Any], stop: Stop
-) -> dict[str, Any]:
-    not_the_video(path, output)
-    begin, stages, tubelet = time.perf_counter(), StageSeconds(), gate.settings.temporal_patch
-    with stop.opening():
-        video = open_video(path, **options)
-    with video, TokenSpill(output, empty_chunk(gate), layout_of(gate, video.colour.matrix)) as out:
-        stop.video = video
-        with (
-            Meter(video, "tokenize", options["start"], options["end"], tubelet) as meter,
-            closing(token_chunks(video, gate, stages)) as chunks,
-        ):
-            for chunk in until_used_up(chunks):
-                stop.check()
-                with stages.time("write"):
-                    out.add(chunk)
-                meter.show(chunk)
-                if stop.asked_by:
-                    break
-        if not out.frames:
-            if stop.asked_by:
-                raise Stopped(stop.exit_code)
-            raise ValueError(f"{path}: no frame there to be tokenized; nothing was written")
-        with stages.time("write"):
-            size = out.finish(stop.check)
-        stop.settle()
-    seconds = time.perf_counter() - begin
-    height, width = gate.size or (0, 0)
-    return {
-        "video": path,
-        "output": str(output),
-        "output_bytes": size,
-        "frames": out.frames,  # tubelets, if the temporal patch is 2
-        "tokens": out.tokens,
-        "dense_tokens": meter.cells,
-        "kept_share": out.tokens / meter.cells,
-        "grid": [height, width],
-        "cells": [height // gate.settings.cell, width // gate.settings.cell],
-        "gate": asdict(gate.settings),
-        "frames_per_second": out.frames * tubelet / seconds,
-        "seconds": {**stages.seconds, "total": seconds},
-        "interrupted": stop.asked_by is not None,
-    }
-
-
-def _tokenize_lines(facts: dict[str, Any]) -> dict[str, str]:
-    h, w = facts["cells"]
-    stages = ", ".join(f"{name} {spent:.2f}" for name, spent in facts["seconds"].items())
-    frames = counted(facts["frames"], facts["gate"]["temporal_patch"])
-    return {
-        "video": f"{frames}, {h} x {w} cells each",
-        "tokens": f"{facts['tokens']:,} of {facts['dense_tokens']:,}: "
-        f"{facts['kept_share']:.2%} kept",
-        "speed": f"{facts['frames_per_second']:,.0f} frames/s",
-        "seconds": stages,
-        "size": bytes_text(facts["output_bytes"]),
-    }
 
 
 @app.command()

@@ -39,6 +39,7 @@ class Stop:
     Attributes:
         video: the open video. It ends when somebody asks, so that nobody waits for a server that
             sends nothing.
+        leaves: what an end at once leaves, in words.
     """
 
     GRACE = 2.0  # seconds
@@ -48,8 +49,10 @@ class Stop:
         self.asked_by: int | None = None  # the signal's number
         self.now = False  # an end at once was asked for
         self.video: Video | None = None
+        self.leaves = NOTHING
         self._raises = self._at_once = at_once
         self._settled = False  # the outcome is final: requests have no effect
+        self._late: int | None = None  # asked for after that
         self._wake, self._over = threading.Event(), threading.Event()
 
     def __enter__(self) -> Self:
@@ -73,6 +76,8 @@ class Stop:
             signal.signal(number, handler if self.asked_by is None else signal.SIG_IGN)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._settled:
+            self._late = number
         if self._settled or self.now:
             return
         first = self.asked_by is None
@@ -106,6 +111,13 @@ class Stop:
         """Marks the outcome as final: later requests change nothing."""
         self._settled = True
 
+    def next(self) -> bool:
+        """Whether other work may begin: requests have an effect again."""
+        if self.asked_by is None:
+            self.asked_by = self._late
+        self._settled, self.video = self.asked_by is not None, None
+        return self.asked_by is None
+
     def _watch(self) -> None:
         self._wake.wait()
         if self._over.wait(self.GRACE) or self._settled:
@@ -113,7 +125,7 @@ class Stop:
         remove_scratch()
         cursor = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""  # which the progress bar hides
         with contextlib.suppress(OSError):
-            os.write(2, f"{cursor}patchgate: interrupted: {NOTHING}\n".encode())
+            os.write(2, f"{cursor}patchgate: interrupted: {self.leaves}\n".encode())
         os._exit(self.exit_code)
 
     @property

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from patchgate import _early
 from patchgate._check.text import escaped
-from patchgate.cli.signals import INTERRUPTED, NOTHING, Stopped
+from patchgate.cli.signals import INTERRUPTED, NOTHING, Stop, Stopped
 from patchgate.decode import DecodeWarning, Video
 from patchgate.decode.ffmpeg import ffmpeg_errors_and
 from patchgate.gate import CHANGED
@@ -45,8 +45,12 @@ def say(kind: str, what: object) -> None:
 
 
 @contextmanager
-def reported() -> Iterator[list[str]]:
-    """Shows warnings as lines, which it also collects, and errors as a line and an exit code."""
+def reported(stop: Stop | None = None) -> Iterator[list[str]]:
+    """Shows warnings as lines, which it also collects, and errors as a line and an exit code.
+
+    Args:
+        stop: says what an interrupted command leaves; None: nothing.
+    """
     _early.over()
     shown: list[str] = []
 
@@ -60,7 +64,7 @@ def reported() -> Iterator[list[str]]:
         try:
             yield shown
         except KeyboardInterrupt as error:
-            say("interrupted", NOTHING)
+            say("interrupted", NOTHING if stop is None else stop.leaves)
             code = error.exit_code if isinstance(error, Stopped) else INTERRUPTED
             raise typer.Exit(code) from None
         except ffmpeg_errors_and(OSError, ValueError, ImportError) as error:

@@ -231,6 +231,11 @@ class Tower(Reaching, ABC):
         """Computes more features, ``[R / (m * m), n]``, from a tapped layer's output ``[R, D]``."""
         raise NotImplementedError
 
+    @property
+    def pools(self) -> bool:
+        """Whether ``pool`` gives a vector a frame."""
+        return type(self).pool is not Tower.pool
+
     def pool_entry(self, features: Tensor) -> Tensor | None:
         """Computes what pooling needs of each token, ``[R, n]``; it is kept beside the features."""
         return None

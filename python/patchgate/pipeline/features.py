@@ -1,7 +1,7 @@
 """The features of tokens: the cells' own pixels, or a tower's features.
 
 Letters: T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells, K tokens,
-G cells that have rows, D features, p cell side, P patch side.
+G cells that have rows, D features of a token or of a frame, p cell side, P patch side.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from patchgate import _ops, grid
 from patchgate._tensors import arange
 from patchgate.decode.frames import Pictures
 from patchgate.encoders.gated.tower import GatedTower
+from patchgate.encoders.run import leaving
 from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.run.packed import Kept
+from patchgate.encoders.run.pooling import Pool
 from patchgate.encoders.run.session import Session
 from patchgate.gate import CHANGED, GateSettings
 from patchgate.gate.calls import Undo
@@ -155,11 +157,14 @@ class TowerFeatures:
             return self.output(rows, gated, dense=False).kept
 
     @torch.no_grad()
-    def output(self, rows: Tensor, gated: GatedCells, dense: bool) -> ClipOutput:
+    def output(
+        self, rows: Tensor, gated: GatedCells, dense: bool, pool: Pool | None = None
+    ) -> ClipOutput:
         """Encodes as ``encode`` does, and returns all that the tower gives.
 
         Args:
             dense: True also gives the features that every cell shows.
+            pool: how to make one vector of each frame; None: none is made.
         """
         weight = self.tower.weight
         if self.session.memory is not None:
@@ -171,4 +176,41 @@ class TowerFeatures:
         patches = patches.to(weight.device, weight.dtype)
         kept = Kept(patches, mask, source, needed, int(mask.sum()))
         later = gated.later_ids.to(weight.device)
-        return self.session.encode(self.tower, kept, [], later, dense)
+        return self.session.encode(self.tower, kept, [], later, dense, pool)
+
+
+class FrameVectors(TowerFeatures):
+    """A gated tower's vector of each frame; tokens have no features, ``[K, 0]``.
+
+    Attributes:
+        vectors: ``[T, D]``, those of the frames that ``encode`` got last.
+    """
+
+    def __init__(self, gated: GatedTower, size: tuple[int, int], pool: Pool) -> None:
+        """``pool``: one that the tower has; see ``leaving.pools``."""
+        super().__init__(gated, size)
+        self.pool: Pool = pool
+        self.vectors = self.no_vectors()
+
+    def no_vectors(self) -> Tensor:
+        """Returns the vectors of no frames, ``[0, D]``."""
+        tower, pooled = self.tower, None
+        like = tower.weight.new_zeros((1, tower.prefix + tower.cells, tower.width))
+        with torch.no_grad():
+            if self.pool == "pooled":
+                entry = leaving.pool_entry(tower, like[0])
+                scores = None if entry is None else entry[None]
+                pooled = leaving.pooled(tower, like, scores, [0])
+        # Tapped layers give tokens more features, not frames.
+        width = tower.width // (1 + len(tower.tapped)) if pooled is None else pooled.shape[1]
+        return tower.weight.new_empty((0, width))
+
+    def empty(self) -> Tensor:
+        return self.tower.weight.new_empty((0, 0))
+
+    def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
+        with stage("encode"):
+            output = self.output(rows, gated, dense=False, pool=self.pool)
+        assert output.pooled is not None
+        self.vectors = output.pooled
+        return self.vectors.new_empty((int((gated.kind == CHANGED).sum()), 0))

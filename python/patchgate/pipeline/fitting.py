@@ -44,7 +44,7 @@ def fitting_gate(
     """
     if tower is None:
         return sized_gate(gate, size, rules)
-    return _tower_gate(tower, gate, size, rules)
+    return tower_gate(tower, gate, size, rules)
 
 
 def prepared(source: Seen, tower: GatedTower | None, gate: Gate) -> tuple[Gate, Features]:
@@ -62,7 +62,7 @@ def prepared(source: Seen, tower: GatedTower | None, gate: Gate) -> tuple[Gate, 
     return gate.fresh(size=own), TowerFeatures(tower, own)
 
 
-def _tower_gate(
+def tower_gate(
     tower: GatedTower,
     gate: Gate | None,
     size: int | tuple[int, int] | None,

@@ -6,6 +6,8 @@ layout.py        the grid that tokens stand for; where each frame's tokens begin
 chunk.py         TokenChunk: the tokens of a few consecutive frames, joined and split
 reconstruct.py   rebuilds the video from tokens of pixels
 file.py          tokens as a safetensors file; spill.py writes one as tokens come
+vectors.py       writes one vector a frame as they come
+parts.py         a safetensors file that is written piece by piece
 check.py         which fields make valid ``VideoTokens``
 """
 

@@ -1,24 +1,46 @@
-"""Reads and writes video tokens as a safetensors file; ``check`` says what may be in one."""
+"""Reads and writes video tokens as a safetensors file; ``check`` says what may be in one.
+
+docs/token-file.md describes the files.
+"""
 
 import json
+import warnings
+from collections.abc import Mapping
 from os import PathLike
+from types import MappingProxyType
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from patchgate._ops.library import build_info
 from patchgate.beside import written_beside
 from patchgate.tokens.check import FIELDS, LAYOUT, OPTIONAL, contradiction
 
 _FORMAT = "patchgate.VideoTokens/1"
+EMBEDDING = "patchgate.Embedding/1"
 
 Fields = dict[str, Any] | None  # a TokenLayout's fields; None: the features are a tower's
 
 
-def metadata(layout: Fields) -> dict[str, str]:
-    """Makes the file's metadata: its format, and the layout of the tokens."""
-    return {"format": _FORMAT, "layout": json.dumps(layout)}
+def metadata(
+    layout: Fields, about: Mapping[str, str] = MappingProxyType({}), complete: bool = True
+) -> dict[str, str]:
+    """Makes the metadata of a file of tokens, with their layout; see ``described``."""
+    return described(_FORMAT, about, complete) | {"layout": json.dumps(layout)}
+
+
+def described(form: str, about: Mapping[str, str], complete: bool) -> dict[str, str]:
+    """Makes a file's metadata.
+
+    Args:
+        form: its format and the format's version.
+        about: where its contents come from.
+        complete: whether these are all frames that were asked for.
+    """
+    version = str(build_info()["version"])
+    return {**about, "format": form, "complete": json.dumps(complete), "patchgate": version}
 
 
 def write(path: str | PathLike[str], tensors: dict[str, Tensor], layout: Fields) -> None:
@@ -39,7 +61,7 @@ def write(path: str | PathLike[str], tensors: dict[str, Tensor], layout: Fields)
 
 
 def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields]:
-    """Returns the tensors by name, mapped from the file.
+    """Returns the tensors by name, mapped from the file; warns if it is not complete.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -61,6 +83,12 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields]:
         _check_names(path, "layout", layout, {"cell": 0, "planes": 0}, LAYOUT)
     if wrong := contradiction(tensors, layout):
         raise ValueError(f"{path}: damaged: {wrong}")
+    if found.get("complete") == "false":
+        warnings.warn(
+            f"{path}: it holds the first {len(tensors['pts_seconds']):,} frames only: the command "
+            "that wrote it was interrupted",
+            stacklevel=3,
+        )
     return tensors, layout
 
 

@@ -44,9 +44,13 @@ class Siglip(ClipLike):
     # H scores, and each frame one sum. If the head is wrapped (by an adapter, for instance), it is
     # called on all tokens of each frame instead.
 
+    @property
+    def pools(self) -> bool:
+        return bool(self.model.use_head)
+
     def pool_entry(self, features: Tensor) -> Tensor | None:
         """Computes the query's score of each token in each head, ``[R, H]``."""
-        if not self.model.use_head or not self._pools_plainly():
+        if not self.pools or not self._pools_plainly():
             return None
         attention, probe = self.model.head.attention, self.model.head.probe
         heads, width = attention.num_heads, attention.head_dim
@@ -60,7 +64,7 @@ class Siglip(ClipLike):
         return nn.functional.linear(features, weight, bias)
 
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
-        if not self.model.use_head:
+        if not self.pools:
             return None
         head = self.model.head
         if entry is None:  # one frame at a time, see below
@@ -76,7 +80,7 @@ class Siglip(ClipLike):
         return pooled + head.mlp(head.layernorm(pooled))
 
     def pool_flops(self, frames: int, tokens: int, dense: bool) -> float:
-        if not self.model.use_head:
+        if not self.pools:
             return 0.0
         d, wide = self.model.config.hidden_size, self.model.config.intermediate_size
         heads, n = self.model.head.attention.num_heads, self.cells

@@ -155,10 +155,10 @@ class TimmVit(Tower):
 
     def leave(self, rows: Tensor) -> Tensor:
         rows = self.model.norm(rows)
-        return rows if self._pools else self.model.forward_head(rows[None])[0]
+        return rows if self.pools else self.model.forward_head(rows[None])[0]
 
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
-        if not self._pools:
+        if not self.pools:
             return None
         # One frame at a time: a batch would copy the dense states of all of them.
         return torch.cat([self.model.forward_head(dense[t : t + 1]) for t in frames])
@@ -167,7 +167,7 @@ class TimmVit(Tower):
         heads = (getattr(self.model, name, None) for name in ("head", "head_dist"))
         head = sum(structure.linear_flops(each) for each in heads if each is not None)
         pool = getattr(self.model, "attn_pool", None)
-        if not self._pools:
+        if not self.pools:
             return tokens * head
         if pool is None:
             return frames * head
@@ -199,7 +199,7 @@ class TimmVit(Tower):
                     structure.check_off(module, f"{type(module).__name__} ({name}) of", share)
 
     @property
-    def _pools(self) -> bool:
+    def pools(self) -> bool:
         """Whether the output is one row a frame; otherwise the head is applied to each token."""
         return bool(self.model.global_pool) or getattr(self.model, "attn_pool", None) is not None
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
-from patchgate.encoders.run import leaving
+from patchgate.encoders.run import pooling
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import Memory
 from patchgate.encoders.run.packed import Counts, Encoded, Kept
@@ -28,10 +28,10 @@ class ClipOutput(NamedTuple):
     """The states that some frames of a clip show, and the memory that they leave."""
 
     # "features" -> [T, prefix + N, E], "hidden_<i>" -> [T, M, D], "born" (see Encoded) ->
-    # [T, prefix + N, 1]; empty if only the features of kept cells were wanted
+    # [T, prefix + N, 1]; empty if less was wanted
     states: dict[str, Tensor]
-    pooled: Tensor | None  # [T, D]
-    kept: Tensor  # [K, E]: the features of the kept cells
+    pooled: Tensor | None  # [T, D]: the tower's pooled output, or what ``pool`` asks for
+    kept: Tensor  # [K, E]: the features of the kept cells; [0, E] if only ``pool`` was wanted
     runs: list[Counts]  # see ``work``
     memory: Memory
 
@@ -44,6 +44,7 @@ def encode_frames(
     hidden: list[int],
     later: Tensor | None = None,
     dense: bool = True,
+    pool: pooling.Pool | None = None,
 ) -> ClipOutput:
     """Encodes frames that follow those of the memory.
 
@@ -51,14 +52,22 @@ def encode_frames(
         hidden: the numbers of the hidden states that are wanted.
         later: int64 ids of tokens that frames after these may name; None: there are no such frames.
         dense: True computes every token's states, False only the features of kept cells.
+        pool: compute nothing but this vector of each frame (``leaving.pools``, for "pooled").
     """
     parts, counts, done = [], [], 0
     for part in _runs(tower, fidelity, kept):
         kind = Still if stand_still(fidelity, memory, part) else Run
         run = kind(tower, fidelity, memory, part)
         encoded = run.encode(hidden)
-        states, pooled = _shown(tower, encoded, memory.pooled) if dense else ({}, None)
-        parts.append((states, pooled, _of_kept(tower, encoded, part.mask)))
+        states: dict[str, Tensor] = {}
+        pooled, before = None, memory.pooled
+        if pool is not None:
+            pooled = pooling.vectors(tower, encoded, pool, before)
+            of_kept = tower.weight.new_empty((0, tower.width))
+        else:
+            states, pooled = _shown(tower, encoded, before) if dense else (states, pooled)
+            of_kept = _of_kept(tower, encoded, part.mask)
+        parts.append((states, pooled, of_kept))
         counts.append(encoded.counts)
         done += len(part.mask)
         if later is not None or done < len(kept.mask):
@@ -110,18 +119,7 @@ def _shown(
     if tower.tapped:
         taps = [_ops.expand(*encoded.tables[f"tap_{layer}"]) for layer in tower.tapped]
         states["features"] = torch.cat([states["features"], *taps], 2)
-    computed = encoded.counts.active.any(1)  # [T]
-    frames = computed.nonzero().flatten()  # [F]
-    entry = encoded.tables.get("pool")
-    scores = None if entry is None else _ops.expand(entry.rows, entry.shown[frames])
-    # scores: [F, prefix + N, n]
-    new = None
-    if len(frames):
-        new = leaving.pooled(tower, states["features"], scores, frames.tolist())
-    last = computed.cumsum(0) - 1  # [T]: which of the F; -1: one of an earlier run
-    if new is None:
-        return states, None if before is None else before.expand(len(last), -1).clone()
-    return states, new[last] if before is None else torch.cat([before.to(new.dtype), new])[last + 1]
+    return states, pooling.pooled(tower, encoded, before, states["features"])
 
 
 def _of_kept(tower: Tower, encoded: Encoded, mask: Tensor) -> Tensor:

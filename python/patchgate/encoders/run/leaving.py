@@ -21,6 +21,11 @@ def pool_entry(tower: Tower, rows: Tensor) -> Tensor | None:
     return tower.pool_entry(rows) if tower.ends_after is None else None
 
 
+def pools(tower: Tower) -> bool:
+    """Whether ``pooled`` gives a vector a frame: see ``Tower.pools``."""
+    return tower.pools and tower.ends_after is None
+
+
 def pooled(tower: Tower, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
     """Pools F of the frames ``[T, M, D]`` to ``[F, D]``; ``entry`` is ``[F, M, n]``.
 

@@ -10,6 +10,7 @@ from patchgate.encoders.run.computed import Waiting, computed_cells
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import Memory
 from patchgate.encoders.run.packed import Kept
+from patchgate.encoders.run.pooling import Pool
 from patchgate.encoders.tower import Tower
 from patchgate.gate import CHANGED, Gate, GateResult
 from patchgate.gate.calls import Undo
@@ -72,6 +73,7 @@ class Session:
         hidden: list[int],
         later: Tensor | None,
         dense: bool = True,
+        pool: Pool | None = None,
     ) -> ClipOutput:
         """Encodes the next frames, whose kept cells the caller chose. It checks nothing.
 
@@ -82,11 +84,12 @@ class Session:
                 frame shows. None: the clip ends here, and nothing is remembered.
             dense: True computes the states of every token of every frame, False only the features
                 of kept cells.
+            pool: compute nothing but this vector of each frame.
         """
         memory = self.memory
         if memory is None:
             memory = Memory.empty(kept.mask.device, tower.computed_layers)
-        output = encode_frames(tower, self.fidelity, memory, kept, hidden, later, dense)
+        output = encode_frames(tower, self.fidelity, memory, kept, hidden, later, dense, pool)
         if later is not None:
             self.memory = output.memory.detached()
         return output
