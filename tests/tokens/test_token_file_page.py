@@ -2,10 +2,14 @@
 
 import json
 import re
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import clips
+import numpy as np
 import pytest
 from safetensors import safe_open
 from saved_models import saved
@@ -49,8 +53,8 @@ def rows(name: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_its_code_runs(block: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "pandas" in block:
-        pytest.importorskip("pandas")
+    if "pandas" in block and find_spec("pandas") is None:  # it takes what numpy takes for an array
+        monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=np.asarray))
     assert len(block.splitlines()) <= 3
     monkeypatch.chdir(files)
     known: dict[str, Any] = {}
