@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .ffmpeg import av
@@ -47,6 +48,8 @@ def oriented(plane: Tensor, how: Orientation) -> Tensor:
     if how.transpose:
         plane = plane.transpose(1, 2)
     flips = [dim for dim, flip in ((1, how.flip_rows), (2, how.flip_columns)) if flip]
+    if flips and plane.dtype == torch.uint16:  # torch flips it as int16 only: the bits are the same
+        return plane.view(torch.int16).flip(flips).contiguous().view(torch.uint16)
     return (plane.flip(flips) if flips else plane).contiguous()
 
 
