@@ -52,10 +52,19 @@ class Chunker:
 
         A call that fails leaves a gate and features that ``mark`` brings back.
         """
+        with self._stages.time("grid"), spare_threads(self._decoding):
+            planes = self._on_grid(batch)
+        return self.push_planes(batch, planes)
+
+    def push_planes(self, batch: FrameBatch, planes: Tensor) -> TokenChunk:
+        """Does what ``push`` does with frames that are on the grid already.
+
+        Args:
+            batch: the frames.
+            planes: ``[T * f, C, H, W]``, the same frames in whole tubelets.
+        """
         f = self.gate.settings.temporal_patch
         stages, spare = self._stages, self._decoding
-        with stages.time("grid"), spare_threads(spare):
-            planes = self._on_grid(batch)  # [T * f, C, H, W]
         with stages.time("gate"), spare_threads(spare):
             result = self.gate._pushed(planes, None)  # ``mark`` undoes it
             index, _, count = _ops.compact(result.kind, result.kind.numel())

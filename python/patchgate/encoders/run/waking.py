@@ -144,17 +144,13 @@ class Scan:
 
     def _attended(self, now: _Present, own: Tensor, part: slice) -> None:
         """Takes over the attention of a frame's active tokens, ``part`` of all of them."""
-        out, lse = self.out[part], self.lse[part]
-        _put(now.sums, own, Sums(out, self._ones[part], lse, self._zeros[part]))
-        now.made.index_copy_(0, own, out.detach())
+        _put(now.sums, own, Sums(*(each[part] for each in self._finished)))
+        now.made.index_copy_(0, own, self.out[part].detach())
 
     @cached_property
-    def _ones(self) -> Tensor:
-        return torch.ones_like(self.lse)
-
-    @cached_property
-    def _zeros(self) -> Tensor:
-        return self.row.new_zeros(len(self.lse))
+    def _finished(self) -> Sums:
+        """The attention of all active tokens as sums, made at once."""
+        return _summed(self.out, self.lse)
 
     @cached_property
     def _one(self) -> Tensor:

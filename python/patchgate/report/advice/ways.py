@@ -14,11 +14,12 @@ from patchgate._tensors import arange
 from patchgate.decode import FrameBatch
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.encoders.run.fidelity import Fidelity
-from patchgate.encoders.run.session import Session, later_ids
+from patchgate.encoders.run.session import Session
 from patchgate.encoders.run.work import Work, work
 from patchgate.gate import CHANGED, Gate
-from patchgate.pipeline.features import GatedCells, PixelFeatures, TowerFeatures
-from patchgate.tokens.chunk import HostResult, chunk_of
+from patchgate.pipeline.chunker import Chunker
+from patchgate.pipeline.features import GatedCells, PixelFeatures, Stage, TowerFeatures
+from patchgate.pipeline.stages import StageSeconds
 from patchgate.tokens.layout import layout_of
 from patchgate.tokens.reconstruct import planes as rebuilt
 
@@ -106,24 +107,19 @@ class Pixels:
 
     def __init__(self, gate: Gate) -> None:
         assert gate.size is not None
-        self._gate, self._features = gate, PixelFeatures(gate.settings, gate.size)
+        self._chunker = Chunker(gate, PixelFeatures(gate.settings, gate.size))
         self._cells = math.prod(grid_of(gate))
         self._before: Tensor | None = None  # [f, C, H, W]: what the last frame shows
         self.tokens, self.work = 0, 0.0
 
     def push(self, part: Part) -> Tensor:
-        found = self._gate.push(part.planes)
-        f = len(part.planes) // len(found.kind)
-        index = (found.kind == CHANGED).flatten().nonzero().flatten()  # [K]
-        rows = self._features.rows(part.planes, part.batch, index)
-        result = HostResult(index, found.source, found.kind, found.motion)
-        times = part.batch.pts_seconds[::f], part.batch.duration_seconds[::f]
-        layout = layout_of(self._gate, part.batch.colour.matrix)
-        shown = rebuilt(chunk_of(rows, result, *times, 0), layout, self._before)
-        pictures = shown.unflatten(0, (-1, f))  # [T, f, C, H, W]
+        chunk = self._chunker.push_planes(part.batch, part.planes)
+        layout = layout_of(self._chunker.gate, part.batch.colour.matrix)
+        shown = rebuilt(chunk, layout, self._before)
+        pictures = shown.unflatten(0, (len(chunk.kind), -1))  # [T, f, C, H, W]
         self._before = pictures[-1].clone()
-        self.tokens += len(index)
-        self.work += len(index) / self._cells
+        self.tokens += len(chunk.features)
+        self.work += len(chunk.features) / self._cells
         return pictures
 
 
@@ -132,18 +128,34 @@ class Features:
 
     def __init__(self, gate: Gate, tower: GatedTower, fidelity: Fidelity) -> None:
         assert gate.size is not None
-        self._gate, self._features = gate, TowerFeatures(tower, gate.size, Session(fidelity))
+        self._features = _Shown(tower, gate.size, Session(fidelity))
+        self._chunker = Chunker(gate, self._features)
         self.tokens, self.work = 0, 0.0
 
     def push(self, part: Part) -> Tensor:
-        found = self._gate.push(part.planes)
-        needed = self._features.needed(found.kind)
-        rows = self._features.rows(part.planes, part.batch, needed.flatten().nonzero().flatten())
-        gated = GatedCells(found.kind, found.source, needed, later_ids(self._gate))
-        shown, done = _encoded(self._features, rows, gated)
-        self.tokens += done.kept
+        chunk = self._chunker.push_planes(part.batch, part.planes)
+        done = self._features.done
+        self.tokens += len(chunk.features)
         self.work += done.gated_flops / (done.dense_flops / done.frames)
-        return shown
+        return self._features.shown
+
+
+class _Shown(TowerFeatures):
+    """A tower's features, with what every cell shows.
+
+    Attributes:
+        shown: ``[T, N, E]``, of the frames that ``encode`` got last.
+        done: the work on them.
+    """
+
+    shown: Tensor
+    done: Work
+
+    def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
+        output = self.output(rows, gated, dense=True)
+        self.shown = output.states["features"][:, self.tower.prefix :]
+        self.done = work(self.tower, output.runs)
+        return output.kept
 
 
 def whole_features(tower: GatedTower, gate: Gate, batch: FrameBatch, planes: Tensor) -> Tensor:
@@ -154,7 +166,7 @@ def whole_features(tower: GatedTower, gate: Gate, batch: FrameBatch, planes: Ten
         planes: ``[T * f, C, H, W]``, the same frames on its grid.
     """
     assert gate.size is not None
-    features = TowerFeatures(tower, gate.size, Session(_ALL))
+    features = _Shown(tower, gate.size, Session(_ALL))
     h, w = grid_of(gate)
     shape = (len(planes) // gate.settings.temporal_patch, h, w)
     cells = arange(math.prod(shape))
@@ -162,16 +174,11 @@ def whole_features(tower: GatedTower, gate: Gate, batch: FrameBatch, planes: Ten
     every = torch.ones(shape, dtype=torch.bool, device="cpu")
     rows = features.rows(planes, batch, cells)
     gated = GatedCells(kind, cells.view(shape), every, cells[:0])
-    return _encoded(features, rows, gated)[0]
+    features.encode(rows, gated, StageSeconds().time)
+    return features.shown
 
 
 def grid_of(gate: Gate) -> tuple[int, int]:
     """Returns the cells of a frame, ``(h, w)``."""
     assert gate.size is not None
     return gate.size[0] // gate.settings.cell, gate.size[1] // gate.settings.cell
-
-
-def _encoded(features: TowerFeatures, rows: Tensor, gated: GatedCells) -> tuple[Tensor, Work]:
-    output = features.output(rows, gated, dense=True)
-    tower = features.tower
-    return output.states["features"][:, tower.prefix :], work(tower, output.runs)
