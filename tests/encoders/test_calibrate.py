@@ -233,3 +233,14 @@ def test_the_right_answers_are_those_of_all_layers():
     sparse = gated(tower("clip"), tolerance_layers=0)
     with pytest.raises(ValueError, match="more than tolerance_layers=0"):
         patchgate.calibrate(sparse, CLIPS, signs, target=1)
+
+
+def test_answers_of_frames_that_are_passed_over_count_as_those_of_others():
+    """The right ones are the dense tower's, which passes none over."""
+    model, passing = tower("siglip"), {"pass_over": (0.9, 3)}
+    found = patchgate.calibrate(gated(model, **passing), CLIPS, signs, 0.01, **GRID)
+    best = found.best
+    given = {"threshold": best.threshold, "sub_blocks": best.sub_blocks, **passing}
+    shares = [share_of(model, clip, tolerance=best.tolerance, **given)[0] for clip in CLIPS]
+    assert best.agreement == pytest.approx(min(shares))
+    assert best.agreement < 1

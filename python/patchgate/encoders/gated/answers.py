@@ -14,6 +14,7 @@ from torch import Tensor
 
 from patchgate.encoders.gated.search import Rules, Trial
 from patchgate.encoders.gated.tower import GatedTower
+from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.work import Work
 
 Readout = Callable[[Any], Any]
@@ -50,11 +51,11 @@ class Trying:
 
     def _dense(self) -> list[list[Any]]:
         """Returns the answers of the dense tower: every cell is computed from its own pixels."""
-        gate, fidelity = self._own
+        gate, _ = self._own
         self._tower.gate_settings = replace(
             gate, threshold=0, on_motion="encode", chroma=True, hysteresis=None, noise=None
         )
-        self._tower.fidelity = replace(fidelity, tolerance=0, tolerance_layers=None, refresh=None)
+        self._tower.fidelity = Fidelity(tolerance=0)
         right = []
         for clip in self._clips:
             output = self._tower(**clip)
