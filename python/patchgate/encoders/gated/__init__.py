@@ -138,7 +138,9 @@ def gated(
                 showed before, while at most this share of the cells has changed or moved since the
                 last frame that it computed, and at most so many frames in a row. Such cells are
                 computed with the next frame that it does compute. What the gate emits stays the
-                same. It pays where a video changes slowly everywhere. None: no frame.
+                same; ``tokenize`` stores for a cell that is kept in such a frame the features that
+                its place showed before. It pays where a video changes slowly everywhere. None: no
+                frame.
 
     Returns:
         A ``GatedTower``; with ``capacity`` a ``FixedTower``, which is one, too; for a video model
