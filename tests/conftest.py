@@ -54,10 +54,10 @@ def nvdec(monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch, nvdec):
     """With decoders that tell whether their stream is the current one."""
-    from fake_nvdec import WatchedLane
+    from fake_nvdec import WatchedStream
 
-    monkeypatch.setattr("patchgate.decode.nvdec.decoder.Lane", WatchedLane)
-    monkeypatch.setattr(WatchedLane, "said", [])
+    monkeypatch.setattr("patchgate.decode.nvdec.decoder.CudaStream", WatchedStream)
+    monkeypatch.setattr(WatchedStream, "said", [])
     return nvdec
 
 

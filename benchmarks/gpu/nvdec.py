@@ -75,7 +75,7 @@ class OnTheGpu:
 
 def decode(path: Path) -> int:
     with patchgate.open_video(path, device="cuda", fallback=False) as video:
-        return sum(1 for _ in video._loans())
+        return sum(1 for _ in video._borrowed())
 
 
 def bare(path: Path) -> int:

@@ -120,7 +120,7 @@ def other_threads() -> str:
         thread = threading.Thread(target=count)
         thread.start()
         alone = rate(lambda: time.sleep(0.5))
-        beside = rate(lambda: sum(1 for _ in video._loans()))
+        beside = rate(lambda: sum(1 for _ in video._borrowed()))
         ended.set()
         thread.join()
     return f"beside decoding, another thread runs at {beside / alone:.0%} of its rate alone"

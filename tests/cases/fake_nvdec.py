@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from patchgate.decode.nvdec.decoder import CODECS, Backend
-from patchgate.decode.nvdec.surface import Lane
+from patchgate.decode.nvdec.surface import CudaStream
 
 POISON = 173  # of every byte of a surface that was taken back
 CPU = torch.device("cpu")
@@ -176,10 +176,10 @@ class FakeBackend(Backend):
         return torch.frombuffer(data, dtype=dtype).view(shape)
 
 
-class WatchedLane(Lane):
-    """A lane that says whether its stream is the current one, and what was asked of it."""
+class WatchedStream(CudaStream):
+    """A stream that says whether it is the current one, and what was asked of it."""
 
-    open = 0  # lanes whose stream is current
+    open = 0  # streams that are current
     said: list[str] = []  # noqa: RUF012
 
     @contextmanager
@@ -228,7 +228,7 @@ class Watch(TorchDispatchMode):
         buffers = self.nvc.buffers()
         touched = any(x.untyped_storage().data_ptr() in buffers for x in tensors)
         if touched and func not in _BLIND and not _is_view(func):
-            assert WatchedLane.open == 1, f"{func} reads a surface outside of its decoder's stream"
+            assert WatchedStream.open == 1, f"{func} reads a surface on another stream"
             self.reads += 1
         if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
             self.waits += 1

@@ -14,7 +14,7 @@ import av
 import clips
 import pytest
 from decode_cases import TURNS, whole
-from fake_nvdec import POISON, FakeBackend, Watch, WatchedLane
+from fake_nvdec import POISON, FakeBackend, Watch, WatchedStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvdec_cases import EXAMPLES, VIDEOS, assert_like_the_cpu, assert_same, on_gpu
@@ -154,11 +154,11 @@ def test_colour_is_the_containers(
 
 
 def test_a_surface_is_gone_with_the_next_packet(nvdec: FakeBackend) -> None:
-    loans = on_gpu(clips.clip("h264.mp4"))._loans()
-    first = next(loans).picture.surface
+    pictures = on_gpu(clips.clip("h264.mp4"))._borrowed()
+    first = next(pictures).picture.surface
     y = first.planes()[0]
     assert y.min() < POISON
-    kept = [next(loans).picture.surface for _ in range(8)]
+    kept = [next(pictures).picture.surface for _ in range(8)]
     with pytest.raises(RuntimeError, match="this picture is not valid any more"):
         first.planes()
     assert kept[-1].planes()[0].data_ptr() in {y.data_ptr(), *nvdec.nvc.buffers()}
@@ -177,8 +177,8 @@ def test_every_read_of_a_surface_is_on_its_decoders_stream(watched: FakeBackend)
         batches = list(on_gpu(clips.clip("h264.mp4"), chunk=16))
     assert watch.reads == 3 * 40  # each plane is read once
     assert watch.waits == 0
-    assert WatchedLane.open == 0
-    assert WatchedLane.said == ["lead"] * len(batches), "handed over with an event, and no wait"
+    assert WatchedStream.open == 0
+    assert WatchedStream.said == ["lead"] * len(batches), "handed over with an event, and no wait"
 
 
 def test_two_iterations_side_by_side_do_not_disturb_each_other(nvdec: FakeBackend) -> None:

@@ -10,7 +10,7 @@ import av
 import clips
 import pytest
 import torch
-from fake_nvdec import FakeBackend, Watch, WatchedLane
+from fake_nvdec import FakeBackend, Watch, WatchedStream
 from nvdec_cases import EXAMPLES, on_gpu
 from token_cases import KINDS, assert_same
 from token_cases import path as moving_444
@@ -132,8 +132,8 @@ def test_surfaces_are_read_on_their_stream_with_one_wait_a_chunk(
     # Luma by the grid in place, and chroma copied once; all copied where a tubelet has to fill.
     assert watch.reads == 40 * 3
     assert watch.waits == 0, "a number of the device that the host read"
-    assert WatchedLane.said == ["follow", "synchronize", "lead"] * len(chunks)
-    assert WatchedLane.open == 0
+    assert WatchedStream.said == ["follow", "synchronize", "lead"] * len(chunks)
+    assert WatchedStream.open == 0
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_packed_cells_stay_on_one_stream(
     run, used = borrowed._Chunk._run, set()
 
     def watched_run(self: Any, frames: Any) -> None:
-        used.add((self._packed, self._lane))
+        used.add((self._packed, self._cuda_stream))
         run(self, frames)
 
     monkeypatch.setattr(borrowed._Chunk, "_run", watched_run)
@@ -207,7 +207,7 @@ def test_no_token_shares_memory_with_a_surface_or_another_chunk(nvdec: FakeBacke
 
 def test_the_callers_stream_is_current_between_chunks(watched: FakeBackend) -> None:
     for _ in token_chunks(on_gpu(moving()), Gate(patch=8, size=(48, 64)), StageSeconds()):
-        assert WatchedLane.open == 0
+        assert WatchedStream.open == 0
 
 
 def test_leaving_early_gives_the_decoder_back(nvdec: FakeBackend) -> None:
@@ -247,7 +247,7 @@ def test_pictures_may_go_through_the_stages_together(
     with Watch(watched.nvc) as watch:
         chunks = list(surface_chunks(video, gate, StageSeconds(), features, together))
     assert watch.waits == 0
-    assert WatchedLane.said.count("synchronize") == len(chunks)
+    assert WatchedStream.said.count("synchronize") == len(chunks)
     assert_same(assemble(chunks, empty_chunk(gate), expected.layout), expected)
 
 

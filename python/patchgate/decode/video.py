@@ -20,7 +20,7 @@ from .frames import DecodeError, DecodeWarning, Problems
 from .iteration import Run
 from .nvdec.capabilities import why_not
 from .nvdec.decoder_pool import DecoderPool
-from .nvdec.surface import Coded, Loan, Shown
+from .nvdec.surface import BorrowedPicture, Coded, Shown
 from .nvdec.surface_packer import SurfacePacker
 from .nvdec.surface_reader import SurfaceReader
 from .openings import Openings, close_at_exit
@@ -122,9 +122,9 @@ class Video(Described):
     def __iter__(self) -> Iterator[FrameBatch]:
         return self._run(self._packed)
 
-    def _loans(self) -> Run[Loan]:
+    def _borrowed(self) -> Run[BorrowedPicture]:
         """Yields pictures in the decoder's memory, uncopied; only for the pipeline, on NVDEC."""
-        return self._run(self._lent)
+        return self._run(self._borrow)
 
     def _run(self, made_of: Callable[[PyAVReader], Iterable[Item]]) -> Run[Item]:
         if self._closed:
@@ -172,7 +172,7 @@ class Video(Described):
             frames = timed_ahead(pictures, reader.mender(), reader)
             yield from self._selected(frames, reader.clock)
 
-    def _lent(self, reader: PyAVReader) -> Iterator[Loan]:
+    def _borrow(self, reader: PyAVReader) -> Iterator[BorrowedPicture]:
         was: FrameFormat | None = None
         for frame in self._on_surfaces(reader):
             seconds = reader.clock.seconds(frame.ticks)
@@ -180,7 +180,7 @@ class Video(Described):
             if was is not None and now != was:
                 self._changed(reader.problems, was, now, seconds)
             was = now
-            yield Loan(frame.picture, seconds, reader.clock.seconds(frame.span))
+            yield BorrowedPicture(frame.picture, seconds, reader.clock.seconds(frame.span))
 
     def _packing(
         self, reader: PyAVReader

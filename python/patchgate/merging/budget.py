@@ -32,7 +32,7 @@ def seconds(pts_seconds: Tensor, origin: float) -> Tensor:
     return (pts_seconds - origin + _ROUNDING).floor().long()
 
 
-class Purse:
+class TokenBudget:
     """The budgets of one window after another. A long second may lie in several windows."""
 
     def __init__(self, settings: MergeSettings) -> None:

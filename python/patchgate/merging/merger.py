@@ -16,7 +16,7 @@ from torch import Tensor
 from patchgate._tensors import arange, truths, whole
 from patchgate.gate import MERGED
 from patchgate.merging.agreement import agreeing
-from patchgate.merging.budget import Purse
+from patchgate.merging.budget import TokenBudget
 from patchgate.merging.contraction import plan
 from patchgate.merging.ledger import Ledger
 from patchgate.merging.scenes import Head, SceneTracker, Step
@@ -49,7 +49,7 @@ class Merger:
         self.handed_out = 0  # the number of titles
         self.frames = 0
         self.shown: Tensor | None = None  # [h, w]: names in the last frame
-        self.purse = Purse(settings)
+        self.budget = TokenBudget(settings)
 
     def begin_with(self, features: Tensor, frame: Tensor, cell: Tensor) -> None:
         """Adds tokens ``[C]`` from before the first window, which later ones may name and join."""
@@ -61,13 +61,13 @@ class Merger:
 
     def relax(self, settings: MergeSettings) -> None:
         """Changes those settings that ``MergeSettings.relaxed`` may change."""
-        self._settings = self.purse.settings = settings
+        self._settings = self.budget.settings = settings
         self.scenes.delta = settings.delta
 
     def copy(self) -> Self:
         """Returns a copy; what happens to it does not change this one."""
         other = copy.copy(self)  # tensors are replaced, not written to
-        other.scenes, other.purse = self.scenes.copy(), copy.copy(self.purse)
+        other.scenes, other.budget = self.scenes.copy(), copy.copy(self.budget)
         other.titles = self.titles.copy()
         return other
 
@@ -83,7 +83,7 @@ class Merger:
             chunk: was checked; its tokens' names follow those of the chunk before.
         """
         window = self._window(chunk)
-        root = plan(window, self.purse.need(window, chunk.pts_seconds), self._settings)
+        root = plan(window, self.budget.need(window, chunk.pts_seconds), self._settings)
         return self._finish(chunk, window, root)
 
     # ---- before the plan

@@ -70,8 +70,8 @@ def _counts(now: Now) -> Counts:
         titles=merger.handed_out,
         scenes=merger.scenes.scene + 1,
         labels=merger.scenes.labels,
-        second=merger.purse.second,
-        spent=merger.purse.spent,
+        second=merger.budget.second,
+        spent=merger.budget.spent,
         ended=int(now.ended),
     )
 
@@ -219,9 +219,9 @@ def _merger(state: Saved, counts: Counts, merger: Merger, origin: float) -> Merg
     merger.titles = _ledger(state, "titles", counts.tokens)
     merger.carried = Carried(*(state[f"carried.{name}"] for name in Carried._fields))
     merger.shown = state["scenes.picture"][0]
-    purse, tracker = merger.purse, merger.scenes
-    if purse.settings.per == "second":
-        purse.origin, purse.second, purse.spent = origin, counts.second, counts.spent
+    budget, tracker = merger.budget, merger.scenes
+    if budget.settings.per == "second":
+        budget.origin, budget.second, budget.spent = origin, counts.second, counts.spent
     tracker.scene, tracker.labels = counts.scenes - 1, counts.labels
     parts = state["scenes.distribution"].split(state["scenes.length"].tolist())
     seen = map(Seen, parts, state["scenes.label"].tolist(), state["scenes.picture"])

@@ -64,7 +64,7 @@ def _wrong_time(now: Now) -> str | None:
         return f"expected a clock that does not fall, got {origin} to {until}"
     if merger.frames:
         last = seconds(doubles([until if times is None else float(times[0])]), origin)
-        second = merger.purse.second
+        second = merger.budget.second
         if second > int(last) or (times is None and second != int(last)):
             return f"expected counts of a budget up to second {int(last)}, got {second}"
     return None

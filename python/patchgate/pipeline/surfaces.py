@@ -21,7 +21,7 @@ from torch import Tensor
 from patchgate import _ops, grid
 from patchgate._tensors import arange
 from patchgate.decode import Colour, Video
-from patchgate.decode.nvdec.surface import Coded, Lane, Loan, Shown
+from patchgate.decode.nvdec.surface import BorrowedPicture, Coded, CudaStream, Shown
 from patchgate.decode.nvdec.surface_packer import copy_planes, empty_planes
 from patchgate.decode.orientation import oriented
 from patchgate.encoders.run.session import later_ids
@@ -48,22 +48,23 @@ def surface_chunks(
     """
     f = gate.settings.temporal_patch
     packed = PackedCells(max(1, video.chunk // f // together) * together)
-    lane: Lane | None = None
+    stream: CudaStream | None = None
     frames_before = 0
     chunk: _Chunk | None = None
-    with closing(video._loans()) as loans:
-        for loan in timed(loans, stages, "decode"):
-            if chunk is not None and chunk.ends_before(loan.picture):
+    with closing(video._borrowed()) as pictures:
+        for borrowed in timed(pictures, stages, "decode"):
+            if chunk is not None and chunk.ends_before(borrowed.picture):
                 yield chunk.finish()
                 frames_before += chunk.tubelets
                 chunk = None
             if chunk is None:
-                if lane is not loan.picture.surface.lane:  # memory is used on its own stream only
-                    lane, packed = loan.picture.surface.lane, PackedCells(packed.tubelets)
+                current = borrowed.picture.surface.cuda_stream
+                if stream is not current:  # memory is used on its own stream only
+                    stream, packed = current, PackedCells(packed.tubelets)
                 chunk = _Chunk(
-                    loan.picture, gate, features, packed, stages, together, frames_before
+                    borrowed.picture, gate, features, packed, stages, together, frames_before
                 )
-            chunk.add(loan)
+            chunk.add(borrowed)
     if chunk is not None:
         yield chunk.finish()
 
@@ -174,12 +175,12 @@ class _Chunk:
 
     def __init__(self, first: Shown, gate: Gate, features: Features, packed: PackedCells,
                  stages: StageSeconds, together: int, before: int) -> None:  # fmt: skip
-        self._lane: Lane = first.surface.lane
+        self._cuda_stream: CudaStream = first.surface.cuda_stream
         self._coded: Coded = first.coded
         self._gate, self._features, self._packed, self._stages = gate, features, packed, stages
         self._f, self._before = gate.settings.temporal_patch, before
-        self._lane.follow()  # the caller may still be reading what is written over now
-        with self._lane.running():
+        self._cuda_stream.follow()  # the caller may still be reading what is written over now
+        with self._cuda_stream.running():
             self._group = _Group(first, together * self._f)
         self.tubelets = 0  # the number that have gone through the gate
         self._results: list[GateResult] = []
@@ -189,13 +190,15 @@ class _Chunk:
     def ends_before(self, shown: Shown) -> bool:
         """Whether the chunk is full, or this picture has another decoder or another format."""
         full = self.tubelets == self._packed.tubelets
-        return full or shown.surface.lane is not self._lane or shown.coded != self._coded
+        return (
+            full or shown.surface.cuda_stream is not self._cuda_stream or shown.coded != self._coded
+        )
 
-    def add(self, loan: Loan) -> None:
+    def add(self, borrowed: BorrowedPicture) -> None:
         """Launches all kernels that read the picture on the decoder's stream."""
-        self._times.append((loan.pts_seconds, loan.duration_seconds))
-        with self._lane.running():
-            frames = self._group.add(loan.picture)
+        self._times.append((borrowed.pts_seconds, borrowed.duration_seconds))
+        with self._cuda_stream.running():
+            frames = self._group.add(borrowed.picture)
             if frames is not None:
                 self._run(frames)
 
@@ -216,7 +219,7 @@ class _Chunk:
 
     def finish(self) -> TokenChunk:
         """Waits for the device, once, and makes the chunk."""
-        with self._lane.running():
+        with self._cuda_stream.running():
             if self._group.held:
                 self._run(self._group.rest(self._f))
             kind, motion, source = (
@@ -230,10 +233,10 @@ class _Chunk:
             with self._stages.time("wait"):
                 host = [tensor.to("cpu", non_blocking=True)
                         for tensor in (counts, index, source, kind, motion)]  # fmt: skip
-                self._lane.synchronize()
+                self._cuda_stream.synchronize()
             count, given = host[0].tolist()
             rows = self._packed.take(given)  # [G, E]
-        self._lane.lead(rows, kind, source, needed, later)
+        self._cuda_stream.lead(rows, kind, source, needed, later)
         gated = GatedCells(kind, source, needed, later)
         tokens = self._features.encode(rows, gated, self._stages.time)
         # Copies: page-locked memory is scarce, and most of the capacity is empty.

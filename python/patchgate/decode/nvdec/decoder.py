@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .surface import Lane, Surface
+from .surface import CudaStream, Surface
 
 _OLDEST = (2, 2, 4)  # in older versions, 16-bit surfaces have wrong strides
 _VIDEO = (
@@ -96,14 +96,14 @@ class Decoder:
 
     def __init__(self, backend: Backend, kind: Kind) -> None:
         self.kind, self.turn, self._backend = kind, 0, backend
-        self.lane = Lane(backend.device)
+        self.cuda_stream = CudaStream(backend.device)
         nvc = backend.nvc
         try:
             self._decoder = nvc.CreateDecoder(
                 gpuid=backend.device.index or 0,
                 codec=getattr(nvc.cudaVideoCodec, CODECS[kind.codec]),
                 cudacontext=0,  # the primary context, which torch uses
-                cudastream=self.lane.handle,
+                cudastream=self.cuda_stream.handle,
                 usedevicememory=True,
             )
         except Exception as error:  # its own errors derive only from Exception
@@ -125,7 +125,7 @@ class Decoder:
         data.pts = data.dts = serial
         try:
             frames = self._decoder.Decode(data)
-            with self.lane.running():  # DLPack makes the current stream wait, here for itself
+            with self.cuda_stream.running():  # DLPack makes the current stream wait: here, itself
                 return [self._surface(frame) for frame in frames]
         except Exception as error:
             raise explained(error, NvdecError) from error
@@ -133,7 +133,7 @@ class Decoder:
     def close(self) -> None:
         """Frees its memory; all reads of it must have finished."""
         self.turn += 1
-        self.lane.synchronize()
+        self.cuda_stream.synchronize()
         self._decoder = None
 
     def _surface(self, frame: Any) -> Surface:

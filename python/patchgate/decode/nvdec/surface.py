@@ -20,7 +20,7 @@ from ..orientation import Orientation, orientation_of
 from ..planes import FrameFormat, colour_of, format_of, native
 
 
-class Lane:
+class CudaStream:
     """The CUDA stream that a decoder and all readers of its surfaces share; on the CPU, none."""
 
     def __init__(self, device: torch.device) -> None:
@@ -60,11 +60,11 @@ class Lane:
             self._stream.synchronize()
 
 
-class Lender(Protocol):
+class SurfaceOwner(Protocol):
     """The owner of the memory of surfaces."""
 
     turn: int  # counts packets; a surface is valid for one
-    lane: Lane
+    cuda_stream: CudaStream
 
 
 class Surface:
@@ -75,19 +75,19 @@ class Surface:
             uint16 with the value in the high bits. ``W'`` is ``W`` rounded up to an even number.
         width, height: the size of the picture in pixels.
         serial: the number of its packet.
-        lender: its decoder.
+        owner: its decoder.
     """
 
     def __init__(
-        self, memory: Tensor, width: int, height: int, serial: int, lender: Lender
+        self, memory: Tensor, width: int, height: int, serial: int, owner: SurfaceOwner
     ) -> None:
         self.width, self.height, self.serial = width, height, serial
-        self._memory, self._lender, self._turn = memory, lender, lender.turn
+        self._memory, self._owner, self._turn = memory, owner, owner.turn
 
     @property
-    def lane(self) -> Lane:
+    def cuda_stream(self) -> CudaStream:
         """The stream on which all reads of it must run."""
-        return self._lender.lane
+        return self._owner.cuda_stream
 
     def planes(self) -> tuple[Tensor, Tensor, Tensor]:
         """Returns views of Y ``[H, W]``, and of Cb and Cr ``[ceil(H / 2), ceil(W / 2)]``.
@@ -97,7 +97,7 @@ class Surface:
         Raises:
             RuntimeError: the decoder has got another packet.
         """
-        if self._lender.turn != self._turn:
+        if self._owner.turn != self._turn:
             raise RuntimeError(
                 "this picture is not valid any more: its decoder has got another packet and "
                 "overwrites it; use a surface before you ask for the next one, or copy it"
@@ -140,7 +140,7 @@ class Shown(NamedTuple):
     key_frame: bool
 
 
-class Loan(NamedTuple):
+class BorrowedPicture(NamedTuple):
     """A picture in its decoder's memory, valid until the next one is asked for."""
 
     picture: Shown

@@ -27,7 +27,7 @@ class SurfacePacker:
 
     def __init__(self, shown: Shown, *, chunk: int, clock: Clock,
                  limits: Limits = DEFAULT_LIMITS, name: str = "") -> None:  # fmt: skip
-        self._coded, self._lane = shown.coded, shown.surface.lane
+        self._coded, self._cuda_stream = shown.coded, shown.surface.cuda_stream
         samples = sum(plane.numel() for plane in shown.surface.planes())
         size = samples * self._coded.colour.dtype.itemsize
         self._chunk, self._clock = limits.frames(name, chunk, size), clock
@@ -47,7 +47,7 @@ class SurfacePacker:
 
     def add(self, timed: Timed[Shown], shown: Shown) -> None:
         """Copies a picture, with its time, behind those before it."""
-        with self._lane.running():
+        with self._cuda_stream.running():
             planes = shown.surface.planes()
             if not self._planes:  # the caller's stream does not read this memory, see ``lead``
                 self._planes = empty_planes(planes, self._chunk)
@@ -58,9 +58,9 @@ class SurfacePacker:
 
     def finish(self) -> FrameBatch:
         """Returns the pictures so far as a batch with its own memory, and empties the packer."""
-        with self._lane.running():
+        with self._cuda_stream.running():
             y, cb, cr = (self._own(plane) for plane in self._planes)
-        self._lane.lead(y, cb, cr)
+        self._cuda_stream.lead(y, cb, cr)
         pts, duration, key = zip(*self._times, strict=True)
         self._reset()
         return FrameBatch(
