@@ -2,9 +2,8 @@
 # Builds the one wheel of this Python in dist/: `make wheel`. PYTHON is an interpreter with the
 # versions of the lock (packaging/build.in among them).
 #
-# auditwheel gives it the lowest manylinux tag that its symbols allow. torch's own libraries stay
-# outside: the torch of the user loads them. The CUDA kernels are in the wheel where nvcc is found
-# and the wheel stays under 60 MB; else it is a wheel for the CPU, and this says so.
+# The CUDA kernels are in the wheel where nvcc is found and the wheel stays under 60 MB; else it is a
+# wheel for the CPU, and this says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${PYTHON:=.venv/bin/python}"
@@ -38,10 +37,5 @@ else
   build 0
 fi
 
-exclude=()
-for name in libtorch libtorch_cpu libtorch_cuda libc10 libc10_cuda; do
-  exclude+=(--exclude "$name.so")
-done
-for version in 12 13; do exclude+=(--exclude "libcudart.so.$version"); done
-auditwheel repair "${exclude[@]}" --wheel-dir dist "$work"/raw/*.whl
+bash packaging/repair.sh "$work"/raw/*.whl dist
 ls -l dist
