@@ -9,9 +9,9 @@ from pathlib import Path
 
 began = time.perf_counter()
 
-import torch
+import torch  # noqa: E402
 
-import patchgate
+import patchgate  # noqa: E402
 
 clip = Path(sys.argv[1])
 package = Path(patchgate.__file__).parent
