@@ -25,8 +25,8 @@ def torch_root() -> Path:
     found = importlib.util.find_spec("torch")
     if found is None or found.origin is None:
         sys.exit(
-            "patchgate is built against the torch that is installed, and there is none here. Install"
-            " torch first, then run pip install --no-build-isolation (docs/install.md)."
+            "patchgate is built against the torch that is installed, and there is none here. "
+            "Install torch first, then run pip install --no-build-isolation (docs/install.md)."
         )
     return Path(found.origin).parent
 
