@@ -18,7 +18,7 @@ from patchgate.cli.terminal import bytes_text
 from patchgate.cli.towers import TowerOptions, refuse_geometry
 from patchgate.pipeline import StageSeconds, TokenChunk
 from patchgate.pipeline.collect import empty_chunk
-from patchgate.pipeline.embed import Pool, own_pool, prepared_vectors
+from patchgate.pipeline.embedding import Pool, own_pool, prepared_vectors
 from patchgate.pipeline.fitting import prepared
 from patchgate.report.history import counted
 from patchgate.tokens.layout import layout_of

@@ -19,7 +19,7 @@ from patchgate.decode import Video, open_video
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import Gate
 from patchgate.pipeline import StageSeconds, TokenChunk, token_chunks
-from patchgate.pipeline.embed import own_pool
+from patchgate.pipeline.embedding import own_pool
 from patchgate.pipeline.features import Features
 from patchgate.pipeline.fitting import fitting_gate
 from patchgate.pipeline.frames import until_used_up
