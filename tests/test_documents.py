@@ -14,7 +14,7 @@ FOLDERS = sorted(
     for path in LIBRARY.rglob("*/__init__.py")
     if not {*path.relative_to(LIBRARY).parts}.intersection(ONE_A_FILE)
 )
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
