@@ -35,7 +35,7 @@ def gated_tokens(video: Tensor, gate: Gate, width: int = WIDTH) -> tuple[VideoTo
     """
     f, cell = gate.settings.temporal_patch, gate.settings.cell
     gate = gate.fresh(size=tuple(video.shape[-2:]))
-    ids, chunks = [], []
+    ids, chunks, random = [], [], torch.Generator().manual_seed(0)
     for t, planes in enumerate(video.split(f)):
         result = gate.push(planes)
         assert gate.picture_ids is not None
@@ -44,7 +44,8 @@ def gated_tokens(video: Tensor, gate: Gate, width: int = WIDTH) -> tuple[VideoTo
         host = HostResult(at, result.source, result.kind, result.motion)
         seconds = torch.tensor([t / FPS], dtype=torch.float64)
         every = torch.full_like(seconds, 1 / FPS)
-        chunks.append(chunk_of(torch.randn(len(at), width), host, seconds, every, t))
+        features = torch.randn(len(at), width, generator=random)
+        chunks.append(chunk_of(features, host, seconds, every, t))
     h, w = (side // cell for side in video.shape[-2:])
     empty = TokenChunk(*(part[:0] for part in chunks[0]))
     assert empty.kind.shape == (0, h, w)

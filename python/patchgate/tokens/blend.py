@@ -164,7 +164,8 @@ def means(features: Tensor, blend: Blend) -> Tensor:
     parts, first, last = [], 0, len(blend.ends) - 1
     while first < last:
         begin = int(blend.ends[first])
-        after = int(torch.searchsorted(blend.ends, begin + step, right=True)) - 1
+        most = blend.ends.new_tensor([begin + step])
+        after = int(torch.searchsorted(blend.ends, most, right=True)) - 1
         after = max(first + 1, after)  # a cell of more than that comes alone
         own = slice(begin, int(blend.ends[after]))
         rows = features[blend.token[own].to(on)]  # [l, D]
