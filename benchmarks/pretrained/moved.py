@@ -21,6 +21,7 @@ from torch.nn.functional import cosine_similarity
 from transformers import Dinov2Model
 
 import patchgate
+from patchgate import PixelSpec
 from pretrained import clips, weights
 from pretrained.clips import Film
 from pretrained.methods import dense
@@ -52,7 +53,8 @@ def measured(model: Dinov2Model, film: Film, rules: dict[str, Any], exact: Tenso
         rules: the gate's.
         exact: the dense tower's features, ``[T, N, D]``.
     """
-    tower = patchgate.gated(model, size=film.rgb.shape[-2:], mean=MEAN, std=STD, **rules)
+    spec = PixelSpec((film.rgb.shape[2], film.rgb.shape[3]), MEAN, STD, PATCH)
+    tower = patchgate.gated(model, spec, **rules)
     tokens = patchgate.tokenize(film.rgb, tower, fps=FPS)
     _, row = tokens.rows()
     several = (row >= len(tokens)).flatten(1)  # [T, N]
