@@ -30,6 +30,7 @@ from patchgate.report.inspected import Report, inspect
 from patchgate.tokens import (
     TokenBatch,
     TokenChunk,
+    TokenGrid,
     TokenLayout,
     TokenShape,
     VideoTokens,
@@ -58,6 +59,7 @@ __all__ = [
     "Scenes",
     "TokenBatch",
     "TokenChunk",
+    "TokenGrid",
     "TokenLayout",
     "TokenShape",
     "Tokenizer",

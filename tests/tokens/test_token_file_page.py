@@ -59,9 +59,9 @@ def test_its_code_runs(block: str, files: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(files)
     known: dict[str, Any] = {}
     exec(compile(block, "token-file.md", "exec"), known)
-    if "dense" in known:
+    if "nearest" in known:
         tokens = patchgate.VideoTokens.load("tokens.safetensors")
-        assert known["dense"].equal(tokens.dense())
+        assert known["nearest"].equal(tokens.dense(blend=False))
     if "about" in known:
         assert (known["about"]["video"], known["about"]["complete"]) == ("h264.mp4", "true")
     if "vectors" in known:
@@ -74,13 +74,13 @@ def test_its_tables_are_the_files(name: str, file: str, files: Path) -> None:
     with safe_open(files / f"{file}.safetensors", "pt") as opened:
         shapes = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118
         assert opened.metadata()["format"] in section(name)
-        assert table.keys() - {"start_picture"} == shapes.keys()
+        assert table.keys() - {"start_picture", "start_ids"} == shapes.keys()
         for key, found in shapes.items():
             shape, dtype, _ = table[key]
             assert len(shape.split(",")) == len(found.get_shape()), key
             assert key == "features" or DTYPES[found.get_dtype()] == dtype, key
         assert opened.metadata().keys() <= rows("Metadata").keys()
-        every = {*opened.metadata(), "layout"}
+        every = {*opened.metadata(), "layout", "grid"}
     assert rows("Metadata").keys() == every
 
 

@@ -182,7 +182,8 @@ def test_a_towers_features_have_no_pixels_to_rebuild(tmp_path: Path) -> None:
     tokens = tokens_of("camera")
     values = {field.name: getattr(tokens, field.name) for field in fields(tokens)}
     features = torch.randn(len(tokens), 7, dtype=torch.bfloat16)
-    encoded = VideoTokens(**(values | {"features": features, "layout": None}))
+    grid = patchgate.TokenGrid(8)
+    encoded = VideoTokens(**(values | {"features": features, "layout": None, "grid": grid}))
     with pytest.raises(ValueError, match="these features come from a tower"):
         encoded.reconstruct()
     assert encoded.dense().shape == (21, 3, 4, 7)

@@ -21,7 +21,7 @@ from patchgate.pipeline.collect import empty_chunk
 from patchgate.pipeline.embedding import Pool, own_pool, prepared_vectors
 from patchgate.pipeline.fitting import prepared
 from patchgate.report.history import counted
-from patchgate.tokens.layout import layout_of
+from patchgate.tokens.layout import grid_of, layout_of
 from patchgate.tokens.spill import TokenSpill
 from patchgate.tokens.vectors import VectorSpill
 
@@ -116,12 +116,12 @@ def _tokenized(job: Job, path: str, target: Path) -> Facts:
     begin, stages = time.perf_counter(), StageSeconds()
     with job.opened(path) as (video, described):
         gate, features = prepared(video, job.tower, job.gate.fresh())
-        layout, empty = None, empty_chunk(gate, features)
+        layout, grid, empty = None, None, empty_chunk(gate, features)
         if job.tower is None:
             layout = layout_of(gate, video.colour.matrix)
         else:
-            empty = _saved(empty, job.model.saved)
-        with TokenSpill(target, empty, layout, described, job.force) as out:
+            grid, empty = grid_of(gate), _saved(empty, job.model.saved)
+        with TokenSpill(target, empty, layout, described, job.force, grid) as out:
             with job.meter(video, "tokenize") as meter:
                 for chunk in until_asked(job, video, gate, features, stages, meter):
                     with stages.time("write"):

@@ -110,10 +110,11 @@ def _pooled(model: Any, video: VideoTokens, layout: Layout) -> tuple[Tensor, Ten
     # Pooling a mask in the same way as features finds the pooled cells that have a shown part.
     mask = nn.functional.interpolate(shown[None].double(), (half, half), mode="bilinear")[0] > 0
     mask = mask.flatten(1)  # [T, n]
-    projected = model.multi_modal_projector(video.features.to(first.weight))  # [K, E]
+    table, rows = video.rows()  # [K + n, D], [T, h, w]: moved cells are means, as in dense()
+    projected = model.multi_modal_projector(table.to(first.weight))  # [K + n, E]
     parts = []
-    for source, wanted in zip(video.source.split(_FRAMES), mask.split(_FRAMES), strict=True):
+    for row, wanted in zip(rows.split(_FRAMES), mask.split(_FRAMES), strict=True):
         if bool(wanted.any()):
-            dense = _ops.expand(projected, source.flatten(1).to(projected.device))
+            dense = _ops.expand(projected, row.flatten(1).to(projected.device))
             parts.append(model.apply_pooling(dense)[wanted])
     return mask, torch.cat(parts)

@@ -157,7 +157,7 @@ class BaseTower(StandIn):
         # Other calls of the same stream need the last state.
         needed = [tower.computed_layers] if tower.shows_last else []
         [(frames, result)] = self._call(tower, pixel_values, clips, needed)
-        return emitted_tokens(tower, frames, result, times, before)
+        return emitted_tokens(tower, self.gate_settings, frames, result, times, before)
 
     def encode(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None = None

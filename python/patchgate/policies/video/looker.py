@@ -5,7 +5,7 @@ Letters: T frames (or tubelets), f frames of a tubelet.
 
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple, Unpack
 
 import torch
@@ -198,6 +198,8 @@ class Looker:
         capped = CappedGate([ratio for _, ratio in units], **asdict(sized.settings))
         layout = layout_of(capped, matrix) if tower is None else None
         tokens = collected(source, capped, features, layout)
+        if tokens.grid is not None:  # frames of several passes are put together: see ``joined``
+            tokens = replace(tokens, grid=replace(tokens.grid, blends=False))
         self.decoded += source.decoded
         return tokens, source.missing
 
