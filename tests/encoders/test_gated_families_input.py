@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from gated_families import CASES, Case, dinov2, dinov3, gated, siglip2, the_timm, timm_vit
+from family_models import (
+    dinov2,
+    dinov3,
+    siglip2,
+    the_timm,
+    timm_vit,
+)
+from gated_families import CASES, Case, gated
 from torch import nn
 
 NAFLEX = Case(siglip2(), (24, 40), padding=3)

@@ -12,6 +12,9 @@ TARGETS = {
     "clip": ["k_proj", "out_proj", "patch_embedding", "position_embedding"],
     "siglip2": ["q_proj", "out_proj", "patch_embedding"],
     "dinov2": ["q_proj", "query", "projection"],
+    "vit": ["k_proj", "projection"],
+    "internvl": ["q_proj", "projection_layer", "projection"],
+    "idefics3": ["v_proj", "patch_embedding", "position_embedding"],
     "dinov3": ["v_proj", "patch_embeddings"],
     "qwen25": ["qkv", "proj"],  # "proj" is the patch embedding's, too
     "qwen3": ["qkv", "proj", "linear_fc1", "pos_embed"],

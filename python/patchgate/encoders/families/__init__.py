@@ -13,11 +13,15 @@ from patchgate._check import TRANSFORMERS, check_transformers
 from patchgate.encoders.families.clip import Clip
 from patchgate.encoders.families.dinov2 import Dinov2
 from patchgate.encoders.families.dinov3 import Dinov3
+from patchgate.encoders.families.idefics3 import Idefics3
+from patchgate.encoders.families.internvl import InternVL
 from patchgate.encoders.families.qwen import Qwen25Vision
 from patchgate.encoders.families.qwen3 import Qwen3Vision
 from patchgate.encoders.families.siglip import Siglip
 from patchgate.encoders.families.siglip2 import Siglip2
+from patchgate.encoders.families.timm_eva import TimmEva
 from patchgate.encoders.families.timm_vit import TimmVit
+from patchgate.encoders.families.vit import Vit
 from patchgate.encoders.tower import Tower
 
 # ``tower_of`` tries them in this order; append your own.
@@ -27,7 +31,11 @@ FAMILIES: list[type[Tower]] = [
     Clip,
     Dinov2,
     Dinov3,
+    Vit,
+    InternVL,
+    Idefics3,
     TimmVit,
+    TimmEva,
     Qwen25Vision,
     Qwen3Vision,
 ]
@@ -37,7 +45,6 @@ _REFUSED = {
     "NaFlexVit": "it infers the grid of a frame from the patches that it gets, so a part of the "
     "patches would get other positions. timm's VisionTransformer with the same weights is "
     "supported",
-    "Eva": "its blocks rotate queries and keys, and no family does this yet",
 }
 
 

@@ -6,6 +6,7 @@ frame, K kept cells, P patch side, D features of a token, E features of a cell.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -235,6 +236,8 @@ class BaseTower(StandIn):
         return tower
 
     def _of_model(self, name: str) -> Any:
+        if name in self._tower.calls:
+            return partial(self, **self._tower.calls[name])
         if name in self._tower.dense:
             raise AttributeError(
                 f"{name} would compute every cell; call the gated tower itself, or ask the "
