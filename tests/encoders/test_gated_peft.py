@@ -90,8 +90,9 @@ def test_modules_that_are_trained_whole():
             parameter.mul_(1.2)
     dense = output(model, x)
     assert not cases.differ(output(gated(model), x), dense)
-    with pytest.raises(TypeError, match="PeftModel is not supported"):
+    with pytest.raises(TypeError, match=r"PeftModel has its.*: gated\(model\.base_model\.model, "):
         gated(whole)
+    assert whole.base_model.model is model
     with whole.disable_adapter():
         assert cases.differ(output(model, x), dense)
         assert not cases.differ(output(gated(model), x), output(model, x))

@@ -213,8 +213,8 @@ class TimmVit(Tower):
                 "forward_features: this model has a head for each token, whose output a gated "
                 "tower keeps instead of the features; make it with num_classes=0"
             )
-        tower = tower.copied()
-        tower._features_only = True
+        if tower is not self:  # else there are no pictures, and an error follows
+            tower._features_only = True
         return tower, pixel_values
 
     def output(
