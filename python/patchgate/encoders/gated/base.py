@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from patchgate._check import checked_choice
 from patchgate.encoders.gated import inputs
 from patchgate.encoders.gated.emitted import checked_times, emitted_tokens
+from patchgate.encoders.gated.outside import outside_graphs
 from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.gated.stand_in import StandIn
 from patchgate.encoders.run.clip import ClipOutput
@@ -57,6 +58,7 @@ class BaseTower(StandIn):
         self.last_work = None
         self._tower = tower
 
+    @outside_graphs
     def forward(
         self,
         pixel_values: Tensor,
@@ -119,6 +121,7 @@ class BaseTower(StandIn):
             return_dict = getattr(config, "return_dict", True)
         return output if return_dict or isinstance(output, Tensor) else output.to_tuple()
 
+    @outside_graphs
     def tokens(
         self,
         pixel_values: Tensor,
@@ -160,6 +163,7 @@ class BaseTower(StandIn):
         [(frames, result)] = self._call(tower, pixel_values, clips, needed)
         return emitted_tokens(tower, frames, result, times, before)
 
+    @outside_graphs
     def encode(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None = None
     ) -> Tensor:
