@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from patchgate._check.text import a_or_an
 from patchgate.encoders.families import structure
 from patchgate.encoders.tower import Tower
 
@@ -76,8 +75,8 @@ class TimmVit(Tower):
         structure.check_parts(model, _PARTS)
         of_block, of_attention = self.kinds
         for i in range(self.depth):
-            _check_kind(model, f"blocks.{i}", of_block)
-            _check_kind(model, f"blocks.{i}.attn", of_attention)
+            structure.check_kind(model, f"blocks.{i}", of_block)
+            structure.check_kind(model, f"blocks.{i}.attn", of_attention)
             structure.check_parts(model, self.block_parts, f"blocks.{i}")
             structure.check_children(model, f"blocks.{i}", self.block_children)
             structure.check_children(model, f"blocks.{i}.attn", self.attention_children)
@@ -254,16 +253,6 @@ class TimmVit(Tower):
         """
         zeros = self.weight.new_zeros((1, *self.shape, len(self.weight)))
         return self.model._pos_embed(zeros if self._dynamic else zeros.flatten(1, 2))[0]
-
-
-def _check_kind(model: nn.Module, path: str, known: tuple[str, ...]) -> None:
-    """Raises a ``TypeError`` for a class that may combine the same parts in another way."""
-    kind = type(structure.part(model, path)).__name__
-    if kind not in known:
-        raise TypeError(
-            f"tower: {path} is {a_or_an(kind)}; gated() calls the parts of such modules itself, "
-            f"and knows only how timm's {' and '.join(known)} combines them"
-        )
 
 
 def _check_methods(kind: type, name: str) -> None:

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from patchgate._check import checked_choice
 from patchgate.encoders.gated import inputs
-from patchgate.encoders.gated.emitted import checked_times, emitted_tokens
+from patchgate.encoders.gated.emitted import checked_times, emitted_tokens, joined
 from patchgate.encoders.gated.outside import outside_graphs
 from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.gated.stand_in import StandIn
@@ -277,7 +276,7 @@ class BaseTower(StandIn):
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> tuple[dict[str, Tensor], Tensor | None]:
         """Returns the states of all frames (see ``ClipOutput``), and ``pooler_output``."""
-        return _joined([part for part, _ in self._call(tower, frames, clips, hidden)])
+        return joined([part for part, _ in self._call(tower, frames, clips, hidden)])
 
     @abstractmethod
     def _call(
@@ -291,10 +290,3 @@ class BaseTower(StandIn):
 
     def _planes(self, pixel_values: Tensor) -> Tensor:
         return gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)
-
-
-def _joined(parts: list[ClipOutput]) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Joins the states of all clips, one clip after the other."""
-    states = {name: torch.cat([part.states[name] for part in parts]) for name in parts[0].states}
-    pooled = [part.pooled for part in parts if part.pooled is not None]
-    return states, torch.cat(pooled) if pooled else None

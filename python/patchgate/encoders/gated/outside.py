@@ -20,7 +20,8 @@ Module = TypeVar("Module", bound=nn.Module)
 
 _REASON = (
     "how many cells a gated tower computes depends on what the frames show, and so do the shapes "
-    "of its tensors. gated(..., capacity=K) computes a fixed number, and compiles to one graph"
+    "of its tensors. With one patch a cell, gated(..., capacity=K) computes a fixed number, and "
+    "compiles to one graph"
 )
 
 
