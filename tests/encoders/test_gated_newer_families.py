@@ -176,6 +176,9 @@ def test_a_mask_of_ones_is_taken_and_padding_refused():
         case.model(**x, patch_attention_mask=mask).last_hidden_state,
         **EXACT,
     )
+    for wrong, came in ((mask[:1], r"\[1, 4, 4\]"), ([1], "list")):
+        with pytest.raises(ValueError, match=rf"mask: expected \[2, 4, 4\], got {came}"):
+            sparse(**x, patch_attention_mask=wrong)
     mask[1, 3:] = False
     with pytest.raises(ValueError, match=r"patch_attention_mask: expected ones only.*each video"):
         sparse(**x, patch_attention_mask=mask)

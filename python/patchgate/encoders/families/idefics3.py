@@ -61,20 +61,29 @@ class Idefics3(ClipLike):
                 it must be all ones. Reading it synchronises.
 
         Raises:
-            ValueError: the mask leaves patches out.
+            TypeError, ValueError: pixel values are not floats; the mask leaves patches out.
         """
         structure.check_floats(pixel_values, self)
         tower = self
         if pixel_values.dim() == 4:
             tower = self.sized(int(pixel_values.shape[2]), int(pixel_values.shape[3]))
-        mask = options.pop("patch_attention_mask", None)
-        if mask is not None and not bool(torch.as_tensor(mask).all()):
-            raise ValueError(
-                "patch_attention_mask: expected ones only, got frames that are padded. A gated "
-                "tower takes the frames of one clip, which have one size: process each video in a "
-                "call of its own, and no picture beside it"
-            )
+        _check_mask(options.pop("patch_attention_mask", None), [len(pixel_values), *tower.shape])
         return tower, pixel_values
+
+
+def _check_mask(mask: Any, shape: list[int]) -> None:
+    """Raises a ``ValueError`` unless there is no mask, or one ``[T, h, w]`` of ones."""
+    if mask is None:
+        return
+    came = list(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+    if came != shape:
+        raise ValueError(f"patch_attention_mask: expected {shape}, got {came}")
+    if not bool(mask.all()):
+        raise ValueError(
+            "patch_attention_mask: expected ones only, got frames that are padded. A gated tower "
+            "takes the frames of one clip, which have one size: process each video in a call of "
+            "its own, and no picture beside it"
+        )
 
 
 def _place(index: Tensor, count: int, side: int) -> Tensor:
