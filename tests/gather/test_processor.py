@@ -17,6 +17,8 @@ from patchgate.gather.resize import Keep, PatchBudget, PixelRange, ShortestEdge,
 pytest.importorskip("transformers")
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
     Qwen2VLImageProcessorPil,
     smart_resize,
@@ -38,6 +40,8 @@ PROCESSORS: dict[str, tuple[Any, int | None]] = {
     "clip-small": (CLIPImageProcessorPil(size={"shortest_edge": 180}), 32),  # crops past the edge
     "dinov2": (BitImageProcessorPil(size={"shortest_edge": 256}), 14),
     "vit": (ViTImageProcessorPil(), 16),
+    "gemma3": (Gemma3ImageProcessorPil(size={"height": 56, "width": 56}), 14),
+    "internvl": (GotOcr2ImageProcessorPil(size={"height": 112, "width": 84}), 14),
     "qwen2.5-vl": (Qwen2VLImageProcessorPil(max_pixels=300 * 300), None),
     "qwen2.5-vl-up": (Qwen2VLImageProcessorPil(min_pixels=400 * 400), None),
     "siglip2": (Siglip2ImageProcessorPil(), None),
@@ -199,3 +203,34 @@ def test_refuses_frames_that_do_not_fit() -> None:
 def test_transformers_is_not_imported() -> None:
     code = "import sys, patchgate.gather; sys.exit('transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        Gemma3ImageProcessorPil(do_pan_and_scan=True),
+        GotOcr2ImageProcessorPil(crop_to_patches=True),
+    ],
+)
+def test_one_that_makes_several_pictures_of_a_frame_is_refused(processor: Any) -> None:
+    with pytest.raises(ValueError, match="makes several pictures of one; switch it off for video"):
+        PixelSpec.from_processor(processor, 14)
+
+
+@pytest.mark.parametrize("name", ["SmolVLMVideoProcessor", "Idefics3ImageProcessorPil"])
+def test_one_that_resizes_twice_is_refused(name: str) -> None:
+    processor = type(name, (SimpleNamespace,), {})(do_resize=True)
+    with pytest.raises(ValueError, match=r"resizes each frame twice.*give mean= and std=; .*lanc"):
+        PixelSpec.from_processor(processor, 14)
+
+
+def test_the_video_processor_of_internvl() -> None:
+    """It needs torchvision to be made, and resizes as its image processor does."""
+    image = GotOcr2ImageProcessorPil()
+    settings = {name: getattr(image, name) for name in ("size", "resample", "rescale_factor",
+        "image_mean", "image_std", "do_resize", "do_rescale", "do_normalize")}  # fmt: skip
+    video = type("InternVLVideoProcessor", (SimpleNamespace,), {})(**settings)
+    whole = SimpleNamespace(video_processor=video, image_processor=None)
+    spec = PixelSpec.from_processor(whole, 14)
+    assert (spec.size, spec.filter) == (Stretch(384, 384), "bicubic")
+    assert spec.mean == PixelSpec.from_processor(image, 14).mean

@@ -29,11 +29,18 @@ _KINDS = {
     "ViTImageProcessor": "plain",
     "BitImageProcessor": "plain",
     "DINOv3ViTImageProcessor": "floats",
+    "Gemma3ImageProcessor": "plain",
+    "GotOcr2ImageProcessor": "plain",
+    "InternVLVideoProcessor": "plain",
     "Qwen2VLImageProcessor": "pixels",
     "Qwen2VLVideoProcessor": "pixels",
     "Siglip2ImageProcessor": "patches",
 }
 _PLAIN = ("plain", "floats")  # the second resize floats, not u8
+# Flags with which a picture becomes several.
+_SEVERAL = ("crop_to_patches", "do_pan_and_scan", "do_image_splitting")
+# These resize to the longest edge first, and then to a square.
+_TWICE = ("Idefics3ImageProcessor", "SmolVLMImageProcessor", "SmolVLMVideoProcessor")
 _CROPS = ("CLIPImageProcessor", "BitImageProcessor")  # by default
 # Flags of a description, and what each needs beside it: defaults are the class's, and not in it.
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -50,6 +57,7 @@ _SIDES = {"patch": "patch_size", "merge": "merge_size", "temporal_patch": "tempo
 def read_processor(processor: Any) -> dict[str, Any]:
     """Returns arguments of ``PixelSpec``: all but the patch's sides, if the processor has none."""
     processor = _described(processor) if isinstance(processor, dict) else _innermost(processor)
+    _check_once(processor)
     kind = _kind(processor)
     mean, std = _normalisation(processor)
     sides = {name: getattr(processor, attribute, None) for name, attribute in _SIDES.items()}
@@ -95,6 +103,23 @@ def _innermost(processor: Any) -> Any:
         if inner is not None:
             return inner
     return processor
+
+
+def _check_once(processor: Any) -> None:
+    """Raises a ``ValueError`` unless a frame becomes one picture, by one resize."""
+    name = type(processor).__name__.removesuffix("Pil").removesuffix("Fast")
+    if name in _TWICE:
+        raise ValueError(
+            f"processor: {name} resizes each frame twice, to its longest edge and to a square, "
+            "which is not one resize. For pixel values that it made, give mean= and std=; to "
+            'resize frames once, PixelSpec(size=, mean=, std=, patch=, filter="lanczos")'
+        )
+    for flag in _SEVERAL:
+        if _on(processor, flag):
+            raise ValueError(
+                f"processor: {name} with {flag}=True makes several pictures of one; switch it off "
+                "for video"
+            )
 
 
 def _kind(processor: Any) -> str:

@@ -127,9 +127,10 @@ class PixelSpec:
         """Reads the ``PixelSpec`` of a Hugging Face processor.
 
         Args:
-            processor: a SigLIP, SigLIP2, CLIP, ViT, DINOv2 (Bit) or Qwen2-VL image processor, the
-                Qwen2-VL video processor, or an object that holds one; its video processor is
-                preferred. The resize is always Pillow's, in the installed version's order.
+            processor: a SigLIP, SigLIP2, CLIP, ViT, DINOv2 (Bit), Gemma 3, InternVL (GotOcr2) or
+                Qwen2-VL image processor, the video processor of Qwen2-VL or InternVL, or an object
+                that holds one; its video processor is preferred. The resize is always Pillow's, in
+                the installed version's order.
             patch, merge, temporal_patch: the tower's, if the processor does not know them.
 
         Raises:

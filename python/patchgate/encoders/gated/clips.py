@@ -14,6 +14,7 @@ from patchgate import _ops
 from patchgate._check import TRANSFORMERS, check_transformers
 from patchgate.encoders.families import structure
 from patchgate.encoders.families.space_time import SpaceTimeTower, VideoMae, VJepa2
+from patchgate.encoders.gated.outside import outside_graphs
 from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.gated.stand_in import StandIn
 from patchgate.encoders.patch_grid import PatchGrid
@@ -42,6 +43,7 @@ class GatedClips(StandIn):
         self.mean, self.std, self.gate_settings, self.last_work = mean, std, settings, None
         self._tower = tower
 
+    @outside_graphs
     def forward(
         self,
         pixel_values_videos: Tensor | None = None,

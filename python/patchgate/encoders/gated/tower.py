@@ -12,6 +12,7 @@ from torch import Tensor
 
 from patchgate.encoders.gated import inputs, stream_file, stream_state
 from patchgate.encoders.gated.base import BaseTower
+from patchgate.encoders.gated.outside import outside_graphs
 from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.run.session import Session
 from patchgate.encoders.run.work import Work, work
@@ -76,6 +77,7 @@ class TowerStream(GatedTower):
         self._calls = Calls("stream")
         self._now = self._session()
 
+    @outside_graphs
     def forward(
         self,
         pixel_values: Tensor,
@@ -99,6 +101,7 @@ class TowerStream(GatedTower):
         # ``tokens`` runs its own call.
         return call() if self.output == "tokens" else self._calls.run(self._mark, call)
 
+    @outside_graphs
     def tokens(
         self,
         pixel_values: Tensor,
@@ -196,6 +199,7 @@ class TowerStream(GatedTower):
             self.tower, self._tower, self.pixel_spec, self.gate_settings, self.fidelity
         )
 
+    @outside_graphs
     def encode(
         self,
         rows: Tensor,
