@@ -1,4 +1,4 @@
-"""prepare() beside the model's own processor, in a process that has a torchvision (or its stand-in).
+"""prepare() beside the model's own processor, in a process that has torchvision or its stand-in.
 
 Prints one JSON line a case: whether the ids are the same, the largest difference of logits, whether
 ``generate`` says the same.

@@ -87,9 +87,7 @@ def model(name: str, dtype: torch.dtype = torch.float64) -> Any:
 
 def processor(name: str, **changes: Any) -> Any:
     """The model's own class of processor. ``changes``: settings of its video processor."""
-    with mock.patch.object(
-        transformers.ProcessorMixin, "check_argument_for_proper_class", lambda *_: None
-    ):
+    with mock.patch.object(transformers.ProcessorMixin, "check_argument_for_proper_class"):
         return _processor(name, changes)
 
 
@@ -156,10 +154,8 @@ def photo(folder: Path, name: str = "photo.png", size: tuple[int, int] = (40, 24
 
 def say(*parts: Any, role: str = "user") -> dict[str, Any]:
     """A message: texts, and parts as dicts."""
-    return {
-        "role": role,
-        "content": [{"type": "text", "text": each} if isinstance(each, str) else each for each in parts],
-    }  # fmt: skip
+    content = [{"type": "text", "text": each} if isinstance(each, str) else each for each in parts]
+    return {"role": role, "content": content}
 
 
 def video(source: Any, **settings: Any) -> dict[str, Any]:

@@ -79,11 +79,11 @@ def within_rate(chat: ChatModel, clips: Sequence[Clip], tokens_per_second: int) 
 def _merged(chat: ChatModel, tokens: VideoTokens, most: int, per: Per) -> VideoTokens:
     """Merges until the prompt's tokens are at most ``most``.
 
-    LLaVA-OneVision pools: its prompt has another number of tokens than the video, so that fewer are
-    tried until the prompt's are few enough.
+    LLaVA-OneVision pools: its prompt has another number of tokens than the video. It begins with
+    the same share of the video's tokens, and tries fewer until the prompt's are few enough.
     """
-    wanted, came = most, _most_shown(chat, tokens, per)
-    merged = tokens
+    merged, came = tokens, _most_shown(chat, tokens, per)
+    wanted = max(most, most * len(tokens) // max(1, int(chat.shown(tokens).sum())))
     while came > most and wanted > 0:
         merged = _merge(tokens, wanted, per)
         came = _most_shown(chat, merged, per)

@@ -3,6 +3,7 @@
 Letters: T tubelets, f frames of a tubelet, N frames.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -99,7 +100,7 @@ class Reader(NamedTuple):
         if not len(times.pts_seconds):
             raise ValueError(f"{shown.where}: no frame of {source} lies in {span}")
         fps = self._rate(shown.settings, times)
-        frames = len(times.pts_seconds if fps is None else at_rate(times, fps).pts_seconds)
+        frames = _count(times, fps, span["start"])
         with open_video(source, fps=fps, **span, **self.options) as video:
             return self._tokens(shown, video, frames)
 
@@ -114,15 +115,15 @@ class Reader(NamedTuple):
         least = settings.get("min_frames", least)
         most = settings.get("max_frames", most)
         if count is None:
-            count = len((times if fps is None else at_rate(times, fps)).pts_seconds)
+            count = _count(times, fps, settings.get("video_start"))
             within = max(count, least) if most is None else min(max(count, least), most)
             if within == count:
                 return fps
             count = within
         if count >= len(times.pts_seconds):
             return None
-        end = times.pts_seconds[-1] + times.duration_seconds[-1]
-        return count / float(end - times.pts_seconds[0])
+        begin = max(float(times.pts_seconds[0]), settings.get("video_start", -math.inf))
+        return count / (float(times.pts_seconds[-1] + times.duration_seconds[-1]) - begin)
 
     def _tokens(self, shown: Shown, batches: Iterable[FrameBatch], frames: int) -> Clip:
         tower = self.tower.resized(size_rule(shown.where, shown.settings, self.spec, frames))
@@ -132,6 +133,11 @@ class Reader(NamedTuple):
         pts += pts[-1:] * (-len(pts) % f)  # the last frame is repeated
         every = doubles(pts).view(-1, f)  # [T, f]
         return Clip(tokens, (every[:, 0] + every[:, -1]) / 2)
+
+
+def _count(times: FrameTimes, fps: float | None, start: float | None) -> int:
+    """Counts the frames that are looked at; ``fps`` None: every frame."""
+    return len((times if fps is None else at_rate(times, fps, start)).pts_seconds)
 
 
 def _noted(batches: Iterable[FrameBatch], pts: list[float]) -> Iterator[FrameBatch]:

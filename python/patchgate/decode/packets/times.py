@@ -52,12 +52,15 @@ def frame_times(video: Video) -> FrameTimes:
     return _times(video._selected(iter(_timed(found)), found.clock), found.clock)
 
 
-def at_rate(times: FrameTimes, fps: float) -> FrameTimes:
-    """Chooses the frames that ``open_video(fps=)`` does, of those of a video without ``fps``."""
+def at_rate(times: FrameTimes, fps: float, start: float | None = None) -> FrameTimes:
+    """Chooses the frames that ``open_video(fps=)`` does, of those of a video without ``fps``.
+
+    ``start`` is that of the video, in seconds.
+    """
     pairs = zip(times.pts_seconds.tolist(), times.duration_seconds.tolist(), strict=True)
     frames: Any = (Timed(None, *pair) for pair in pairs)  # type: ignore[type-var, arg-type]
     clock: Any = _Seconds()
-    return _times(resampled(frames, clock, fps=fps, start=None), clock)
+    return _times(resampled(frames, clock, fps=fps, start=start), clock)
 
 
 class _Seconds:
@@ -68,10 +71,9 @@ class _Seconds:
 
 
 def _timed(found: Listing) -> list[Timed[Any]]:
-    """Returns the listed frames; the last one is shown as long as the one before it."""
+    """Returns the listed frames with the time to the next one."""
     ticks = found.ticks.tolist()
-    spans = [after - before for before, after in pairwise(ticks)]
-    spans.append(spans[-1] if spans else found.clock.nominal)
+    spans = [*(after - before for before, after in pairwise(ticks)), found.last_span]
     return [Timed(None, *pair) for pair in zip(ticks, spans, strict=True)]
 
 
