@@ -11,6 +11,7 @@ from chat_cases import image, say, video
 from since import language_models
 
 import patchgate
+from patchgate import _check
 from patchgate.language import prepare
 
 pytestmark = language_models
@@ -58,7 +59,7 @@ def shared(name="qwen3"):
         ([say(video(CLIP, resized_height=8))], ValueError, "resized_height and resized_width, got"),
         ([say(video(CLIP, video_start=2, video_end=1))], ValueError, "video_start of at most vid"),
         ([say(video("no/such.mp4"))], FileNotFoundError, "no/such.mp4: no such file"),
-        ([say(video(CLIP, video_start=100))], ValueError, "part 0: no frame of .*h264.mp4 lies in"),
+        ([say(video(CLIP, video_start=100))], ValueError, "part 0: no frame lies between 100"),
         ([say(ONE, image("no/such.png"))], FileNotFoundError, "part 1: no such picture: no/such.p"),
         ([say(ONE, image(CLIP))], ValueError, "h264.mp4 cannot be read as a picture"),
         ([say(ONE, image(3))], TypeError, "expected a path, an address or a picture, got an int"),
@@ -85,7 +86,9 @@ def test_messages_that_do_not_fit_are_refused(messages, error, message):
         ({"layout": "flat"}, ValueError, "layout: expected one of 'packed', 'dense'"),
         ({"fps": "2"}, TypeError, "fps: expected a number"),
         ({"add_generation_prompt": 1}, TypeError, "add_generation_prompt: expected True or False"),
-        ({"max_pixels": 9}, TypeError, "expected options of threshold, .* got 'max_pixels'"),
+        ({"max_pixels": 9}, TypeError, r"in the message, as .*'max_pixels': 9\}"),
+        ({"nframes": 9}, TypeError, "prepare: nframes is a setting of one video: give it in the"),
+        ({"return_tensors": "pt"}, TypeError, "leave return_tensors out: it always returns"),
         ({"treshold": 9}, TypeError, "prepare: expected options of .* got 'treshold'"),
         ({"threshold": -9}, ValueError, "threshold"),
     ],
@@ -157,4 +160,12 @@ def test_a_llava_tower_without_its_feature_layer_is_refused():
     model, processor = cases.model("llava"), cases.processor("llava")
     model.model.vision_tower = patchgate.gated(model.model.vision_tower, processor)
     with pytest.raises(ValueError, match=r"gate it with gated\(.., feature_layer=-2\)"):
+        prepare(model, processor, [say(ONE)])
+
+
+def test_models_of_an_older_transformers_are_refused(monkeypatch):
+    older = SimpleNamespace(modules={"transformers": SimpleNamespace(__version__="5.17.0")})
+    model, processor = shared()
+    monkeypatch.setattr(_check, "sys", older)
+    with pytest.raises(ImportError, match=r"transformers 5.18 or later, got one of 5.17.0"):
         prepare(model, processor, [say(ONE)])

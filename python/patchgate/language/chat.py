@@ -15,7 +15,7 @@ from patchgate.gate.settings import GEOMETRY
 from patchgate.language.batch import joined
 from patchgate.language.budget import checked_budgets, within_budget, within_rate
 from patchgate.language.clips import Clip, Reader, Sampling
-from patchgate.language.messages import Conversation, Shown, conversations_of
+from patchgate.language.messages import Conversation, Shown, conversations_of, is_setting
 from patchgate.language.models import ChatModel, chat_model
 from patchgate.language.prompt import Layout
 from patchgate.pipeline.options import TokenizeKwargs, parted
@@ -84,7 +84,7 @@ def prepare(
         ``[3, B, L]`` int64 (LLaVA-OneVision: ``[B, L]``), and ``mm_encoder_outputs``, on the
         model's device. Shorter prompts of a batch are filled up on their left. Do not pass
         ``pixel_values`` beside it. The same video with the same settings is encoded once. The call
-        synchronises.
+        synchronises, and no gradients flow through it.
 
     Raises:
         FileNotFoundError: there is no such video or picture.
@@ -93,15 +93,16 @@ def prepare(
             no chat template; a message has no role, an unknown type or setting, or no video; a
             budget cannot be met; there is no such option. Messages of errors name the part.
 
-    Source: merging is Token Merging (arXiv 2210.09461) over time, with the rules of docs/merge.md.
+    Source: docs/language.md; docs/merge.md has the rules of merging and their papers.
     """
     layout = checked_choice("layout", layout, ("packed", "dense"))
     ending = checked_switch("add_generation_prompt", add_generation_prompt)
     budget, tokens_per_second = checked_budgets(budget, tokens_per_second, layout)
     if fps is not None:
         fps = checked_number("fps", fps, 1e-9, 1e9, "frames a second")
+    _check_names(options)
     rules, open_options = parted("prepare", options, None)
-    conversations, _ = conversations_of(messages)
+    conversations = conversations_of(messages)
     chat = chat_model(model, processor)
     texts = [_text(chat, each, ending, template or {}) for each in conversations]
     sampling = Sampling.of(processor.video_processor)
@@ -117,6 +118,21 @@ def prepare(
         images = chat.images(conversation.images)
         prompts.append(chat.inputs(_ids(chat, text), clips, layout, images))
     return _feature(joined(prompts, _pad(chat)))
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    """Tells where an option belongs that people bring from elsewhere."""
+    for name in options:
+        if is_setting(name):
+            raise TypeError(
+                f"prepare: {name} is a setting of one video: give it in the message, as "
+                f"{{'type': 'video', 'video': .., '{name}': {options[name]!r}}}"
+            )
+        if name in ("tokenize", "return_dict", "return_tensors", "padding", "padding_side"):
+            raise TypeError(
+                f"prepare: leave {name} out: it always returns a dictionary of tensors, padded on "
+                "the left"
+            )
 
 
 def _text(

@@ -94,13 +94,14 @@ class Reader(NamedTuple):
         return self._tokens(shown, given, given.frames or 1)
 
     def _of_file(self, shown: Shown, source: Any) -> Clip:
-        span = {"start": shown.settings.get("video_start"), "end": shown.settings.get("video_end")}
+        start, end = (shown.settings.get(f"video_{name}") for name in ("start", "end"))
+        span: dict[str, Any] = {"start": start, "end": end}
         with open_video(source, **span, **self.options) as video:
             times = frame_times(video)
         if not len(times.pts_seconds):
-            raise ValueError(f"{shown.where}: no frame of {source} lies in {span}")
+            raise ValueError(f"{shown.where}: no frame lies between {start} and {end} seconds")
         fps = self._rate(shown.settings, times)
-        frames = _count(times, fps, span["start"])
+        frames = _count(times, fps, start)
         with open_video(source, fps=fps, **span, **self.options) as video:
             return self._tokens(shown, video, frames)
 

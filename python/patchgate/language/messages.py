@@ -55,14 +55,11 @@ class Conversation:
         ]
 
 
-def conversations_of(messages: Any) -> tuple[list[Conversation], bool]:
+def conversations_of(messages: Any) -> list[Conversation]:
     """Reads one conversation or a batch of them.
 
     Args:
         messages: a list of messages, or a list of such lists.
-
-    Returns:
-        The conversations, and whether it was a batch.
 
     Raises:
         TypeError, ValueError: they are no messages; the error says which.
@@ -75,8 +72,13 @@ def conversations_of(messages: Any) -> tuple[list[Conversation], bool]:
             "both in one list"
         )
     if True in kinds:
-        return [_conversation("messages", messages)], False
-    return [_conversation(f"messages[{i}]", each) for i, each in enumerate(messages)], True
+        return [_conversation("messages", messages)]
+    return [_conversation(f"messages[{i}]", each) for i, each in enumerate(messages)]
+
+
+def is_setting(name: str) -> bool:
+    """Whether a part that shows a video may have a setting of this name."""
+    return _ALIASES.get(name, name) in _KNOWN["video"]
 
 
 def _conversation(where: str, messages: Any) -> Conversation:
@@ -123,12 +125,12 @@ def _part(where: str, part: Any, found: Conversation) -> dict[str, Any]:
             raise ValueError(f"{where}: expected a text, as {{'type': 'text', 'text': '..'}}")
         found.texts.append((where, part["text"]))
         return {"type": "text", "text": part["text"]}
-    if kind not in _KNOWN:
+    if not isinstance(kind, str) or kind not in _KNOWN:
         raise ValueError(
             f"{where}: expected the type 'text', 'image' or 'video', got {kind!r} "
             f"(its keys are {sorted(map(str, part))})"
         )
-    shown = _shown(where, str(kind), part)
+    shown = _shown(where, kind, part)
     (found.videos if kind == "video" else found.images).append(shown)
     return {"type": kind}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from patchgate._check import LANGUAGE_MODELS, check_transformers
 from patchgate._check.text import a_or_an
+from patchgate._tensors import doubles
 from patchgate.encoders.gated import gated, pixel_spec
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gather import PixelSpec
@@ -100,11 +101,8 @@ class ChatModel(ABC):
         """Returns what the processor does to a frame, and compares it with what the tower knows."""
         spec, own = pixel_spec(self.tower._tower, self.processor, None, None), self.tower.pixel_spec
         for name in ("mean", "std"):
-            pair = [
-                torch.tensor(getattr(each, name), dtype=torch.float64, device="cpu")
-                for each in (spec, own)
-            ]
-            if not torch.allclose(*pair, rtol=0, atol=1e-6):
+            one, other = (doubles(getattr(each, name)) for each in (spec, own))
+            if not torch.allclose(one, other, rtol=0, atol=1e-6):
                 raise ValueError(
                     f"processor: it normalises with {name}={getattr(spec, name)}, and the model's "
                     f"tower was gated for {name}={getattr(own, name)}"

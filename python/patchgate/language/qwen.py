@@ -78,7 +78,12 @@ def qwen3_vl_inputs(
         TypeError, ValueError: the prompt, videos, images or features do not fit the model, or the
             prompt has the placeholder of an image and there are no ``images``.
     """
-    options = {"layout": layout, "positions": positions, "place": place, "decimals": decimals}
+    options: dict[str, Any] = {
+        "layout": layout,
+        "positions": positions,
+        "place": place,
+        "decimals": decimals,
+    }
     return timed_qwen3_inputs(model, input_ids, videos, None, tokenizer, images=images, **options)
 
 

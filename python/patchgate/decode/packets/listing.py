@@ -64,7 +64,7 @@ def listing(reader: PyAVReader) -> Listing:
             span = picture.span
         return Listing(np.array(ticks, np.int64), np.array(key, bool), reader.clock, span)
     kept = ~_lost(reader, packets)
-    pts, key_frame, duration = (each[kept] for each in (packets.pts, packets.key, packets.duration))
+    pts, key_frame, duration = packets.pts[kept], packets.key[kept], packets.duration[kept]
     order = pts.argsort()
     pts, span = pts[order], reader.clock.nominal
     if len(pts):

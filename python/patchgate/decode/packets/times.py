@@ -58,7 +58,7 @@ def at_rate(times: FrameTimes, fps: float, start: float | None = None) -> FrameT
     ``start`` is that of the video, in seconds.
     """
     pairs = zip(times.pts_seconds.tolist(), times.duration_seconds.tolist(), strict=True)
-    frames: Any = (Timed(None, *pair) for pair in pairs)  # type: ignore[type-var, arg-type]
+    frames: Any = (Timed(None, *pair) for pair in pairs)
     clock: Any = _Seconds()
     return _times(resampled(frames, clock, fps=fps, start=start), clock)
 
