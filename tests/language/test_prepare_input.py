@@ -58,6 +58,8 @@ def shared(name="qwen3"):
         ([say(video(CLIP, min_pixels=9, max_pixels=8))], ValueError, "min_pixels of at most max_p"),
         ([say(video(CLIP, resized_height=8))], ValueError, "resized_height and resized_width, got"),
         ([say(video(CLIP, video_start=2, video_end=1))], ValueError, "video_start of at most vid"),
+        ([say(video({"path": CLIP}))], ValueError, r"'..'\}, got the keys \['path'"),
+        ([say(video(patchgate.tokenize(CLIP)))], TypeError, "a VideoTokens; .* VideoTokens go"),
         ([say(video("no/such.mp4"))], FileNotFoundError, "no/such.mp4: no such file"),
         ([say(video(CLIP, video_start=100))], ValueError, "part 0: no frame lies between 100"),
         ([say(ONE, image("no/such.png"))], FileNotFoundError, "part 1: no such picture: no/such.p"),
@@ -73,6 +75,12 @@ def shared(name="qwen3"):
 def test_messages_that_do_not_fit_are_refused(messages, error, message):
     with pytest.raises(error, match=message):
         prepare(*shared(), messages)
+
+
+def test_an_error_of_decoding_names_the_part():
+    with pytest.raises(ValueError, match="is a text file") as told:
+        prepare(*shared(), [say(ONE, "or", video(b"no video"))])
+    assert told.value.__notes__ == ["The video is messages[0], part 2."]
 
 
 @pytest.mark.parametrize(

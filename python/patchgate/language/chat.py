@@ -192,7 +192,11 @@ def _clip(reader: Reader, shown: Shown, known: dict[Any, Clip]) -> Clip:
     named = isinstance(source, str | bytes | os.PathLike)
     key = (os.fspath(source) if named else id(source), *sorted(shown.settings.items()))
     if key not in known:
-        known[key] = reader.clip(shown)
+        try:
+            known[key] = reader.clip(shown)
+        except Exception as error:
+            error.add_note(f"The video is {shown.where}.")
+            raise
     return known[key]
 
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from patchgate._check.text import a_or_an
 from patchgate._tensors import doubles
-from patchgate.decode import FrameBatch, open_video
+from patchgate.decode import FrameBatch, Video, open_video
 from patchgate.decode.packets.times import FrameTimes, at_rate, frame_times
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gather import PixelSpec
@@ -76,6 +77,13 @@ class Reader(NamedTuple):
             FileNotFoundError, ValueError, TypeError: what ``open_video`` and ``tokenize`` raise;
                 a setting does not fit the video or the model.
         """
+        if isinstance(shown.source, VideoTokens | Video):
+            raise TypeError(
+                f"{shown.where}: expected a path, an address, bytes or frames, got "
+                f"{a_or_an(type(shown.source).__name__)}; of a Video, give the path, with start, "
+                "end and fps in the message; VideoTokens go to qwen3_vl_inputs, qwen25_vl_inputs "
+                "or llava_onevision_inputs"
+            )
         source = _opened_pictures(shown)
         if not in_memory(source):
             return self._of_file(shown, source)

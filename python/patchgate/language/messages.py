@@ -143,8 +143,10 @@ def _shown(where: str, kind: str, part: Mapping[str, Any]) -> Shown:
             f"{where}: expected one {kind}, as {{'type': '{kind}', '{kind}': ..}}, got {came}"
         )
     source = part[sources[0]]
-    if isinstance(source, Mapping):  # OpenAI's {"url": ..}
-        source = source.get("url")
+    if isinstance(source, Mapping):
+        if not isinstance(source.get("url"), str):  # OpenAI's
+            raise ValueError(f"{where}: expected {{'url': '..'}}, got the keys {sorted(source)}")
+        source = source["url"]
     settings: dict[str, Any] = {}
     for given, value in part.items():
         name = _ALIASES.get(given, given)
