@@ -6,10 +6,12 @@ the same classes with the same settings; only their own calls do not work.
 
 import functools
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import clips
 import numpy as np
 import torch
 from language_cases import ROPE, TEXT
@@ -164,3 +166,37 @@ def video(source: Any, **settings: Any) -> dict[str, Any]:
 
 def image(source: Any, **settings: Any) -> dict[str, Any]:
     return {"type": "image", "image": source, **settings}
+
+
+@functools.cache
+def shared(name: str) -> tuple[Any, Any]:
+    """A model that no test changes, and its processor."""
+    return model(name), processor(name)
+
+
+def path(name: str = "h264.mp4") -> str:
+    return str(clips.clip(name))  # 40 frames of 64 x 48, 25 a second
+
+
+def made(name: str, *parts: Any, **options: Any) -> Any:
+    """What prepare() makes of one message."""
+    from patchgate.language import prepare
+
+    return prepare(*shared(name), [say(*parts)], **options)
+
+
+def shown(name: str, inputs: Any) -> torch.Tensor:
+    """The tokens of videos of each prompt, ``[B]``."""
+    return (inputs.input_ids == shared(name)[0].config.video_token_id).sum(1)
+
+
+def told(inputs: Any) -> list[float]:
+    """The times that a prompt of Qwen3-VL says."""
+    text = tokenizer().decode(inputs.input_ids[0])
+    return [float(each) for each in re.findall(r"<([\d.]+) seconds>", text)]
+
+
+def noise(count: int = 8, size: tuple[int, int] = (48, 64), seed: int = 0) -> torch.Tensor:
+    """Frames with nothing in common, uint8 ``[T, 3, H, W]``."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, *size), generator=random, dtype=torch.uint8)
