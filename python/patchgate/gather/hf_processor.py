@@ -21,6 +21,7 @@ from patchgate.gather.resize import (
     ShortestEdge,
     SizeRule,
     Stretch,
+    VideoPixelRange,
 )
 
 _KINDS = {
@@ -34,6 +35,8 @@ _KINDS = {
     "InternVLVideoProcessor": "plain",
     "Qwen2VLImageProcessor": "pixels",
     "Qwen2VLVideoProcessor": "pixels",
+    "Qwen3VLVideoProcessor": "video",
+    "LlavaOnevisionVideoProcessor": "plain",
     "Siglip2ImageProcessor": "patches",
 }
 _PLAIN = ("plain", "floats")  # the second resize floats, not u8
@@ -131,9 +134,8 @@ def _kind(processor: Any) -> str:
             f"processor: {name} is none of {', '.join(_KINDS)}; describe it with "
             "PixelSpec(size=, mean=, std=, patch=, ..)"
         )
-    for flag in ("do_pad", "cap_pixels_per_frame"):
-        if _on(processor, flag):
-            raise ValueError(f"processor: {name} with {flag}=True is not supported")
+    if _on(processor, "do_pad"):
+        raise ValueError(f"processor: {name} with do_pad=True is not supported")
     return kind
 
 
@@ -143,13 +145,33 @@ def _size_rule(processor: Any, kind: str) -> SizeRule:
     if kind == "patches":
         return PatchBudget(checked_count("max_num_patches", processor.max_num_patches, 1))
     size = _entries(processor, "size")
-    if kind == "pixels" and size.keys() == {"shortest_edge", "longest_edge"}:
-        return PixelRange(size["shortest_edge"], size["longest_edge"])
+    if kind in ("pixels", "video") and size.keys() == {"shortest_edge", "longest_edge"}:
+        bounds = size["shortest_edge"], size["longest_edge"]
+        capped = _on(processor, "cap_pixels_per_frame")
+        if kind == "pixels" and not capped:
+            return PixelRange(*bounds)
+        return VideoPixelRange(
+            *bounds,
+            per_video=kind == "video",
+            group=processor.temporal_patch_size,
+            cap=_cap(processor) if capped else None,
+            most_frames=getattr(processor, "max_frames", None),
+        )
     if kind in _PLAIN and size.keys() == {"height", "width"}:
         return Stretch(size["height"], size["width"])
     if kind in _PLAIN and size.keys() == {"shortest_edge"}:
         return ShortestEdge(size["shortest_edge"])
     raise ValueError(f"processor: {type(processor).__name__} with size={size} is not supported")
+
+
+def _cap(processor: Any) -> int:
+    cap = getattr(processor, "max_video_tokens", None)
+    if cap is None:
+        raise ValueError(
+            f"processor: {type(processor).__name__} with cap_pixels_per_frame=True is not "
+            "supported without max_video_tokens"
+        )
+    return checked_count("max_video_tokens", cap, 1)
 
 
 def _crop(processor: Any) -> tuple[int, int] | None:

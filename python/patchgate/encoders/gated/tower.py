@@ -4,6 +4,7 @@ Letters: T frames, h w cells, K kept cells, D features.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -19,6 +20,7 @@ from patchgate.encoders.run.work import Work, work
 from patchgate.encoders.tower import Tower
 from patchgate.gate import Gate, GateResult
 from patchgate.gate.calls import Calls, Undo
+from patchgate.gather.resize import SizeRule
 from patchgate.tokens import VideoTokens
 
 
@@ -41,6 +43,15 @@ class GatedTower(BaseTower):
         """
         own = self.gate_settings, self.fidelity, self.output
         return TowerStream(self.tower, self._tower, self.pixel_spec, *own)
+
+    def resized(self, size: SizeRule) -> "GatedTower":
+        """Returns a gated tower of the same model whose frames are resized by another rule.
+
+        Only ``tokenize`` and what is like it resize frames; a call takes pixel values as they are.
+        """
+        spec = replace(self.pixel_spec, size=size)
+        own = self.gate_settings, self.fidelity, self.output
+        return GatedTower(self.tower, self._tower, spec, *own)
 
     def _call(
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
