@@ -77,7 +77,8 @@ def test_printed_it_says_the_figures(seen: Report) -> None:
     said = repr(seen)
     assert said.startswith("Report of ")
     assert f"tokens: {seen.facts['tokens']:,} for all 40 frames" in said
-    assert "at 1 fps" in said
+    assert "tokens, 1 fps: " in said
+    assert "after the gate" in said
 
 
 def test_a_notebook_shows_the_moments(clip: Path, seen: Report, of_tokens: Report) -> None:
