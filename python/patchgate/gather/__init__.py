@@ -7,6 +7,16 @@ resize.py        how large a frame becomes
 """
 
 from patchgate.gather.pixel_spec import PixelSpec
+from patchgate.gather.resize import Keep, PatchBudget, PixelRange, ShortestEdge, Stretch
 from patchgate.gather.rows import gather, rgb_frames
 
-__all__ = ["PixelSpec", "gather", "rgb_frames"]
+__all__ = [
+    "Keep",
+    "PatchBudget",
+    "PixelRange",
+    "PixelSpec",
+    "ShortestEdge",
+    "Stretch",
+    "gather",
+    "rgb_frames",
+]
