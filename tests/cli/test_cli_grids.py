@@ -58,7 +58,7 @@ def test_qwen3s_frames_have_the_size_that_its_processor_gives_them(wide, options
 
 
 def test_qwen25s_frames_have_the_size_that_its_processor_gives_them(wide):
-    module = pytest.importorskip("transformers.models.qwen2_vl.image_processing_qwen2_vl")
+    module = pytest.importorskip("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl")
     size = module.smart_resize(180, 320, 28, 128 * 28 * 28, 768 * 28 * 28)
     gate = gate_for("qwen2.5-vl", wide)
     assert gate.size == tuple(size)

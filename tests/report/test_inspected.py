@@ -52,7 +52,7 @@ def test_facts_are_those_of_the_command_line(clip: Path, seen: Report, tmp_path:
     told = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
     mine = json.loads(json.dumps(seen.facts))
     for name in ("frames", "tokens", "dense_tokens", "kept_share", "moved_share", "sampled",
-                 "key_frame_seconds", "gate"):  # fmt: skip
+                 "key_frame_seconds", "gate", "costs"):  # fmt: skip
         assert mine[name] == told[name], name
     assert mine["frames"] == FRAMES
     assert mine["key_frame_seconds"] == [0.0, 2.0]

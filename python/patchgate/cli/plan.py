@@ -11,7 +11,7 @@ import typer
 
 from patchgate._check.text import nearest_first
 from patchgate.cli.commands.models import Model
-from patchgate.cli.commands.options import as_usage_error
+from patchgate.cli.commands.typed import as_usage_error
 from patchgate.cli.grids import grid_of, reader_of, sized
 from patchgate.cli.plan_lines import lines_of
 from patchgate.decode import open_video

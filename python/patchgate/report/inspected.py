@@ -184,11 +184,11 @@ def _of_video(video: Any, tower: GatedTower | None, gate: Gate, options: dict[st
     source = Source(video)
     source.need_repeatable("a report of it needs several passes")
     with open_video(video, **options) as opened, spare_threads(opened.threads):
-        sized, features = prepared(opened, tower, gate)
+        sized, _ = prepared(opened, tower, gate)
         f = sized.settings.temporal_patch
         assert sized.size is not None
         cells = math.prod(side // sized.settings.cell for side in sized.size)
-        meter = CostMeter(sized, features.to_grid, Reader(), until_fps=options["fps"])
+        meter = CostMeter.of(sized, Reader(), until_fps=options["fps"])
         history = history_of(_counted(opened, sized, meter), cells, None, f)
         if not len(history.changed):
             raise ValueError(f"{source.name}: no frame there to be shown")

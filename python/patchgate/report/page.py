@@ -22,6 +22,7 @@ from patchgate.report.planned import Planned
 from patchgate.report.plots import timeline
 from patchgate.report.survey import Spot, largest_limit
 
+_NAMES = {GATED: "patchgate", DENSE: "dense"}
 MOMENTS = 14  # in the filmstrip, but for the one of most drift
 
 
@@ -152,21 +153,22 @@ def _ways(history: History, comparison: Comparison[Shot], spent: Costs | None) -
     frames, cells = len(history.changed), history.cells
     rows = () if spent is None else spent.rows
     context = None if spent is None else spent.reader.context
-    sampled = [
-        Way(f"{'patchgate' if row.way == GATED else 'dense'}, {row.fps:g} fps", row.frames,
-            row.tokens, row.tokens / context if context else None)
-        for row in rows if row.fps is not None
-    ]  # fmt: skip
+
+    def way(name: str, seen: int, tokens: int) -> Way:
+        return Way(name, seen, tokens, tokens / context if context else None)
+
     every = {row.way: row.tokens for row in rows if row.fps is None}
-    kept = every.get(GATED, int(history.changed.sum()))
-    dense = every.get(DENSE, frames * cells)
     found = [
-        Way("patchgate", frames, kept, kept / context if context else None),
-        *sampled,
-        Way("dense, every frame", frames, dense, dense / context if context else None),
+        way("patchgate", frames, every.get(GATED, int(history.changed.sum()))),
+        way("dense, every frame", frames, every.get(DENSE, frames * cells)),
+        *(
+            way(f"{_NAMES[row.way]}, {row.fps:g} fps", row.frames, row.tokens)
+            for row in rows
+            if row.fps is not None
+        ),
     ]
-    if spent is None or spent.reader.stride == 1:
-        found.append(Way("adjacent-frame gate", frames, comparison.adjacent_tokens))
+    if spent is None or spent.reader.stride == 1:  # its cells are the model's tokens
+        found.append(way("adjacent-frame gate", frames, comparison.adjacent_tokens))
     return sorted(found, key=lambda way: way.tokens)
 
 

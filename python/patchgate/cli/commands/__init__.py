@@ -12,6 +12,7 @@ bench.py          what the gate saves and costs on a video
 options.py        the options that commands share, each with unit and default
 tower_options.py  those of --tower
 models.py         the models that --grid names
+typed.py          what was typed: given options, the line, wrong usage
 spreading.py      dataclasses of options as parameters of a command
 usage.py          messages of wrong usage
 """

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 import typer
 
 from patchgate.cli.commands.models import TOWERS
-from patchgate.cli.commands.options import GateOptions, ReadOptions, as_usage_error
+from patchgate.cli.commands.options import GateOptions, ReadOptions
 from patchgate.cli.commands.program import Json, VideoPath, app
 from patchgate.cli.commands.spreading import spread
 from patchgate.cli.commands.tower_options import refuse_geometry
+from patchgate.cli.commands.typed import as_usage_error
 
 
 @app.command()

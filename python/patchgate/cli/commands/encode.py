@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from patchgate.cli.commands.options import GateOptions, ReadOptions, as_usage_error
+from patchgate.cli.commands.options import GateOptions, ReadOptions
 from patchgate.cli.commands.program import Json, app
 from patchgate.cli.commands.spreading import spread
 from patchgate.cli.commands.tower_options import TowerOptions, refuse_geometry
+from patchgate.cli.commands.typed import as_usage_error
 
 Videos = Annotated[
     list[str], typer.Argument(metavar="VIDEO...", help="Video files.", show_default=False)
@@ -19,7 +20,7 @@ Output = Annotated[
                  "after it; a name without an extension is a folder's."),
 ]  # fmt: skip
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
-_POOLS = ("auto", "pooled", "cls", "mean")
+POOLS = ("auto", "cls", "pooled", "mean")
 _TOWER = (
     "A folder that save_pretrained wrote (model and processor), a model of timm, or one of the "
     "Hugging Face hub. It sets --size, --patch and the like."
@@ -83,7 +84,7 @@ def embed(
     model: TowerOptions,
     pool: Annotated[
         str,
-        typer.Option("--pool", metavar="|".join(_POOLS),
+        typer.Option("--pool", metavar="|".join(POOLS),
                      help="What a frame's vector is: the tower's pooled output, its CLS, or the "
                      "mean over cells; auto: the tower's own convention."),
     ] = "auto",
@@ -103,6 +104,6 @@ def embed(
     with as_usage_error():
         model.check()
         refuse_geometry(context)
-        pool = checked_choice("--pool", pool, _POOLS)
+        pool = checked_choice("--pool", pool, POOLS)
         job = Job(video, output, force, gate.gate(), read.apply(), tower, model, pool)
     return job.run(embedded, embed_lines, as_json)

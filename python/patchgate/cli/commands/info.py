@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from patchgate.cli.commands.options import GateOptions, OpenOptions, ReadOptions, typed
+from patchgate.cli.commands.options import GateOptions, OpenOptions, ReadOptions
 from patchgate.cli.commands.program import Json, VideoPath, app
 from patchgate.cli.commands.spreading import spread
+from patchgate.cli.commands.typed import typed
 
 _MOST_MOMENTS = 8  # in one picture
 

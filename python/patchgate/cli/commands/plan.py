@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from patchgate.cli.commands.options import GateOptions, ReadOptions, typed
+from patchgate.cli.commands.options import GateOptions, ReadOptions
 from patchgate.cli.commands.program import Json, VideoPath, app
 from patchgate.cli.commands.spreading import spread
+from patchgate.cli.commands.typed import typed
 
 
 def _listed(asked: bool) -> None:

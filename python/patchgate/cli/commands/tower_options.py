@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from patchgate.cli.commands.options import GEOMETRY, refuse
+from patchgate.cli.commands.options import GEOMETRY
+from patchgate.cli.commands.typed import refuse
 
 DTYPES = ("float32", "float16", "bfloat16")
 _PANEL = "The model"
