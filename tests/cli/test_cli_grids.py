@@ -145,6 +145,12 @@ def test_a_policy_of_the_gates_statistics_sees_the_models_grid(wide):
     assert [one["frame"] for one in facts["chosen"]] == want.index.tolist()
 
 
+def test_a_plans_page_and_the_plan_alone_cost_the_same(tmp_path, wide):
+    words = ("plan", wide, "--frames", 4, "--grid", "siglip-base")
+    alone, drawn = facts_of(*words), facts_of(*words, "-o", tmp_path / "p.html")
+    assert alone["costs"] == drawn["costs"]
+
+
 def test_plans_without_costs_and_of_a_pipe_say_so(wide):
     done = run("plan", wide, "--frames", 2, "--no-costs")
     assert "not counted: --no-costs was given" in said(done)

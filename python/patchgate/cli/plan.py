@@ -77,10 +77,14 @@ def planned(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
         warnings.filterwarnings("always", "strict=True", DeprecationWarning)
     chosen = job.named.run(seen, budget, **({"strict": True} if job.strict else {}))
     facts = _facts(job, budget, seen, chosen)
-    if job.costs and source.seekable:
-        facts["costs"] = _costs(job, gate, grid, chosen)
+    counted = job.costs and source.seekable
+    own = _of_plan(job, gate, grid, chosen) if counted else {}
+    rates = None
     if job.output is not None:
-        facts |= _drawn(job, gate, chosen, facts, job.output)
+        drawn, rates = _drawn(job, gate, chosen, facts, job.output)
+        facts |= drawn
+    if counted:
+        facts["costs"] = (_of_rates(job, gate) if rates is None else rates) | {"plan": own}
     why = "this video can be read only once" if job.costs else "--no-costs was given"
     return facts, lines_of(facts, seen, chosen, why)
 
@@ -120,25 +124,30 @@ def _grids(job: Job) -> tuple[Gate, Grid]:
             return gate, grid_of(job.grid, job.model, gate, opened, job.rounding)
 
 
-def _costs(job: Job, gate: Gate, grid: Grid, chosen: Plan) -> dict[str, Any]:
-    """Plays the plan, and then the video at several rates, through the gate."""
+def _of_plan(job: Job, gate: Gate, grid: Grid, chosen: Plan) -> dict[str, Any]:
+    """Plays the plan's frames through the gate, and returns what they cost."""
     reader = reader_of(job.grid, job.model)
-    opening = _opening(job.options) | {name: job.options[name] for name in ("chunk", "threads")}
-    own = gate
     if isinstance(grid, Qwen):  # the more frames, the smaller each is
         h, w = grid.cells(1.0, max(1, len(chosen)))
-        own = gate.fresh(size=(h * gate.settings.cell, w * gate.settings.cell))
+        gate = gate.fresh(size=(h * gate.settings.cell, w * gate.settings.cell))
+    opening = _opening(job.options) | {name: job.options[name] for name in ("chunk", "threads")}
     every = container_frames(job.video, **_opening(job.options))
     once = chosen | chosen  # plans of --strict may have a frame twice
-    kinds = plan_kinds(job.video, every, once, own, errors="ignore", **opening)
+    kinds = plan_kinds(job.video, every, once, gate, errors="ignore", **opening)
     kept = sum(reader.kept(kind) for kind in kinds) if len(chosen) else 0
+    share = None if reader.context is None else kept / reader.context
+    return {"tokens": kept, "context_share": share}
+
+
+def _of_rates(job: Job, gate: Gate) -> dict[str, Any]:
+    """Plays the video at several rates through the gate, and returns what they cost."""
+    reader = reader_of(job.grid, job.model)
     meter = CostMeter.of(gate, reader, (*RATES, None), job.options["fps"])
     opened = open_video(job.video, errors="ignore", **job.options)
     with opened as video, spare_threads(video.threads):
         for batch in video:
             meter.push(batch)
-    share = None if reader.context is None else kept / reader.context
-    return meter.costs().facts() | {"plan": {"tokens": kept, "context_share": share}}
+    return meter.costs().facts()
 
 
 def _opening(options: dict[str, Any]) -> dict[str, Any]:
@@ -202,8 +211,10 @@ def _facts(job: Job, budget: Budget, seen: Frames, chosen: Plan) -> dict[str, An
     }
 
 
-def _drawn(job: Job, gate: Gate, chosen: Plan, facts: dict[str, Any], page: Path) -> dict[str, Any]:
-    """Writes the report, and returns its facts."""
+def _drawn(
+    job: Job, gate: Gate, chosen: Plan, facts: dict[str, Any], page: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Writes the report; returns facts of it, and what it found that the rates cost."""
     # matplotlib: a quarter of a second that only this needs
     from patchgate.cli import inspection
     from patchgate.report.planned import Planned
@@ -214,4 +225,4 @@ def _drawn(job: Job, gate: Gate, chosen: Plan, facts: dict[str, Any], page: Path
         job.video, page, None, gate, job.options, [], job.command, job.grid, reader, plan
     )
     seen = inspection.inspect_video(drawing)
-    return {"output": seen["output"], "output_bytes": seen["output_bytes"]}
+    return {name: seen[name] for name in ("output", "output_bytes")}, seen["costs"]
