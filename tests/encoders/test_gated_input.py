@@ -42,7 +42,11 @@ def gated(model, **settings):
         ({"refresh": 0}, ValueError, "refresh: expected"),
         ({"moved": 1}, ValueError, "moved: expected"),
         ({"context": "kept", "tolerance": 0.1}, ValueError, 'tolerance: context="kept" has no use'),
-        ({"treshold": 4}, TypeError, "treshold is no setting of the gate; those are .*threshold"),
+        (
+            {"treshold": 4},
+            TypeError,
+            "gated: expected settings of threshold, .*tolerance.*, got 'treshold'",
+        ),
         ({"threshold": -1}, ValueError, "threshold"),
         ({"patch": 16}, ValueError, "patch: the tower has patch=8, got 16"),
         ({"merge": 2}, ValueError, "merge: the tower has merge=1, got 2"),

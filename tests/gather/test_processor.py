@@ -1,9 +1,12 @@
 """PixelSpec: what transformers' own processors make of the same frames, and what is refused."""
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,12 +15,14 @@ from hypothesis import strategies as st
 from since import language_models as chat_models
 from torch import Tensor
 
+import patchgate
 from patchgate.gather import PixelSpec, gather
 from patchgate.gather.resize import (
     Keep,
     PatchBudget,
     PixelRange,
     ShortestEdge,
+    SizeRule,
     Stretch,
     VideoPixelRange,
 )
@@ -307,3 +312,22 @@ def test_the_video_processor_of_internvl() -> None:
     spec = PixelSpec.from_processor(whole, 14)
     assert (spec.size, spec.filter) == (Stretch(384, 384), "bicubic")
     assert spec.mean == PixelSpec.from_processor(image, 14).mean
+
+
+def test_docs_towers_describes_a_pixel_spec() -> None:
+    """Its code runs; what it describes is what DINOv2's processor does; its table has all rules."""
+    page = (Path(__file__).parents[2] / "docs" / "towers.md").read_text()
+    section = page.split("## What a processor does")[1].split("\n## ")[0]
+    [block] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    known: dict[str, Any] = {}
+    exec(compile(block, "towers.md", "exec"), known)
+    assert known["spec"].cells(720, 1280) == (16, 16)
+    processor = BitImageProcessorPil(
+        size={"shortest_edge": 256}, crop_size={"height": 224, "width": 224},
+        image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225],
+    )  # fmt: skip
+    read = PixelSpec.from_processor(processor, patch=14)
+    assert replace(read, first_pass="horizontal") == known["spec"]
+    rules = {each.__name__ for each in get_args(SizeRule)}
+    assert set(re.findall(r"^\| `(\w+)\(", section, re.MULTILINE)) == rules
+    assert rules <= set(patchgate.gather.__all__)

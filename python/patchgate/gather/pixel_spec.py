@@ -26,7 +26,8 @@ class PixelSpec:
     """How a frame becomes a tower's patch rows: size, crop, filter, normalisation, order.
 
     Args:
-        size: a size rule, or ``(H, W)`` or one number for ``Stretch``.
+        size: a size rule of ``patchgate.gather`` (``Stretch``, ``ShortestEdge``, ``PixelRange``,
+            ``PatchBudget``, ``Keep``), or ``(H, W)`` or one number in pixels for ``Stretch``.
         mean, std: three numbers each, for R, G and B: a u8 value x becomes
             ``(x * rescale - mean) / std``.
         patch: the patch side in pixels.

@@ -23,6 +23,8 @@ from patchgate.tokens.dense import Dense
 from patchgate.tokens.handling import Handled
 from patchgate.tokens.layout import TokenGrid, TokenLayout, TokenShape, spans
 
+_FRAMES = 4  # that become RGB at a time
+
 
 @dataclass(eq=False)
 class VideoTokens(Dense, Handled):
@@ -101,7 +103,7 @@ class VideoTokens(Dense, Handled):
         Returns:
             uint8 ``[T * f, C, H, W]`` planes of full range (Y, or Y, Cb, Cr), every sub-block of
             which differs from the gate's input by no more than its limit; with ``rgb``, uint8
-            ``[T * f, 3, H, W]`` to look at.
+            ``[T * f, 3, H, W]`` to look at. Beside the result, it needs memory for a few frames.
 
         Raises:
             ValueError: the features are a tower's, which cannot be turned back into pixels.
@@ -114,7 +116,10 @@ class VideoTokens(Dense, Handled):
         planes = reconstruct.planes(self._chunk(), self.layout, self.start_picture)
         if rgb and self.layout.planes == 1:
             return planes.expand(-1, 3, -1, -1).contiguous()  # luma of full range: grey as it is
-        return yuv_to_rgb(planes, self.layout.matrix) if rgb else planes
+        if rgb:
+            for few in planes.split(_FRAMES):  # in place: they pass through int32
+                few.copy_(yuv_to_rgb(few, self.layout.matrix))
+        return planes
 
     def slice(self, start_seconds: float, end_seconds: float) -> Self:
         """Returns the frames shown between two times, and the earlier tokens that they refer to.

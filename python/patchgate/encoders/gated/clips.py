@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from patchgate import _ops
 from patchgate._check import TRANSFORMERS, check_transformers
+from patchgate._check.text import nearest_first
 from patchgate.encoders.families import structure
 from patchgate.encoders.families.space_time import SpaceTimeTower, VideoMae, VJepa2
 from patchgate.encoders.gated.outside import outside_graphs
@@ -192,7 +193,8 @@ def _gate_settings(tower: SpaceTimeTower, given: dict[str, Any]) -> GateSettings
     fixed = {**own, "fit": "stretch"}
     for name, value in given.items():
         if name not in known:
-            raise TypeError(f"gated: {name} is no setting of the gate; those are {known}")
+            listed = ", ".join(nearest_first(name, [each for each in known if each not in fixed]))
+            raise TypeError(f"gated: expected settings of {listed}, got {name!r}")
         if name in fixed and value != fixed[name]:
             raise ValueError(
                 f"{name}: the tower has {name}={fixed[name]}, got {value}; leave it out"

@@ -3,12 +3,14 @@
 Letters: T frames, h w cells, K kept cells, D features.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from patchgate.encoders.gated import inputs, stream_file, stream_state
@@ -23,6 +25,8 @@ from patchgate.gate.calls import Calls, Undo
 from patchgate.gather.resize import SizeRule
 from patchgate.tokens import VideoTokens
 
+_ALONE = 4  # so many single frames are pictures, perhaps
+
 
 class GatedTower(BaseTower):
     """A vision tower that computes only the cells that changed: what ``gated`` returns.
@@ -35,6 +39,8 @@ class GatedTower(BaseTower):
     the patch embedding), so that adapters and hooks on these have their effect. Adapters and hooks
     on the model itself, its layers or their attention would have none; a call refuses them.
     """
+
+    _alone = 0  # the last calls of one frame each
 
     def stream(self) -> "TowerStream":
         """Returns a ``TowerStream``; each of its calls goes on where the last one ended.
@@ -57,12 +63,27 @@ class GatedTower(BaseTower):
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> list[tuple[ClipOutput, GateResult]]:
         """Encodes each clip in a session of its own."""
+        self._watch(clips)
         parts = []
         for clip in frames.split([n * tower.temporal_patch for n in clips]):
             session = self._session()
             parts.append(session.push(tower, clip, self._planes(clip), hidden, last=True))
         self.last_work = Work.total(work(tower, output.runs) for output, _ in parts)
         return parts
+
+    def _watch(self, clips: list[int]) -> None:
+        """Warns once if the tower is called frame by frame, which saves nothing."""
+        if self._alone > _ALONE or torch.compiler.is_compiling():
+            return
+        self._alone = self._alone + 1 if clips == [1] else 0
+        if self._alone > _ALONE:
+            warnings.warn(
+                f"the last {self._alone} calls of this gated tower had one frame each: a call is "
+                "a clip of its own, so that no frame was compared with another and each was "
+                "computed whole. If they are frames of one video, give them in one call, or keep "
+                "a stream: stream = tower.stream(), and stream(frame) for each",
+                stacklevel=2,
+            )
 
     def _session(self) -> Session:
         """Opens a session for a new clip."""
