@@ -24,7 +24,7 @@ def clip(kind: str, side: int, frames: int, seed: int = 0) -> np.ndarray:
     second tubelet, one cell changes; "long rest": nothing changes but one cell in the last frame.
     """
     base = picture(side, seed)
-    out = np.stack([base] * frames)
+    out = base[None].repeat(frames, 0)
     if kind == "all new":
         return np.stack([picture(side, 1000 * (seed + 1) + t) for t in range(frames)])
     for t in range(2, frames):

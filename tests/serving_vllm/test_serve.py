@@ -32,7 +32,7 @@ class Server:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
             return answer.read().decode()
 
-    def ask(self, *videos, question="What?", uuids=()):
+    def ask(self, *videos, question="What?", uuids=(), **more):
         """Returns the status, and the answer or the error."""
         parts = [
             {"type": "video_url", "video_url": {"url": each}, **({"uuid": uuid} if uuid else {})}
@@ -42,7 +42,7 @@ class Server:
         body = {
             "model": "tiny", "messages": [{"role": "user", "content": content}],
             "max_tokens": 8, "temperature": 0, "logprobs": True, "ignore_eos": True,
-            "return_token_ids": True,
+            "return_token_ids": True, **more,
         }  # fmt: skip
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/v1/chat/completions",
@@ -140,6 +140,15 @@ def test_what_is_no_video_is_an_error_and_the_server_goes_on(server, clip, data)
     assert 400 <= status < 500, answer
     status, _ = server.ask(uri(clip))
     assert status == 200
+
+
+def test_a_request_cannot_have_settings_of_its_own(server, clip):
+    status, answer = server.ask(uri(clip), mm_processor_kwargs={"threshold": 9})
+    assert 400 <= status < 500
+    assert "a request cannot set threshold" in answer
+    status, answer = server.ask(uri(clip), media_io_kwargs={"video": {"threshold": 9}})
+    assert 400 <= status < 500
+    assert "the loader patchgate takes fps, num_frames, start, end, got threshold" in answer
 
 
 def test_a_stream_in_successive_requests(server, tmp_path):

@@ -6,9 +6,8 @@ tells apart what must not share a cache entry.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from numbers import Real
 from typing import Any, NamedTuple, Self
 
 from patchgate._check import checked_count, checked_number
@@ -68,7 +67,7 @@ class Beside(NamedTuple):
         Raises:
             TypeError, ValueError: it is not such an entry.
         """
-        known = isinstance(duration, Real) and 0 < duration < math.inf
+        known = isinstance(duration, int | float) and 0 < duration < math.inf
         seconds = float(duration) if known else None
         if given is None:
             return cls(seconds=seconds)
@@ -76,16 +75,21 @@ class Beside(NamedTuple):
             raise TypeError(f"video: expected {KEY} settings by name, got {given!r:.80}")
         unknown = sorted(set(map(str, given)) - {"pts_seconds", "keep_all", *ChunkName._fields})
         if unknown:
-            raise ValueError(
-                f"video: a request cannot set {', '.join(unknown)}: the server's settings hold for "
-                "every request (--hf-overrides '{\"patchgate\": {..}}')"
-            )
+            raise ValueError(not_a_requests(unknown))
         pts = given.get("pts_seconds")
         times = None if pts is None else checked_times(pts)
         if times is not None and len(times) > 1:
             shown = times[-1] - times[0]
             seconds = shown + shown / (len(times) - 1)  # the last frame as long as the others
         return cls(times, seconds, bool(given.get("keep_all", False)), chunk_of(given))
+
+
+def not_a_requests(names: Iterable[str]) -> str:
+    """Says why a request cannot have these settings."""
+    return (
+        f"video: a request cannot set {', '.join(names)}: the server's settings hold for every "
+        "request (--hf-overrides '{\"patchgate\": {..}}')"
+    )
 
 
 def checked_times(pts_seconds: Any) -> list[float]:

@@ -15,9 +15,17 @@ from vllm.multimodal.inputs import MultiModalFieldConfig
 from vllm.multimodal.parse import VideoProcessorItems
 
 from patchgate.serving.gating import GatedVideo, Normalised, gate_video, kept_cells, whole_video
-from patchgate.serving.settings import ServingSettings
+from patchgate.serving.settings import ServingSettings, names
 from patchgate.serving.streams import Streams
-from patchgate.serving.times import KEY, Beside, ChunkName, chunk_of, middle, tubelet_times
+from patchgate.serving.times import (
+    KEY,
+    Beside,
+    ChunkName,
+    chunk_of,
+    middle,
+    not_a_requests,
+    tubelet_times,
+)
 from patchgate.serving.vllm.metrics import count
 from patchgate.serving.vllm.start import settings_of
 
@@ -46,6 +54,7 @@ class GatedProcessing:
 
     def apply(self, inputs: Any, timing_ctx: Any) -> Any:
         """Does what vLLM's processors do, but finds the streams to which videos belong first."""
+        check_options(inputs.hf_processor_mm_kwargs)
         return super().apply(self._in_streams(inputs), timing_ctx)  # type: ignore[misc]
 
     def _in_streams(self, inputs: Any) -> Any:
@@ -57,8 +66,8 @@ class GatedProcessing:
         videos = inputs.mm_data_items.get("video")
         if not isinstance(videos, VideoProcessorItems):
             return inputs
-        names = dict(inputs.mm_uuid_items or {})
-        uuids = list(names.get("video") or [None] * len(videos.data))
+        named = dict(inputs.mm_uuid_items or {})
+        uuids = list(named.get("video") or [None] * len(videos.data))
         items = list(videos.data)
         found = False
         for at, (item, uuid) in enumerate(zip(items, uuids, strict=True)):
@@ -73,13 +82,13 @@ class GatedProcessing:
                 )
             frames, known = item
             opened = self.streams.opened(chunk.stream, chunk.number)
-            named = {**(known.get(KEY) or {}), **opened._asdict()}
-            items[at], uuids[at] = (frames, {**known, KEY: named}), None
+            own = {**(known.get(KEY) or {}), **opened._asdict()}
+            items[at], uuids[at] = (frames, {**known, KEY: own}), None
         if not found:
             return inputs
         others = type(inputs.mm_data_items)(inputs.mm_data_items)
         others["video"] = VideoProcessorItems(items, metadata=_metadata(items))
-        return replace(inputs, mm_data_items=others, mm_uuid_items={**names, "video": uuids})
+        return replace(inputs, mm_data_items=others, mm_uuid_items={**named, "video": uuids})
 
     def _apply_hf_processor_main(self, mm_items: Any, hf_kwargs: Mapping[str, object]) -> Any:
         mm_items, beside = taken(mm_items)
@@ -166,6 +175,14 @@ class GatedDummies:
         return [(frames, {**known, KEY: {"keep_all": True}}) for frames, known in videos]
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raises a ``ValueError`` if a request's ``mm_processor_kwargs`` have settings of the gate."""
+    scoped = options.get("videos_kwargs")
+    given = {*options, *(scoped if isinstance(scoped, Mapping) else ())}
+    if asked := sorted(given & {KEY, *names()}):
+        raise ValueError(not_a_requests(asked))
+
+
 def taken(mm_items: Any) -> tuple[Any, list[Beside]]:
     """Takes out of the videos' metadata what is not transformers'.
 
@@ -178,7 +195,7 @@ def taken(mm_items: Any) -> tuple[Any, list[Beside]]:
     left, beside = [], []
     for item in videos.data:
         frames, known = item
-        if not len(frames):
+        if not len(getattr(frames, "media", frames)):  # vLLM may hold the file's bytes beside them
             raise ValueError("video: expected at least one frame, got none")
         beside.append(Beside.of(known.get(KEY), known.get("duration")))
         left.append((frames, {name: value for name, value in known.items() if name != KEY}))

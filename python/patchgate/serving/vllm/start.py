@@ -58,6 +58,11 @@ def check_config(vllm_config: Any) -> None:
             bool(media.is_multimodal_pruning_enabled()),
             "it prunes after the tower what the gate has chosen before it; use one of the two",
         ),
+        "--enable-mm-embeds": (
+            media.enable_mm_embeds,
+            "embeddings that a request brings have no cells whose places would be known; leave it "
+            "out",
+        ),
         "--enable-tower-connector-lora": (
             bool(getattr(vllm_config.lora_config, "enable_tower_connector_lora", False)),
             "vLLM counts the tower's tokens for it from the whole grid; leave it out",
