@@ -111,7 +111,7 @@ def test_the_tower_gets_what_a_gated_tower_takes_itself():
     clip = frames(12, {2: 5, 7: 0, 9: 11})
     settings = read()
     video = gate_video(rows_of(clip), (6, 6, 8), settings)
-    kept = Cells.of(video.cells, video.source, 6).with_rows(video.rows)
+    kept = Cells.of(video.cells, video.source, 6).with_rows(video.rows, "full")
 
     class Tower:
         """What ``Session.kept`` needs of a tower."""

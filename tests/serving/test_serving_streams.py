@@ -9,7 +9,7 @@ from test_serving_gating import GEOMETRY, GRID, N, frames, rows_of
 
 import patchgate
 from patchgate.colour import rgb_to_ycbcr
-from patchgate.serving.gating import kept_cells
+from patchgate.serving.gating import Cells, kept_cells
 from patchgate.serving.settings import ServingSettings
 from patchgate.serving.streams import Streams
 
@@ -64,6 +64,18 @@ def test_an_earlier_chunk_never_changes():
         for one, other in zip(again.video, before.video, strict=True):
             assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
         assert again.start_seconds == before.start_seconds
+
+
+def test_a_later_chunk_can_be_encoded_without_the_earlier_ones():
+    """The tower's input names no token of another chunk."""
+    store = streams()
+    push(store, "cam", 0)
+    video = push(store, "cam", 1).video
+    cells = Cells.of(video.cells, video.source, CHUNK // 2)
+    assert int(cells.source.max()) >= video.tokens  # what the gate says, since the stream began
+    kept = cells.with_rows(video.rows, "kept")
+    assert kept.source[kept.mask].tolist() == [0, 1]
+    assert int(kept.source.max()) < kept.number == video.tokens == 2
 
 
 def test_streams_do_not_mix():

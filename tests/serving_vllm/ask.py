@@ -1,8 +1,9 @@
 """Runs engines one after the other in a process: ``ask.py JOBS.json ANSWERS.json``.
 
 Each job has a ``name``, ``family``, ``model`` (a folder), ``engine`` (arguments of ``LLM``), and
-``rounds``: lists of names in ``asked.requests``, each of which is one call of ``generate``. Answers
-are written after every job.
+``rounds``: lists of names in ``asked.requests``, each of which is one call of ``generate``, or
+names of functions in ``probes``, which are called with the model. Answers are written after every
+job.
 """
 
 import json
@@ -37,6 +38,7 @@ def answers(outputs: list[Any]) -> list[dict[str, Any]]:
 
 def run(job: dict[str, Any]) -> list[list[Any]]:
     """Returns the answers of each round; in the place of a round that is refused, the error."""
+    import probes
     from asked import requests
     from vllm import LLM, SamplingParams
     from vllm.distributed import cleanup_dist_env_and_memory
@@ -47,6 +49,9 @@ def run(job: dict[str, Any]) -> list[list[Any]]:
     found: list[list[Any]] = []
     for names in job["rounds"]:
         try:
+            if isinstance(names, str):
+                found.append(llm.apply_model(getattr(probes, names)))
+                continue
             outputs = llm.generate([known[name] for name in names], how, use_tqdm=False)
             found.append(answers(outputs))
         except Exception as error:  # the engine must go on: what is asked next shows it

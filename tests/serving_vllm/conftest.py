@@ -12,6 +12,7 @@ import pytest
 import tiny
 
 HERE = Path(__file__).parent
+WAIT = 1500  # seconds: an engine whose tower has failed waits for ever
 FAMILIES = ("qwen3", "qwen25")
 
 
@@ -30,8 +31,9 @@ def run(work: list[dict[str, Any]], folder: Path, **environment: str) -> dict[st
     own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", **environment}
     with log.open("w") as out:
         ended = subprocess.run(
-            call, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **own}, check=False
-        )
+            call, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **own}, check=False,
+            timeout=WAIT,
+        )  # fmt: skip
     assert ended.returncode == 0, log.read_text()[-8000:]
     return {"log": log.read_text(), **json.loads(found.read_text())}
 

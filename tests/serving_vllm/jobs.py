@@ -9,6 +9,7 @@ SINGLE = ["still", "some", "all new", "rest", "image", "image and video", "video
           "two videos"]  # fmt: skip
 BLOCK = 32  # tokens that the prefix cache keeps together
 KEPT = {"context": "kept"}
+EXACT = {"tolerance": 0, "threshold": 0}
 FULL = {"tolerance": 0.05}
 
 
@@ -51,6 +52,8 @@ def gated(models: dict[str, Path]) -> list[dict[str, Any]]:
               ["late chunk"], [f"chunks {CHUNKS}"]]),
         _job("streams in full context", "qwen3", models, engine(FULL),
              [["chunks 1"], ["some"]]),
+        _job("exact qwen3", "qwen3", models, engine(EXACT), ["repeats"]),
+        _job("exact qwen25", "qwen25", models, engine(EXACT), ["repeats"]),
         _job("wrong name", "qwen3", models, engine({"thresold": 1}), []),
         _job("data parallel", "qwen3", models, engine({}, mm_encoder_tp_mode="data"), []),
         _job("pruned twice", "qwen3", models, engine({}, video_pruning_rate=0.5), []),
@@ -63,7 +66,7 @@ def _job(
     family: str,
     models: dict[str, Path],
     engine: dict[str, Any],
-    rounds: list[list[str]],
+    rounds: list[Any],
 ) -> dict[str, Any]:
     return {
         "name": name, "family": family, "model": str(models[family]), "engine": engine,

@@ -105,6 +105,13 @@ def test_context_makes_a_difference(gated, family):
     assert full["logprobs"] != pytest.approx(kept["logprobs"], abs=1e-3)
 
 
+@both
+def test_without_tolerance_the_tower_is_vllms_own_on_exact_repeats(gated, family):
+    [found] = answers(gated, f"exact {family}")
+    assert found["difference"] <= 1e-5 * found["largest"]
+    assert found["share"] == pytest.approx((CELLS + 3) / (6 * CELLS))
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

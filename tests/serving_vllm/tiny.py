@@ -114,13 +114,13 @@ def _processor(family: str, vision: Any, tokenizer: Any) -> Any:
         "patch_size": vision.patch_size, "merge_size": vision.spatial_merge_size,
         "temporal_patch_size": vision.temporal_patch_size,
     }  # fmt: skip
-    least, most = cell**2, 1024**2
+    least, most = cell**2, 256**2  # pixels; vLLM measures its memory with the largest
     images = Qwen2VLImageProcessor(
         **sides, **_NORMAL, size={"shortest_edge": least, "longest_edge": most}
     )
     parts = {"image_processor": images, "tokenizer": tokenizer, "chat_template": TEMPLATE}
     if family == "qwen3":
-        frames = {"shortest_edge": 2 * least, "longest_edge": 64 * most}
+        frames = {"shortest_edge": 2 * least, "longest_edge": 32 * most}
         videos: Any = Qwen3VLVideoProcessor(
             **sides, **_NORMAL, size=frames, min_frames=2, max_frames=768
         )

@@ -13,6 +13,7 @@ from patchgate._tensors import arange
 from patchgate.colour import rgb_to_ycbcr
 from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.patch_grid import PatchGrid
+from patchgate.encoders.run.fidelity import Context
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.session import Session
 from patchgate.gate import CHANGED
@@ -62,9 +63,17 @@ class Cells(NamedTuple):
             source.long().view(tubelets, -1),
         )
 
-    def with_rows(self, rows: Tensor) -> Kept:
-        """Makes the input of a ``Session`` from the given cells' normalised patch rows."""
-        return Kept(rows, self.mask, self.source, self.given, int(self.mask.sum()))
+    def with_rows(self, rows: Tensor, context: Context) -> Kept:
+        """Makes the input of a ``Session`` from the given cells' normalised patch rows.
+
+        With ``context="kept"`` nothing depends on what other cells show, which may be tokens of
+        earlier chunks of a stream: every such cell names the first token.
+        """
+        source, count = self.source, int(self.mask.sum())
+        if context == "kept":
+            source = torch.zeros_like(source)
+            source[self.mask] = arange(count, device=source.device)
+        return Kept(rows, self.mask, source, self.given, count)
 
 
 def kept_cells(cells: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def encode(family: OverVllm, given: GatedInput, settings: ServingSettings) -> li
         rows = int(cells.given.sum()) * each
         side = settings.geometry.patch
         tower = family.sized(height * side, width * side)
-        kept = cells.with_rows(pixels[row : row + rows])
+        kept = cells.with_rows(pixels[row : row + rows], settings.fidelity.context)
         features.append(Session(settings.fidelity).encode(tower, kept, [], None, False).kept)
         row, cell = row + rows, cell + count
     return features
