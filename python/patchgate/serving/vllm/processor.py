@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from vllm.multimodal.inputs import MultiModalFieldConfig
@@ -195,13 +196,23 @@ def taken(mm_items: Any) -> tuple[Any, list[Beside]]:
     left, beside = [], []
     for item in videos.data:
         frames, known = item
-        if not len(getattr(frames, "media", frames)):  # vLLM may hold the file's bytes beside them
+        pixels = getattr(frames, "media", frames)  # vLLM may hold the file's bytes beside them
+        if not len(pixels):
             raise ValueError("video: expected at least one frame, got none")
+        if len(pixels) == 1:  # transformers' processor of Qwen3-VL takes whole tubelets only
+            frames = twice(pixels)
         beside.append(Beside.of(known.get(KEY), known.get("duration")))
         left.append((frames, {name: value for name, value in known.items() if name != KEY}))
     others = type(mm_items)(mm_items)
     others["video"] = VideoProcessorItems(left, metadata=_metadata(left))
     return others, beside
+
+
+def twice(pixels: Any) -> Any:
+    """Returns a video of one frame with this frame twice."""
+    if isinstance(pixels, Tensor):
+        return torch.cat([pixels, pixels])
+    return np.repeat(np.asarray(pixels), 2, 0)
 
 
 def _metadata(items: Sequence[Any]) -> list[Any]:
