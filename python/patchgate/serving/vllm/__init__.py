@@ -8,7 +8,7 @@ processor.py  gates videos in the processor, and writes prompts and fields of ke
 model.py      positions and features of kept cells in the models
 qwen3.py, qwen25.py   the two models, as vLLM registers them
 tower.py      the families of gated towers over vLLM's own modules
-metrics.py    what was kept, as Prometheus counters beside vLLM's own
+metrics.py    what was kept, in the log and as Prometheus counters beside vLLM's own
 loader.py     a video loader: every frame, or any rate, with true times
 """
 

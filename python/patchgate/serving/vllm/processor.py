@@ -3,7 +3,6 @@
 Letters: T tubelets, N cells of a frame, m merge side, G cells whose pixels the tower takes.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -27,10 +26,8 @@ from patchgate.serving.times import (
     not_a_requests,
     tubelet_times,
 )
-from patchgate.serving.vllm.metrics import count
+from patchgate.serving.vllm.metrics import report
 from patchgate.serving.vllm.start import settings_of
-
-LOG = logging.getLogger("vllm.plugins.patchgate")
 
 
 class GatedProcessing:
@@ -239,21 +236,3 @@ def spoken_times(data: Any, beside: Sequence[Beside], frames: int) -> None:
 def counts_of(cells: Tensor, tubelets: int) -> list[int]:
     """Returns the number of tokens of each tubelet."""
     return kept_cells(cells).view(tubelets, -1).sum(1).tolist()
-
-
-def report(video: GatedVideo, tubelets: int, rows: int) -> None:
-    """Logs and counts what was kept of one video."""
-    tokens, cells = video.tokens, len(video.cells)
-    count(tokens, cells, len(video.rows), rows)
-    LOG.info(
-        "patchgate: a video of %d tubelets: %d of %d tokens kept (%.1f %%), %d of %d rows for the "
-        "tower (%.1f %%), threshold %g",
-        tubelets,
-        tokens,
-        cells,
-        100 * tokens / cells,
-        len(video.rows),
-        rows,
-        100 * len(video.rows) / rows,
-        video.threshold,
-    )
