@@ -3,9 +3,10 @@
 options.py     the options that commands share, each with unit and default
 commands.py    info and inspect, and the dict that each prints with --json
 encode.py      tokenize and embed; job.py does what both have, several.py with several videos
-outputs.py     the file or folder that is written; provenance.py where its contents come from
+outputs.py     the file or folder that is written
 towers.py      --tower: a model and its processor by name
 inspection.py  the work of inspect: page, picture, overlay
+corpus.py      a corpus of videos; corpus_meter.py shows how far it is
 plan.py        what a policy would look at
 advise.py      which settings fit a video
 bench.py       what the gate saves and costs on a video; bench_ways.py the ways that it times;
@@ -20,7 +21,7 @@ import io
 import signal
 import sys
 
-from patchgate.cli import encode, advise, bench, plan  # isort: skip  # each adds its commands, in this order
+from patchgate.cli import encode, corpus, advise, bench, plan  # isort: skip  # each adds its commands, in this order
 from patchgate.cli.commands import app
 
 
@@ -36,4 +37,4 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-__all__ = ["advise", "app", "bench", "encode", "main", "plan"]
+__all__ = ["advise", "app", "bench", "corpus", "encode", "main", "plan"]

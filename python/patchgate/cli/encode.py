@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import torch
 import typer
 
 from patchgate._check import checked_choice
@@ -15,14 +14,11 @@ from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spre
 from patchgate.cli.outputs import SUFFIX
 from patchgate.cli.several import Facts
 from patchgate.cli.terminal import bytes_text
-from patchgate.cli.towers import TowerOptions, refuse_geometry
-from patchgate.pipeline import StageSeconds, TokenChunk
-from patchgate.pipeline.collect import empty_chunk
+from patchgate.cli.towers import TowerOptions, check_tower, refuse_geometry
+from patchgate.corpus.writing import TokenWriter
+from patchgate.pipeline import StageSeconds
 from patchgate.pipeline.embed import Pool, own_pool, prepared_vectors
-from patchgate.pipeline.fitting import prepared
 from patchgate.report.history import counted
-from patchgate.tokens.layout import layout_of
-from patchgate.tokens.spill import TokenSpill
 from patchgate.tokens.vectors import VectorSpill
 
 Videos = Annotated[
@@ -35,7 +31,7 @@ Output = Annotated[
                  "it; a name without an extension is a folder's."),
 ]  # fmt: skip
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
-_TOWER = (
+TOWER = (
     "A folder that save_pretrained wrote (model and processor), a model of timm, or one of the "
     "Hugging Face hub. It sets --size, --patch and the like."
 )
@@ -52,7 +48,7 @@ def tokenize(
     model: TowerOptions,
     tower: Annotated[
         str | None,
-        typer.Option("--tower", metavar="NAME|FOLDER", help=_TOWER, show_default="tokens are "
+        typer.Option("--tower", metavar="NAME|FOLDER", help=TOWER, show_default="tokens are "
                      "the cells' own pixels"),
     ] = None,
     force: Force = False,
@@ -65,11 +61,7 @@ def tokenize(
     .incomplete. Pressed again, it leaves none.
     """
     with as_usage_error():
-        model.check()
-        if tower is not None:
-            refuse_geometry(context)
-        elif model != TowerOptions():
-            raise ValueError("--dtype, --save-dtype, --tolerance: they belong to --tower")
+        check_tower(context, tower, model)
         job = Job(video, output, force, gate.gate(), read.apply(), tower, model)
     return job.run(_tokenized, _tokenize_lines, as_json)
 
@@ -81,7 +73,7 @@ def embed(
     video: Videos,
     output: Output,
     tower: Annotated[
-        str, typer.Option("--tower", metavar="NAME|FOLDER", help=_TOWER, show_default=False)
+        str, typer.Option("--tower", metavar="NAME|FOLDER", help=TOWER, show_default=False)
     ],
     gate: GateOptions,
     read: ReadOptions,
@@ -114,29 +106,22 @@ def embed(
 
 def _tokenized(job: Job, path: str, target: Path) -> Facts:
     begin, stages = time.perf_counter(), StageSeconds()
-    with job.opened(path) as (video, described):
-        gate, features = prepared(video, job.tower, job.gate.fresh())
-        layout, empty = None, empty_chunk(gate, features)
-        if job.tower is None:
-            layout = layout_of(gate, video.colour.matrix)
-        else:
-            empty = _saved(empty, job.model.saved)
-        with TokenSpill(target, empty, layout, described, job.force) as out:
-            with job.meter(video, "tokenize") as meter:
-                for chunk in until_asked(job, video, gate, features, stages, meter):
-                    with stages.time("write"):
-                        out.add(chunk if job.tower is None else _saved(chunk, job.model.saved))
-            facts = job.finish(out, path, meter, gate, stages, begin)
-    dtype = str(empty.features.dtype).removeprefix("torch.")
+    with (
+        job.opened(path) as (video, described),
+        TokenWriter(target, video, job.tower, job.gate, described, saved=job.model.saved,
+                    replace=job.force) as writer,
+    ):  # fmt: skip
+        gate = writer.gate
+        with job.meter(video, "tokenize") as meter:
+            for chunk in until_asked(job, video, gate, writer.features, stages, meter):
+                with stages.time("write"):
+                    writer.add(chunk)
+        facts = job.finish(writer.out, path, meter, gate, stages, begin)
     return facts | {
-        "tokens": out.tokens,
+        "tokens": writer.out.tokens,
         "dense_tokens": meter.cells,
-        "features": [empty.features.shape[1], dtype],
+        "features": [writer.width, str(writer.dtype).removeprefix("torch.")],
     }
-
-
-def _saved(chunk: TokenChunk, dtype: torch.dtype) -> TokenChunk:
-    return chunk._replace(features=chunk.features.to("cpu", dtype))
 
 
 def _tokenize_lines(facts: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,143 @@
+"""``run``: a corpus of videos becomes files of tokens and an index, and goes on where it ended."""
+
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Unpack
+
+from patchgate._check import checked_count
+from patchgate._signature import spelled
+from patchgate.corpus.inputs import LeftOut, entries
+from patchgate.corpus.job import Job, Progress, Result
+from patchgate.corpus.journal import Task
+from patchgate.corpus.names import SUFFIX
+from patchgate.corpus.pool import Pool
+from patchgate.corpus.settings import Settings, TokenFormat
+from patchgate.corpus.worker import Worker
+from patchgate.decode import Limits
+from patchgate.decode.limits import DEFAULT_LIMITS
+from patchgate.decode.source.source import usable_cpus
+from patchgate.gate import Gate, GateSettings
+from patchgate.gate.settings import GEOMETRY, GateRules
+from patchgate.pipeline.options import parted
+
+
+class Here:
+    """Does the tasks in this process, one after the other."""
+
+    def __init__(self, job: Job, settings: Settings, asked: Callable[[], bool]) -> None:
+        self._job, self._settings, self._asked = job, settings, asked
+
+    def results(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Result], None, None]:
+        """Yields each task with its result."""
+        worker = None
+        for task in tasks:
+            worker = worker or Worker(self._job.journal.folder, self._settings, self._job.model)
+            yield task, worker.do(task._asdict())
+            if self._asked():
+                return
+
+
+def default_workers() -> int:
+    """Returns half of the CPUs: a worker decodes in one thread, and gates in another."""
+    return max(1, usable_cpus() // 2)
+
+
+@spelled(GateSettings, leave_out=GEOMETRY)
+def run(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    tower: str | None = None,
+    gate: Gate | None = None,
+    size: int | tuple[int, int] | None = None,
+    workers: int | None = None,
+    fps: float | None = None,
+    dtype: str = "float32",
+    save_dtype: str | None = None,
+    tolerance: float | None = None,
+    save_as: TokenFormat = "safetensors",
+    chunk: int = 16,
+    threads: int = 1,
+    limits: Limits = DEFAULT_LIMITS,
+    device: str = "cpu",
+    limit: int | None = None,
+    retry_failed: bool = False,
+    redo: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    **rules: Unpack[GateRules],
+) -> Progress:
+    """Turns every video of a corpus into a file of tokens, and writes an index of them.
+
+    It goes on where an earlier call ended, however it ended: only videos are done that are new, or
+    whose files changed. docs/corpus.md says what is written, and what an end in the middle leaves.
+    ``patchgate corpus`` at the command line does the same.
+
+    Args:
+        inputs: files, folders (of which files are taken by their extensions), patterns such as
+            ``videos/**/*.mp4``, and manifests (Parquet, CSV, JSON lines) with a column ``path`` and
+            perhaps ``start``, ``end`` (seconds) and ``id``.
+        out: the folder to write; a new or empty one, or that of an earlier call.
+        tower: a folder that ``save_pretrained`` wrote, or a model of timm or of the Hugging Face
+            hub. None: tokens are the cells' own pixels.
+        gate: its settings are used. None: the defaults, with the rules that are given here. A
+            tower's geometry is its own.
+        size: ``(H, W)`` of the grid in pixels, without a tower; None: 378 x 378.
+        workers: processes that work at once, each with a video of its own; 0: this process alone.
+            None: half of the CPUs.
+        fps: the number of frames a second to look at; None: every frame.
+        dtype, save_dtype: the numbers that the tower computes with, and those of its features in
+            the file (None: the same): "float32", "float16" or "bfloat16".
+        tolerance: as of ``gated``; None: its default.
+        save_as: the form of the tokens: see docs/corpus.md.
+        chunk, threads, limits: as of ``open_video``, for each worker.
+        device: "cpu"; or "cuda", "cuda:1" and so on, to decode and compute on a GPU.
+        limit: the most videos to do in this call.
+        retry_failed: do videos again that failed and did not change since.
+        redo: do videos again that were done with other settings or another model.
+        on_progress: is called with the progress after every video.
+        rules: the gate's rules, such as ``threshold`` (see ``Gate``), if no gate is given.
+
+    Returns:
+        ``Progress``, with ``exit_code``: 0 if all are done, 1 if some failed now or before.
+
+    Raises:
+        ImportError: pyarrow, or what the tower needs, is not installed.
+        ValueError, TypeError: an input is not there; an option is out of its range; ``out`` has
+            other contents; another job writes there (``Busy``); videos were done with other
+            settings (``OtherSettings``).
+        OSError: the disk is full, or ``out`` cannot be written to. What is done is kept.
+        RuntimeError: a worker could not begin.
+        KeyboardInterrupt: Ctrl-C; only the videos in hand are lost.
+    """
+    own, _ = parted("run", rules, gate, GateRules)
+    checked = GateSettings(**own) if gate is None else gate.settings
+    if size is not None:
+        checked = Gate.of(checked).fresh(size=size).settings
+    count = default_workers() if workers is None else checked_count("workers", workers, 0)
+    settings = Settings(
+        gate=checked, tower=tower, dtype=dtype, save_dtype=save_dtype, tolerance=tolerance, fps=fps,
+        save_as=save_as, chunk=chunk, threads=threads, limits=limits, device=device,
+        torch_threads=max(1, usable_cpus() // max(1, count)),
+    )  # fmt: skip
+    given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    found = entries([os.fspath(each) for each in given], LeftOut())
+    limit = None if limit is None else checked_count("limit", limit, 0)
+    with Job(out, found, settings, SUFFIX, retry_failed=retry_failed, redo=redo,
+             limit=limit) as job:  # fmt: skip
+        return do(job, settings, count, on_progress or (lambda progress: None), lambda: False)
+
+
+def do(
+    job: Job,
+    settings: Settings,
+    workers: int,
+    told: Callable[[Progress], None],
+    asked: Callable[[], bool],
+) -> Progress:
+    """Does a job with so many workers; ``run`` documents the rest."""
+    with ExitStack() as stack:
+        if workers:
+            engine = stack.enter_context(Pool(workers, job.config(settings), asked))
+            return job.work(engine, told, asked)
+        return job.work(Here(job, settings, asked), told, asked)
