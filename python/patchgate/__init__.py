@@ -2,7 +2,7 @@
 
 from patchgate import _early as _early  # before torch, which takes its time
 from patchgate import _ops as _ops  # loads the native library and registers the ops
-from patchgate import language, policies, reference
+from patchgate import corpus, language, policies, reference
 from patchgate._ops.library import build_info
 from patchgate.decode import (
     Colour,
@@ -68,6 +68,7 @@ __all__ = [
     "build_info",
     "calibrate",
     "collate",
+    "corpus",
     "embed",
     "gated",
     "inspect",

@@ -100,7 +100,9 @@ def test_nothing_else_is_left(made: tuple[Path, corpus.Progress]) -> None:
 def test_a_tower_writes_what_tokenize_returns_and_its_weights_count(
     own: Path, tmp_path: Path
 ) -> None:
-    saved_models = pytest.importorskip("saved_models")
+    pytest.importorskip("transformers")
+    import saved_models
+
     folder, out = tmp_path / "model", tmp_path / "out"
     shutil.copytree(saved_models.saved("dinov2"), folder)
     options: Any = {"tower": str(folder), "workers": 0, "threshold": 6, "save_dtype": "float16"}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -19,10 +19,9 @@ from patchgate.corpus import index
 from patchgate.corpus.estimate import estimate
 from patchgate.corpus.inputs import MANIFESTS, LeftOut, entries
 from patchgate.corpus.job import Job
-from patchgate.corpus.names import SUFFIX
 from patchgate.corpus.pool import WorkerFailed
 from patchgate.corpus.running import default_workers, do
-from patchgate.corpus.settings import Settings
+from patchgate.corpus.settings import Settings, TokenFormat
 from patchgate.decode.source.formats import EXTENSIONS
 from patchgate.decode.source.source import usable_cpus
 
@@ -65,6 +64,12 @@ class CorpusOptions(LimitOptions):
         typer.Option("--device", metavar="cpu|cuda|cuda:N", rich_help_panel=_HOW,
                      help="Where videos are decoded, and the tower computes."),
     ] = "cpu"  # fmt: skip
+    format: Annotated[
+        str,
+        typer.Option("--format", metavar="|".join(get_args(TokenFormat)), rich_help_panel=_HOW,
+                     help="The form of the tokens: exact and mapped (safetensors), or float16 for "
+                     "other tools."),
+    ] = "safetensors"  # fmt: skip
     limit: Annotated[
         int | None,
         typer.Option("--limit", min=0, rich_help_panel=_AGAIN, show_default="all",
@@ -125,7 +130,7 @@ def corpus(
     left_out = LeftOut()
     with Stop() as stop, reported(stop):
         with stop.opening(), _wrong_call():
-            job = Job(output, entries(input, left_out), settings, SUFFIX,
+            job = Job(output, entries(input, left_out), settings,
                       retry_failed=own.retry_failed, redo=own.redo, limit=own.limit,
                       dry=own.dry_run)  # fmt: skip
         with job:
@@ -143,7 +148,7 @@ def _settings(
     return Settings(
         gate=gate.gate().settings, tower=tower, dtype=model.dtype, save_dtype=model.save_dtype,
         tolerance=model.tolerance, fps=own.fps, chunk=own.chunk, threads=own.threads,
-        limits=own.limits(), device=own.device,
+        save_as=own.format, limits=own.limits(), device=own.device,  # type: ignore[arg-type]
         torch_threads=max(1, usable_cpus() // max(1, own.count)),
     )  # fmt: skip
 

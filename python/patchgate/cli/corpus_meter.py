@@ -61,7 +61,8 @@ class CorpusMeter:
         if came["status"] != "failed" or self._told > _MOST_FAILURES:
             return
         self._told += 1
-        said = f"{escaped(task.path)}: {escaped(came['error'])}"
+        why = came["error"]
+        said = escaped(why if why.startswith(task.path) else f"{task.path}: {why}")
         if self._told > _MOST_FAILURES:
             said = "more videos failed; the index has the reason of each"
         with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from patchgate.corpus import index
+from patchgate.corpus.forms import form_of
 from patchgate.corpus.inputs import Entry
 from patchgate.corpus.journal import Journal, Task
 from patchgate.corpus.planning import OtherSettings, Plan, make_plan
@@ -92,7 +93,6 @@ class Job:
         out: the corpus's folder.
         found: the videos.
         settings: what is done with every one.
-        suffix: that of the files of tokens.
         retry_failed, redo: whether videos are done again that failed, or that were done with other
             settings.
         limit: the most videos to do; None: all.
@@ -108,7 +108,6 @@ class Job:
         out: str | os.PathLike[str],
         found: Iterable[Entry],
         settings: Settings,
-        suffix: str,
         *,
         retry_failed: bool = False,
         redo: bool = False,
@@ -116,6 +115,7 @@ class Job:
         dry: bool = False,
     ) -> None:
         index.schema()  # before any work: pyarrow is there
+        form_of(settings.save_as).check()
         self.journal = Journal(out, dry=dry)
         try:
             with self._transaction():
@@ -123,7 +123,7 @@ class Job:
                 self.model, files = model_of(settings.tower, known)
                 self.identity = settings.identity(self.model)
                 self._settings = text_of(self.identity)
-                plan = make_plan(self.journal, found, self._settings, suffix,
+                plan = make_plan(self.journal, found, self._settings, form_of(settings.save_as),
                                  retry_failed=retry_failed, limit=limit)  # fmt: skip
                 self._check_settings(plan, redo or dry)
                 self.journal.tell("model files", files)
@@ -146,6 +146,12 @@ class Job:
     def _check_settings(self, plan: Plan, redo: bool) -> None:
         again, size = plan.reasons.get("settings", (0, 0))
         before = self.journal.told("settings")
+        if before is not None and before["save_as"] != self.identity["save_as"]:
+            raise OtherSettings(
+                f"{self.journal.folder}: its tokens are saved as {before['save_as']}, and would "
+                f"now be saved as {self.identity['save_as']}; a corpus has one form: give another "
+                "folder"
+            )
         if redo or not again or before is None or before == self.identity:
             return
         raise OtherSettings(

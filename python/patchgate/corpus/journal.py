@@ -42,7 +42,7 @@ class Task(NamedTuple):
     why: str  # see ``planning.py``
     size: int | None  # bytes now
     mtime: int | None  # nanoseconds now
-    sha256: str | None  # of the video when it was done last
+    sha256: str | None  # of the video when it was done last, if only its time is another one
     place: int = 0  # among the tasks of this call
 
 
@@ -152,7 +152,7 @@ class Journal(Store):
             (place, at_once),
         ).fetchall():
             for number, own, path, start, end, file, begun, why, size, mtime, told, place in rows:
-                sha256 = json.loads(told).get("sha256") if told else None
+                sha256 = json.loads(told).get("sha256") if told and why == "touched" else None
                 yield Task(number, own, os.fsdecode(path), start, end, file, bool(begun), why,
                            size, mtime, sha256, place)  # fmt: skip
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from patchgate.corpus.forms import Form
 from patchgate.corpus.inputs import Entry
 from patchgate.corpus.journal import Journal, Known
 
@@ -37,7 +38,7 @@ def make_plan(
     journal: Journal,
     found: Iterable[Entry],
     settings: str,
-    suffix: str,
+    form: Form,
     *,
     retry_failed: bool,
     limit: int | None,
@@ -50,7 +51,7 @@ def make_plan(
         journal: an open journal, in a transaction.
         found: the videos.
         settings: those of this call, as ``text_of`` writes them.
-        suffix: that of the files of tokens.
+        form: that of the tokens.
         retry_failed: whether videos that failed are done again even if they did not change.
         limit: the most videos to do; None: all.
 
@@ -59,8 +60,8 @@ def make_plan(
     """
     for entry in found:
         stat = _stat(entry.path)
-        known = journal.known(entry) or journal.add(entry, suffix)
-        why = _why(journal, entry, known, stat, settings, retry_failed)
+        known = journal.known(entry) or journal.add(entry, form.suffix)
+        why = _why(journal, entry, known, stat, settings, form, retry_failed)
         journal.find(known.number, why, *stat)
     sums = journal.sums("found")
     stay, _ = sums.pop(None, (0, 0))
@@ -87,6 +88,7 @@ def _why(
     known: Known,
     stat: tuple[int | None, int | None],
     settings: str,
+    form: Form,
     retry_failed: bool,
 ) -> str | None:
     """Says why a video is to be done; None: it is not."""
@@ -102,7 +104,7 @@ def _why(
         if stat != (known.size, known.mtime):
             return "changed"
         return "failed" if retry_failed else None
-    if not os.path.lexists(journal.folder / known.file):
+    if not form.is_there(journal.folder, known.file):
         return "gone"
     if (
         stat == (known.size, known.mtime) or size is None

@@ -106,6 +106,7 @@ class Pool:
         self._selector = selectors.DefaultSelector()
         self._again: deque[Task] = deque()
         self._tries: dict[int, int] = {}
+        self._not_begun = 0  # processes that were killed before they could do anything
 
     def __enter__(self) -> Self:
         return self
@@ -180,7 +181,11 @@ class Pool:
         if task is None:
             return
         if not process.ready:
-            raise WorkerFailed(f"a worker could not begin: {how}")
+            self._not_begun += 1
+            if process.process.returncode >= 0 or self._not_begun > _TRIES:
+                raise WorkerFailed(f"a worker could not begin: {how}")
+            self._start(task)  # it was killed, perhaps for the memory that others take
+            return
         tries = self._tries[task.number] = self._tries.get(task.number, 0) + 1
         if tries < _TRIES:
             self._again.append(task._replace(replace=True))

@@ -32,7 +32,8 @@ def main() -> None:
     try:
         worker = _worker(config)
     except Exception as error:  # told, and the job ends with it
-        _say(out, {"error": f"{type(error).__name__}: {error}"})
+        told = isinstance(error, ValueError | OSError | ImportError)
+        _say(out, {"error": str(error) if told else f"{type(error).__name__}: {error}"})
         return
     _say(out, {HELLO: os.getpid()})
     while (task := tasks.get()) is not None:

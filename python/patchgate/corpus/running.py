@@ -10,16 +10,15 @@ from patchgate._signature import spelled
 from patchgate.corpus.inputs import LeftOut, entries
 from patchgate.corpus.job import Job, Progress, Result
 from patchgate.corpus.journal import Task
-from patchgate.corpus.names import SUFFIX
-from patchgate.corpus.pool import Pool
+from patchgate.corpus.pool import Pool, WorkerFailed
 from patchgate.corpus.settings import Settings, TokenFormat
+from patchgate.corpus.tokenizer import settled
 from patchgate.corpus.worker import Worker
 from patchgate.decode import Limits
 from patchgate.decode.limits import DEFAULT_LIMITS
 from patchgate.decode.source.source import usable_cpus
 from patchgate.gate import Gate, GateSettings
 from patchgate.gate.settings import GEOMETRY, GateRules
-from patchgate.pipeline.options import parted
 
 
 class Here:
@@ -32,10 +31,16 @@ class Here:
         """Yields each task with its result."""
         worker = None
         for task in tasks:
-            worker = worker or Worker(self._job.journal.folder, self._settings, self._job.model)
+            worker = worker or self._begun()
             yield task, worker.do(task._asdict())
             if self._asked():
                 return
+
+    def _begun(self) -> Worker:
+        try:
+            return Worker(self._job.journal.folder, self._settings, self._job.model)
+        except (ValueError, OSError, ImportError) as error:  # of the tower
+            raise WorkerFailed(str(error)) from error
 
 
 def default_workers() -> int:
@@ -110,20 +115,16 @@ def run(
         RuntimeError: a worker could not begin.
         KeyboardInterrupt: Ctrl-C; only the videos in hand are lost.
     """
-    own, _ = parted("run", rules, gate, GateRules)
-    checked = GateSettings(**own) if gate is None else gate.settings
-    if size is not None:
-        checked = Gate.of(checked).fresh(size=size).settings
     count = default_workers() if workers is None else checked_count("workers", workers, 0)
     settings = Settings(
-        gate=checked, tower=tower, dtype=dtype, save_dtype=save_dtype, tolerance=tolerance, fps=fps,
-        save_as=save_as, chunk=chunk, threads=threads, limits=limits, device=device,
-        torch_threads=max(1, usable_cpus() // max(1, count)),
+        gate=settled("run", gate, size, rules), tower=tower, dtype=dtype, save_dtype=save_dtype,
+        tolerance=tolerance, fps=fps, save_as=save_as, chunk=chunk, threads=threads, limits=limits,
+        device=device, torch_threads=max(1, usable_cpus() // max(1, count)),
     )  # fmt: skip
     given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     found = entries([os.fspath(each) for each in given], LeftOut())
     limit = None if limit is None else checked_count("limit", limit, 0)
-    with Job(out, found, settings, SUFFIX, retry_failed=retry_failed, redo=redo,
+    with Job(out, found, settings, retry_failed=retry_failed, redo=redo,
              limit=limit) as job:  # fmt: skip
         return do(job, settings, count, on_progress or (lambda progress: None), lambda: False)
 

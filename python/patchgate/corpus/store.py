@@ -10,6 +10,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Self
 
+from patchgate.beside import explained
+
 NAME = "journal.sqlite"
 _VERSION = 1
 _APPLICATION = 0x70676A31  # "pgj1", SQLite's mark of whose file it is
@@ -61,8 +63,11 @@ class Store:
         there = (self.folder / NAME).is_file()
         if not there:
             self._check_empty()
-        if not dry:
-            self.folder.mkdir(exist_ok=True)
+        try:
+            if not dry:
+                self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise explained(error, self.folder) from error
         place = ":memory:" if dry and not there else os.fspath(self.folder / NAME)
         self._db = sqlite3.connect(place, timeout=0, isolation_level=None)
         try:

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from patchgate._ops.library import build_info
-from patchgate.beside import is_full
+from patchgate.beside import is_full, scratch_beside, written_beside
+from patchgate.corpus.forms import form_of
+from patchgate.corpus.names import SUFFIX
 from patchgate.corpus.provenance import about, sha256_of
 from patchgate.corpus.settings import Settings
 from patchgate.corpus.writing import TokenWriter
@@ -54,6 +56,8 @@ class Worker:
     ) -> None:
         self._folder, self._settings, self._check = Path(folder), settings, check
         self._model = model or settings.tower
+        self._form = form_of(settings.save_as)
+        self._form.check()
         self._tower = tower
         if tower is None and settings.tower is not None:
             self._tower = load_tower(
@@ -67,9 +71,9 @@ class Worker:
         """Tokenizes a video, and returns the columns of its row in the index.
 
         Args:
-            task: ``path``; ``file``, that of its tokens, below the folder; and, if they are there,
-                ``start`` and ``end`` in seconds, ``replace`` (whether the file may be there) and
-                ``sha256`` (the status of a file with this hash is ``same``, and nothing is done).
+            task: ``path``; ``id``; ``file``, that of its tokens, below the folder. And, if they are
+                there: ``start`` and ``end`` in seconds; ``replace``, whether the file may be there;
+                ``sha256``: the status of a video with this hash is ``same``, and nothing is done.
         """
         begin = time.perf_counter()
         result: dict[str, Any] = dict.fromkeys(_OF_A_RESULT)
@@ -100,7 +104,9 @@ class Worker:
             chunk=own.chunk, threads=own.threads, limits=own.limits,
         ) as video:  # fmt: skip
             told = about(path, video, self._told(task), self._check)
-            return self._written(video, target, told, bool(task.get("replace")))
+            if self._form.exact:
+                return self._written(video, target, told, bool(task.get("replace")))
+            return self._converted(video, target, told, task)
 
     def _told(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the settings for the file's metadata; docs/token-file.md lists them."""
@@ -112,6 +118,19 @@ class Worker:
                         for name, value in asdict(self._tower.fidelity).items()}  # fmt: skip
             told |= {"tower": self._model, "dtype": own.dtype, "fidelity": fidelity}
         return told
+
+    def _converted(
+        self, video: Video, target: Path, told: Mapping[str, str], task: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Writes the tokens beside their place, and then in another form."""
+        if not task.get("replace") and os.path.lexists(target):
+            raise FileExistsError(f"{target}: there is such a file; it was left alone")
+        with scratch_beside(target) as scratch:
+            exact = scratch / f"tokens{SUFFIX}"
+            result = self._written(video, exact, told, False)
+            with written_beside(target) as whole:
+                more = self._form.write(exact, str(task["id"]), whole)
+        return {**result, **more, "bytes": target.stat().st_size}
 
     def _written(
         self, video: Video, target: Path, told: Mapping[str, str], replace: bool
