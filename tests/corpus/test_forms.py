@@ -93,3 +93,51 @@ def test_frames_are_the_slice_of_their_times(clip: Path) -> None:
     for first, last in ((-1, 3), (5, 5), (70, 71), (0, 71)):
         with pytest.raises(ValueError, match="expected"):
             tokens.frames(first, last)
+
+
+# --- Lance, which .ci/run ray installs --------------------------------------------------------
+
+
+def lance_rows(out: Path) -> dict[str, int]:
+    """The number of rows of each video."""
+    import lance
+
+    table = lance.dataset(str(out / "tokens.lance")).to_table(columns=["video"])
+    counted = table.group_by("video").aggregate([("video", "count")]).to_pylist()
+    return {row["video"]: row["video_count"] for row in counted}
+
+
+def test_lance_has_the_rows_of_every_video_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lance = pytest.importorskip("lance", reason="pip install 'patchgate[lance]'")
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for n, name in enumerate(("a", "it's", "c")):
+        clips.write(folder / f"{name}.mp4", frames=4 + n)
+    options: Any = {"size": GRID, "workers": 0, "save_as": "lance"}
+    want = {name: len(patchgate.tokenize(folder / f"{name}.mp4", size=GRID))
+            for name in ("a", "it's", "c")}  # fmt: skip
+    assert corpus.run(folder, out, **options).done == 3
+    assert lance_rows(out) == want
+    assert {row["file"] for row in corpus.open(out).rows()} == {"tokens.lance"}
+    dataset = lance.dataset(str(out / "tokens.lance"))
+    one = dataset.to_table(filter="video = 'c'")
+    width = 3 * 14 * 14
+    feature = one["feature"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+    tokens = patchgate.tokenize(folder / "c.mp4", size=GRID)
+    assert np.array_equal(feature, tokens.features.half().numpy())
+    assert corpus.run(folder, out, **options).plan.done == 3
+    clips.write(folder / "it's.mp4", frames=9)
+    clips.write(folder / "d.mp4", frames=3)
+    # Killed between the commit and the note of it: the next call does not commit again.
+    journal = corpus.journal.Journal
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "committed", lambda self, waiting: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            corpus.run(folder, out, **options)
+    assert corpus.run(folder, out, **options).done == 0
+    want["it's"], want["d"] = (
+        len(patchgate.tokenize(folder / f"{name}.mp4", size=GRID)) for name in ("it's", "d")
+    )
+    assert lance_rows(out) == want

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from patchgate.corpus import index
-from patchgate.corpus.forms import form_of
+from patchgate.corpus.forms import Lance, form_of
 from patchgate.corpus.inputs import Entry
 from patchgate.corpus.journal import Journal, Task
 from patchgate.corpus.planning import OtherSettings, Plan, make_plan
@@ -115,7 +115,8 @@ class Job:
         dry: bool = False,
     ) -> None:
         index.schema()  # before any work: pyarrow is there
-        form_of(settings.save_as).check()
+        self._form = form_of(settings.save_as)
+        self._form.check()
         self.journal = Journal(out, dry=dry)
         try:
             with self._transaction():
@@ -123,7 +124,7 @@ class Job:
                 self.model, files = model_of(settings.tower, known)
                 self.identity = settings.identity(self.model)
                 self._settings = text_of(self.identity)
-                plan = make_plan(self.journal, found, self._settings, form_of(settings.save_as),
+                plan = make_plan(self.journal, found, self._settings, self._form,
                                  retry_failed=retry_failed, limit=limit)  # fmt: skip
                 self._check_settings(plan, redo or dry)
                 self.journal.tell("model files", files)
@@ -239,6 +240,10 @@ class Job:
         journal = self.journal
         if journal.told("indexed") and (journal.folder / index.NAME).is_file():
             return
+        if isinstance(self._form, Lance) and (waiting := journal.waiting()):
+            self._form.commit(journal.folder, waiting)
+            with self._transaction():
+                journal.committed(waiting)
         index.write_index(Path(journal.folder), journal.rows())
         with self._transaction():
             journal.tell("indexed", True)

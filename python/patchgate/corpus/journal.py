@@ -6,15 +6,16 @@ index (index.py) is written from it. It is locked as long as a job runs.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from patchgate.corpus.forms import Waiting
 from patchgate.corpus.inputs import Entry
 from patchgate.corpus.names import below
 from patchgate.corpus.store import NAME, RUNNING, Store
 
 # Names of a corpus's own, which no video's file gets.
-_OWN = (NAME, RUNNING, "index.parquet", "tokens.lance")
+_OWN = (NAME, RUNNING, "index.parquet", "tokens.lance", "tokens")
 
 
 class Known(NamedTuple):
@@ -168,10 +169,29 @@ class Journal(Store):
                 (task.size, task.mtime, task.number),
             )
             return
+        own = dict(result)
+        found = own.pop("fragments", None)
+        fragments = json.dumps(found) if found else None
         self._db.execute(
-            "UPDATE videos SET status = ?, size = ?, mtime = ?, settings = ?, result = ? "
-            "WHERE number = ?",
-            (result["status"], task.size, task.mtime, settings, json.dumps(result), task.number),
+            "UPDATE videos SET status = ?, size = ?, mtime = ?, settings = ?, result = ?, "
+            "fragments = ? WHERE number = ?",
+            (result["status"], task.size, task.mtime, settings, json.dumps(own), fragments,
+             task.number),
+        )  # fmt: skip
+
+    def waiting(self) -> list[Waiting]:
+        """Returns the videos whose fragments of a Lance dataset are not committed."""
+        rows = self._db.execute(
+            "SELECT number, id, fragments, committed FROM videos WHERE fragments IS NOT NULL"
+        )
+        return [Waiting(number, own, json.loads(told), bool(committed))
+                for number, own, told, committed in rows]  # fmt: skip
+
+    def committed(self, waiting: Sequence[Waiting]) -> None:
+        """Notes that they are."""
+        self._db.executemany(
+            "UPDATE videos SET fragments = NULL, committed = 1 WHERE number = ?",
+            [(each.number,) for each in waiting],
         )
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -182,8 +202,9 @@ class Journal(Store):
         )
         for own, path, start, end, file, size, settings, status, result in rows:
             told = {"id": own, "path": os.fsdecode(path), "start": start, "end": end, "size": size}
-            told["file"] = file if status == "ok" else None
-            yield {**json.loads(result), **told, "settings": settings, "status": status}
+            came = json.loads(result)
+            told["file"] = came.get("file", file) if status == "ok" else None
+            yield {**came, **told, "settings": settings, "status": status}
 
 
 def key_of(entry: Entry) -> bytes:

@@ -16,7 +16,7 @@ from patchgate.decode import Limits
 from patchgate.encoders.named import DTYPES
 from patchgate.gate import Gate, GateSettings
 
-TokenFormat = Literal["safetensors", "parquet", "webdataset"]
+TokenFormat = Literal["safetensors", "parquet", "lance", "webdataset"]
 _PIECE = 1 << 20  # bytes
 
 

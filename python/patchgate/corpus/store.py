@@ -29,7 +29,9 @@ CREATE TABLE IF NOT EXISTS videos (
   begun INTEGER NOT NULL DEFAULT 0,  -- 1: this file may be there, and is ours
   size INTEGER, mtime INTEGER,    -- of the video when it was done, in bytes and nanoseconds
   settings TEXT,                  -- with which it was done
-  result TEXT                     -- JSON: the other columns of the index
+  result TEXT,                    -- JSON: the other columns of the index
+  fragments TEXT,                 -- JSON: of Lance, those that are not committed
+  committed INTEGER NOT NULL DEFAULT 0  -- 1: the Lance dataset has rows of it
 );
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT);
 """

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from patchgate._ops.library import build_info
-from patchgate.beside import is_full, scratch_beside, written_beside
+from patchgate.beside import is_full, scratch_beside
 from patchgate.corpus.forms import form_of
 from patchgate.corpus.names import SUFFIX
 from patchgate.corpus.provenance import about, sha256_of
@@ -96,8 +96,7 @@ class Worker:
         known = task.get("sha256")
         if known and os.path.isfile(path) and sha256_of(path, self._check)[1] == known:
             return {"status": "same"}
-        target = self._folder / task["file"]
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = self._form.place(self._folder, task["file"])
         own = self._settings
         with open_video(
             path, device=own.device, start=task.get("start"), end=task.get("end"), fps=own.fps,
@@ -123,14 +122,12 @@ class Worker:
         self, video: Video, target: Path, told: Mapping[str, str], task: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Writes the tokens beside their place, and then in another form."""
-        if not task.get("replace") and os.path.lexists(target):
-            raise FileExistsError(f"{target}: there is such a file; it was left alone")
         with scratch_beside(target) as scratch:
             exact = scratch / f"tokens{SUFFIX}"
             result = self._written(video, exact, told, False)
-            with written_beside(target) as whole:
-                more = self._form.write(exact, str(task["id"]), whole)
-        return {**result, **more, "bytes": target.stat().st_size}
+            replace = bool(task.get("replace"))
+            saved = self._form.save(exact, str(task["id"]), self._folder, task["file"], replace)
+        return {**result, **saved}
 
     def _written(
         self, video: Video, target: Path, told: Mapping[str, str], replace: bool

@@ -1,7 +1,6 @@
 """Tokens as Parquet: a file for each video, a row for each token."""
 
 from pathlib import Path
-from typing import Any
 
 from patchgate.corpus.forms import rows
 from patchgate.corpus.forms.form import OneFile
@@ -13,11 +12,10 @@ class Parquet(OneFile):
 
     suffix, exact = ".parquet", False
 
-    def write(self, tokens: Path, video: str, whole: Path) -> dict[str, Any]:
+    def write(self, tokens: Path, video: str, whole: Path) -> None:
         """Writes the rows; see ``Form``."""
         parquet = pyarrow_for("tokens as Parquet").parquet
         own = rows.schema(rows.width_of(tokens))
         with parquet.ParquetWriter(whole, own, compression="zstd") as out:
             for batch in rows.batches(tokens, video):
                 out.write_batch(batch)
-        return {}

@@ -25,7 +25,7 @@ class WebDataset(OneFile):
 
     suffix, exact = ".tar", False
 
-    def write(self, tokens: Path, video: str, whole: Path) -> dict[str, Any]:
+    def write(self, tokens: Path, video: str, whole: Path) -> None:
         """Writes the samples; see ``Form``."""
         every = VideoTokens.load(tokens)
         key = video.replace(".", "_")  # a sample's key ends at the first dot
@@ -37,7 +37,6 @@ class WebDataset(OneFile):
                 _add(out, f"{name}.json", json.dumps(about).encode())
                 for member, values in _members(part).items():
                     _add(out, f"{name}.{member}.npy", _npy(values))
-        return {}
 
 
 def _members(part: VideoTokens) -> dict[str, NDArray[Any]]:
