@@ -32,8 +32,6 @@ if folder == "dies":
 print(json.dumps({"ready": os.getpid()}), flush=True)
 for line in sys.stdin:
     task = json.loads(line)
-    if task is None:
-        break
     name = task["path"]
     if name == "kills" or name == "kills once" and not task["replace"]:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -42,7 +40,14 @@ for line in sys.stdin:
         sys.exit(3)
     if name == "sleeps":
         time.sleep(60)
-    print(json.dumps({"status": "ok", "pid": os.getpid()}), flush=True)
+    if name.startswith("long") and "join" not in task and not task.get("is_span"):
+        print(json.dumps({"status": "split", "cuts": [[None, 1], [1, 2], [2, None]]}), flush=True)
+        continue
+    if name == "long and broken" and task.get("start") == 1:
+        print(json.dumps({"status": "failed", "error": "broken"}), flush=True)
+        continue
+    told = {"status": "ok", "pid": os.getpid(), "warnings": None, "took_seconds": 1, **task}
+    print(json.dumps(told), flush=True)
 """
 
 
@@ -90,6 +95,17 @@ def test_a_worker_that_cannot_begin_ends_the_job() -> None:
         done(2, ["a", "b"], "nowhere")
     with pytest.raises(WorkerFailed, match=r"could not begin: .*exit code 3: a library is missing"):
         done(2, ["a", "b"], "dies")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_spans_of_a_long_video_go_to_all_workers_and_are_joined() -> None:
+    found = done(3, ["long", "a", "long and broken", "b"])
+    assert set(found) == {"long", "a", "long and broken", "b"}
+    assert found["long"]["join"] == [f".spans-0/{n}.safetensors" for n in range(3)]
+    assert found["long"]["took_seconds"] == 3
+    assert found["long"]["file"] == "long.s"
+    assert found["long and broken"]["error"] == "broken"
+    assert len(done(3, ["long"])) == 1, "a worker that is free takes a span"
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -49,6 +49,11 @@ class CorpusOptions(LimitOptions):
         typer.Option("--fps", help="Look at so many frames a second.", rich_help_panel=_HOW,
                      show_default="every frame"),
     ] = None  # fmt: skip
+    span_frames: Annotated[
+        int | None,
+        typer.Option("--span-frames", min=2, rich_help_panel=_HOW, show_default="off",
+                     help="Do longer videos in spans of about so many frames, by all workers."),
+    ] = None  # fmt: skip
     chunk: Annotated[
         int,
         typer.Option("--chunk", min=1, rich_help_panel=_HOW,
@@ -148,7 +153,7 @@ def _settings(
     return Settings(
         gate=gate.gate().settings, tower=tower, dtype=model.dtype, save_dtype=model.save_dtype,
         tolerance=model.tolerance, fps=own.fps, chunk=own.chunk, threads=own.threads,
-        save_as=own.format, limits=own.limits(), device=own.device,  # type: ignore[arg-type]
+        span_frames=own.span_frames, save_as=own.format, limits=own.limits(), device=own.device,  # type: ignore[arg-type]
         torch_threads=max(1, usable_cpus() // max(1, own.count)),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ job.py         does what the plan chose, with any engine
 journal.py     what is done: it survives a SIGKILL; store.py its file, index.py the index of it
 pool.py        worker processes on this machine; process.py is the inside of one
 worker.py      the work with one video; writing.py writes its tokens as they are made
+spans.py       long videos in spans; units.py follows what is done of one
 forms/         the forms in which tokens are saved
 settings.py    what is done with every video, as JSON can carry it
 names.py       the name of a video's file; provenance.py what the file says of the video

@@ -15,8 +15,8 @@ from patchgate.corpus.inputs import Entry
 from patchgate.corpus.journal import Journal, Task
 from patchgate.corpus.planning import OtherSettings, Plan, make_plan
 from patchgate.corpus.settings import Settings, differences, model_of, text_of
+from patchgate.corpus.units import Result, sweep
 
-Result = dict[str, Any]
 _INDEX_SECONDS = 60.0  # the least time between two versions of the index
 _INDEX_SHARE = 0.05  # the most of a job's time that is spent on writing it
 
@@ -190,6 +190,7 @@ class Job:
         """
         progress = self.progress
         progress.began = time.perf_counter()
+        sweep(self.journal.folder)
         try:
             self._do(engine, told, asked)
         except sqlite3.OperationalError as error:

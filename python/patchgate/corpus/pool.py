@@ -13,14 +13,15 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from patchgate.corpus.journal import Task
 from patchgate.corpus.process import BOOT, HELLO
+from patchgate.corpus.units import Result, Unit, Units
 
-Result = dict[str, Any]
 _TRIES = 2  # of a video whose worker's process was ended
 _POLL_SECONDS = 0.2  # after which the caller is asked whether to go on
 _TAIL = 2000  # bytes of what a process said, of which its end is told
@@ -31,7 +32,7 @@ class WorkerFailed(RuntimeError):
 
 
 class _Process:
-    """One worker's process, and the task that it has in hand."""
+    """One worker's process, and what it has in hand."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         # What libraries print would break a progress bar; if the process is killed, it may say why.
@@ -43,7 +44,7 @@ class _Process:
         )  # fmt: skip
         assert self.process.stdout is not None
         self.out = self.process.stdout
-        self.task: Task | None = None
+        self.unit: Unit | None = None
         self.ready = False
         self._left = b""
         self.send(config)
@@ -104,8 +105,9 @@ class Pool:
         self._count, self._config, self._asked = workers, config, asked
         self._processes: list[_Process] = []
         self._selector = selectors.DefaultSelector()
-        self._again: deque[Task] = deque()
-        self._tries: dict[int, int] = {}
+        self._first: deque[Unit] = deque()  # before other tasks: tried again, or a part of one
+        self._units = Units(Path(config["folder"]))
+        self._tries: dict[tuple[int, int | None], int] = {}
         self._not_begun = 0  # processes that were killed before they could do anything
 
     def __enter__(self) -> Self:
@@ -129,68 +131,80 @@ class Pool:
         """Yields each task with its result, as they are finished.
 
         A task is taken when a worker is free, and not before: whoever iterates sees at most one of
-        each worker in hand.
+        each worker in hand. A long video is taken once, and its spans go to all workers.
 
         Raises:
             WorkerFailed: a worker could not begin.
         """
         left = iter(tasks)
-        first = [task for _, task in zip(range(self._count), left, strict=False)]
-        for task in first:
-            self._start(task)
-        while self._processes and not self._asked():
+        while not self._asked():
+            self._hand_out(left)
+            if not any(each.unit for each in self._processes):
+                return
             for key, _ in self._selector.select(_POLL_SECONDS):
-                yield from self._heard(key.data, left)
+                yield from self._heard(key.data)
 
-    def _start(self, task: Task) -> None:
-        process = _Process(self._config)
-        process.task = task
-        self._processes.append(process)
-        self._selector.register(process.out, selectors.EVENT_READ, process)
+    def _hand_out(self, left: Iterator[Task]) -> None:
+        """Gives every worker that is free something to do, and starts more of them."""
+        while True:
+            free = next((each for each in self._processes if each.unit is None), None)
+            if free is None and len(self._processes) >= self._count:
+                return
+            unit = self._next(left)
+            if unit is None:
+                return
+            if free is None:
+                free = _Process(self._config)
+                self._processes.append(free)
+                self._selector.register(free.out, selectors.EVENT_READ, free)
+            free.unit = unit
+            free.send(unit.told)
 
-    def _next(self, left: Iterable[Task]) -> Task | None:
-        return self._again.popleft() if self._again else next(iter(left), None)
+    def _next(self, left: Iterator[Task]) -> Unit | None:
+        while self._first:
+            if self._units.wanted(unit := self._first.popleft()):
+                return unit
+        task = next(left, None)
+        return None if task is None else self._units.whole(task)
 
-    def _heard(
-        self, process: _Process, left: Iterable[Task]
-    ) -> Generator[tuple[Task, Result], None, None]:
+    def _heard(self, process: _Process) -> Generator[tuple[Task, Result], None, None]:
         lines = process.lines()
         if lines is None:
-            yield from self._ended(process, left)
+            yield from self._ended(process)
             return
         for told in lines:
-            assert process.task is not None
             if not process.ready:
                 if HELLO not in told:
                     raise WorkerFailed(told["error"])
                 process.ready = True
-                process.send(process.task._asdict())
                 continue
-            yield process.task, told
-            process.task = self._next(left)
-            # null ends it: it reads that before its input ends.
-            process.send(None if process.task is None else process.task._asdict())
+            assert process.unit is not None
+            unit, process.unit = process.unit, None
+            yield from self._came(unit, told)
 
-    def _ended(
-        self, process: _Process, left: Iterable[Task]
-    ) -> Generator[tuple[Task, Result], None, None]:
+    def _came(self, unit: Unit, told: Result) -> Generator[tuple[Task, Result], None, None]:
+        more, result = self._units.came(unit, told)
+        self._first.extend(more)
+        if result is not None:
+            yield unit.task, result
+
+    def _ended(self, process: _Process) -> Generator[tuple[Task, Result], None, None]:
         self._selector.unregister(process.out)
         self._processes.remove(process)
-        task, how = process.task, process.ending()
+        unit, how = process.unit, process.ending()
         process.close()
-        if task is None:
+        if unit is None:
             return
         if not process.ready:
-            self._not_begun += 1
+            self._not_begun += 1  # it was killed, perhaps for the memory that others take
             if process.process.returncode >= 0 or self._not_begun > _TRIES:
                 raise WorkerFailed(f"a worker could not begin: {how}")
-            self._start(task)  # it was killed, perhaps for the memory that others take
+            self._first.append(unit)
             return
-        tries = self._tries[task.number] = self._tries.get(task.number, 0) + 1
+        key = (unit.task.number, unit.span)
+        tries = self._tries[key] = self._tries.get(key, 0) + 1
         if tries < _TRIES:
-            self._again.append(task._replace(replace=True))
+            self._first.append(unit._replace(told={**unit.told, "replace": True}))
         else:
-            yield task, {"status": "failed", "error": f"{how}, {tries} times"}
-        following = self._next(left)
-        if following is not None:
-            self._start(following)
+            told = {"status": "failed", "error": f"{how}, {tries} times", "warnings": None}
+            yield from self._came(unit, told)

@@ -23,7 +23,7 @@ HELLO = "ready"  # what a worker says when it has loaded all that it needs
 
 
 def main() -> None:
-    """Does tasks until ``null`` comes, or the input ends."""
+    """Does tasks until the input ends, which ends the process."""
     out = _own_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the job's: it ends its workers
     tasks: queue.Queue[Any] = queue.Queue()
@@ -36,8 +36,8 @@ def main() -> None:
         _say(out, {"error": str(error) if told else f"{type(error).__name__}: {error}"})
         return
     _say(out, {HELLO: os.getpid()})
-    while (task := tasks.get()) is not None:
-        _say(out, worker.do(task))
+    while True:
+        _say(out, worker.do(tasks.get()))
 
 
 def _worker(config: dict[str, Any]) -> Any:
@@ -69,10 +69,7 @@ def _say(out: IO[str], told: dict[str, Any]) -> None:
 def _listen(tasks: "queue.Queue[Any]") -> None:
     """Reads tasks. If the input ends, so does the process, and leaves no hidden folder."""
     for line in sys.stdin:
-        task = json.loads(line)
-        tasks.put(task)
-        if task is None:
-            return
+        tasks.put(json.loads(line))
     from patchgate.beside import remove_scratch
 
     with contextlib.suppress(Exception):

@@ -8,11 +8,12 @@ from typing import Unpack
 from patchgate._check import checked_count
 from patchgate._signature import spelled
 from patchgate.corpus.inputs import LeftOut, entries
-from patchgate.corpus.job import Job, Progress, Result
+from patchgate.corpus.job import Job, Progress
 from patchgate.corpus.journal import Task
 from patchgate.corpus.pool import Pool, WorkerFailed
 from patchgate.corpus.settings import Settings, TokenFormat
 from patchgate.corpus.tokenizer import settled
+from patchgate.corpus.units import Result, Units
 from patchgate.corpus.worker import Worker
 from patchgate.decode import Limits
 from patchgate.decode.limits import DEFAULT_LIMITS
@@ -29,10 +30,17 @@ class Here:
 
     def results(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Result], None, None]:
         """Yields each task with its result."""
-        worker = None
+        worker, units = None, Units(self._job.journal.folder)
         for task in tasks:
             worker = worker or self._begun()
-            yield task, worker.do(task._asdict())
+            left = [units.whole(task)]
+            while left:  # several, if it is long
+                unit = left.pop(0)
+                more, result = units.came(unit, worker.do(unit.told))
+                left += more
+                if result is not None:
+                    yield task, result
+                    break
             if self._asked():
                 return
 
@@ -62,6 +70,7 @@ def run(
     save_dtype: str | None = None,
     tolerance: float | None = None,
     save_as: TokenFormat = "safetensors",
+    span_frames: int | None = None,
     chunk: int = 16,
     threads: int = 1,
     limits: Limits = DEFAULT_LIMITS,
@@ -95,6 +104,9 @@ def run(
             the file (None: the same): "float32", "float16" or "bfloat16".
         tolerance: as of ``gated``; None: its default.
         save_as: the form of the tokens: see docs/corpus.md.
+        span_frames: longer videos are done in spans of about so many frames, by all workers, and
+            their tokens joined; every span begins with a frame of which all cells are tokens.
+            None: every video as a whole.
         chunk, threads, limits: as of ``open_video``, for each worker.
         device: "cpu"; or "cuda", "cuda:1" and so on, to decode and compute on a GPU.
         limit: the most videos to do in this call.
@@ -118,8 +130,9 @@ def run(
     count = default_workers() if workers is None else checked_count("workers", workers, 0)
     settings = Settings(
         gate=settled("run", gate, size, rules), tower=tower, dtype=dtype, save_dtype=save_dtype,
-        tolerance=tolerance, fps=fps, save_as=save_as, chunk=chunk, threads=threads, limits=limits,
-        device=device, torch_threads=max(1, usable_cpus() // max(1, count)),
+        tolerance=tolerance, fps=fps, save_as=save_as, span_frames=span_frames, chunk=chunk,
+        threads=threads, limits=limits, device=device,
+        torch_threads=max(1, usable_cpus() // max(1, count)),
     )  # fmt: skip
     given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     found = entries([os.fspath(each) for each in given], LeftOut())

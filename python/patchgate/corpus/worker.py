@@ -16,6 +16,7 @@ from patchgate.corpus.forms import form_of
 from patchgate.corpus.names import SUFFIX
 from patchgate.corpus.provenance import about, sha256_of
 from patchgate.corpus.settings import Settings
+from patchgate.corpus.spans import cuts, join
 from patchgate.corpus.writing import TokenWriter
 from patchgate.decode import DecodeWarning, Video, open_video
 from patchgate.encoders.gated.tower import GatedTower
@@ -74,6 +75,11 @@ class Worker:
             task: ``path``; ``id``; ``file``, that of its tokens, below the folder. And, if they are
                 there: ``start`` and ``end`` in seconds; ``replace``, whether the file may be there;
                 ``sha256``: the status of a video with this hash is ``same``, and nothing is done.
+                ``units.py`` makes tasks of spans, and those that join them.
+
+        Returns:
+            The columns. The status may be ``split``, too: the video is long, and ``cuts`` says
+            where it is to be cut.
         """
         begin = time.perf_counter()
         result: dict[str, Any] = dict.fromkeys(_OF_A_RESULT)
@@ -87,8 +93,9 @@ class Worker:
                 result["full_disk"] = is_full(error)
         said = [" ".join(str(each.message).split()) for each in warned
                 if issubclass(each.category, DecodeWarning)]  # fmt: skip
+        said = [*task.get("warned", ()), *said]  # of its spans
         result["warnings"] = "; ".join(dict.fromkeys(said)) or None
-        result["took_seconds"] = time.perf_counter() - begin
+        result["took_seconds"] = time.perf_counter() - begin + task.get("took_seconds", 0)
         return result
 
     def _done(self, task: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,16 +103,29 @@ class Worker:
         known = task.get("sha256")
         if known and os.path.isfile(path) and sha256_of(path, self._check)[1] == known:
             return {"status": "same"}
-        target = self._form.place(self._folder, task["file"])
-        own = self._settings
+        own, is_span = self._settings, bool(task.get("is_span"))
+        start, end = task.get("start"), task.get("end")
         with open_video(
-            path, device=own.device, start=task.get("start"), end=task.get("end"), fps=own.fps,
-            chunk=own.chunk, threads=own.threads, limits=own.limits,
+            path, device=own.device, start=start, end=end, fps=own.fps, chunk=own.chunk,
+            threads=own.threads, limits=own.limits,
         ) as video:  # fmt: skip
+            if is_span:
+                target = self._folder / task["file"]
+                target.parent.mkdir(exist_ok=True)
+                return self._written(video, target, {}, True)
+            parts = [self._folder / file for file in task.get("join", ())]
+            if not parts and (found := cuts(path, video, own, start, end)):
+                return {"status": "split", "cuts": found}
             told = about(path, video, self._told(task), self._check)
-            if self._form.exact:
-                return self._written(video, target, told, bool(task.get("replace")))
-            return self._converted(video, target, told, task)
+            columns = {"status": "ok", "sha256": told.get("video_sha256"),
+                       "fps": float(told["fps"]) if "fps" in told else None}  # fmt: skip
+
+            def make(target: Path, replace: bool) -> dict[str, Any]:
+                if parts:
+                    return join(parts, target, told, replace, self._check)
+                return self._written(video, target, told, replace)
+
+            return columns | self._placed(task, make)
 
     def _told(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the settings for the file's metadata; docs/token-file.md lists them."""
@@ -118,14 +138,16 @@ class Worker:
             told |= {"tower": self._model, "dtype": own.dtype, "fidelity": fidelity}
         return told
 
-    def _converted(
-        self, video: Video, target: Path, told: Mapping[str, str], task: Mapping[str, Any]
+    def _placed(
+        self, task: Mapping[str, Any], make: Callable[[Path, bool], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Writes the tokens beside their place, and then in another form."""
+        """Makes a video's file of tokens in its place; or beside it, and then in another form."""
+        target, replace = self._form.place(self._folder, task["file"]), bool(task.get("replace"))
+        if self._form.exact:
+            return make(target, replace)
         with scratch_beside(target) as scratch:
             exact = scratch / f"tokens{SUFFIX}"
-            result = self._written(video, exact, told, False)
-            replace = bool(task.get("replace"))
+            result = make(exact, False)
             saved = self._form.save(exact, str(task["id"]), self._folder, task["file"], replace)
         return {**result, **saved}
 
@@ -152,11 +174,9 @@ class Worker:
         cell = writer.gate.settings.cell
         return {
             "status": "ok",
-            "sha256": told.get("video_sha256"),
             "frames": writer.out.frames,
             "begin_seconds": ends[0],
             "seconds": ends[1] - ends[0],
-            "fps": float(told["fps"]) if "fps" in told else None,
             "cells_high": height // cell,
             "cells_wide": width // cell,
             "tokens": writer.out.tokens,
