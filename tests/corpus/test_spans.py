@@ -41,11 +41,11 @@ def key(*places: int, frames: int = 100) -> np.ndarray:
 
 def test_cuts_are_near_the_length_at_key_frames_and_even() -> None:
     assert spans._places(key(0, 22, 44, 66, 88), 20) == [22, 44, 66, 88]
-    assert spans._places(key(0, 19, 26, 45), 20) == [26, 46, 66], "19 and 45 are odd"
+    assert spans._places(key(0, 19, 26, 45), 20) == [26, 46, 66, 86], "19 and 45 are odd"
     assert spans._places(key(0), 20) == [20, 40, 60, 80]
     assert spans._places(key(0, frames=30), 20) == []
     assert spans._places(key(0, frames=31), 20) == [20]
-    assert spans._places(key(0, frames=60), 21) == [22]
+    assert spans._places(key(0, frames=60), 21) == [22, 44]
 
 
 def test_a_joined_video_is_its_spans(folder: Path, tmp_path: Path) -> None:

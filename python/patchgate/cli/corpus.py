@@ -20,7 +20,7 @@ from patchgate.corpus.estimate import estimate
 from patchgate.corpus.inputs import MANIFESTS, LeftOut, entries
 from patchgate.corpus.job import Job
 from patchgate.corpus.pool import WorkerFailed
-from patchgate.corpus.running import default_workers, do
+from patchgate.corpus.running import EngineName, How, default_workers, do
 from patchgate.corpus.settings import Settings, TokenFormat
 from patchgate.decode.source.formats import EXTENSIONS
 from patchgate.decode.source.source import usable_cpus
@@ -44,6 +44,21 @@ class CorpusOptions(LimitOptions):
                      help="Processes, each with a video of its own; 0: this one alone.",
                      show_default="half of the CPUs"),
     ] = None  # fmt: skip
+    engine: Annotated[
+        str,
+        typer.Option("--engine", metavar="|".join(get_args(EngineName)), rich_help_panel=_HOW,
+                     help="Processes on this machine, or actors of Ray Data."),
+    ] = "pool"  # fmt: skip
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="auto|ray://HOST:PORT", rich_help_panel=_HOW,
+                     help="With --engine ray: that of a cluster.", show_default="one begun here"),
+    ] = None  # fmt: skip
+    gpus: Annotated[
+        float,
+        typer.Option("--gpus-per-worker", min=0, rich_help_panel=_HOW,
+                     help="With --engine ray and --device cuda: GPUs of each worker."),
+    ] = 0  # fmt: skip
     fps: Annotated[
         float | None,
         typer.Option("--fps", help="Look at so many frames a second.", rich_help_panel=_HOW,
@@ -96,10 +111,10 @@ class CorpusOptions(LimitOptions):
                      help="Do videos again that were done with other settings or another model."),
     ] = False  # fmt: skip
 
-    @property
-    def count(self) -> int:
-        """How many workers there are."""
-        return default_workers() if self.workers is None else self.workers
+    def how(self) -> How:
+        """Returns which engine does the job."""
+        workers = default_workers() if self.workers is None else self.workers
+        return How(self.engine, workers, self.address, self.gpus).check()  # type: ignore[arg-type]
 
 
 @app.command()
@@ -135,6 +150,7 @@ def corpus(
     left_out = LeftOut()
     with Stop() as stop, reported(stop):
         with stop.opening(), _wrong_call():
+            own.how().need()
             job = Job(output, entries(input, left_out), settings,
                       retry_failed=own.retry_failed, redo=own.redo, limit=own.limit,
                       dry=own.dry_run)  # fmt: skip
@@ -154,7 +170,7 @@ def _settings(
         gate=gate.gate().settings, tower=tower, dtype=model.dtype, save_dtype=model.save_dtype,
         tolerance=model.tolerance, fps=own.fps, chunk=own.chunk, threads=own.threads,
         span_frames=own.span_frames, save_as=own.format, limits=own.limits(), device=own.device,  # type: ignore[arg-type]
-        torch_threads=max(1, usable_cpus() // max(1, own.count)),
+        torch_threads=max(1, usable_cpus() // max(1, own.how().workers)),
     )  # fmt: skip
 
 
@@ -171,7 +187,7 @@ def _worked(
 ) -> dict[str, Any]:
     stop.leaves = "what is done is kept: the same command goes on"
     with CorpusMeter(job.progress.plan) as meter, _wrong_call((WorkerFailed,)):
-        done = do(job, settings, own.count, meter.show, lambda: stop.asked_by is not None)
+        done = do(job, settings, own.how(), meter.show, lambda: stop.asked_by is not None)
     at = str(job.journal.folder / index.NAME)
     told = facts(done, at)
     if done.stopped:

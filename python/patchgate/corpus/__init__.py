@@ -8,6 +8,7 @@ planning.py    which of them are to be done, and why; estimate.py how much that 
 job.py         does what the plan chose, with any engine
 journal.py     what is done: it survives a SIGKILL; store.py its file, index.py the index of it
 pool.py        worker processes on this machine; process.py is the inside of one
+ray_engine.py  Ray Data in place of the pool
 worker.py      the work with one video; writing.py writes its tokens as they are made
 spans.py       long videos in spans; units.py follows what is done of one
 forms/         the forms in which tokens are saved

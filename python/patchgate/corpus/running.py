@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import ExitStack
-from typing import Unpack
+from typing import Literal, NamedTuple, Self, Unpack, get_args
 
-from patchgate._check import checked_count
+from patchgate._check import checked_choice, checked_count, checked_number
 from patchgate._signature import spelled
 from patchgate.corpus.inputs import LeftOut, entries
 from patchgate.corpus.job import Job, Progress
 from patchgate.corpus.journal import Task
+from patchgate.corpus.needs import needed
 from patchgate.corpus.pool import Pool, WorkerFailed
+from patchgate.corpus.ray_engine import RayEngine
 from patchgate.corpus.settings import Settings, TokenFormat
 from patchgate.corpus.tokenizer import settled
 from patchgate.corpus.units import Result, Units
@@ -20,6 +21,8 @@ from patchgate.decode.limits import DEFAULT_LIMITS
 from patchgate.decode.source.source import usable_cpus
 from patchgate.gate import Gate, GateSettings
 from patchgate.gate.settings import GEOMETRY, GateRules
+
+EngineName = Literal["pool", "ray"]
 
 
 class Here:
@@ -65,6 +68,9 @@ def run(
     gate: Gate | None = None,
     size: int | tuple[int, int] | None = None,
     workers: int | None = None,
+    engine: EngineName = "pool",
+    address: str | None = None,
+    gpus: float = 0,
     fps: float | None = None,
     dtype: str = "float32",
     save_dtype: str | None = None,
@@ -99,6 +105,9 @@ def run(
         size: ``(H, W)`` of the grid in pixels, without a tower; None: 378 x 378.
         workers: processes that work at once, each with a video of its own; 0: this process alone.
             None: half of the CPUs.
+        engine: "pool", processes on this machine; or "ray": actors of Ray Data.
+        address: with "ray", that of a cluster, such as "auto"; None: Ray is begun here.
+        gpus: with "ray", the GPUs of each worker; give ``device="cuda"``, too.
         fps: the number of frames a second to look at; None: every frame.
         dtype, save_dtype: the numbers that the tower computes with, and those of its features in
             the file (None: the same): "float32", "float16" or "bfloat16".
@@ -119,7 +128,7 @@ def run(
         ``Progress``, with ``exit_code``: 0 if all are done, 1 if some failed now or before.
 
     Raises:
-        ImportError: pyarrow, or what the tower needs, is not installed.
+        ImportError: pyarrow, Ray, or what the tower needs is not installed.
         ValueError, TypeError: an input is not there; an option is out of its range; ``out`` has
             other contents; another job writes there (``Busy``); videos were done with other
             settings (``OtherSettings``).
@@ -127,31 +136,60 @@ def run(
         RuntimeError: a worker could not begin.
         KeyboardInterrupt: Ctrl-C; only the videos in hand are lost.
     """
-    count = default_workers() if workers is None else checked_count("workers", workers, 0)
+    count = default_workers() if workers is None else workers
+    how = How(engine, count, address, gpus).check()
     settings = Settings(
         gate=settled("run", gate, size, rules), tower=tower, dtype=dtype, save_dtype=save_dtype,
         tolerance=tolerance, fps=fps, save_as=save_as, span_frames=span_frames, chunk=chunk,
         threads=threads, limits=limits, device=device,
-        torch_threads=max(1, usable_cpus() // max(1, count)),
+        torch_threads=max(1, usable_cpus() // max(1, how.workers)),
     )  # fmt: skip
     given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     found = entries([os.fspath(each) for each in given], LeftOut())
     limit = None if limit is None else checked_count("limit", limit, 0)
+    how.need()
     with Job(out, found, settings, retry_failed=retry_failed, redo=redo,
              limit=limit) as job:  # fmt: skip
-        return do(job, settings, count, on_progress or (lambda progress: None), lambda: False)
+        return do(job, settings, how, on_progress or (lambda progress: None), lambda: False)
+
+
+class How(NamedTuple):
+    """Which engine does a job; ``run`` says what each field is."""
+
+    engine: EngineName = "pool"
+    workers: int = 1
+    address: str | None = None
+    gpus: float = 0
+
+    def check(self) -> Self:
+        """Returns it, with numbers of Python's own. Raises for what does not fit together."""
+        engine = checked_choice("engine", self.engine, get_args(EngineName))
+        if engine == "pool" and (self.address, self.gpus) != (None, 0):
+            raise ValueError("address, gpus: they belong to engine='ray'")
+        workers = checked_count("workers", self.workers, int(engine == "ray"))
+        gpus = checked_number("gpus", self.gpus, 0, 1024, "GPUs of a worker")
+        return self._replace(engine=engine, workers=workers, gpus=gpus)
+
+    def need(self) -> None:
+        """Raises an ``ImportError`` if the engine is not installed."""
+        if self.engine == "ray":
+            needed("ray", "--engine ray", "data")
 
 
 def do(
     job: Job,
     settings: Settings,
-    workers: int,
+    how: How,
     told: Callable[[Progress], None],
     asked: Callable[[], bool],
 ) -> Progress:
-    """Does a job with so many workers; ``run`` documents the rest."""
-    with ExitStack() as stack:
-        if workers:
-            engine = stack.enter_context(Pool(workers, job.config(settings), asked))
+    """Does a job; ``run`` documents the rest."""
+    config = job.config(settings)
+    if how.engine == "ray":
+        with RayEngine(how.workers, config, address=how.address, gpus=how.gpus,
+                       asked=asked) as engine:  # fmt: skip
             return job.work(engine, told, asked)
-        return job.work(Here(job, settings, asked), told, asked)
+    if how.workers:
+        with Pool(how.workers, config, asked) as pool:
+            return job.work(pool, told, asked)
+    return job.work(Here(job, settings, asked), told, asked)
