@@ -10,7 +10,7 @@ from patchgate.beside import written_beside
 from patchgate.corpus.needs import pyarrow_for
 
 NAME = "index.parquet"
-_ROWS = 10_000  # written at once
+_ROWS = 1000  # written, or read, at once
 # Each column's type in Arrow's words, and which of a row's numbers it is.
 COLUMNS: Mapping[str, str] = {
     "id": "string", "path": "string", "start": "float64", "end": "float64", "hash": "string",

@@ -91,8 +91,7 @@ class Worker:
             except Exception as error:  # any fault of a video, a codec or a library
                 result |= {"status": "failed", "error": _reason(error)}
                 result["full_disk"] = is_full(error)
-        said = [" ".join(str(each.message).split()) for each in warned
-                if issubclass(each.category, DecodeWarning)]  # fmt: skip
+        said = [" ".join(str(each.message).split()) for each in warned if _is_ours(each)]
         said = [*task.get("warned", ()), *said]  # of its spans
         result["warnings"] = "; ".join(dict.fromkeys(said)) or None
         result["took_seconds"] = time.perf_counter() - begin + task.get("took_seconds", 0)
@@ -185,6 +184,12 @@ class Worker:
             "dtype": str(writer.dtype).removeprefix("torch."),
             "bytes": written.stat().st_size,
         }
+
+
+def _is_ours(warned: warnings.WarningMessage) -> bool:
+    """Whether a warning is about the video, and not one that a library gives once a process."""
+    ends = "more tokens than there are numbers" in str(warned.message)  # of ``until_used_up``
+    return ends or issubclass(warned.category, DecodeWarning)
 
 
 def _reason(error: Exception) -> str:
