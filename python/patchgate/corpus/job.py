@@ -135,8 +135,8 @@ class Job:
         self.progress = Progress(plan, failures=self.journal.failures())
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self.journal.begin()
+    def _transaction(self, durable: bool = True) -> Iterator[None]:
+        self.journal.begin(durable)
         try:
             yield
         except BaseException:
@@ -228,7 +228,7 @@ class Job:
             if asked():
                 return
             if not task.replace:
-                with self._transaction():
+                with self._transaction(durable=False):
                     self.journal.begun(task)
             yield task
 

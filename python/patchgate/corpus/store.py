@@ -110,7 +110,6 @@ class Store:
                 f"{told[1]} of {told[0]:#x}; another version of patchgate wrote it"
             )
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("BEGIN")
         self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
         self._db.execute(f"PRAGMA user_version = {_VERSION}")
@@ -151,9 +150,15 @@ class Store:
         text = json.dumps(value, sort_keys=True)
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, text))
 
-    def begin(self) -> None:
-        """Begins a transaction, which ``commit`` or ``roll_back`` ends."""
+    def begin(self, durable: bool = True) -> None:
+        """Begins a transaction, which ``commit`` or ``roll_back`` ends.
+
+        Args:
+            durable: whether ``commit`` waits for the disk. If not, a SIGKILL still loses nothing,
+                but a loss of power may.
+        """
         if not self._dry:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._db.execute("BEGIN")
 
     def commit(self) -> None:
