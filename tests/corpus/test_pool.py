@@ -15,9 +15,9 @@ import pytest
 from corpus_cases import GRID, SOUND, contents, rows
 
 from patchgate import corpus
-from patchgate.corpus import pool
+from patchgate.corpus.engines import pool
+from patchgate.corpus.engines.pool import Pool, WorkerFailed
 from patchgate.corpus.journal import Task
-from patchgate.corpus.pool import Pool, WorkerFailed
 
 # A worker without torch, which begins at once. The names of its tasks say what befalls it.
 STAND_IN = """

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import patchgate
 from patchgate import corpus
 from patchgate.corpus import spans
-from patchgate.corpus.units import Units
+from patchgate.corpus.engines.units import Units
 
 GRID = (28, 42)
 FRAMES = 74

@@ -16,10 +16,10 @@ from patchgate.cli.signals import Stop
 from patchgate.cli.terminal import reported, result, say
 from patchgate.cli.towers import TowerOptions, check_tower
 from patchgate.corpus import index
+from patchgate.corpus.engines.pool import WorkerFailed
 from patchgate.corpus.estimate import estimate
 from patchgate.corpus.inputs import MANIFESTS, LeftOut, entries
 from patchgate.corpus.job import Job
-from patchgate.corpus.pool import WorkerFailed
 from patchgate.corpus.running import EngineName, How, default_workers, do
 from patchgate.corpus.settings import Settings, TokenFormat
 from patchgate.decode.source.formats import EXTENSIONS

@@ -7,10 +7,9 @@ inputs.py      files, folders, patterns and manifests, as entries
 planning.py    which of them are to be done, and why; estimate.py how much that is
 job.py         does what the plan chose, with any engine
 journal.py     what is done: it survives a SIGKILL; store.py its file, index.py the index of it
-pool.py        worker processes on this machine; process.py is the inside of one
-ray_engine.py  Ray Data in place of the pool
+engines/       what does the tasks: processes on this machine, or Ray Data
 worker.py      the work with one video; writing.py writes its tokens as they are made
-spans.py       long videos in spans; units.py follows what is done of one
+spans.py       where long videos are cut, and how their spans are joined
 forms/         the forms in which tokens are saved
 settings.py    what is done with every video, as JSON can carry it
 names.py       the name of a video's file; provenance.py what the file says of the video

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from patchgate.corpus import index
+from patchgate.corpus.engines.units import Result, sweep
 from patchgate.corpus.forms import Lance, form_of
 from patchgate.corpus.inputs import Entry
 from patchgate.corpus.journal import Journal, Task
 from patchgate.corpus.planning import OtherSettings, Plan, make_plan
 from patchgate.corpus.settings import Settings, differences, model_of, text_of
-from patchgate.corpus.units import Result, sweep
 
 _INDEX_SECONDS = 60.0  # the least time between two versions of the index
 _INDEX_SHARE = 0.05  # the most of a job's time that is spent on writing it

@@ -6,15 +6,15 @@ from typing import Literal, NamedTuple, Self, Unpack, get_args
 
 from patchgate._check import checked_choice, checked_count, checked_number
 from patchgate._signature import spelled
+from patchgate.corpus.engines.pool import Pool, WorkerFailed
+from patchgate.corpus.engines.ray_data import RayEngine
+from patchgate.corpus.engines.units import Result, Units
 from patchgate.corpus.inputs import LeftOut, entries
 from patchgate.corpus.job import Job, Progress
 from patchgate.corpus.journal import Task
 from patchgate.corpus.needs import needed
-from patchgate.corpus.pool import Pool, WorkerFailed
-from patchgate.corpus.ray_engine import RayEngine
 from patchgate.corpus.settings import Settings, TokenFormat
 from patchgate.corpus.tokenizer import settled
-from patchgate.corpus.units import Result, Units
 from patchgate.corpus.worker import Worker
 from patchgate.decode import Limits
 from patchgate.decode.limits import DEFAULT_LIMITS

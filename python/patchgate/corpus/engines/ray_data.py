@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from patchgate.corpus.engines.pool import WorkerFailed
+from patchgate.corpus.engines.units import Result, Unit, Units
 from patchgate.corpus.journal import Task
 from patchgate.corpus.needs import needed
-from patchgate.corpus.pool import WorkerFailed
-from patchgate.corpus.units import Result, Unit, Units
 
 _WAVE = 10_000  # tasks that are in Ray's hands at once: the job's memory does not grow with more
 # Ray's share of a CPU for a worker. Ray counts whole CPUs, and a dataset whose actors take all of

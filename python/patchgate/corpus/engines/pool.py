@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from patchgate.corpus.engines.process import BOOT, HELLO
+from patchgate.corpus.engines.units import Result, Unit, Units
 from patchgate.corpus.journal import Task
-from patchgate.corpus.process import BOOT, HELLO
-from patchgate.corpus.units import Result, Unit, Units
 
 _TRIES = 2  # of a video whose worker's process was ended
 _POLL_SECONDS = 0.2  # after which the caller is asked whether to go on

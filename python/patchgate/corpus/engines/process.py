@@ -17,7 +17,7 @@ from typing import IO, Any
 # The parent's sys.path comes as the first argument.
 BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from patchgate.corpus.process import main; main()"
+    "from patchgate.corpus.engines.process import main; main()"
 )
 HELLO = "ready"  # what a worker says when it has loaded all that it needs
 
