@@ -81,3 +81,10 @@ def folder_of(output: str) -> Path | None:
             f"extension, or ends in /); got {output}"
         )
     return None
+
+
+def not_the_video(video: str, *outputs: Path | None) -> None:
+    """Refuses to write over the video. Call it for every output before any is written."""
+    for output in outputs:
+        if output and os.path.exists(output) and os.path.exists(video) and output.samefile(video):
+            raise ValueError(f"{output}: this is the video itself; give another name to write to")

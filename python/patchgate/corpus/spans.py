@@ -96,7 +96,7 @@ def join(
     first = VideoTokens.load(parts[0])
     empty, _ = split(first._chunk(), 0)
     kept, begin = 0, float(first.pts_seconds[0])
-    with TokenSpill(target, empty, first.layout, about, replace) as out:
+    with TokenSpill(target, empty, first.layout, about, replace, first.grid) as out:
         for part in parts:
             tokens = VideoTokens.load(part)
             for chunk in _chunks(tokens, out.frames, out.tokens):

@@ -13,7 +13,7 @@ from patchgate.gate import Gate
 from patchgate.pipeline.collect import empty_chunk
 from patchgate.pipeline.fitting import prepared
 from patchgate.tokens import TokenChunk
-from patchgate.tokens.layout import layout_of
+from patchgate.tokens.layout import grid_of, layout_of
 from patchgate.tokens.spill import TokenSpill
 
 
@@ -57,9 +57,13 @@ class TokenWriter:
         self._saved = None if tower is None else saved
         self.gate, self.features = prepared(video, tower, gate.fresh())
         empty = self._cast(empty_chunk(self.gate, self.features))
-        layout = None if tower is not None else layout_of(self.gate, video.colour.matrix)
+        layout, grid = None, None
+        if tower is None:
+            layout = layout_of(self.gate, video.colour.matrix)
+        else:
+            grid = grid_of(self.gate)
         self.width, self.dtype = empty.features.shape[1], empty.features.dtype
-        self.out = TokenSpill(target, empty, layout, about, replace)
+        self.out = TokenSpill(target, empty, layout, about, replace, grid)
 
     def add(self, chunk: TokenChunk) -> None:
         """Writes the next chunk. Synchronises. Raises an ``OSError`` if the disk is full."""

@@ -25,7 +25,7 @@ from patchgate.pipeline.fitting import fitting_gate, prepared
 from patchgate.pipeline.given import Clock, batches_of, checked_rate
 from patchgate.pipeline.options import parted
 from patchgate.pipeline.tubelets import Tubelets
-from patchgate.tokens import TokenChunk, VideoTokens, layout_of
+from patchgate.tokens import TokenChunk, VideoTokens, grid_of, layout_of
 from patchgate.tokens.chunk import joined
 
 
@@ -267,8 +267,12 @@ class Tokenizer:
         raise ValueError(f"{caller}: expected frames, got none")
 
     def _joined(self, chunks: Sequence[TokenChunk]) -> VideoTokens:
-        layout = None if self._tower is not None else layout_of(self._gate, self._now.matrix)
-        return checked_whole(chunks, self._empty("joined"), layout)
+        layout, grid = None, None
+        if self._tower is None:
+            layout = layout_of(self._gate, self._now.matrix)
+        else:
+            grid = grid_of(self._gate)
+        return checked_whole(chunks, self._empty("joined"), layout, grid)
 
     def _state(self) -> dict[str, Tensor]:
         now = self._now

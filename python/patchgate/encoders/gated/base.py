@@ -6,14 +6,15 @@ frame, K kept cells, P patch side, D features of a token, E features of a cell.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from patchgate._check import checked_choice
 from patchgate.encoders.gated import inputs
-from patchgate.encoders.gated.emitted import checked_times, emitted_tokens
+from patchgate.encoders.gated.emitted import checked_times, emitted_tokens, joined
+from patchgate.encoders.gated.outside import outside_graphs
 from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.gated.stand_in import StandIn
 from patchgate.encoders.run.clip import ClipOutput
@@ -56,6 +57,7 @@ class BaseTower(StandIn):
         self.last_work = None
         self._tower = tower
 
+    @outside_graphs
     def forward(
         self,
         pixel_values: Tensor,
@@ -118,6 +120,7 @@ class BaseTower(StandIn):
             return_dict = getattr(config, "return_dict", True)
         return output if return_dict or isinstance(output, Tensor) else output.to_tuple()
 
+    @outside_graphs
     def tokens(
         self,
         pixel_values: Tensor,
@@ -157,8 +160,9 @@ class BaseTower(StandIn):
         # Other calls of the same stream need the last state.
         needed = [tower.computed_layers] if tower.shows_last else []
         [(frames, result)] = self._call(tower, pixel_values, clips, needed)
-        return emitted_tokens(tower, frames, result, times, before)
+        return emitted_tokens(tower, self.gate_settings, frames, result, times, before)
 
+    @outside_graphs
     def encode(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None = None
     ) -> Tensor:
@@ -235,6 +239,8 @@ class BaseTower(StandIn):
         return tower
 
     def _of_model(self, name: str) -> Any:
+        if name in self._tower.calls:
+            return partial(self, **self._tower.calls[name])
         if name in self._tower.dense:
             raise AttributeError(
                 f"{name} would compute every cell; call the gated tower itself, or ask the "
@@ -270,7 +276,7 @@ class BaseTower(StandIn):
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> tuple[dict[str, Tensor], Tensor | None]:
         """Returns the states of all frames (see ``ClipOutput``), and ``pooler_output``."""
-        return _joined([part for part, _ in self._call(tower, frames, clips, hidden)])
+        return joined([part for part, _ in self._call(tower, frames, clips, hidden)])
 
     @abstractmethod
     def _call(
@@ -284,10 +290,3 @@ class BaseTower(StandIn):
 
     def _planes(self, pixel_values: Tensor) -> Tensor:
         return gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)
-
-
-def _joined(parts: list[ClipOutput]) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Joins the states of all clips, one clip after the other."""
-    states = {name: torch.cat([part.states[name] for part in parts]) for name in parts[0].states}
-    pooled = [part.pooled for part in parts if part.pooled is not None]
-    return states, torch.cat(pooled) if pooled else None

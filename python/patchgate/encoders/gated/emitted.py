@@ -11,8 +11,8 @@ from torch import Tensor
 from patchgate._tensors import arange
 from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.tower import Tower
-from patchgate.gate import GateResult
-from patchgate.tokens import VideoTokens, spans
+from patchgate.gate import GateResult, GateSettings
+from patchgate.tokens import TokenGrid, VideoTokens, spans
 
 
 class Times(NamedTuple):
@@ -23,11 +23,17 @@ class Times(NamedTuple):
 
 
 def emitted_tokens(
-    tower: Tower, frames: ClipOutput, result: GateResult, times: Times, before: int
+    tower: Tower,
+    settings: GateSettings,
+    frames: ClipOutput,
+    result: GateResult,
+    times: Times,
+    before: int,
 ) -> VideoTokens:
     """Makes one token of every feature that the frames show.
 
     Args:
+        settings: the gate's.
         result: the gate's result for these frames.
         before: the number of frames of the same clip in earlier calls.
     """
@@ -52,6 +58,8 @@ def emitted_tokens(
         kind=result.kind.cpu(),
         motion=result.motion.cpu(),
         layout=None,
+        # A cell shows what the tower computed there, or what it lent it: never a mean.
+        grid=TokenGrid(settings.cell, settings.motion_precision, before, blends=False),
     )
 
 
@@ -81,3 +89,10 @@ def _checked_seconds(name: str, seconds: Any, frames: int) -> Tensor:
     if not bool(seconds.isfinite().all()):
         raise ValueError(f"{name}: expected finite seconds")
     return seconds.double().cpu()
+
+
+def joined(parts: list[ClipOutput]) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Joins the states of all clips, one clip after the other."""
+    states = {name: torch.cat([part.states[name] for part in parts]) for name in parts[0].states}
+    pooled = [part.pooled for part in parts if part.pooled is not None]
+    return states, torch.cat(pooled) if pooled else None

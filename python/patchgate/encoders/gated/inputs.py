@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchgate._check.text import nearest_first
 from patchgate._tensors import arange
 from patchgate.encoders.families.structure import check_device, check_floats
+from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.tower import Tower
 from patchgate.gate import GateSettings
+from patchgate.gate.settings import GEOMETRY
 
 # Arguments that models of transformers pass to their towers, which ignore them.
 _HANDED_DOWN = ("vision_aspect_ratio", "use_cache")
@@ -27,7 +30,10 @@ def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
     known = [each.name for each in fields(GateSettings)]
     for name in given:
         if name not in known:
-            raise TypeError(f"gated: {name} is no setting of the gate; those are {known}")
+            rules = [each for each in known if each not in GEOMETRY]
+            settings = [*rules, *(each.name for each in fields(Fidelity))]
+            listed = ", ".join(nearest_first(name, settings))
+            raise TypeError(f"gated: expected settings of {listed}, got {name!r}")
     own = {
         "patch": tower.patch,
         "merge": tower.merge,

@@ -3,22 +3,29 @@
 Letters: T frames, h w cells, K kept cells, D features.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from patchgate.encoders.gated import inputs, stream_file, stream_state
 from patchgate.encoders.gated.base import BaseTower
+from patchgate.encoders.gated.outside import outside_graphs
 from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.run.session import Session
 from patchgate.encoders.run.work import Work, work
 from patchgate.encoders.tower import Tower
 from patchgate.gate import Gate, GateResult
 from patchgate.gate.calls import Calls, Undo
+from patchgate.gather.resize import SizeRule
 from patchgate.tokens import VideoTokens
+
+_ALONE = 4  # so many single frames are pictures, perhaps
 
 
 class GatedTower(BaseTower):
@@ -33,6 +40,8 @@ class GatedTower(BaseTower):
     on the model itself, its layers or their attention would have none; a call refuses them.
     """
 
+    _alone = 0  # the last calls of one frame each
+
     def stream(self) -> "TowerStream":
         """Returns a ``TowerStream``; each of its calls goes on where the last one ended.
 
@@ -41,16 +50,40 @@ class GatedTower(BaseTower):
         own = self.gate_settings, self.fidelity, self.output
         return TowerStream(self.tower, self._tower, self.pixel_spec, *own)
 
+    def resized(self, size: SizeRule) -> "GatedTower":
+        """Returns a gated tower of the same model whose frames are resized by another rule.
+
+        Only ``tokenize`` and what is like it resize frames; a call takes pixel values as they are.
+        """
+        spec = replace(self.pixel_spec, size=size)
+        own = self.gate_settings, self.fidelity, self.output
+        return GatedTower(self.tower, self._tower, spec, *own)
+
     def _call(
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> list[tuple[ClipOutput, GateResult]]:
         """Encodes each clip in a session of its own."""
+        self._watch(clips)
         parts = []
         for clip in frames.split([n * tower.temporal_patch for n in clips]):
             session = self._session()
             parts.append(session.push(tower, clip, self._planes(clip), hidden, last=True))
         self.last_work = Work.total(work(tower, output.runs) for output, _ in parts)
         return parts
+
+    def _watch(self, clips: list[int]) -> None:
+        """Warns once if the tower is called frame by frame, which saves nothing."""
+        if self._alone > _ALONE or torch.compiler.is_compiling():
+            return
+        self._alone = self._alone + 1 if clips == [1] else 0
+        if self._alone > _ALONE:
+            warnings.warn(
+                f"the last {self._alone} calls of this gated tower had one frame each: a call is "
+                "a clip of its own, so that no frame was compared with another and each was "
+                "computed whole. If they are frames of one video, give them in one call, or keep "
+                "a stream: stream = tower.stream(), and stream(frame) for each",
+                stacklevel=2,
+            )
 
     def _session(self) -> Session:
         """Opens a session for a new clip."""
@@ -76,6 +109,7 @@ class TowerStream(GatedTower):
         self._calls = Calls("stream")
         self._now = self._session()
 
+    @outside_graphs
     def forward(
         self,
         pixel_values: Tensor,
@@ -99,6 +133,7 @@ class TowerStream(GatedTower):
         # ``tokens`` runs its own call.
         return call() if self.output == "tokens" else self._calls.run(self._mark, call)
 
+    @outside_graphs
     def tokens(
         self,
         pixel_values: Tensor,
@@ -196,6 +231,7 @@ class TowerStream(GatedTower):
             self.tower, self._tower, self.pixel_spec, self.gate_settings, self.fidelity
         )
 
+    @outside_graphs
     def encode(
         self,
         rows: Tensor,

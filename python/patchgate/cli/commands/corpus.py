@@ -1,29 +1,27 @@
-"""The command corpus: thousands of videos become files of tokens and an index, and it goes on."""
+"""``patchgate corpus``: thousands of videos become files of tokens and an index, and it goes on."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
-from patchgate.cli.commands import Json, app
-from patchgate.cli.corpus_meter import CorpusMeter, end_lines, estimate_lines, facts, plan_lines
-from patchgate.cli.encode import TOWER
-from patchgate.cli.options import GateOptions, LimitOptions, as_usage_error, spread
-from patchgate.cli.signals import Stop
-from patchgate.cli.terminal import reported, result, say
-from patchgate.cli.towers import TowerOptions, check_tower
-from patchgate.corpus import index
-from patchgate.corpus.engines.pool import WorkerFailed
-from patchgate.corpus.estimate import estimate
-from patchgate.corpus.inputs import MANIFESTS, LeftOut, entries
-from patchgate.corpus.job import Job
-from patchgate.corpus.running import EngineName, How, default_workers, do
-from patchgate.corpus.settings import Settings, TokenFormat
-from patchgate.decode.source.formats import EXTENSIONS
-from patchgate.decode.source.source import usable_cpus
+from patchgate.cli.commands.options import GateOptions, LimitOptions
+from patchgate.cli.commands.program import Json, app
+from patchgate.cli.commands.spreading import spread
+from patchgate.cli.commands.tower_options import TOWER, TowerOptions, check_tower
+from patchgate.cli.commands.typed import as_usage_error
+
+# As the library has them, which would import torch; tests compare them.
+ENGINES = ("pool", "ray")
+FORMS = ("safetensors", "parquet", "lance", "webdataset")
+MANIFESTS = (".parquet", ".csv", ".jsonl", ".ndjson")
+_EXTENSIONS = """
+    264 265 266 3g2 3gp apv asf avc avi avs2 avs3 dav divx dv evc f4v flv gif gxf h261 h264 h265
+    h266 hevc ismv ivf kux m1v m2t m2ts m2v m4v mj2 mjpeg mjpg mk3d mkv mov mp4 mpe mpeg mpg mts mxf
+    nut obu ogg ogv qt rm rmvb roq ts usm vc1 viv vob vvc webm wmv wtv y4m
+"""
+EXTENSIONS = (*_EXTENSIONS.split(),)
 
 _AGAIN, _HOW = "What is done again", "How it is done"
 _INPUTS = (
@@ -31,7 +29,6 @@ _INPUTS = (
     f"{', '.join(EXTENSIONS)}; patterns such as 'videos/**/*.mp4'; manifests "
     f"({', '.join(MANIFESTS)}) with a column path and perhaps start, end (seconds) and id."
 )
-_WRONG_CALL = 2
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class CorpusOptions(LimitOptions):
     ] = None  # fmt: skip
     engine: Annotated[
         str,
-        typer.Option("--engine", metavar="|".join(get_args(EngineName)), rich_help_panel=_HOW,
+        typer.Option("--engine", metavar="|".join(ENGINES), rich_help_panel=_HOW,
                      help="Processes on this machine, or actors of Ray Data."),
     ] = "pool"  # fmt: skip
     address: Annotated[
@@ -86,7 +83,7 @@ class CorpusOptions(LimitOptions):
     ] = "cpu"  # fmt: skip
     format: Annotated[
         str,
-        typer.Option("--format", metavar="|".join(get_args(TokenFormat)), rich_help_panel=_HOW,
+        typer.Option("--format", metavar="|".join(FORMS), rich_help_panel=_HOW,
                      help="The form of the tokens: exact and mapped (safetensors), or float16 for "
                      "other tools."),
     ] = "safetensors"  # fmt: skip
@@ -110,11 +107,6 @@ class CorpusOptions(LimitOptions):
         typer.Option("--redo", rich_help_panel=_AGAIN,
                      help="Do videos again that were done with other settings or another model."),
     ] = False  # fmt: skip
-
-    def how(self) -> How:
-        """Returns which engine does the job."""
-        workers = default_workers() if self.workers is None else self.workers
-        return How(self.engine, workers, self.address, self.gpus).check()  # type: ignore[arg-type]
 
 
 @app.command()
@@ -144,69 +136,10 @@ def corpus(
     the index with the reason, and the job goes on. Ctrl-C or a kill loses only the videos in hand.
     Exit codes: 0 all are done, 1 some failed now or before, 2 a wrong call, 130 interrupted.
     """
+    from patchgate.cli.corpus import work
+
     with as_usage_error():
         check_tower(context, tower, model)
-        settings = _settings(own, gate, tower, model)
-    left_out = LeftOut()
-    with Stop() as stop, reported(stop):
-        with stop.opening(), _wrong_call():
-            own.how().need()
-            job = Job(output, entries(input, left_out), settings,
-                      retry_failed=own.retry_failed, redo=own.redo, limit=own.limit,
-                      dry=own.dry_run)  # fmt: skip
-        with job:
-            if left_out:
-                say("warning", left_out)
-            if own.dry_run:
-                with stop.opening(), _wrong_call():
-                    return _foretold(job, settings, str(output), as_json)
-            return _worked(job, settings, own, stop, as_json)
-
-
-def _settings(
-    own: CorpusOptions, gate: GateOptions, tower: str | None, model: TowerOptions
-) -> Settings:
-    return Settings(
-        gate=gate.gate().settings, tower=tower, dtype=model.dtype, save_dtype=model.save_dtype,
-        tolerance=model.tolerance, fps=own.fps, chunk=own.chunk, threads=own.threads,
-        span_frames=own.span_frames, save_as=own.format, limits=own.limits(), device=own.device,  # type: ignore[arg-type]
-        torch_threads=max(1, usable_cpus() // max(1, own.how().workers)),
-    )  # fmt: skip
-
-
-def _foretold(job: Job, settings: Settings, output: str, as_json: bool) -> dict[str, Any]:
-    plan = job.progress.plan
-    found = estimate(job.journal, settings, plan.chosen)
-    told = {**plan._asdict(), **found._asdict()}
-    result(told, plan_lines(plan) | estimate_lines(found), output, as_json)
-    return told
-
-
-def _worked(
-    job: Job, settings: Settings, own: CorpusOptions, stop: Stop, as_json: bool
-) -> dict[str, Any]:
-    stop.leaves = "what is done is kept: the same command goes on"
-    with CorpusMeter(job.progress.plan) as meter, _wrong_call((WorkerFailed,)):
-        done = do(job, settings, own.how(), meter.show, lambda: stop.asked_by is not None)
-    at = str(job.journal.folder / index.NAME)
-    told = facts(done, at)
-    if done.stopped:
-        say("interrupted", f"{done.left:,} of {done.plan.videos:,} videos are left: the same "
-            "command goes on")  # fmt: skip
-    result(told, end_lines(done, at), str(job.journal.folder), as_json)
-    if code := stop.exit_code or done.exit_code:
-        raise typer.Exit(code)
-    return told
-
-
-_BEFORE = (ValueError, TypeError, OSError, ImportError)
-
-
-@contextmanager
-def _wrong_call(kinds: tuple[type[Exception], ...] = _BEFORE) -> Iterator[None]:
-    """Turns errors before the work into a line and exit code 2: 1 says that videos failed."""
-    try:
-        yield
-    except kinds as error:
-        say("error", error)
-        raise typer.Exit(_WRONG_CALL) from error
+        how = work.how_of(own)
+        settings = work.settings_of(own, gate.gate(context), gate.grid, tower, model)
+    return work.done(work.Call(input, output, own, how, settings), as_json)
