@@ -16,6 +16,7 @@ LIBRARY, KERNELS = ROOT / "python" / "patchgate", ROOT / "kernels"
 ROOMS: tuple[str, ...] = (
     "__main__",
     "cli",
+    "serving",
     "corpus",
     "report",
     "policies",

@@ -3,15 +3,22 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import clips
 import pytest
 from typer.testing import CliRunner
 
+from patchgate import corpus
 from patchgate.cli import app
+from patchgate.cli.commands import corpus as typed
+from patchgate.corpus.inputs import MANIFESTS
 from patchgate.corpus.journal import Journal
+from patchgate.corpus.running import EngineName
+from patchgate.corpus.settings import TokenFormat
 from patchgate.decode.source.formats import EXTENSIONS
+
+pytest.importorskip("pyarrow", reason="pip install 'patchgate[corpus]'")
 
 
 @pytest.fixture
@@ -111,3 +118,25 @@ def test_a_second_job_and_other_settings_are_told_with_code_2(own: Path) -> None
 def test_help_names_the_extensions() -> None:
     shown = re.sub(r"[^\w,.]", "", run("--help").stdout.replace("\u2502", ""))
     assert ",".join(EXTENSIONS) in shown
+
+
+def test_what_is_typed_is_what_the_library_knows() -> None:
+    """The command writes these down, because asking the library would import torch."""
+    assert get_args(EngineName) == typed.ENGINES
+    assert get_args(TokenFormat) == typed.FORMS
+    assert MANIFESTS == typed.MANIFESTS
+    assert EXTENSIONS == typed.EXTENSIONS
+
+
+def test_a_grid_of_one_size_is_taken_and_one_of_the_videos_refused(own: Path) -> None:
+    words = ["corpus", "in", "-o", "out", "--workers", "0", "--json"]
+    refused = CliRunner().invoke(app, [*words, "--grid", "qwen3-vl"])
+    assert refused.exit_code == 2
+    assert "depends on each video" in said(refused)
+    assert not Path("out").exists()
+    assert CliRunner().invoke(app, [*words, "--grid", "siglip-base"]).exit_code == 0
+    (row, *_) = corpus.open("out").rows()
+    assert (row["cells_high"], row["cells_wide"]) == (14, 14)
+    both = CliRunner().invoke(app, [*words, "--grid", "siglip-base", "--size", "28"])
+    assert both.exit_code == 2
+    assert "--size: --grid siglip-base sets it" in said(both)

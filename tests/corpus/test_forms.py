@@ -5,13 +5,14 @@ from typing import Any
 
 import clips
 import numpy as np
-import pyarrow
 import pytest
 import torch
-from pyarrow import parquet
 
 import patchgate
 from patchgate import corpus
+
+pyarrow = pytest.importorskip("pyarrow", reason="pip install 'patchgate[corpus]'")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 GRID = (28, 42)
 

@@ -5,14 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pytest
-from pyarrow import parquet
 
 from patchgate.corpus.inputs import Entry, LeftOut, entries
 from patchgate.corpus.journal import Journal
 from patchgate.decode.ffmpeg import av
 from patchgate.decode.source import formats
+
+pyarrow = pytest.importorskip("pyarrow", reason="pip install 'patchgate[corpus]'")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture

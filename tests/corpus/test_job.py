@@ -18,6 +18,8 @@ from patchgate import corpus
 from patchgate.corpus.journal import Journal
 from patchgate.tokens.parts import Parts
 
+pytest.importorskip("pyarrow", reason="pip install 'patchgate[corpus]'")
+
 
 def run(inputs: Any, out: Path, **options: Any) -> corpus.Progress:
     return corpus.run(inputs, out, size=GRID, **{"workers": 0, **options})

@@ -13,6 +13,8 @@ from patchgate.corpus.job import Job
 from patchgate.corpus.settings import Settings
 from patchgate.corpus.store import Store
 
+pytest.importorskip("pyarrow", reason="pip install 'patchgate[corpus]'")
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:

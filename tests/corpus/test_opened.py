@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader
 import patchgate
 from patchgate import corpus
 
+pytest.importorskip("pyarrow", reason="pip install 'patchgate[corpus]'")
+
 GRID = (28, 42)
 FRAMES = {"a": 30, "b": 7, "c": 12}
 

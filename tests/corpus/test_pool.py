@@ -19,6 +19,8 @@ from patchgate.corpus.engines import pool
 from patchgate.corpus.engines.pool import Pool, WorkerFailed
 from patchgate.corpus.journal import Task
 
+pytest.importorskip("pyarrow", reason="pip install 'patchgate[corpus]'")
+
 # A worker without torch, which begins at once. The names of its tasks say what befalls it.
 STAND_IN = """
 import json, os, signal, sys, time

@@ -10,6 +10,8 @@ from corpus_cases import GRID, SOUND, contents, rows
 
 from patchgate import corpus
 
+pytest.importorskip("pyarrow", reason="pip install 'patchgate[corpus]'")
+
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:

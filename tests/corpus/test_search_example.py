@@ -10,6 +10,8 @@ import pytest
 
 from patchgate import corpus
 
+pytest.importorskip("pyarrow", reason="pip install 'patchgate[corpus]'")
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "search" / "find.py"
 RATE, SIDE, CELL = 10, 112, 14
 

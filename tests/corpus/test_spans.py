@@ -15,6 +15,8 @@ from patchgate import corpus
 from patchgate.corpus import spans
 from patchgate.corpus.engines.units import Units
 
+pytest.importorskip("pyarrow", reason="pip install 'patchgate[corpus]'")
+
 GRID = (28, 42)
 FRAMES = 74
 
