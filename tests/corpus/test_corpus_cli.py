@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from patchgate import corpus
 from patchgate.cli import app
-from patchgate.cli.commands import corpus as typed
+from patchgate.cli.commands import corpus_options as typed
 from patchgate.corpus.inputs import MANIFESTS
 from patchgate.corpus.journal import Journal
 from patchgate.corpus.running import EngineName

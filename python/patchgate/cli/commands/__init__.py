@@ -6,7 +6,7 @@ option are answered without it.
 program.py        the program itself, and --version
 info.py           info and inspect
 encode.py         tokenize and embed
-corpus.py         a corpus of videos
+corpus.py         a corpus of videos; corpus_options.py its own options
 plan.py           what a policy would look at
 advise.py         which settings fit a video
 bench.py          what the gate saves and costs on a video

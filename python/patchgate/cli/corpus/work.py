@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from patchgate.cli.commands.corpus import CorpusOptions
+from patchgate.cli.commands.corpus_options import CorpusOptions
 from patchgate.cli.commands.tower_options import TowerOptions
 from patchgate.cli.corpus.meter import CorpusMeter, end_lines, estimate_lines, facts, plan_lines
 from patchgate.cli.signals import Stop
