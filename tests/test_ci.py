@@ -56,15 +56,21 @@ def test_every_requirement_is_locked_to_a_version_that_it_allows():
 
 def test_what_tests_are_skipped_without_is_installed_for_them():
     """A package that only some machines have would leave its tests undone, and nobody told."""
+    # What .ci/run ray installs: it runs tests/corpus.
+    by_ray = (ROOT / ".ci" / "ray.in").read_text("utf-8").split()
     asked = {
-        versions.plain(re.split(r"[\[<>=;]", r)[0].strip()) for r in versions.requirements("test")
+        versions.plain(re.split(r"[\[<>=;]", r)[0].strip())
+        for r in [*versions.requirements("test"), *by_ray]
     }
     own = {"patchgate", "reading"}
     needed = set()
     for path in (ROOT / "tests").rglob("*.py"):
         needed |= set(re.findall(r"importorskip\(\s*\"(\w+)", path.read_text("utf-8")))
     assert {"transformers", "peft", "accelerate", "triton"} <= needed
-    distributed = {"cv2": "opencv-python-headless"}  # modules that are named otherwise
+    distributed = {
+        "cv2": "opencv-python-headless",
+        "lance": "pylance",
+    }  # modules that are named otherwise
     assert {distributed.get(name, name) for name in needed - own} <= asked
 
 

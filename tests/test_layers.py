@@ -17,6 +17,7 @@ ROOMS: tuple[str, ...] = (
     "__main__",
     "cli",
     "serving",
+    "corpus",
     "report",
     "policies",
     "language",
@@ -42,6 +43,7 @@ ROOMS: tuple[str, ...] = (
 # The same inside a room.
 INSIDE: dict[str, tuple[str, ...]] = {
     "encoders": (
+        "named",
         "gated",
         "run",
         "families",
@@ -57,7 +59,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
 COMPILED = {"_C"}  # below all of them
 ONE_A_FILE = {"reference", "kernels"}  # lists of ops, which may be long
 
-MOST_ROOMS, MOST_LINES, MOST_FILES, MOST_FLAT_TESTS = 23, 300, 20, 15
+MOST_ROOMS, MOST_LINES, MOST_FILES, MOST_FLAT_TESTS = 25, 300, 20, 15
 
 
 class Import(NamedTuple):

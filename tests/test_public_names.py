@@ -12,6 +12,7 @@ import patchgate
 PAGES = sorted((Path(__file__).parents[1] / "docs" / "api").glob("*.md"))
 MODULES = {
     "patchgate": patchgate,
+    "patchgate.corpus": patchgate.corpus,
     "patchgate.language": patchgate.language,
     "patchgate.policies": patchgate.policies,
     "patchgate.reference": patchgate.reference,

@@ -173,6 +173,18 @@ _NO_SPACE = {
 }
 
 
+_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one behind it, says that no other file can be written to this disk."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_MORE:
+            return True
+        error = error.__cause__
+    return False
+
+
 def explained(
     error: OSError, path: Path, words: dict[int, str] = _NO_FOLDER | _NO_SPACE
 ) -> OSError:

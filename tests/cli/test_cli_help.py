@@ -29,7 +29,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_commands_are_known() -> None:
-    assert COMMANDS == ["tokenize", "embed", "info", "inspect", "advise", "bench", "plan"]
+    assert COMMANDS == ["tokenize", "embed", "corpus", "info", "inspect", "advise", "bench", "plan"]
 
 
 @pytest.mark.parametrize(

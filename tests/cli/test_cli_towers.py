@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 import patchgate
 from patchgate.cli import app, job
-from patchgate.cli.outputs import names, shown_name
+from patchgate.corpus.names import names, shown_name
 from patchgate.tokens.parts import Parts
 
 COMMANDS = ["tokenize", "embed"]
@@ -357,7 +357,7 @@ def test_a_model_of_timm_is_loaded_without_its_classifier(
     data = SimpleNamespace(resolve_model_data_config=lambda model: numbers)
     vars(timm).update(is_model=lambda name: name == "vit_tiny", create_model=create, data=data)
     monkeypatch.setitem(sys.modules, "timm", timm)
-    monkeypatch.setattr("patchgate.cli.towers.find_spec", lambda name: True)
+    monkeypatch.setattr("patchgate.encoders.named.find_spec", lambda name: True)
     path = tmp_path / "v.safetensors"
     done("embed", clips.clip("h264.mp4"), "--tower", "vit_tiny", "-o", path)
     assert asked == [("vit_tiny", {"pretrained": True, "num_classes": 0})]

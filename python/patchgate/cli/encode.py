@@ -5,21 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from patchgate.cli.job import Job, until_asked
 from patchgate.cli.several import Facts
 from patchgate.cli.terminal import bytes_text
-from patchgate.cli.towers import dtype_of
-from patchgate.pipeline import StageSeconds, TokenChunk
-from patchgate.pipeline.collect import empty_chunk
+from patchgate.corpus.writing import TokenWriter
+from patchgate.encoders.named import DTYPES
+from patchgate.pipeline import StageSeconds
 from patchgate.pipeline.embedding import own_pool, prepared_vectors
-from patchgate.pipeline.fitting import prepared
 from patchgate.report import costs
 from patchgate.report.costs import CostMeter
 from patchgate.report.history import counted
-from patchgate.tokens.layout import grid_of, layout_of
-from patchgate.tokens.spill import TokenSpill
 from patchgate.tokens.vectors import VectorSpill
 
 # --- tokenize ---------------------------------------------------------------------------------
@@ -27,35 +22,27 @@ from patchgate.tokens.vectors import VectorSpill
 
 def tokenized(job: Job, path: str, target: Path) -> Facts:
     """Writes the tokens of one video, and returns the facts of it."""
-    begin, stages, saved = time.perf_counter(), StageSeconds(), dtype_of(job.model.saved)
-    with job.opened(path) as (video, described, own):
-        gate, features = prepared(video, job.tower, own.fresh())
-        spending = None
+    begin, stages, saved = time.perf_counter(), StageSeconds(), DTYPES[job.model.saved]
+    with (
+        job.opened(path) as (video, described, own),
+        TokenWriter(target, video, job.tower, own, described, saved=saved,
+                    replace=job.force) as writer,
+    ):  # fmt: skip
+        gate, features, spending = writer.gate, writer.features, None
         if job.reader is not None:
             fps = job.options["fps"]
             spending = CostMeter(gate, features.to_grid, job.reader, until_fps=fps)
-        layout, grid, empty = None, None, empty_chunk(gate, features)
-        if job.tower is None:
-            layout = layout_of(gate, video.colour.matrix)
-        else:
-            grid, empty = grid_of(gate), _saved(empty, saved)
-        with TokenSpill(target, empty, layout, described, job.force, grid) as out:
-            with job.meter(video, "tokenize") as meter:
-                for chunk in until_asked(job, video, gate, features, stages, meter, spending):
-                    with stages.time("write"):
-                        out.add(chunk if job.tower is None else _saved(chunk, saved))
-            facts = job.finish(out, path, meter, gate, stages, begin)
-    dtype = str(empty.features.dtype).removeprefix("torch.")
+        with job.meter(video, "tokenize") as meter:
+            for chunk in until_asked(job, video, gate, features, stages, meter, spending):
+                with stages.time("write"):
+                    writer.add(chunk)
+        facts = job.finish(writer.out, path, meter, gate, stages, begin)
     return facts | {
-        "tokens": out.tokens,
+        "tokens": writer.out.tokens,
         "dense_tokens": meter.cells,
-        "features": [empty.features.shape[1], dtype],
+        "features": [writer.width, str(writer.dtype).removeprefix("torch.")],
         "costs": None if spending is None else spending.costs().facts(),
     }
-
-
-def _saved(chunk: TokenChunk, dtype: torch.dtype) -> TokenChunk:
-    return chunk._replace(features=chunk.features.to("cpu", dtype))
 
 
 def tokenize_lines(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -81,7 +68,7 @@ def embedded(job: Job, path: str, target: Path) -> Facts:
     """Writes the vectors of one video, and returns the facts of it."""
     assert job.tower is not None
     assert job.pool is not None
-    begin, stages, saved = time.perf_counter(), StageSeconds(), dtype_of(job.model.saved)
+    begin, stages, saved = time.perf_counter(), StageSeconds(), DTYPES[job.model.saved]
     with job.opened(path) as (video, described, own):
         pool = own_pool(job.tower, job.pool)
         gate, vectors = prepared_vectors(video, job.tower, own.fresh(), pool)

@@ -11,11 +11,11 @@ from typing import Any
 from patchgate.cli.commands.tower_options import TowerOptions
 from patchgate.cli.grids import sized
 from patchgate.cli.outputs import Targets, not_the_video
-from patchgate.cli.provenance import about
 from patchgate.cli.several import Facts, Several
 from patchgate.cli.signals import NOTHING, Stop, Stopped
 from patchgate.cli.terminal import Meter, reported
 from patchgate.cli.towers import loaded
+from patchgate.corpus.provenance import about
 from patchgate.decode import Video, open_video
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import Gate

@@ -1,13 +1,11 @@
 """Where the results of a command go: a file, or a folder with a file for each video."""
 
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from collections.abc import Sequence
+from pathlib import Path
 
 from patchgate.beside import explained
-
-SUFFIX = ".safetensors"
+from patchgate.corpus.names import SUFFIX, names
 
 
 class Targets:
@@ -83,44 +81,6 @@ def folder_of(output: str) -> Path | None:
             f"extension, or ends in /); got {output}"
         )
     return None
-
-
-def names(videos: Sequence[str]) -> list[str]:
-    """Names a file for each video after it. If the name is taken, its path is in the name."""
-    taken: set[str] = set()  # some file systems do not tell A from a
-    found = []
-    for video in videos:
-        name = next(each for each in _candidates(video) if each.casefold() not in taken)
-        taken.add(name.casefold())
-        found.append(f"{name}{SUFFIX}")
-    return found
-
-
-def _candidates(video: str) -> Iterator[str]:
-    path = PurePosixPath(shown_name(video, whole=True))
-    stem = path.stem or "video"
-    yield stem
-    folders = [part for part in path.parent.parts if part not in ("/", ".", "..")]
-    full = "_".join([*folders, stem])
-    yield full
-    full += path.suffix.replace(".", "_")
-    yield full
-    number = 2
-    while True:
-        yield f"{full}_{number}"
-        number += 1
-
-
-def shown_name(video: str, whole: bool = False) -> str:
-    """Returns a video's name without its folder (with it, if ``whole``); of an address, without
-    what may be secret: user, password and query.
-    """
-    path = video
-    if "://" in video:
-        address = urlsplit(video)
-        path = f"{address.hostname or ''}{unquote(address.path)}"
-    path = path.replace(os.sep, "/").rstrip("/")
-    return path if whole else path.rpartition("/")[2]
 
 
 def not_the_video(video: str, *outputs: Path | None) -> None:

@@ -1,18 +1,17 @@
 """Does one thing with several videos, in one process and one after the other."""
 
-import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from patchgate.beside import is_full
 from patchgate.cli.outputs import Targets
 from patchgate.cli.signals import NOTHING, Stop
 from patchgate.cli.terminal import reported, result, say
 
 Facts = dict[str, Any]
-_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # after which no other file can be written
 
 
 class Several:
@@ -50,7 +49,7 @@ class Several:
                 self._one(video, path, work, lines, show=alone or not self._as_json)
             except typer.Exit as error:
                 code = error.exit_code
-                if alone or code != 1 or _hopeless(error):
+                if alone or code != 1 or is_full(error):
                     break
                 self._failed.append({"video": video, "error": _said(error)})
             if not stop.next():
@@ -94,12 +93,3 @@ class Several:
 def _said(error: BaseException) -> str:
     cause = error.__cause__
     return " ".join(str(cause if cause is not None else error).split())
-
-
-def _hopeless(error: BaseException | None) -> bool:
-    """Whether the disk is full, as far as an error or one behind it says."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _NO_MORE:
-            return True
-        error = error.__cause__
-    return False

@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from patchgate._check import checked_number
+from patchgate._check import checked_count, checked_number
 from patchgate._tensors import arange
 from patchgate.colour import yuv_to_rgb
 from patchgate.gate import CHANGED
@@ -132,7 +132,16 @@ class VideoTokens(Dense, Handled):
             Tokens of which the first ``cu_seqlens[0]`` are earlier ones, with negative ``frame``:
             all that a cell of these frames shows, in part or whole.
         """
-        first, last = self._frames_between(start_seconds, end_seconds)
+        return self.frames(*self._frames_between(start_seconds, end_seconds))
+
+    def frames(self, first: int, last: int) -> Self:
+        """Returns the frames ``first`` to before ``last``, as ``slice`` returns those of a time.
+
+        Raises:
+            TypeError, ValueError: these are no frames of it.
+        """
+        first = checked_count("first", first, 0, self.shape.T - 1)
+        last = checked_count("last", last, first + 1, self.shape.T)
         own = slice(int(self.cu_seqlens[first]), int(self.cu_seqlens[last]))
         source = self.source[first:last]
         earlier = source[source < own.start]

@@ -6,6 +6,7 @@ option are answered without it.
 program.py        the program itself, and --version
 info.py           info and inspect
 encode.py         tokenize and embed
+corpus.py         a corpus of videos; corpus_options.py its own options
 plan.py           what a policy would look at
 advise.py         which settings fit a video
 bench.py          what the gate saves and costs on a video
@@ -17,7 +18,7 @@ spreading.py      dataclasses of options as parameters of a command
 usage.py          messages of wrong usage
 """
 
-from patchgate.cli.commands import encode, info, advise, bench, plan  # isort: skip  # in this order
+from patchgate.cli.commands import encode, corpus, info, advise, bench, plan  # isort: skip  # in this order
 from patchgate.cli.commands.program import app
 
-__all__ = ["advise", "app", "bench", "encode", "info", "plan"]
+__all__ = ["advise", "app", "bench", "corpus", "encode", "info", "plan"]

@@ -7,7 +7,12 @@ import typer
 from patchgate.cli.commands.options import GateOptions, ReadOptions
 from patchgate.cli.commands.program import Json, app
 from patchgate.cli.commands.spreading import spread
-from patchgate.cli.commands.tower_options import TowerOptions, refuse_geometry
+from patchgate.cli.commands.tower_options import (
+    TOWER,
+    TowerOptions,
+    check_tower,
+    refuse_geometry,
+)
 from patchgate.cli.commands.typed import as_usage_error
 
 Videos = Annotated[
@@ -21,10 +26,6 @@ Output = Annotated[
 ]  # fmt: skip
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 POOLS = ("auto", "cls", "pooled", "mean")
-_TOWER = (
-    "A folder that save_pretrained wrote (model and processor), a model of timm, or one of the "
-    "Hugging Face hub. It sets --size, --patch and the like."
-)
 
 
 @app.command()
@@ -38,7 +39,7 @@ def tokenize(
     model: TowerOptions,
     tower: Annotated[
         str | None,
-        typer.Option("--tower", metavar="NAME|FOLDER", help=_TOWER, show_default="tokens are "
+        typer.Option("--tower", metavar="NAME|FOLDER", help=TOWER, show_default="tokens are "
                      "the cells' own pixels"),
     ] = None,
     costs: Annotated[
@@ -61,11 +62,7 @@ def tokenize(
     from patchgate.cli.job import Job
 
     with as_usage_error():
-        model.check()
-        if tower is not None:
-            refuse_geometry(context)
-        elif model != TowerOptions():
-            raise ValueError("--dtype, --save-dtype, --tolerance: they belong to --tower")
+        check_tower(context, tower, model)
         counted = gate.grid != "own" if costs is None else costs
         reader = reader_of(gate.grid, gate.model) if counted else None
         job = Job(video, output, force, gate.gate(context), read.apply(), tower, model,
@@ -80,7 +77,7 @@ def embed(
     video: Videos,
     output: Output,
     tower: Annotated[
-        str, typer.Option("--tower", metavar="NAME|FOLDER", help=_TOWER, show_default=False)
+        str, typer.Option("--tower", metavar="NAME|FOLDER", help=TOWER, show_default=False)
     ],
     gate: GateOptions,
     read: ReadOptions,

@@ -126,7 +126,48 @@ class GateOptions:
 
 
 @dataclass(frozen=True)
-class OpenOptions:
+class LimitOptions:
+    """The options that limit what a video may ask for."""
+
+    max_pixels: Annotated[
+        int | None, _option(_LIMITS, "Pixels of a picture.", min=1, show_default="67,108,864")
+    ] = None
+    max_frame_bytes: Annotated[
+        int | None,
+        _option(_LIMITS, "Bytes of a picture's planes.", min=1, show_default="512 MiB"),
+    ] = None
+    max_streams: Annotated[
+        int | None, _option(_LIMITS, "Streams of a file.", min=1, show_default="256")
+    ] = None
+    max_duration: Annotated[
+        float | None, _option(_LIMITS, "Length in seconds.", show_default="366 days")
+    ] = None
+    max_gap: Annotated[
+        float | None,
+        _option(_LIMITS, "Seconds from a picture to the next; a time stamp beyond is a bad one.",
+                show_default="2 days"),
+    ] = None  # fmt: skip
+    max_chunk_bytes: Annotated[
+        int | None,
+        _option(_LIMITS, "Bytes of a batch's planes: it has fewer frames than --chunk where these "
+                "would take more.", min=1, show_default="256 MiB"),
+    ] = None  # fmt: skip
+
+    def limits(self) -> Any:
+        """Returns them as ``Limits``."""
+        from patchgate.decode import Limits
+
+        asked = {
+            field.name: value
+            for field in fields(Limits)
+            if (value := getattr(self, f"max_{field.name}")) is not None
+        }
+        with as_usage_error():
+            return Limits(**asked)
+
+
+@dataclass(frozen=True)
+class OpenOptions(LimitOptions):
     """The options that limit which videos are opened, what they may ask for, and for how long."""
 
     stream: Annotated[
@@ -153,43 +194,15 @@ class OpenOptions:
         float,
         _option(_SOURCE, "Seconds that it may say nothing while it is read; 0: for ever.", min=0),
     ] = 10.0
-    max_pixels: Annotated[
-        int | None, _option(_LIMITS, "Pixels of a picture.", min=1, show_default="67,108,864")
-    ] = None
-    max_frame_bytes: Annotated[
-        int | None,
-        _option(_LIMITS, "Bytes of a picture's planes.", min=1, show_default="512 MiB"),
-    ] = None
-    max_streams: Annotated[
-        int | None, _option(_LIMITS, "Streams of a file.", min=1, show_default="256")
-    ] = None
-    max_duration: Annotated[
-        float | None, _option(_LIMITS, "Length in seconds.", show_default="366 days")
-    ] = None
-    max_gap: Annotated[
-        float | None,
-        _option(_LIMITS, "Seconds from a picture to the next; a time stamp beyond is a bad one.",
-                show_default="2 days"),
-    ] = None  # fmt: skip
-    max_chunk_bytes: Annotated[
-        int | None,
-        _option(_LIMITS, "Bytes of a batch's planes: it has fewer frames than --chunk where these "
-                "would take more.", min=1, show_default="256 MiB"),
-    ] = None  # fmt: skip
 
     def opening(self) -> dict[str, Any]:
         """Returns them as options of ``open_video``."""
-        from patchgate.decode import Limits
         from patchgate.decode.source.access import Access
 
-        asked = {
-            field.name: value
-            for field in fields(Limits)
-            if (value := getattr(self, f"max_{field.name}")) is not None
-        }
+        limits = self.limits()
         with as_usage_error():
             access = Access(self.format, self.allow_playlists, self.open_timeout or None,
-                            self.read_timeout or None, self.stream, Limits(**asked))  # fmt: skip
+                            self.read_timeout or None, self.stream, limits)  # fmt: skip
         return {field.name: getattr(access, field.name) for field in fields(access)}
 
 

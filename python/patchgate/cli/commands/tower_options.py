@@ -9,6 +9,10 @@ from patchgate.cli.commands.options import GEOMETRY
 from patchgate.cli.commands.typed import refuse
 
 DTYPES = ("float32", "float16", "bfloat16")
+TOWER = (
+    "A folder that save_pretrained wrote (model and processor), a model of timm, or one of the "
+    "Hugging Face hub. It sets --size, --patch and the like."
+)
 _PANEL = "The model"
 
 
@@ -44,6 +48,15 @@ class TowerOptions:
     def saved(self) -> str:
         """The name of the dtype of the features in the file."""
         return self.save_dtype or self.dtype
+
+
+def check_tower(context: typer.Context, tower: str | None, options: TowerOptions) -> None:
+    """Raises a ``ValueError`` for options of a tower without one, and for those that it sets."""
+    options.check()
+    if tower is not None:
+        refuse_geometry(context)
+    elif options != TowerOptions():
+        raise ValueError("--dtype, --save-dtype, --tolerance: they belong to --tower")
 
 
 def refuse_geometry(context: typer.Context) -> None:

@@ -31,6 +31,14 @@ _STILLS = """
 _SOUND = """
     aac ac3 aiff amr ape au caf dts dtshd eac3 flac mp3 mpc mpc8 oma tta voc w64 wav wv xwma
 """
+# The extensions of files by which videos are found in a folder: those that FFmpeg gives to the
+# formats above, without those of sound and of stills, and common ones that it leaves out.
+_EXTENSIONS = """
+    264 265 266 3g2 3gp apv asf avc avi avs2 avs3 dav divx dv evc f4v flv gif gxf h261 h264 h265
+    h266 hevc ismv ivf kux m1v m2t m2ts m2v m4v mj2 mjpeg mjpg mk3d mkv mov mp4 mpe mpeg mpg mts mxf
+    nut obu ogg ogv qt rm rmvb roq ts usm vc1 viv vob vvc webm wmv wtv y4m
+"""
+EXTENSIONS = (*_EXTENSIONS.split(),)
 MEDIA = (*_VIDEO.split(), *(f"{name}_pipe" for name in _STILLS.split()), *_SOUND.split())
 PLAYLISTS = ("concat", "dash", "hls", "imf", "sdp")  # they contain only names
 

@@ -1,4 +1,4 @@
-"""Where the contents of a written file come from, for its metadata."""
+"""Where the contents of a file of tokens come from, for its metadata."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from patchgate.cli.outputs import shown_name
+from patchgate.corpus.names import shown_name
 from patchgate.decode import Video
 
 _PIECE = 1 << 20  # bytes
@@ -32,10 +32,19 @@ def about(
     if fps is not None:
         found["fps"] = f"{float(fps):.6g}"
     if os.path.isfile(path):
-        digest = hashlib.sha256()
-        with open(path, "rb") as file:
-            while piece := file.read(_PIECE):
-                check()
-                digest.update(piece)
-            found |= {"video_bytes": str(file.tell()), "video_sha256": digest.hexdigest()}
+        size, digest = sha256_of(path, check)
+        found |= {"video_bytes": str(size), "video_sha256": digest}
     return found
+
+
+def sha256_of(path: str, check: Callable[[], None]) -> tuple[int, str]:
+    """Reads a whole file, and returns its size in bytes and its hash.
+
+    ``check`` is called every megabyte; if it raises, so does this.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            check()
+            digest.update(piece)
+        return file.tell(), digest.hexdigest()
