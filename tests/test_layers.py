@@ -16,6 +16,7 @@ LIBRARY, KERNELS = ROOT / "python" / "patchgate", ROOT / "kernels"
 ROOMS: tuple[str, ...] = (
     "cli",
     "report",
+    "live",
     "policies",
     "merging",
     "pipeline",
@@ -55,7 +56,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
 COMPILED = {"_C"}  # below all of them
 ONE_A_FILE = {"reference", "kernels"}  # lists of ops, which may be long
 
-MOST_ROOMS, MOST_LINES, MOST_FILES, MOST_FLAT_TESTS = 22, 300, 20, 15
+MOST_ROOMS, MOST_LINES, MOST_FILES, MOST_FLAT_TESTS = 23, 300, 20, 15
 
 
 class Import(NamedTuple):

@@ -22,6 +22,7 @@ from patchgate.encoders.gated.tower import GatedTower, TowerStream
 from patchgate.gate import Gate, GateResult
 from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
+from patchgate.live import Backoff, Live, LiveBatch, LiveEvent, LiveStats, open_live
 from patchgate.merging import MergeStream, Scenes, merge, scenes
 from patchgate.pipeline import Embedding, Tokenizer, embed, tokenize
 from patchgate.report.advice.advise import advise
@@ -38,6 +39,7 @@ from patchgate.tokens import (
 
 __all__ = [
     "Advice",
+    "Backoff",
     "Calibration",
     "Colour",
     "DecodeError",
@@ -51,6 +53,10 @@ __all__ = [
     "GatedTower",
     "Kind",
     "Limits",
+    "Live",
+    "LiveBatch",
+    "LiveEvent",
+    "LiveStats",
     "MergeStream",
     "NvdecUnavailable",
     "PixelSpec",
@@ -73,6 +79,7 @@ __all__ = [
     "inspect",
     "language",
     "merge",
+    "open_live",
     "open_video",
     "policies",
     "reference",
