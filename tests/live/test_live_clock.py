@@ -25,9 +25,7 @@ def test_stamps_that_rise_are_the_times_bit_for_bit():
     assert clock.jumps == 0
 
 
-@pytest.mark.parametrize(
-    "new", [0.0, 5.0, 1e6, -3.0, 95443.0], ids=["reset", "back", "far", "less", "near"]
-)
+@pytest.mark.parametrize("new", [0.0, 5.0, 1e6, -3.0, 95443.0], ids=str)
 def test_a_clock_that_was_set_goes_on_behind_what_was_before(new):
     before = [95443.7 + i * 0.04 for i in range(10)]
     after = [new + i * 0.04 for i in range(10)]

@@ -245,7 +245,7 @@ def test_async_for():
                     ticks += 1
 
             beside = asyncio.create_task(tick())
-            with pytest.raises(TimeoutError, match="open_timeout=0.3"):
+            with pytest.raises(TimeoutError, match=r"open_timeout=0\.3"):
                 await anext(live)
             beside.cancel()
             return ticks

@@ -12,9 +12,9 @@ class RisingClock:
 
     As long as the source's stamps rise, they are the times, bit for bit. A stamp that does not
     rise, or lies farther ahead than what has passed on our clock and ``LEAP`` seconds, counts as
-    bad: its picture is put behind the one before. Three bad stamps in a row that agree with each other
-    mean that the source's clock was set (a wrap, a jump, a reset). Its later stamps keep their
-    distances and go on behind what was before. After ``reopened`` that is so at once.
+    bad: its picture is put behind the one before. Three bad stamps in a row that agree with each
+    other mean that the source's clock was set (a wrap, a jump, a reset). Its later stamps keep
+    their distances and go on behind what was before. After ``reopened`` that is so at once.
 
     Attributes:
         jumps: how often the source's clock was set, reconnections included.
