@@ -18,13 +18,26 @@ from patchgate.encoders.gated import gated
 from patchgate.encoders.gated.calibrate import Calibration, calibrate
 from patchgate.encoders.gated.clips import GatedClips
 from patchgate.encoders.gated.fixed import FixedTower
+from patchgate.encoders.gated.streams import TowerStreams
 from patchgate.encoders.gated.tower import GatedTower, TowerStream
 from patchgate.gate import Gate, GateResult
 from patchgate.gate.settings import Kind
 from patchgate.gather import PixelSpec
-from patchgate.live import Backoff, Live, LiveBatch, LiveEvent, LiveStats, open_live
+from patchgate.live import (
+    Backoff,
+    Box,
+    CameraStats,
+    Live,
+    LiveBatch,
+    LiveEvent,
+    LiveStats,
+    Seen,
+    Watch,
+    open_live,
+    watch,
+)
 from patchgate.merging import MergeStream, Scenes, merge, scenes
-from patchgate.pipeline import Embedding, Tokenizer, embed, tokenize
+from patchgate.pipeline import Embedding, Tokenizer, embed, push_together, tokenize
 from patchgate.report.advice.advise import advise
 from patchgate.report.advice.found import Advice
 from patchgate.report.inspected import Report, inspect
@@ -40,7 +53,9 @@ from patchgate.tokens import (
 __all__ = [
     "Advice",
     "Backoff",
+    "Box",
     "Calibration",
+    "CameraStats",
     "Colour",
     "DecodeError",
     "DecodeWarning",
@@ -62,14 +77,17 @@ __all__ = [
     "PixelSpec",
     "Report",
     "Scenes",
+    "Seen",
     "TokenBatch",
     "TokenChunk",
     "TokenLayout",
     "TokenShape",
     "Tokenizer",
     "TowerStream",
+    "TowerStreams",
     "Video",
     "VideoTokens",
+    "Watch",
     "advise",
     "build_info",
     "calibrate",
@@ -82,8 +100,10 @@ __all__ = [
     "open_live",
     "open_video",
     "policies",
+    "push_together",
     "reference",
     "scenes",
     "tokenize",
+    "watch",
 ]
 __version__ = build_info()["version"]

@@ -8,13 +8,22 @@ given.py      iterators as pictures
 handover.py   from that thread to whoever iterates: the newest picture, or all of them
 clock.py      times that never run back, whatever the source's clock does
 meter.py      what has come, was dropped, and how late; events.py what happened
+watching.py   watch: many cameras with one tower; watch.py Watch, which works in rounds
+camera.py     one of them: its source, its tokenizer, its numbers
+budget.py     a coarser gate while tokens come late
+changes.py    rectangles around what changed
 """
 
 from .backoff import Backoff
 from .batch import LiveBatch
+from .camera import CameraStats, Seen
+from .changes import Box
 from .events import LiveEvent
 from .live import Live
 from .meter import LiveStats
 from .opening import open_live
+from .watch import Watch
+from .watching import watch
 
-__all__ = ["Backoff", "Live", "LiveBatch", "LiveEvent", "LiveStats", "open_live"]
+__all__ = ["Backoff", "Box", "CameraStats", "Live", "LiveBatch", "LiveEvent", "LiveStats", "Seen",
+           "Watch", "open_live", "watch"]  # fmt: skip

@@ -33,6 +33,7 @@ class Live:
     Attributes:
         name: its name in messages, without user, password and query.
         device: the device of the planes.
+        iterates: whether its source is an iterable of pictures.
     """
 
     def __init__(self, worker: Worker, handover: Handover, meter: Meter, *, name: str,
@@ -43,7 +44,7 @@ class Live:
         self._worker, self._handover, self._meter = worker, handover, meter
         self._chunk, self._channels, self._limits = chunk, channels, limits
         self._open_timeout, self._read_timeout = open_timeout, read_timeout
-        self._iterates = iterates
+        self.iterates = iterates
         self._began, self._process = meter.now(), os.getpid()
         self._thread = threading.Thread(target=worker.run, name="patchgate-live", daemon=True)
         self._thread.start()
@@ -69,6 +70,26 @@ class Live:
             self.close()
             raise StopIteration
         return self._batch(found)
+
+    def poll(self) -> LiveBatch | None:
+        """Returns the next frames if there are any, and never waits; None: there are none now.
+
+        Raises:
+            StopIteration: the source ended, or was closed.
+            Exception: why the source cannot be opened or read.
+        """
+        self._check_process()
+        found = self._guarded(lambda: self._handover.poll(self._chunk))
+        if found is None:
+            return None
+        if not found:
+            self.close()
+            raise StopIteration
+        return self._batch(found)
+
+    def on_change(self, waker: Callable[[], None]) -> None:
+        """Calls ``waker`` once when ``poll`` has something new, from any thread, or at once."""
+        self._handover.on_change(waker)
 
     def __aiter__(self) -> Self:
         return self
@@ -134,10 +155,10 @@ class Live:
     def _until(self) -> float | None:
         """Returns when waiting ends, on our clock; None: it does not."""
         last, meter = self._meter.last_arrival, self._meter
-        grace = 0.0 if self._iterates else _GRACE
+        grace = 0.0 if self.iterates else _GRACE
         if meter.state == "opening" and not meter.delivered:
             return None if self._open_timeout is None else self._began + self._open_timeout + grace
-        if not self._iterates or self._read_timeout is None:
+        if not self.iterates or self._read_timeout is None:
             return None  # the thread keeps this limit, and opens the source again
         return (self._began if last is None else last) + self._read_timeout
 

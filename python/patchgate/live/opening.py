@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
@@ -74,3 +76,9 @@ def open_live(source: LiveSource, *, policy: Policy = "newest", fps: float | Non
     """
     given = dict(locals())
     return begin(given.pop("source"), patient=False, given=given)
+
+
+def defaults() -> dict[str, Any]:
+    """Returns the keywords of ``open_live`` with their defaults."""
+    return {name: each.default for name, each in inspect.signature(open_live).parameters.items()
+            if each.kind is each.KEYWORD_ONLY}  # fmt: skip

@@ -1,6 +1,7 @@
 """``gated`` wraps a supported model so that it computes only the cells that changed.
 
 tower.py         GatedTower; TowerStream, which keeps its state from call to call
+streams.py       TowerStreams: several streams, whose frames pass through the tower together
 base.py          BaseTower: the calls that both have
 fixed.py         FixedTower: a gated tower with a capacity, for ``torch.compile``
 clips.py         GatedClips: video towers that attend over space and time

@@ -5,10 +5,9 @@ frame, K kept cells, P patch side, D features of a token, E features of a cell.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from patchgate._check import checked_choice
@@ -16,7 +15,7 @@ from patchgate.encoders.gated import inputs
 from patchgate.encoders.gated.emitted import checked_times, emitted_tokens
 from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.gated.stand_in import StandIn
-from patchgate.encoders.run.clip import ClipOutput
+from patchgate.encoders.run.clip import ClipOutput, joined_states
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.session import Session
@@ -97,6 +96,18 @@ class BaseTower(StandIn):
             if output_hidden_states or return_dict is False:
                 raise ValueError('output="tokens": there are no hidden states and no tuples')
             return self.tokens(pixel_values, **options)
+        wanted = output_hidden_states, return_dict
+        *call, answer = self._prepared(pixel_values, options, *wanted)
+        return answer(*self._states(*call))
+
+    def _prepared(
+        self,
+        pixel_values: Tensor,
+        options: dict[str, Any],
+        output_hidden_states: Any,
+        return_dict: bool | None,
+    ) -> tuple[Tower, Tensor, list[int], list[int], Callable[..., Any]]:
+        """Returns the arguments of ``_states``, and what makes the call's output of its result."""
         tower, pixel_values, clips = self._opened(pixel_values, options)
         layers = tower.computed_layers
         config = getattr(tower.model, "config", None)  # timm's have none
@@ -110,13 +121,16 @@ class BaseTower(StandIn):
                 "feature_layer"
             )
         needed = sorted({*wanted, layers}) if tower.shows_last else wanted
-        states, pooled = self._states(tower, pixel_values, clips, needed)
-        hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
-        asked = tuple(hidden) if wanted else None  # None for those that were not asked for
-        output = tower.output(states["features"], pooled, asked, states.get(f"hidden_{layers}"))
         if return_dict is None:
             return_dict = getattr(config, "return_dict", True)
-        return output if return_dict or isinstance(output, Tensor) else output.to_tuple()
+
+        def answer(states: dict[str, Tensor], pooled: Tensor | None) -> Any:
+            hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
+            asked = tuple(hidden) if wanted else None  # None for those that were not asked for
+            output = tower.output(states["features"], pooled, asked, states.get(f"hidden_{layers}"))
+            return output if return_dict or isinstance(output, Tensor) else output.to_tuple()
+
+        return tower, pixel_values, clips, needed, answer
 
     def tokens(
         self,
@@ -270,7 +284,7 @@ class BaseTower(StandIn):
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> tuple[dict[str, Tensor], Tensor | None]:
         """Returns the states of all frames (see ``ClipOutput``), and ``pooler_output``."""
-        return _joined([part for part, _ in self._call(tower, frames, clips, hidden)])
+        return joined_states([part for part, _ in self._call(tower, frames, clips, hidden)])
 
     @abstractmethod
     def _call(
@@ -284,10 +298,3 @@ class BaseTower(StandIn):
 
     def _planes(self, pixel_values: Tensor) -> Tensor:
         return gate_planes(pixel_values, self.pixel_spec.mean, self.pixel_spec.std)
-
-
-def _joined(parts: list[ClipOutput]) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Joins the states of all clips, one clip after the other."""
-    states = {name: torch.cat([part.states[name] for part in parts]) for name in parts[0].states}
-    pooled = [part.pooled for part in parts if part.pooled is not None]
-    return states, torch.cat(pooled) if pooled else None

@@ -6,14 +6,17 @@ Letters: T frames, h w cells, K kept cells, D features.
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, overload
 
 from torch import Tensor
 
+from patchgate._check import checked_count
 from patchgate.encoders.gated import inputs, stream_file, stream_state
 from patchgate.encoders.gated.base import BaseTower
+from patchgate.encoders.gated.streams import TowerStreams
 from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.run.session import Session
+from patchgate.encoders.run.together import Steps, alone
 from patchgate.encoders.run.work import Work, work
 from patchgate.encoders.tower import Tower
 from patchgate.gate import Gate, GateResult
@@ -33,13 +36,26 @@ class GatedTower(BaseTower):
     on the model itself, its layers or their attention would have none; a call refuses them.
     """
 
-    def stream(self) -> "TowerStream":
+    @overload
+    def stream(self) -> "TowerStream": ...
+
+    @overload
+    def stream(self, streams: int) -> "TowerStreams": ...
+
+    def stream(self, streams: int | None = None) -> "TowerStream | TowerStreams":
         """Returns a ``TowerStream``; each of its calls goes on where the last one ended.
 
         Calls with the parts of a clip return together what one call with the whole clip returns.
+
+        Args:
+            streams: return ``TowerStreams`` of so many cameras, whose frames share the passes
+                through the tower. None: one stream.
         """
         own = self.gate_settings, self.fidelity, self.output
-        return TowerStream(self.tower, self._tower, self.pixel_spec, *own)
+        if streams is None:
+            return TowerStream(self.tower, self._tower, self.pixel_spec, *own)
+        count = checked_count("streams", streams, 1)
+        return TowerStreams([self.stream() for _ in range(count)])
 
     def _call(
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
@@ -248,14 +264,20 @@ class TowerStream(GatedTower):
     ) -> list[tuple[ClipOutput, GateResult]]:
         if len(clips) > 1:
             raise ValueError("clip_lengths: a stream is one clip; reset() it between clips")
+        return [alone(self._calling(tower, frames, hidden))]
+
+    def _calling(
+        self, tower: Tower, frames: Tensor, hidden: list[int]
+    ) -> Steps[tuple[ClipOutput, GateResult]]:
+        """Does the work of a call, in steps."""
         session = self._now
         if session.memory is not None:
             session.memory.check_same(tower, hidden)
             if not session.gated:
                 raise ValueError("stream: so far it had encode(); reset() it before frames")
-        output, result = session.push(tower, frames, self._planes(frames), hidden)
+        output, result = yield from session.pushing(tower, frames, self._planes(frames), hidden)
         self.last_work = work(tower, output.runs)
-        return [(output, result)]
+        return output, result
 
     def _frames_before(self) -> int:
         return self._now.frames
