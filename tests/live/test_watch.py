@@ -18,6 +18,7 @@ import patchgate
 from patchgate import FrameBatch, Gate
 from patchgate.grid import fitted
 from patchgate.live.budget import Budget
+from patchgate.live.camera import Seen
 from patchgate.live.changes import boxes_of
 from patchgate.live.events import LiveEvent
 
@@ -280,25 +281,12 @@ def test_a_budget_climbs_to_its_ceiling_and_comes_back():
 
 
 def test_late_tokens_raise_the_threshold_and_the_results_limit(monkeypatch):
-    """A tower that takes 30 ms where 10 are allowed, and then is fast again."""
+    """Tokens come after 30 ms where 20 are allowed, and then at once again."""
     delay = [0.03]
-    push = patchgate.Tokenizer._pushing
-
-    def slow(self, frames):
-        time.sleep(delay[0])
-        return (yield from push(self, frames))
-
-    monkeypatch.setattr(patchgate.Tokenizer, "_pushing", slow)
-    over = threading.Event()
-
-    def endless():
-        i = 0
-        while not over.wait(0.001):
-            yield np.full((28, 28, 3), 10, np.uint8), float(i)
-            i += 1
-
+    monkeypatch.setattr(Seen, "delay", property(lambda seen: delay[0]))
+    pictures = ((np.full((28, 28, 3), 10, np.uint8), i / 25) for i in range(10_000))
     limits = []
-    with patchgate.watch({"a": endless()}, size=28, max_delay=0.02, ceiling=8) as watch:
+    with patchgate.watch({"a": pictures}, size=28, max_delay=0.02, ceiling=8, opening=ALL) as watch:
         for seen in watch:
             limits.append((seen.threshold, seen.limit))
             if seen.threshold == 8:
@@ -306,12 +294,12 @@ def test_late_tokens_raise_the_threshold_and_the_results_limit(monkeypatch):
             if delay[0] == 0 and seen.threshold == 4:
                 break
         stats = watch.stats["a"]
-    over.set()
-    thresholds = [threshold for threshold, _ in limits]
     ratio = 2**0.25
-    assert sorted(set(thresholds)) == pytest.approx([4, 4 * ratio, 4 * ratio**2, 4 * ratio**3, 8])
+    steps = [4, 4 * ratio, 4 * ratio**2, 4 * ratio**3, 8]
+    assert sorted({threshold for threshold, _ in limits}) == pytest.approx(steps)
     assert all(limit == int(threshold * 49) for threshold, limit in limits)
-    assert len(stats.steps) == 8
+    changes = [threshold for _, threshold in stats.steps]
+    assert changes == pytest.approx([*steps[1:], *steps[-2::-1]])
     assert stats.threshold == 4
 
 

@@ -11,6 +11,7 @@ meter.py      what has come, was dropped, and how late; events.py what happened
 watching.py   watch: many cameras with one tower; watch.py Watch, which works in rounds
 camera.py     one of them: its source, its tokenizer, its numbers
 budget.py     a coarser gate while tokens come late
+store/        Segments: tokens in files of a minute each, found by time
 changes.py    rectangles around what changed
 """
 
@@ -22,8 +23,10 @@ from .events import LiveEvent
 from .live import Live
 from .meter import LiveStats
 from .opening import open_live
+from .store import Segment, Segments, StoredSegments, read_segments
 from .watch import Watch
 from .watching import watch
 
 __all__ = ["Backoff", "Box", "CameraStats", "Live", "LiveBatch", "LiveEvent", "LiveStats", "Seen",
-           "Watch", "open_live", "watch"]  # fmt: skip
+           "Segment", "Segments", "StoredSegments", "Watch", "open_live", "read_segments",
+           "watch"]  # fmt: skip

@@ -9,10 +9,10 @@ from typing import cast
 from torch import Tensor
 
 from patchgate.encoders.gated.tower import GatedTower
-from patchgate.gate import CHANGED, GateSettings
+from patchgate.gate import CHANGED, Gate, GateSettings
 from patchgate.grid import Placement, fitted
 from patchgate.pipeline import Tokenizer
-from patchgate.tokens import TokenChunk
+from patchgate.tokens import TokenChunk, TokenLayout, layout_of
 
 from .batch import LiveBatch
 from .budget import Budget
@@ -61,11 +61,12 @@ class Seen:
         chunk: the tokens. They are numbered from the camera's first frame, or since ``restart``.
         frames: the frame that brought them.
         restart: whether tokens and frames are numbered from 0 again, because the grid has another
-            size than before, or no numbers were left.
+            size than before, a new segment begins, or no numbers were left.
         threshold: of this frame, in grey levels.
         limit: the same as ``GateResult.limit`` has it (before ``noise="adaptive"`` raises it): the
             largest cost of a sub-block that passes.
         ready: when the tokens were there, in seconds of ``time.monotonic()``.
+        layout: how pixels lie in tokens that are pixels; None: they are a tower's.
     """
 
     camera: str
@@ -75,6 +76,7 @@ class Seen:
     threshold: float
     limit: int
     ready: float
+    layout: TokenLayout | None
     _place: tuple[Placement, Placement]
 
     @property
@@ -130,11 +132,11 @@ class Camera:
         size = cast("tuple[int, int]", self._rules.size)
         return fitted((frames.height, frames.width), size, self._rules.fit)
 
-    def prepare(self, frames: LiveBatch) -> bool:
-        """Readies the tokenizer for a frame; returns whether it begins anew."""
+    def prepare(self, frames: LiveBatch, due: bool) -> bool:
+        """Readies the tokenizer for a frame; returns whether it begins anew: ``due`` says so."""
         down, across = self.place(frames)
         grid = down.size, across.size
-        restart = self._grid is not None and grid != self._grid
+        restart = self._grid is not None and (due or grid != self._grid)
         if restart:
             self.tokenizer.reset()
         self._grid = grid
@@ -151,7 +153,8 @@ class Camera:
         if len(chunk.kind):
             assert gate is not None
             seen = Seen(self.name, chunk, frames, restart, gate.settings.threshold,
-                        gate.settings.limit, ready, self.place(frames))  # fmt: skip
+                        gate.settings.limit, ready, self._layout(gate, frames),
+                        self.place(frames))  # fmt: skip
             self._frames += len(chunk.kind)
             self._tokens += len(chunk.frame)
             self._kept += int((chunk.kind == CHANGED).sum())
@@ -162,6 +165,9 @@ class Camera:
         if gate is not None and (self.budget.now != threshold or restart):
             self._follow()
         return seen
+
+    def _layout(self, gate: Gate, frames: LiveBatch) -> TokenLayout | None:
+        return None if self._tower is not None else layout_of(gate, frames.colour.matrix)
 
     def _follow(self) -> None:
         """Gives the gate the threshold of the budget."""

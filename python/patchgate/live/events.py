@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-What = Literal["opened", "stalled", "lost", "back", "ended", "scene cut", "failed"]
+What = Literal["opened", "stalled", "lost", "back", "ended", "scene cut", "failed", "disk"]
 
 
 class LiveEvent(NamedTuple):
@@ -14,7 +14,8 @@ class LiveEvent(NamedTuple):
         what: "opened" (its first picture came), "stalled" (nothing came within ``read_timeout``, or
             within ``open_timeout`` of another attempt), "lost" (it failed otherwise), "back" (it
             gives pictures again), "ended"; and of a camera that is watched "scene cut" (a whole
-            frame is new), "failed" (its tokens could not be made).
+            frame is new), "failed" (its tokens could not be made),
+            "disk" (a segment of its tokens could not be written).
         text: the same in words, with the reason.
         at: when it was noticed, in seconds of ``time.monotonic()``.
     """

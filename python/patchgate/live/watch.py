@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate.memory import TokenIdsUsedUp
@@ -15,9 +15,11 @@ from patchgate.pipeline import push_together
 from patchgate.tokens import TokenChunk
 
 from .batch import LiveBatch
+from .beginning import LiveKwargs, LiveSource
 from .camera import Camera, CameraStats, Seen
 from .changes import Box
 from .events import LiveEvent
+from .store import Segments
 
 _POLL = 0.2  # seconds after which silence is looked for
 _FAREWELL = 0.8  # seconds that ``close`` waits at most
@@ -37,10 +39,11 @@ class Watch:
     """
 
     def __init__(self, opened: Opened, on_tokens: OnTokens | None, on_change: OnChange | None,
-                 on_event: OnEvent | None) -> None:  # fmt: skip
+                 on_event: OnEvent | None, output: Segments | None) -> None:  # fmt: skip
         """``opened``: opens a camera, of its name, its source, options and a hearer of events."""
         self._opened = opened
         self._on_tokens, self._on_change, self._on_event = on_tokens, on_change, on_event
+        self._output = output
         self._cameras: dict[str, Camera] = {}
         self._lock = threading.Lock()
         self._new = threading.Event()  # something may have happened
@@ -48,7 +51,7 @@ class Watch:
         self._seen: deque[Seen] = deque()
         self._closed = False
 
-    def add(self, name: str, source: Any, **options: Any) -> None:
+    def add(self, name: str, source: LiveSource, **options: Unpack[LiveKwargs]) -> None:
         """Begins to watch another camera.
 
         Args:
@@ -123,13 +126,19 @@ class Watch:
             self._new.wait(_POLL)
             self._new.clear()
             return
-        restarts = {camera: camera.prepare(batch) for camera, batch in frames.items()}
+        restarts = {camera: camera.prepare(batch, self._due(camera, batch))
+                    for camera, batch in frames.items()}  # fmt: skip
         chunks = self._pushed(frames, restarts)
         ready = time.monotonic()
         for camera, chunk in chunks.items():
             seen = camera.done(frames[camera], chunk, restarts[camera], ready)
             if seen is not None:
                 self._give(seen)
+
+    def _due(self, camera: Camera, frames: LiveBatch) -> bool:
+        """Whether a new segment begins with a frame."""
+        assert frames.arrived is not None
+        return self._output is not None and self._output.due(camera.name, float(frames.arrived[0]))
 
     def _arrived(self) -> dict[Camera, LiveBatch]:
         """Takes a frame of each camera that has one."""
@@ -188,6 +197,9 @@ class Watch:
             camera.failed = False
             self._hear(seen.camera, LiveEvent("back", "its tokens are made again", seen.ready))
         self._seen.append(seen)
+        if self._output is not None:
+            arrived = seen.ready - seen.delay
+            self._output.add(seen.camera, seen.chunk, seen.layout, arrived, seen.restart)
         if self._on_tokens is not None:
             self._on_tokens(seen.camera, seen.chunk)
         if self._on_change is not None and (boxes := seen.boxes()):
@@ -237,6 +249,8 @@ class Watch:
         with self._lock:
             if self._cameras.get(camera.name) is camera:
                 del self._cameras[camera.name]
+        if self._output is not None:
+            self._output.end(camera.name)
 
     def _all(self) -> list[Camera]:
         with self._lock:

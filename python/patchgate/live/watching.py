@@ -19,6 +19,7 @@ from .budget import Budget
 from .camera import Camera
 from .events import LiveEvent
 from .opening import defaults
+from .store import Segments
 from .watch import OnChange, OnEvent, OnTokens, Watch, tower_device
 
 _FACTOR = 4.0  # of the usual ceiling over the threshold
@@ -37,6 +38,7 @@ def watch(
     on_tokens: OnTokens | None = None,
     on_change: OnChange | None = None,
     on_event: OnEvent | None = None,
+    output: Segments | None = None,
     opening: LiveKwargs | None = None,
     **rules: Unpack[GateRules],
 ) -> Watch:
@@ -61,6 +63,8 @@ def watch(
         on_change: is called with a camera's name, the rectangles (``Box``, in pixels of its own
             frames) around cells that changed, and the frame's time in seconds, where any changed.
         on_event: is called with a camera's name and a ``LiveEvent``.
+        output: writes the tokens to files; ``close`` it afterwards. Each of its segments begins
+            with a whole frame, and tokens are numbered from 0 again there.
         opening: keywords of ``open_live`` for all cameras. ``add`` takes others for one.
 
     Returns:
@@ -90,7 +94,7 @@ def watch(
         budget = Budget(max_delay, settings.threshold, top)
         return Camera(name, live, tokenizer, tower, settings, budget, limit)
 
-    watched = Watch(opened, on_tokens, on_change, on_event)
+    watched = Watch(opened, on_tokens, on_change, on_event, output)
     try:
         for name, source in cameras.items():
             watched.add(name, source)
