@@ -8,6 +8,7 @@ towers.py      --tower: a model and its processor by name
 inspection.py  the work of inspect: page, picture, overlay
 plan.py        what a policy would look at
 advise.py      which settings fit a video
+live.py        cameras, watched, and what opens here
 bench.py       what the gate saves and costs on a video; bench_ways.py the ways that it times;
                bench_share.py where the time goes, and what a saving in the tower is worth
 terminal.py    progress, warnings, errors and exit codes; usage.py messages of wrong usage
@@ -20,7 +21,7 @@ import io
 import signal
 import sys
 
-from patchgate.cli import encode, advise, bench, plan  # isort: skip  # each adds its commands, in this order
+from patchgate.cli import encode, advise, bench, plan, live  # isort: skip  # each adds its commands, in this order
 from patchgate.cli.commands import app
 
 
@@ -36,4 +37,4 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-__all__ = ["advise", "app", "bench", "encode", "main", "plan"]
+__all__ = ["advise", "app", "bench", "encode", "live", "main", "plan"]

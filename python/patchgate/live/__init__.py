@@ -11,7 +11,9 @@ meter.py      what has come, was dropped, and how late; events.py what happened
 watching.py   watch: many cameras with one tower; watch.py Watch, which works in rounds
 camera.py     one of them: its source, its tokenizer, its numbers
 budget.py     a coarser gate while tokens come late
+page/         Page: a small page for a browser
 store/        Segments: tokens in files of a minute each, found by time
+diagnosis.py  what a source gives in a few seconds, in words
 changes.py    rectangles around what changed
 """
 

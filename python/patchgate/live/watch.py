@@ -49,6 +49,7 @@ class Watch:
         self._new = threading.Event()  # something may have happened
         self._told: deque[tuple[str, LiveEvent]] = deque()
         self._seen: deque[Seen] = deque()
+        self._gone: dict[str, CameraStats] = {}
         self._closed = False
 
     def add(self, name: str, source: LiveSource, **options: Unpack[LiveKwargs]) -> None:
@@ -80,14 +81,15 @@ class Watch:
             KeyError: there is no such camera.
         """
         with self._lock:
+            self._gone.pop(name, None)
             camera = self._cameras.pop(name)
         camera.live.close()
         self._new.set()
 
     @property
     def stats(self) -> dict[str, CameraStats]:
-        """The numbers of each camera at this moment."""
-        return {camera.name: camera.stats() for camera in self._all()}
+        """The numbers of each camera at this moment, and the last ones of those that have ended."""
+        return {**self._gone, **{camera.name: camera.stats() for camera in self._all()}}
 
     def run(self) -> None:
         """Watches until it is closed, or all cameras have ended; the callbacks get everything."""
@@ -100,11 +102,31 @@ class Watch:
     def __next__(self) -> Seen:
         """Returns the next tokens of any camera. Works and waits until there are some."""
         while not self._seen:
-            self._tell()
-            if self._closed or (not self._cameras and not self._told):
+            if self.ended:
                 raise StopIteration
-            self._round()
+            self._tell()
+            self._round(_POLL)
         return self._seen.popleft()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was closed or stopped, or all cameras have ended and all is told."""
+        return self._closed or not (self._cameras or self._told)
+
+    def work(self, seconds: float) -> list[Seen]:
+        """Does one round: the newest frame of each camera, or a wait of so many seconds for one.
+
+        A program with a loop of its own calls it instead of iterating. It returns what was found.
+        """
+        self._tell()
+        self._round(seconds)
+        found = list(self._seen)
+        self._seen.clear()
+        return found
+
+    def stop(self) -> None:
+        """Asks for the end, which comes in a fraction of a second. Signal handlers may call it."""
+        self._closed = True
 
     def close(self) -> None:
         """Ends the iteration and closes all cameras, within a second."""
@@ -120,10 +142,10 @@ class Watch:
 
     # The work of a round.
 
-    def _round(self) -> None:
+    def _round(self, seconds: float) -> None:
         frames = self._arrived()
         if not frames:
-            self._new.wait(_POLL)
+            self._new.wait(min(seconds, _POLL))
             self._new.clear()
             return
         restarts = {camera: camera.prepare(batch, self._due(camera, batch))
@@ -249,6 +271,7 @@ class Watch:
         with self._lock:
             if self._cameras.get(camera.name) is camera:
                 del self._cameras[camera.name]
+                self._gone[camera.name] = camera.stats()
         if self._output is not None:
             self._output.end(camera.name)
 
