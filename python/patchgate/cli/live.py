@@ -17,7 +17,7 @@ from patchgate._ops.library import build_info
 from patchgate.cli.commands import Json, app
 from patchgate.cli.options import GateOptions, as_usage_error, spread
 from patchgate.cli.signals import Stop
-from patchgate.cli.terminal import reported, result, say
+from patchgate.cli.terminal import as_options, reported, result, say
 from patchgate.decode.source.names import shown_source
 from patchgate.live import CameraStats, LiveEvent, Segments, Watch, watch
 from patchgate.live.diagnosis import Diagnosis, diagnose, what_opens
@@ -209,7 +209,7 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
 
 def _tell(name: str, event: LiveEvent) -> None:
     if event.what != "scene cut":
-        say(event.what, f"{name}: {event.text}")
+        say(event.what, f"{name}: {as_options(event.text)}")
 
 
 @app.command()
@@ -250,7 +250,7 @@ def doctor(
 
 def _seen(found: Diagnosis) -> dict[str, str]:
     if found.first_frame is None:
-        return {"camera": found.error or "it gave no frame"}
+        return {"camera": as_options(found.error or "it gave no frame")}
     stats = found.stats
     size = "" if stats.size is None else f", {stats.size[1]} x {stats.size[0]} pixels"
     delay = "" if stats.delay_p99 is None else f", taken after {stats.delay_p99 * 1e3:.0f} ms (p99)"
