@@ -18,7 +18,7 @@ OUT     ?= build/gpu-facts
 MAX_MIB ?= 64
 GPU_STAGES := gpu-a gpu-b gpu-c gpu-d gpu-e gpu-bcd
 
-.PHONY: help setup lock demo test test-all bench reading proof pretrained fuzz sanitize lint format clean
+.PHONY: help setup lock demo test test-all bench reading proof pretrained fuzz sanitize wheel docs lint format clean
 .PHONY: gpu $(GPU_STAGES) gpu-rehearse gpu-carry gpu-facts
 
 help:
@@ -30,6 +30,8 @@ help:
 	@echo "make pretrained  what is saved inside a tower of published weights, on real clips (hours)"
 	@echo "make fuzz      damaged files and odd command lines, SECONDS=600 long"
 	@echo "make sanitize  the CPU's ops under ASan and UBSan, with hostile arguments"
+	@echo "make wheel     one wheel of this Python, in dist/"
+	@echo "make docs      the documentation site, in build/site"
 	@echo "make lock      constraints.txt anew: the exact versions that all of these install"
 	@echo ".ci/run help   what CI runs: .ci/run, and the tests with the newest and oldest versions"
 	@echo "make lint      ruff, mypy, clang-format (make format: apply them)"
@@ -63,7 +65,7 @@ lock:
 	CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --upgrade --strip-extras \
 		--allow-unsafe --no-emit-options --no-annotate --extra test --extra lint --extra pretrained \
 		$(foreach pin,$(PINNED),--upgrade-package $(pin)) \
-		--output-file constraints.txt .ci/build.in pyproject.toml
+		--output-file constraints.txt .ci/build.in packaging/build.in packaging/docs.in pyproject.toml
 	sed -i.old -E 's/^(torch==[0-9.]+)[+].*/\1/' constraints.txt && rm constraints.txt.old
 
 setup: $(VENV)/built.stamp
@@ -98,6 +100,16 @@ pretrained: setup
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt onnx
 	$(BIN)/python benchmarks/pretrained/run.py
 	$(BIN)/python benchmarks/table.py
+
+# One wheel of this Python, in dist/.
+wheel: setup
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r packaging/build.in
+	PYTHON=$(BIN)/python bash packaging/wheel.sh
+
+# The documentation site, in build/site; what mkdocs warns of is an error.
+docs: setup
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r packaging/docs.in
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 lint: setup
 	$(BIN)/ruff check .

@@ -14,7 +14,8 @@ FOLDERS = sorted(
     for path in LIBRARY.rglob("*/__init__.py")
     if not {*path.relative_to(LIBRARY).parts}.intersection(ONE_A_FILE)
 )
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/**/*.md")])
+PAGES = (ROOT.glob(f"{place}*.md") for place in ("", "docs/**/", "benchmarks/**/"))
+DOCUMENTS = sorted(path for pages in PAGES for path in pages)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -14,13 +14,14 @@ LIBRARY, KERNELS = ROOT / "python" / "patchgate", ROOT / "kernels"
 
 # From the top down. CONTRIBUTING.md has the same list, and says what is in each.
 ROOMS: tuple[str, ...] = (
+    "__main__",
     "cli",
     "report",
     "live",
     "policies",
+    "language",
     "merging",
     "pipeline",
-    "language",
     "encoders",
     "tokens",
     "gather",
@@ -140,7 +141,7 @@ class Package:
             return []
         return [
             (origin, alias.name)
-            for node in self._trees[base].body
+            for node in ast.walk(self._trees[base])
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
             if (alias.asname or alias.name) == name

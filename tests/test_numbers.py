@@ -34,7 +34,7 @@ from patchgate.gather import PixelSpec
 from patchgate.merging.settings import MergeSettings
 from patchgate.policies import POLICIES, Budget, Cells, Frames, llava_onevision, pick, pool, siglip
 from patchgate.policies.grids import Qwen
-from patchgate.tokens import TokenLayout
+from patchgate.tokens import TokenGrid, TokenLayout
 
 PYTHON = Path(__file__).parent.parent / "python"
 # What the command line is given, typer has made Python's own already.
@@ -164,6 +164,8 @@ SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         "rescale": 0.25, "channels_last": True, "first_pass": "pillow13"}),
     "layout": (TokenLayout, {
         "cell": 14, "planes": 3, "temporal_patch": 2, "matrix": "bt709", "motion_precision": 2}),
+    "grid": (TokenGrid, {
+        "cell": 14, "motion_precision": 2, "frames_before": 9, "blends": False}),
     "budget": (Budget, {"frames": 5, "tokens": 60, "grid": Cells(4, 4)}),
     "cells": (Cells, {"h": 4, "w": 5, "group": 2, "extra": 1, "most_frames": 7}),
     "qwen": (Qwen, {
@@ -190,7 +192,7 @@ def test_settings_told_otherwise_are_the_same(kind: str) -> None:
             assert type(getattr(got, name, None)) is type(getattr(want, name, None))
 
 
-@pytest.mark.parametrize("kind", ["gate", "merge", "fidelity", "layout", "cells"])
+@pytest.mark.parametrize("kind", ["gate", "merge", "fidelity", "layout", "grid", "cells"])
 def test_settings_can_be_written(kind: str) -> None:
     make, given = SETTINGS[kind]
     told = make(**{name: next(others(value), value) for name, value in given.items()})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import patchgate
-from patchgate._check.text import a_or_an
+from patchgate._check.text import a_or_an, nearest_first
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,16 @@ def test_no_message_puts_an_article_of_its_own_before_a_class() -> None:
     own = re.compile(r"\ban? \{(type\(|kind\b|[\w.]*__name__)")
     found = [path.name for path in sources if own.search(path.read_text("utf-8"))]
     assert not found
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("treshold", "threshold"), ("search", "search_radius"), ("Threshold", "threshold"),
+     ("max-age", "max_age"), (7, "size")],
+)  # fmt: skip
+def test_the_nearest_name_comes_first_and_none_is_left_out(name: object, nearest: str) -> None:
+    names = ["size", "patch", "max_age", "threshold", "search_radius", "sub_blocks"]
+    found = nearest_first(name, names)
+    assert found[0] == nearest
+    assert sorted(found) == sorted(names)
+    assert nearest_first("", names) == names, "where none is nearer, the order stays"

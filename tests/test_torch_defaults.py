@@ -12,6 +12,7 @@ import gated_cases as cases
 import pytest
 import report_clips
 import torch
+from blend_cases import cut, drifting
 from merge_cases import random_tokens
 from torch_settings import SETTINGS, assert_same, leaves
 from typer.testing import CliRunner
@@ -65,7 +66,7 @@ def given(video: Path, tower: Any) -> dict[str, Any]:
     tokens.save(saved)
     return {
         "video": video, "tower": tower, "frames": frames, "tokens": tokens, "saved": saved,
-        "mergeable": random_tokens(t=15),
+        "mergeable": random_tokens(t=15), "moved": drifting("quarters")[0],
         "pixels": cases.normalised(cases.flicker(5), torch.float32),
         "planes": cases.flicker(6)[None],
         "pictures": cases.flicker(7).permute(0, 2, 3, 1),
@@ -195,6 +196,8 @@ JOBS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "slice": lambda g: g["tokens"].slice(0.2, 0.7),
     "slice again": lambda g: g["tokens"].slice(0.2, 0.9).slice(0.4, 0.6),
     "dense": lambda g: g["tokens"].dense(),
+    "moved cells": lambda g: [g["moved"].dense(), cut(g["moved"], 9, 15).dense()],
+    "a slice of moved cells": lambda g: cut(cut(g["moved"], 5, 15), 4, 8),
     "reconstruct": lambda g: g["tokens"].reconstruct(rgb=True),
     "merge": lambda g: patchgate.merge(g["tokens"], ratio=0.5),
     "merge alike": lambda g: patchgate.merge(g["mergeable"], budget=3, per="frame", similar=True),

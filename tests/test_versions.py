@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import patchgate
 from patchgate import _check
-from patchgate.cli import app, bench
+from patchgate.cli import app
+from patchgate.cli.commands.models import TOWERS
 from patchgate.language import llava_onevision_inputs, qwen3_vl_inputs, qwen25_vl_inputs
 
 transformers = pytest.importorskip("transformers")
@@ -67,7 +68,7 @@ def test_so_is_a_language_model(version, inputs):
 
 
 def test_so_is_the_tower_of_bench(version, monkeypatch):
-    monkeypatch.setitem(bench._TOWERS, "siglip-base", SIZES)
+    monkeypatch.setitem(TOWERS, "siglip-base", SIZES)
     version("4.57.6")
     words = ["bench", str(clips.clip("h264.mp4")), "--tower", "siglip-base", "--frames", "2"]
     done = CliRunner().invoke(app, words)

@@ -16,6 +16,8 @@ from patchgate.colour import yuv_to_rgb
 from patchgate.grid import to_grid
 from pretrained.weights import MEAN, STD
 
+# Where a clip is measured from, in seconds, if nothing happens at its beginning.
+BEGINS = {"intel_one-by-one-person-detection.mp4": 6.0}
 LEAST = 40  # frames: changes are looked at over five of them, and a clip must show some
 
 
@@ -24,7 +26,7 @@ class TooShort(ValueError):
 
 
 class Film(NamedTuple):
-    """The beginning of a clip."""
+    """Some frames of a clip, from its beginning or from where something happens."""
 
     name: str
     rgb: Tensor  # [T, 3, H, W] uint8
@@ -58,13 +60,13 @@ def paths(wanted: Sequence[str] = ()) -> list[Path]:
 
 
 def film(path: Path, side: int, frames: int) -> Film:
-    """The first frames of a clip, stretched to a square of ``side`` pixels.
+    """Frames of a clip from where it is measured on, stretched to a square of ``side`` pixels.
 
     Raises:
         TooShort: the clip has fewer than ``LEAST`` frames.
     """
-    rgb, seen = [], 0
-    with patchgate.open_video(path) as video:
+    rgb, seen, begin = [], 0, BEGINS.get(path.name)
+    with patchgate.open_video(path, start=begin) as video:
         for batch in video:
             if seen < frames:
                 rgb.append(yuv_to_rgb(to_grid(batch, (side, side)), batch.colour.matrix))
@@ -73,4 +75,5 @@ def film(path: Path, side: int, frames: int) -> Film:
                 break
     if seen < LEAST:
         raise TooShort(f"{path.name}: expected at least {LEAST} frames, got {seen}")
-    return Film(path.name, torch.cat(rgb)[:frames])
+    name = path.name if begin is None else f"{path.name} from {begin:g} s"
+    return Film(name, torch.cat(rgb)[:frames])

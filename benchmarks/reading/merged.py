@@ -15,7 +15,7 @@ from torch import Tensor
 import patchgate
 from patchgate import Gate, VideoTokens
 from patchgate.gate import CHANGED
-from patchgate.tokens import cu_seqlens, spans
+from patchgate.tokens import TokenGrid, cu_seqlens, grid_of, spans
 from patchgate.tokens.chunk import HostResult, chunk_of
 from reading.methods import Seen, Trace, ours
 from reading.rivals import Encoded, Rival
@@ -54,9 +54,10 @@ def merged(seen: Seen, tokens: int, **changes: Any) -> Trace:
 
 def gated(seen: Seen, **changes: Any) -> VideoTokens:
     """The dense tower's features of what our gate keeps, with changes to its default."""
-    result = Gate(**ours(**changes).settings).push(seen.planes)
+    gate = Gate(**ours(**changes).settings)
+    result = gate.push(seen.planes)
     kept = seen.features[(result.kind == CHANGED).flatten(1)]  # [K, D]
-    return container(kept, result.kind, result.source, result.motion, seen.fps)
+    return container(kept, result.kind, result.source, result.motion, seen.fps, grid_of(gate))
 
 
 def every_cell(features: Tensor, grid: tuple[int, int], fps: float) -> VideoTokens:
@@ -68,12 +69,23 @@ def every_cell(features: Tensor, grid: tuple[int, int], fps: float) -> VideoToke
 
 
 def container(
-    features: Tensor, kind: Tensor, source: Tensor, motion: Tensor, fps: float
+    features: Tensor,
+    kind: Tensor,
+    source: Tensor,
+    motion: Tensor,
+    fps: float,
+    grid: TokenGrid | None = None,
 ) -> VideoTokens:
-    """Features ``[K, D]`` of what a gate keeps, with what it says of all cells ``[T, h, w]``."""
+    """Features ``[K, D]`` of what a gate keeps, with what it says of all cells ``[T, h, w]``, and
+    over which pixels they move.
+    """
     length = torch.full((len(kind),), 1 / fps, dtype=torch.float64)
     told = HostResult((kind == CHANGED).flatten().nonzero().flatten(), source, kind, motion)
     chunk = chunk_of(features, told, length.cumsum(0) - length, length, 0)
     return VideoTokens(
-        **chunk._asdict(), span=spans(chunk.frame, source), cu_seqlens=cu_seqlens(kind), layout=None
+        **chunk._asdict(),
+        span=spans(chunk.frame, source),
+        cu_seqlens=cu_seqlens(kind),
+        layout=None,
+        grid=grid,
     )

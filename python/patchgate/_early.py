@@ -10,12 +10,12 @@ import sys
 import threading
 from types import FrameType
 
-_MODULES = ("patchgate.cli", "patchgate.cli.__main__")
+_MODULES = ("patchgate", "patchgate.__main__", "patchgate.cli", "patchgate.cli.__main__")
 
 
 def _begin() -> None:
     """Makes Ctrl-C end the process at once, if it is one of our commands."""
-    if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if COMMAND and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 
 
@@ -39,4 +39,7 @@ def _is_command() -> bool:
     return script in ("patchgate", "patchgate.exe") or bool(module and module[0] in _MODULES)
 
 
+# Whether this process is one of our commands: ``patchgate`` has no public names then until somebody
+# asks for one.
+COMMAND = _is_command()
 _begin()

@@ -8,7 +8,9 @@ from typing import Any
 
 import gated_families as families
 import torch
+from family_models import randomised
 from gated_cases import tower as image_tower
+from gated_cases import transformers
 from qwen_cases import grid_thw
 from qwen_cases import patches as qwen_patches
 from qwen_cases import tower as qwen_tower
@@ -27,11 +29,11 @@ _JEPA = {"crop_size": 24, "frames_per_clip": 4, "mlp_ratio": 1.5, "pred_hidden_s
 
 
 def _video_tower(name: str) -> nn.Module:
-    made = families.transformers
+    made = transformers
     if name == "vjepa2":
-        return families.randomised(made.VJEPA2Model(made.VJEPA2Config(**_CLIPS, **_JEPA)).encoder)
+        return randomised(made.VJEPA2Model(made.VJEPA2Config(**_CLIPS, **_JEPA)).encoder)
     own = {"image_size": 24, "num_frames": 4, "use_mean_pooling": False}
-    return families.randomised(made.VideoMAEModel(made.VideoMAEConfig(**_CLIPS, **own)))
+    return randomised(made.VideoMAEModel(made.VideoMAEConfig(**_CLIPS, **own)))
 
 
 TOWERS: dict[str, Callable[[], nn.Module]] = {
@@ -40,6 +42,9 @@ TOWERS: dict[str, Callable[[], nn.Module]] = {
     "siglip2": families.siglip2,
     "dinov2": families.registers,
     "dinov3": families.dinov3,
+    "vit": families.vit,
+    "internvl": lambda: families.internvl(attention_bias=True, use_qk_norm=True),
+    "idefics3": families.idefics3,
     "qwen25": lambda: qwen_tower("qwen25"),
     "qwen3": lambda: qwen_tower("qwen3"),
     "vjepa2": lambda: _video_tower("vjepa2"),
@@ -48,6 +53,7 @@ TOWERS: dict[str, Callable[[], nn.Module]] = {
         reg_tokens=1, init_values=0.5, qk_norm=True, embed_norm_layer="layernorm"
     ),
     "timm, map": lambda: families.timm_vit(global_pool="map", class_token=False),
+    "timm, eva": lambda: families.timm_eva(**families.EVA02, init_values=0.5),
 }
 
 

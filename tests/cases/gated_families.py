@@ -13,31 +13,27 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from family_models import (
+    EVA02,
+    EVA_DINOV3,
+    dinov2,
+    dinov3,
+    distilled,
+    idefics3,
+    internvl,
+    registers,
+    siglip2,
+    smolvlm,
+    timm_eva,
+    timm_vit,
+    vit,
+    with_gates,
+)
 from gate_videos import pan, texture
-from gated_cases import MEAN, STD, P, normalised, transformers
+from gated_cases import MEAN, STD, P, normalised
 from torch import Tensor, nn
 
 import patchgate
-
-SMALL = {
-    "hidden_size": 24,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 3,
-    "image_size": 32,
-    "patch_size": P,
-}
-DINOV2 = {**SMALL, "mlp_ratio": 2, "layerscale_value": 0.7}
-DINOV3 = {**SMALL, "intermediate_size": 40, "num_register_tokens": 2}
-SIGLIP2 = {
-    "hidden_size": 24,
-    "intermediate_size": 40,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 3,
-    "num_patches": 16,
-    "patch_size": P,
-}
-TIMM = {"img_size": 32, "patch_size": P, "embed_dim": 24, "depth": 3, "num_heads": 3,
-        "num_classes": 7}  # fmt: skip
 
 
 @dataclass
@@ -109,65 +105,12 @@ class Case:
         return "Siglip2" in type(self.model).__name__
 
     @property
+    def is_eva(self) -> bool:
+        return type(self.model).__name__ == "Eva"
+
+    @property
     def is_timm(self) -> bool:
         return type(self.model).__module__.startswith("timm.")
-
-
-def randomised(model: nn.Module) -> nn.Module:
-    """Random weights, biases, norms, scales and tokens, so that none can be skipped unnoticed."""
-    random, model = torch.Generator().manual_seed(3), model.double()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            # Of float64: a rounding to float32 on the way is the tower's, and must be ours.
-            noise = torch.randn(parameter.shape, generator=random, dtype=torch.float64) * 0.3
-            parameter.copy_(noise + float("norm" in name and "weight" in name))
-    return model.eval()
-
-
-def dinov2(**changes: Any) -> nn.Module:
-    config = transformers.Dinov2Config(**{**DINOV2, **changes})
-    return randomised(transformers.Dinov2Model(config))
-
-
-def registers(**changes: Any) -> nn.Module:
-    settings = {**DINOV2, "num_register_tokens": 2, **changes}
-    config = transformers.Dinov2WithRegistersConfig(**settings)
-    return randomised(transformers.Dinov2WithRegistersModel(config))
-
-
-def dinov3(**changes: Any) -> nn.Module:
-    config = transformers.DINOv3ViTConfig(**{**DINOV3, **changes})
-    return randomised(transformers.DINOv3ViTModel(config))
-
-
-def siglip2(**changes: Any) -> nn.Module:
-    config = transformers.Siglip2VisionConfig(**{**SIGLIP2, **changes})
-    return randomised(transformers.Siglip2VisionModel(config))
-
-
-def timm_vit(**changes: Any) -> nn.Module:
-    return randomised(the_timm().models.VisionTransformer(**{**TIMM, **changes}))
-
-
-def with_gates() -> nn.Module:
-    model, attention = timm_vit(), the_timm().layers.Attention
-    for block in model.blocks:
-        block.attn = attention(24, 3, qkv_bias=True, gated=True)
-    return randomised(model)
-
-
-def distilled() -> nn.Module:
-    from_timm = the_timm().models.deit.VisionTransformerDistilled
-    return randomised(from_timm(**TIMM))
-
-
-def the_timm() -> Any:
-    """timm; skips where it cannot be used: its torchvision is often built for another torch."""
-    try:
-        import timm
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"timm: {error}")
-    return timm
 
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -182,6 +125,17 @@ CASES: dict[str, Callable[[], Case]] = {
         dinov3(use_gated_mlp=True, num_register_tokens=0, key_bias=True, proj_bias=False)
     ),
     "dinov3, wider": lambda: Case(dinov3(), (24, 44)),
+    "vit": lambda: Case(vit()),
+    "vit, no pooling, not square": lambda: Case(vit(False, image_size=(24, 40)), (24, 40)),
+    "internvl": lambda: Case(internvl()),
+    "internvl, everything, wider": lambda: Case(
+        internvl(use_qk_norm=True, norm_type="rms_norm", attention_bias=True), (24, 44)
+    ),
+    "internvl, no positions": lambda: Case(
+        internvl(use_absolute_position_embeddings=False, use_mean_pooling=True)
+    ),
+    "idefics3": lambda: Case(idefics3()),
+    "smolvlm, larger": lambda: Case(smolvlm(), (40, 60)),
     "siglip2": lambda: Case(siglip2(), (24, 40)),
     "siglip2, padded": lambda: Case(siglip2(), (24, 40), padding=3),
     "siglip2, no head": lambda: Case(siglip2(vision_use_head=False), (32, 32), padding=1),
@@ -200,6 +154,18 @@ CASES: dict[str, Callable[[], Case]] = {
     "timm, features": lambda: Case(timm_vit(global_pool="", num_classes=0, pos_embed="none")),
     "timm, any size": lambda: Case(timm_vit(dynamic_img_size=True), (24, 40)),
     "timm, cut off": lambda: Case(timm_vit(img_size=37), (37, 37)),
+    "eva": lambda: Case(timm_eva(init_values=0.5, global_pool="token")),
+    "eva, 02": lambda: Case(timm_eva(**EVA02)),
+    "eva, dinov3": lambda: Case(timm_eva(**EVA_DINOV3), (24, 40)),
+    "eva, any size": lambda: Case(timm_eva(dynamic_img_size=True, no_embed_class=True), (40, 24)),
+    "eva, attention pool": lambda: Case(
+        timm_eva(attn_type="rope", qkv_fused=False, num_kv_heads=1, qk_norm=True,
+                 scale_attn_inner=True, use_rot_pos_emb=True, global_pool="map", class_token=False)
+    ),
+    "eva, mixed": lambda: Case(
+        timm_eva(rope_type="mixed", rope_grid_indexing="xy", use_rot_pos_emb=True, num_reg_tokens=1,
+                 use_pre_transformer_norm=True, global_pool="", no_embed_class=True)
+    ),
 }  # fmt: skip
 each = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES), indirect=True)
 
@@ -208,10 +174,14 @@ def parts_of(model: Any) -> tuple[Any, Any, Any]:
     """The layers, the last norm and, of a tower that pools, what pools its tokens."""
     if hasattr(model, "forward_head"):
         return model.blocks, model.norm, model.forward_head
+    if hasattr(model, "pooler"):  # ViT
+        return model.layers, model.layernorm, model.pooler
     if hasattr(model, "post_layernorm"):
         return model.encoder.layers, model.post_layernorm, getattr(model, "head", None)
     if hasattr(model, "rope_embeddings"):
         return model.model.layer, model.norm, lambda x: x[:, 0]
+    if "InternVL" in type(model).__name__:
+        return model.encoder.layer, model.layernorm, None
     return model.encoder.layer, model.layernorm, lambda x: x[:, 0]
 
 
@@ -221,9 +191,13 @@ def embedded(case: Case, x: dict[str, Tensor]) -> Tensor:
     """
     model: Any = case.model
     if case.is_timm:
-        return model.norm_pre(model._pos_embed(model.patch_embed(x["pixel_values"])))
+        tokens = model._pos_embed(model.patch_embed(x["pixel_values"]))
+        return model.norm_pre(tokens[0] if case.is_eva else tokens)  # beside angles
     if case.is_naflex:
         return model.embeddings(x["pixel_values"], x["spatial_shapes"])
+    if hasattr(model.embeddings, "num_patches_per_side"):
+        mask = torch.ones(len(x["pixel_values"]), *case.shape, dtype=torch.bool)
+        return model.embeddings(x["pixel_values"], mask)
     return model.embeddings(x["pixel_values"])
 
 
@@ -246,23 +220,27 @@ def masked(case: Case, x: dict[str, Tensor], kept: Tensor) -> Tensor:
     heard = nn.functional.pad(heard, (0, case.padding))
     # Not -inf: in a frame that keeps nothing, a softmax of it alone would not be a number.
     mask = torch.where(heard, 0.0, -1e30).to(tokens)[:, None, None].expand(-1, 1, n, -1)
-    options = {"attn_mask" if case.is_timm else "attention_mask": mask}
+    options: dict[str, Any] = {"attn_mask" if case.is_timm else "attention_mask": mask}
+    ropes = [{}] * len(layers)
+    if case.is_eva:
+        _, angles = model._pos_embed(model.patch_embed(x["pixel_values"]))
+        ropes = [{"rope": angles[i] if model.rope_mixed else angles} for i in range(len(layers))]
     if hasattr(model, "rope_embeddings"):
         options["position_embeddings"] = model.rope_embeddings(x["pixel_values"])
     if (
         "attention_mask" in options
         and "attention_mask" not in inspect.signature(layers[0].forward).parameters
-    ):  # DINOv2 before transformers 5.18
+    ):  # InternVL, and DINOv2 before transformers 5.18
         mask = options.pop("attention_mask")
     with attention_under(mask):
-        for layer in layers:
-            tokens = layer(tokens, **options)
+        for layer, rope in zip(layers, ropes, strict=True):
+            tokens = layer(tokens, **options, **rope)
     return norm(tokens)
 
 
 @contextmanager
 def attention_under(mask: Tensor) -> Iterator[None]:
-    """Layers that take no mask have one all the same."""
+    """Layers that take no mask, or pass none on, have one all the same."""
     own = nn.functional.scaled_dot_product_attention
 
     def masked_attention(*given: Any, attn_mask: Tensor | None = None, **named: Any) -> Tensor:

@@ -79,6 +79,7 @@ def assert_alike(got: VideoTokens, want: VideoTokens) -> None:
         else:
             assert torch.equal(tensor, other[name]), name
     assert got.layout == want.layout
+    assert got.grid == want.grid
 
 
 def assert_chunks(got: TokenChunk, want: TokenChunk) -> None:

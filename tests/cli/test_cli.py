@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import clips
 import pytest
@@ -19,8 +20,13 @@ from typer.testing import CliRunner
 
 import patchgate
 from patchgate.cli import app
-from patchgate.cli.options import GateOptions, parsed_size
+from patchgate.cli.commands.encode import POOLS
+from patchgate.cli.commands.options import GateOptions, OpenOptions
+from patchgate.cli.commands.typed import parsed_size
 from patchgate.cli.signals import Stop, Stopped
+from patchgate.decode.source.access import Access
+from patchgate.encoders.run.fidelity import DEFAULT_TOLERANCE
+from patchgate.pipeline.embedding import Pool
 
 TESTS = Path(__file__).parents[1]
 SMALL = ["--size", "42,56"]
@@ -41,7 +47,17 @@ def test_options_have_the_defaults_of_the_gate():
     want = {name: parameter.default for name, parameter in parameters.items()}
     want["size"] = (378, 378)
     assert dataclasses.asdict(GateOptions().gate().settings) == want
-    assert set(want) | {"no_scene_cut"} == set(vars(GateOptions()))
+    assert set(want) | {"no_scene_cut", "grid"} == set(vars(GateOptions()))
+
+
+def test_other_options_have_the_defaults_of_the_library():
+    """They are written out, since the library's own are imported with torch."""
+    access = Access()
+    assert OpenOptions().open_timeout == access.open_timeout
+    assert OpenOptions().read_timeout == access.read_timeout
+    shown = re.sub(r"[^a-z0-9.]", "", run("bench", "--help").stdout + run("embed", "--help").stdout)
+    assert shown.count(f"default{DEFAULT_TOLERANCE}") == 2
+    assert get_args(Pool) == POOLS
 
 
 def test_every_option_reaches_the_gate(tmp_path):

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 import patchgate
 from patchgate import grid
-from patchgate.cli import app, bench, bench_share
+from patchgate.cli import app, bench_share
+from patchgate.cli.commands.models import TOWERS
 from patchgate.pipeline import StageSeconds
 
 QUICK = ("--rounds", "1", "--frames", "32", "--chunk", "8", "--threads", "1")
@@ -58,7 +59,7 @@ def test_merged_cells_over_two_frames() -> None:
 def test_a_tower_encodes_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"image_size": 48, "patch_size": 16, "hidden_size": 32, "intermediate_size": 32,
              "num_hidden_layers": 2, "num_attention_heads": 2}  # fmt: skip
-    monkeypatch.setitem(bench._TOWERS, "siglip-base", small)
+    monkeypatch.setitem(TOWERS, "siglip-base", small)
     facts = run(clips.clip("late.mp4"), "--tower", "siglip-base")
     assert facts["grid"] == [48, 48]
     assert set(facts["ways"]) == {"every cell", "patchgate, kept cells only", "patchgate"}

@@ -59,6 +59,8 @@ def test_a_camera_that_is_not_there_is_told_and_the_end_comes_all_the_same():
 @pytest.mark.parametrize(("words", "code", "said"), [
     (("live",), 2, "URL"),
     (("live", "a=x.mp4", "a=y.mp4"), 2, "two cameras are called a"),
+    (("live", "a=tcp://127.0.0.1:1", "--grid", "qwen3-vl"), 2, "--grid qwen3-vl: the size of its"),
+    (("live", "a=tcp://127.0.0.1:1", "--grid", "siglip", "--patch", "7"), 2, "--patch"),
     (("live", "nothing.mp4"), 1, "no such file"),
     (("live", "ftp://a:b@c/d"), 1, "ftp://***@c/d: there is no such file"),
     (("live", "tcp://127.0.0.1:1", "--max-delay", "-1"), 1, "max_delay: expected"),

@@ -65,6 +65,7 @@ def test_tokens_are_those_of_the_library(tmp_path: Path, name: str) -> None:
     for field, tensor in want.tensors().items():
         torch.testing.assert_close(tokens.tensors()[field], tensor)
     assert tokens.layout is None
+    assert tokens.grid == want.grid == patchgate.TokenGrid(8)
     assert facts["features"] == [24, "float32"]
     assert facts["tokens"] == len(tokens)
     assert facts["output"] == str(path)

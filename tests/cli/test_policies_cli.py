@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from patchgate.cli import app
-from patchgate.cli.plan import drawn
+from patchgate.cli.plan_lines import drawn
 from patchgate.policies import (
     POLICIES,
     Budget,
@@ -134,7 +134,7 @@ def test_strict_says_that_it_goes():
             "f2c needs a query's score of each frame: --scores",
         ),
         (["--policy", "maxinfo", "--frames", "4"], 2, "--features F.npy"),
-        (["--tokens", "100", "--grid", "mine"], 2, "expected own"),
+        (["--tokens", "100", "--grid", "mine"], 2, "--grid: expected one of"),
         (["--tokens", "100", "--grid", "qwen3-vl", "--rounding", "mine"], 2, "rounding"),
         (["-o", "plan.png"], 2, ".html"),
         (["--frames", "0"], 2, "frames"),
@@ -156,7 +156,36 @@ def test_scores_of_another_length_are_refused(tmp_path):
     assert "[109]" in result.stderr
 
 
-def test_the_help_names_every_policy():
-    said = re.sub(r"[^a-z0-9_,]", "", run("--help").stdout)
-    for name in POLICIES:
-        assert name in said
+def test_every_policy_is_listed_in_a_plain_line_with_what_it_needs():
+    done = run("--policies")
+    assert done.exit_code == 0, "and no video is needed"
+    head, *lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(POLICIES)
+    for line, named in zip(lines, POLICIES.values(), strict=True):
+        assert line.endswith(named.says)
+        middle = line[: -len(named.says)]
+        assert ("--scores" in middle) == ("rel" in named.needs or named.or_scores)
+        assert ("--features" in middle) == ("feat" in named.needs)
+    assert "needs" in head
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_without_what_it_needs_is_refused_with_the_option_that_gives_it(name):
+    """And the others run: the list above says the truth."""
+    needs = {"rel": "--scores", "feat": "--features"}.keys() & set(POLICIES[name].needs)
+    result = run(BOOK, "--policy", name, "--frames", 3, "--size", 56, "--end", 0.5, "--no-costs")
+    assert result.exit_code == (2 if needs else 0), result.output
+
+
+def test_an_unknown_policy_lists_all_the_nearest_first():
+    said = " ".join(run(BOOK, "--policy", "unform").output.replace("│", " ").split())
+    listed = re.search(r"expected one of (.*); got 'unform'", said)[1].split(", ")
+    assert listed[0] == "uniform"
+    assert set(listed) == set(POLICIES)
+
+
+def test_the_page_of_policies_has_the_same_lines():
+    """docs/policies.md lists them as the command does."""
+    page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
+    for name, named in POLICIES.items():
+        assert f"| `{name}` | {named.says} |" in page, name

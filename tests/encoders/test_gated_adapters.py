@@ -18,12 +18,17 @@ ADAPTED = {
     "siglip2": ["embeddings.patch_embedding", "encoder.layers.0.self_attn.k_proj"],
     "dinov2": ["embeddings.patch_embeddings.projection", _DINOV2_QUERY],
     "dinov3": ["embeddings.patch_embeddings", "model.layer.0.attention.o_proj"],
+    "vit": ["embeddings.patch_embeddings.projection", "layers.0.attention.q_proj", "pooler.dense"],
+    "internvl": ["embeddings.patch_embeddings.projection", "encoder.layer.0.attention.k_proj",
+                 "encoder.layer.0.attention.projection_layer"],
+    "idefics3": ["embeddings.patch_embedding", "encoder.layers.0.self_attn.v_proj"],
     "qwen25": ["patch_embed.proj", "blocks.0.attn.qkv", "blocks.0.attn.proj", "merger.mlp.0"],
     "qwen3": ["patch_embed.proj", "blocks.0.attn.qkv", "deepstack_merger_list.0.linear_fc1"],
     "vjepa2": ["embeddings.patch_embeddings.proj", "layer.0.attention.query"],
     "videomae": ["embeddings.patch_embeddings.projection",
                  "encoder.layer.0.attention.attention.query"],
     "timm": ["patch_embed.proj", "blocks.0.attn.qkv", "head"],
+    "timm, eva": ["patch_embed.proj", "blocks.0.attn.q_proj", "blocks.0.attn.proj", "head"],
     "timm, map": ["patch_embed.proj", "attn_pool.kv"],
 }  # fmt: skip
 

@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from gated_families import CASES, Case, dinov2, dinov3, gated, siglip2, the_timm, timm_vit
+from family_models import (
+    dinov2,
+    dinov3,
+    siglip2,
+    the_timm,
+    timm_eva,
+    timm_vit,
+)
+from gated_families import CASES, Case, gated
 from torch import nn
 
 NAFLEX = Case(siglip2(), (24, 40), padding=3)
@@ -150,14 +158,16 @@ def test_a_stream_keeps_to_one_size():
 def test_timm_kinds_that_look_alike():
     timm = the_timm()
     blocks = timm.models.vision_transformer
-    with pytest.raises(TypeError, match=r"blocks.0 is a ResPostBlock; .*knows Block,"):
+    with pytest.raises(TypeError, match=r"blocks.0 is a ResPostBlock; .*timm's Block combines"):
         gated(timm_vit(block_fn=blocks.ResPostBlock, init_values=1.0))
-    with pytest.raises(TypeError, match=r"blocks.0.attn is a DiffAttention.*knows Attention,"):
+    with pytest.raises(
+        TypeError, match=r"blocks.0.attn is a DiffAttention.*timm's Attention combines"
+    ):
         gated(timm_vit(attn_layer="diff", num_heads=2))
-    with pytest.raises(TypeError, match="NaFlexVit is not supported: it gives positions"):
+    with pytest.raises(TypeError, match="NaFlexVit is not supported: it infers the grid"):
         gated(timm.models.naflexvit.NaFlexVit(embed_dim=24, depth=1, num_heads=2))
-    with pytest.raises(TypeError, match="Eva is not supported: its blocks rotate"):
-        gated(timm.models.eva.Eva(embed_dim=24, depth=1, num_heads=2))
+    with pytest.raises(TypeError, match=r"blocks.0 is an EvaBlockPostNorm; .*knows.*EvaBlock comb"):
+        gated(timm_eva(use_post_norm=True))
 
     class Own(timm.models.VisionTransformer):
         def forward_features(self, x):
@@ -177,7 +187,7 @@ def test_a_vision_transformer_of_another_library():
 
 def test_timms_other_methods_would_be_dense():
     sparse = gated(timm_vit())
-    for name in ("forward_features", "forward_intermediates", "get_intermediate_layers"):
+    for name in ("forward_intermediates", "get_intermediate_layers"):
         with pytest.raises(AttributeError, match=f"{name} would compute every cell"):
             getattr(sparse, name)
     assert callable(sparse.forward_head)

@@ -1,10 +1,10 @@
-"""The processors of DINOv2, DINOv3 and SigLIP2, and towers that are fitted to them."""
+"""The processors of DINOv2, DINOv3, SigLIP2, ViT and InternVL, and towers fitted to them."""
 
 import json
 
 import pytest
 import torch
-from gated_families import dinov2, dinov3, siglip2
+from family_models import dinov2, dinov3, idefics3, internvl, siglip2, vit
 from token_cases import path
 
 import patchgate
@@ -13,7 +13,10 @@ from patchgate.gather.resize import PatchBudget, Stretch
 
 pytest.importorskip("transformers")
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 # As the published preprocessor_config.json: the class itself needs torchvision.
 DINOV3 = {
@@ -122,14 +125,33 @@ def test_the_gate_sees_what_siglip2s_processor_was_given():
     assert sparse.last_work.kept == 29
 
 
-def test_tokens_of_a_file_are_those_of_the_dense_tower():
-    model = dinov2().float()
-    tower = patchgate.gated(model, bit(), threshold=6)
+@pytest.mark.parametrize(
+    ("make", "processor"),
+    [
+        (dinov2, bit()),
+        (vit, ViTImageProcessorPil(size={"height": 32, "width": 32})),
+        (internvl, GotOcr2ImageProcessorPil(size={"height": 40, "width": 48})),
+        (idefics3, SiglipImageProcessorPil(size={"height": 32, "width": 48})),
+    ],
+    ids=["dinov2", "vit", "internvl", "idefics3"],
+)
+def test_tokens_of_a_file_are_those_of_the_dense_tower(make, processor):
+    model = make().float()
+    tower = patchgate.gated(model, processor, threshold=6)
     tokens = patchgate.tokenize(path(), tower, gate=patchgate.Gate(patch=8, max_age=1))
     assert bool(tokens.is_key.all())
     with patchgate.open_video(path()) as video:
         frames = torch.cat([rgb_frames(batch) for batch in video])
-    pixels = bit()([frame.permute(1, 2, 0).numpy() for frame in frames], return_tensors="pt")
+    pictures = [frame.permute(1, 2, 0).numpy() for frame in frames]
+    pixels = processor(pictures, return_tensors="pt")["pixel_values"]
     with torch.no_grad():
-        expected = model(pixels["pixel_values"]).last_hidden_state[:, 1:]
+        expected = model(pixels).last_hidden_state
+    expected = expected if make is idefics3 else expected[:, 1:]
     torch.testing.assert_close(tokens.dense().flatten(1, 2), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_tower_of_one_size_says_which():
+    processor = ViTImageProcessorPil()
+    with pytest.raises(ValueError, match="pictures of 224 x 224, the tower takes 32 x 32"):
+        patchgate.gated(vit(), processor)
+    assert patchgate.gated(internvl(), processor).gate_settings.size == (224, 224)

@@ -71,7 +71,11 @@ def test_clips_know_nothing_of_each_other(family):
         fixed(x, clip_lengths=[4])
 
 
-@pytest.mark.parametrize("name", ["dinov2", "registers, smaller", "dinov3, wider"])
+@pytest.mark.parametrize(
+    "name",
+    ["dinov2", "registers, smaller", "dinov3, wider", "vit", "internvl, everything, wider",
+     "smolvlm, larger", "timm", "eva, 02", "eva, dinov3", "eva, mixed"],
+)  # fmt: skip
 def test_other_families(name):
     """CLS and registers, rotated positions, pictures of another size than the tower's own."""
     case = CASES[name]()

@@ -37,7 +37,9 @@ class OnTheDevice(TorchFunctionMode):
         return out
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "dinov2", "registers", "dinov3"])
+@pytest.mark.parametrize(
+    "name", [*FAMILIES, "dinov2", "registers", "dinov3", "vit", "internvl", "idefics3"]
+)
 @pytest.mark.parametrize(
     "settings",
     [

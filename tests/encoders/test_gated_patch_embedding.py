@@ -136,11 +136,15 @@ def test_a_quantised_patch_embedding_is_refused():
         gated(model)
 
 
-@pytest.mark.parametrize("name", ["siglip", "clip", "dinov2", "dinov3", "qwen25", "timm"])
+@pytest.mark.parametrize(
+    "name", ["siglip", "clip", "dinov2", "dinov3", "vit", "internvl", "idefics3", "qwen25", "timm"]
+)
 def test_of_some_kept_cells_too(name):
     """Frames of which few cells are new, moved ones included, and a stream of them."""
     model, x = TOWERS[name](), inputs(name)
     outer = {"dinov2": "embeddings.patch_embeddings.projection", "timm": "patch_embed.proj",
+             "vit": "embeddings.patch_embeddings.projection",
+             "internvl": "embeddings.patch_embeddings.projection",
              "dinov3": "embeddings.patch_embeddings", "qwen25": "patch_embed.proj"}  # fmt: skip
     path = outer.get(name, PATH)
     cases.put(model, path, Lora(model.get_submodule(path)))

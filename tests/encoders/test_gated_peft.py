@@ -12,6 +12,9 @@ TARGETS = {
     "clip": ["k_proj", "out_proj", "patch_embedding", "position_embedding"],
     "siglip2": ["q_proj", "out_proj", "patch_embedding"],
     "dinov2": ["q_proj", "query", "projection"],
+    "vit": ["k_proj", "projection"],
+    "internvl": ["q_proj", "projection_layer", "projection"],
+    "idefics3": ["v_proj", "patch_embedding", "position_embedding"],
     "dinov3": ["v_proj", "patch_embeddings"],
     "qwen25": ["qkv", "proj"],  # "proj" is the patch embedding's, too
     "qwen3": ["qkv", "proj", "linear_fc1", "pos_embed"],
@@ -87,8 +90,9 @@ def test_modules_that_are_trained_whole():
             parameter.mul_(1.2)
     dense = output(model, x)
     assert not cases.differ(output(gated(model), x), dense)
-    with pytest.raises(TypeError, match="PeftModel is not supported"):
+    with pytest.raises(TypeError, match=r"PeftModel has its.*: gated\(model\.base_model\.model, "):
         gated(whole)
+    assert whole.base_model.model is model
     with whole.disable_adapter():
         assert cases.differ(output(model, x), dense)
         assert not cases.differ(output(gated(model), x), output(model, x))

@@ -157,6 +157,26 @@ def test_a_sharded_tower_is_refused(one_process):
             call()
 
 
+@pytest.mark.parametrize("original", [True, False])
+def test_a_tower_of_the_older_fsdp_is_refused(one_process, original):
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    def sharded(module):
+        options = {"device_id": torch.device("cpu"), "use_orig_params": original}
+        return FullyShardedDataParallel(module, **options)
+
+    model, x = tower("siglip"), inputs("siglip")
+    sparse = gated(model)
+    model.encoder.layers[1] = sharded(model.encoder.layers[1])
+    for call in (lambda: gated(model), lambda: output(sparse, x)):
+        with pytest.raises(ValueError, match=r"weights are sharded .*\(ignored_modules=\)"):
+            call()
+    whole = sharded(tower("siglip"))
+    for each in (whole, whole.module):
+        with pytest.raises(ValueError, match="tower: its weights are sharded"):
+            gated(each)
+
+
 class Elsewhere(nn.Module):
     def __init__(self, **devices):
         super().__init__()
@@ -279,9 +299,3 @@ def test_a_tower_within_one_of_its_name():
     for call in (lambda: gated(model), lambda: output(sparse, x)):
         with pytest.raises(TypeError, match="its SiglipVisionModel has a hook"):
             call()
-
-
-@pytest.mark.parametrize("wrapper", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
-def test_of_a_wrapped_tower_the_one_within_is_asked_for(wrapper):
-    with pytest.raises(TypeError, match=r"wrapper of PEFT, DDP or torch\.compile, pass"):
-        gated(wrapper(tower("siglip")))

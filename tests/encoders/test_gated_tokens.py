@@ -108,7 +108,9 @@ def test_a_restored_stream_knows_its_tokens(tmp_path):
         assert torch.equal(found.tensors()[name], tensor), name
 
 
-@pytest.mark.parametrize("name", ["dinov2", "dinov3", "siglip2"])
+@pytest.mark.parametrize(
+    "name", ["dinov2", "dinov3", "siglip2", "vit", "internvl", "smolvlm, larger"]
+)
 def test_families(name):
     case = CASES[name]()
     gated = wrapped(case.model)

@@ -201,7 +201,7 @@ def test_the_processors_normalisation_is_read(name):
         ({"patch": 4}, ValueError, "patch: the tower has patch=8, got 4"),
         ({"temporal_patch": 1}, ValueError, "temporal_patch: the tower has temporal_patch=2"),
         ({"fit": "crop"}, ValueError, "fit: the tower has fit=stretch, got crop"),
-        ({"colour": 1}, TypeError, "colour is no setting of the gate"),
+        ({"colour": 1}, TypeError, "gated: expected settings of .*threshold.*, got 'colour'"),
         ({"std": None}, ValueError, r"expected both mean= and std="),
         ({"mean": None, "std": None}, ValueError, "got neither"),
     ],

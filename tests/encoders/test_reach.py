@@ -4,8 +4,9 @@ import copy
 
 import pytest
 import torch
+from family_models import DINOV2
 from gated_cases import transformers
-from gated_families import CASES, DINOV2
+from gated_families import CASES
 from torch import Tensor, nn
 
 from patchgate.encoders.families import tower_of

@@ -1,6 +1,7 @@
 """What a call of a stream that fails leaves: all as it was. And that calls come one at a time."""
 
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,29 @@ def test_a_stream_that_makes_tokens_is_one_call_at_a_time() -> None:
     parts = [stream(part, pts_seconds=torch.arange(2.0)).dense() for part in x.split(2)]
     expected = whole.last_hidden_state.view(4, 4, 4, -1)
     torch.testing.assert_close(torch.cat(parts), expected, rtol=0, atol=1e-10)
+
+
+def test_calls_of_one_frame_each_are_warned_of_once() -> None:
+    """They are clips of their own, and save nothing: a stream is what their caller wants."""
+    tower, x = gated("siglip"), normalised(camera(9))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for frame in x.repeat(2, 1, 1, 1).split(1):
+            tower(frame)
+    [one] = [each for each in told if "one frame each" in str(each.message)]
+    assert "stream = tower.stream(), and stream(frame) for each" in str(one.message)
+
+
+def test_streams_clips_and_a_few_pictures_are_not_warned_of() -> None:
+    tower, x = gated("siglip"), normalised(camera(9))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream = tower.stream()
+        for frame in x.split(1):
+            stream(frame)
+        for frame in x[:4].split(1):  # pictures, perhaps
+            tower(frame)
+        for _ in range(3):
+            tower(x[:2])
+            tower(x[:1])
+        tower(x, clip_lengths=[1] * 9)

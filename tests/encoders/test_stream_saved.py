@@ -21,7 +21,8 @@ def _no_grad():
 
 
 FAMILIES = [
-    "dinov2, same cells, not square", "dinov2, larger", "registers", "dinov3", "siglip2",
+    "dinov2, same cells, not square", "dinov2, larger", "registers", "dinov3", "vit",
+    "internvl, everything, wider", "smolvlm, larger", "eva, 02", "eva, dinov3", "siglip2",
     "siglip2, padded", "siglip2, no head", "timm", "timm, cut off", "timm, average",
     "timm, maximum", "timm, map", "timm, prr", "timm, no pooling", "timm, any size",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import av
 import clips
 import odd_clips
 import torch
+from blend_cases import cut, drifting
 from gate_videos import pan
 from gated_cases import MEAN, STD, normalised, tower
 from merge_cases import chunk_of
@@ -91,6 +92,8 @@ def _tokens(folder: Path):
     features = torch.randn(int(kept.sum()), 8, generator=random)
     video_tokens(kept, features, 10.0).save(folder / "features.safetensors")
     yield folder / "features.safetensors"
+    cut(drifting("quarters")[0], 9, 15).save(folder / "moved.safetensors")  # it has start_ids
+    yield folder / "moved.safetensors"
 
 
 def _states(folder: Path):

@@ -1,22 +1,37 @@
 """PixelSpec: what transformers' own processors make of the same frames, and what is refused."""
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from since import language_models as chat_models
 from torch import Tensor
 
+import patchgate
 from patchgate.gather import PixelSpec, gather
-from patchgate.gather.resize import Keep, PatchBudget, PixelRange, ShortestEdge, Stretch
+from patchgate.gather.resize import (
+    Keep,
+    PatchBudget,
+    PixelRange,
+    ShortestEdge,
+    SizeRule,
+    Stretch,
+    VideoPixelRange,
+)
 
 pytest.importorskip("transformers")
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
     Qwen2VLImageProcessorPil,
     smart_resize,
@@ -38,6 +53,8 @@ PROCESSORS: dict[str, tuple[Any, int | None]] = {
     "clip-small": (CLIPImageProcessorPil(size={"shortest_edge": 180}), 32),  # crops past the edge
     "dinov2": (BitImageProcessorPil(size={"shortest_edge": 256}), 14),
     "vit": (ViTImageProcessorPil(), 16),
+    "gemma3": (Gemma3ImageProcessorPil(size={"height": 56, "width": 56}), 14),
+    "internvl": (GotOcr2ImageProcessorPil(size={"height": 112, "width": 84}), 14),
     "qwen2.5-vl": (Qwen2VLImageProcessorPil(max_pixels=300 * 300), None),
     "qwen2.5-vl-up": (Qwen2VLImageProcessorPil(min_pixels=400 * 400), None),
     "siglip2": (Siglip2ImageProcessorPil(), None),
@@ -154,8 +171,73 @@ def test_video_processor() -> None:
     assert spec.size == PixelRange(128 * 28 * 28, 768 * 28 * 28)
     capped = Qwen2VLVideoProcessor()
     capped.cap_pixels_per_frame = True
-    with pytest.raises(ValueError, match="cap_pixels_per_frame=True is not supported"):
+    with pytest.raises(ValueError, match="cap_pixels_per_frame=True is not supported without max"):
         PixelSpec.from_processor(capped)
+    capped.max_video_tokens = 128_000  # type: ignore[attr-defined]
+    rule = PixelSpec.from_processor(capped).size
+    assert isinstance(rule, VideoPixelRange)
+    assert not rule.per_video
+    assert rule.cap == 128_000
+
+
+def test_qwen2_vl_with_a_cap() -> None:
+    """The arithmetic of its ``resize``, and the real ``smart_resize``."""
+    least, most = 128 * 28 * 28, 768 * 28 * 28
+    rule = VideoPixelRange(least, most, per_video=False, cap=128_000)
+    for frames in (2, 400, 800, 5000):
+        share = int(128_000 * 28 * 28 * 0.9) * 2 // frames
+        bound = max(min(most, share), int(least * 1.05))
+        for height, width in PICTURES:
+            expected = smart_resize(height, width, 28, least, bound)
+            assert rule.of_frames(frames).target(height, width, 28) == expected
+
+
+@given(st.integers(20, 3000), st.integers(20, 3000), st.integers(2, 800), st.booleans())
+def test_qwen3_vl_resizes_by_the_number_of_frames(
+    height: int, width: int, frames: int, capped: bool
+) -> None:
+    """As its own ``smart_resize`` does, with the bounds of its ``resize``."""
+    module = pytest.importorskip("transformers.models.qwen3_vl.video_processing_qwen3_vl")
+    least, most = 4096, 25_165_824  # of the published preprocessor_config.json
+    bound = most
+    if capped:
+        bound = max(min(768 * 32 * 32, most // frames), int(least * 1.05)) * frames
+    rule = VideoPixelRange(least, most, cap=768 if capped else None, most_frames=768)
+    expected = module.smart_resize(min(frames, 768), height, width, 2, 32, least, bound)
+    if frames <= 768 or not capped:
+        assert rule.of_frames(frames).target(height, width, 32) == expected
+
+
+def test_a_long_video_has_the_size_of_the_longest_that_the_processor_takes() -> None:
+    rule = VideoPixelRange(4096, 25_165_824, most_frames=768)
+    assert rule.of_frames(100_000).target(1080, 1920, 32) == rule.of_frames(768).target(
+        1080, 1920, 32
+    )
+    assert rule.of_frames(1) == VideoPixelRange(4096, 25_165_824, most_frames=768, frames=1)
+    assert rule.of_frames(1).target(64, 96, 32) == rule.of_frames(2).target(64, 96, 32)
+
+
+def test_a_rule_that_does_not_know_the_number_of_frames_says_how_to_tell_it() -> None:
+    with pytest.raises(ValueError, match=r"PixelSpec.from_processor\(processor, frames=..\)"):
+        VideoPixelRange(1, 100).target(10, 10, 2)
+    with pytest.raises(ValueError, match="frames: expected at least 1, got 0"):
+        VideoPixelRange(1, 100).of_frames(0)
+    with pytest.raises(ValueError, match="aspect ratio of more than 200"):
+        VideoPixelRange(1, 100).of_frames(2).target(1, 201, 1)
+
+
+@chat_models
+def test_chat_processors_are_read_as_they_are() -> None:
+    import chat_cases
+
+    three = PixelSpec.from_processor(chat_cases.processor("qwen3"), frames=8)
+    own = {"per_video": True, "most_frames": 768, "frames": 8}
+    assert three.size == VideoPixelRange(2 * 8 * 8, 48 * 64 * 24, **own)  # type: ignore[arg-type]
+    assert (three.patch, three.merge, three.temporal_patch, three.filter) == (4, 2, 2, "bicubic")
+    assert PixelSpec.from_processor(chat_cases.processor("qwen25")).size == PixelRange(64, 3072)
+    llava = PixelSpec.from_processor(chat_cases.processor("llava"), patch=8)
+    assert llava.size == Stretch(40, 40)
+    assert llava.mean == (0.5, 0.4, 0.45)
 
 
 class OtherProcessor(SiglipImageProcessorPil):
@@ -199,3 +281,53 @@ def test_refuses_frames_that_do_not_fit() -> None:
 def test_transformers_is_not_imported() -> None:
     code = "import sys, patchgate.gather; sys.exit('transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        Gemma3ImageProcessorPil(do_pan_and_scan=True),
+        GotOcr2ImageProcessorPil(crop_to_patches=True),
+    ],
+)
+def test_one_that_makes_several_pictures_of_a_frame_is_refused(processor: Any) -> None:
+    with pytest.raises(ValueError, match="makes several pictures of one; switch it off for video"):
+        PixelSpec.from_processor(processor, 14)
+
+
+@pytest.mark.parametrize("name", ["SmolVLMVideoProcessor", "Idefics3ImageProcessorPil"])
+def test_one_that_resizes_twice_is_refused(name: str) -> None:
+    processor = type(name, (SimpleNamespace,), {})(do_resize=True)
+    with pytest.raises(ValueError, match=r"resizes each frame twice.*give mean= and std=; .*lanc"):
+        PixelSpec.from_processor(processor, 14)
+
+
+def test_the_video_processor_of_internvl() -> None:
+    """It needs torchvision to be made, and resizes as its image processor does."""
+    image = GotOcr2ImageProcessorPil()
+    settings = {name: getattr(image, name) for name in ("size", "resample", "rescale_factor",
+        "image_mean", "image_std", "do_resize", "do_rescale", "do_normalize")}  # fmt: skip
+    video = type("InternVLVideoProcessor", (SimpleNamespace,), {})(**settings)
+    whole = SimpleNamespace(video_processor=video, image_processor=None)
+    spec = PixelSpec.from_processor(whole, 14)
+    assert (spec.size, spec.filter) == (Stretch(384, 384), "bicubic")
+    assert spec.mean == PixelSpec.from_processor(image, 14).mean
+
+
+def test_docs_towers_describes_a_pixel_spec() -> None:
+    """Its code runs; what it describes is what DINOv2's processor does; its table has all rules."""
+    page = (Path(__file__).parents[2] / "docs" / "towers.md").read_text()
+    section = page.split("## What a processor does")[1].split("\n## ")[0]
+    [block] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    known: dict[str, Any] = {}
+    exec(compile(block, "towers.md", "exec"), known)
+    assert known["spec"].cells(720, 1280) == (16, 16)
+    processor = BitImageProcessorPil(
+        size={"shortest_edge": 256}, crop_size={"height": 224, "width": 224},
+        image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225],
+    )  # fmt: skip
+    read = PixelSpec.from_processor(processor, patch=14)
+    assert replace(read, first_pass="horizontal") == known["spec"]
+    rules = {each.__name__ for each in get_args(SizeRule)}
+    assert set(re.findall(r"^\| `(\w+)\(", section, re.MULTILINE)) == rules
+    assert rules <= set(patchgate.gather.__all__)

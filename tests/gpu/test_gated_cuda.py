@@ -126,7 +126,9 @@ def captured(fixed: Any, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Any]:
     return graph, out
 
 
-@pytest.mark.parametrize("case", ["siglip", "clip", "dinov2", "dinov3"])
+@pytest.mark.parametrize(
+    "case", ["siglip", "clip", "dinov2", "dinov3", "vit", "internvl", "idefics3"]
+)
 @pytest.mark.parametrize(
     "settings",
     [

@@ -1,5 +1,6 @@
 """Positions of packed tokens, against those that transformers gives whole videos."""
 
+import clips
 import pytest
 import torch
 from language_cases import BEGIN, END, PAD, qwen, qwen3_prompt
@@ -7,6 +8,7 @@ from qwen_cases import GRID, M, grid_thw, vision_utils
 from since import language_models
 from token_cases import kept_mask, video_tokens
 
+import patchgate
 from patchgate.language.onevision import check_patch_positions, patch_positions
 from patchgate.language.positions import (
     qwen3_span,
@@ -162,3 +164,14 @@ def test_a_slice_has_no_positions_of_what_was_before():
     tokens = tokens_of(kept_mask(4, GRID), 1.0)
     with pytest.raises(ValueError, match="a slice refers to tokens from before it"):
         patch_positions(tokens.slice(1.5, 9.0))
+
+
+def test_tubelets_of_frames_at_a_rate_have_the_times_of_these_frames() -> None:
+    whole = [float(seconds) for batch in patchgate.open_video(clips.clip("h264.mp4"), fps=5)
+             for seconds in batch.pts_seconds]  # fmt: skip
+    gate = patchgate.Gate(temporal_patch=2, size=(28, 28))
+    tokens = patchgate.tokenize(clips.clip("h264.mp4"), gate=gate, fps=5)
+    middle = [(a + b) / 2 for a, b in zip(whole[::2], whole[1::2], strict=False)]
+    assert len(middle) >= 3
+    found = tubelet_seconds(tokens, 2)[: len(middle)].tolist()
+    assert found == pytest.approx(middle, abs=0.5 / 25)  # frames stand on the video's own grid

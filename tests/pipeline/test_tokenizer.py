@@ -350,7 +350,7 @@ def test_no_frames_are_a_chunk_of_none() -> None:
         ({"tower": 3}, TypeError, r"tower: expected one made by patchgate.gated\(...\), got int"),
         ({"gate": 4}, TypeError, "gate: expected a patchgate.Gate, got int"),
         ({"gate": Gate(), "threshold": 8}, ValueError, "Tokenizer: expected a gate or rules"),
-        ({"chunk": 8}, TypeError, "Tokenizer: expected options of threshold.*got 'chunk'"),
+        ({"chunk": 8}, TypeError, "Tokenizer: expected options of .*threshold.*got 'chunk'"),
         ({"patch": 8}, TypeError, r"patch goes into gate=Gate\(patch=\.\.\.\)"),
         ({"gate": CappedGate([0.5])}, TypeError, "expected a patchgate.Gate itself, got CappedGat"),
         ({"size": (100, 100)}, ValueError, "100 x 100 pixels do not divide"),

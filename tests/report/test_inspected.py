@@ -52,7 +52,7 @@ def test_facts_are_those_of_the_command_line(clip: Path, seen: Report, tmp_path:
     told = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
     mine = json.loads(json.dumps(seen.facts))
     for name in ("frames", "tokens", "dense_tokens", "kept_share", "moved_share", "sampled",
-                 "key_frame_seconds", "gate"):  # fmt: skip
+                 "key_frame_seconds", "gate", "costs"):  # fmt: skip
         assert mine[name] == told[name], name
     assert mine["frames"] == FRAMES
     assert mine["key_frame_seconds"] == [0.0, 2.0]
@@ -77,7 +77,8 @@ def test_printed_it_says_the_figures(seen: Report) -> None:
     said = repr(seen)
     assert said.startswith("Report of ")
     assert f"tokens: {seen.facts['tokens']:,} for all 40 frames" in said
-    assert "at 1 fps" in said
+    assert "tokens, 1 fps: " in said
+    assert "after the gate" in said
 
 
 def test_a_notebook_shows_the_moments(clip: Path, seen: Report, of_tokens: Report) -> None:

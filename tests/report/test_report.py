@@ -1,5 +1,8 @@
 """The report: right figures, the right pictures, one file that needs nothing else."""
 
+import base64
+import csv
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -87,11 +90,15 @@ def test_figures_are_those_of_the_tokens(made):
     assert shown.by_id["kept-share"] == f"{tokens.kept_share:.1%}"
     assert shown.by_id["frames"] == str(frames)
     assert shown.by_id["keys"] == str(int(tokens.is_key.sum()))
-    ways = {row[0]: [int(n.replace(",", "")) for n in row[1:3]] for row in shown.rows[1:]}
+    after = next(i for i, row in enumerate(shown.rows) if row[:1] == ["from second"])
+    ways = {row[0]: [int(n.replace(",", "")) for n in row[1:3]] for row in shown.rows[1:after]}
     assert ways["patchgate"] == [frames, len(tokens)]
     assert ways["dense, every frame"] == [frames, dense]
     assert ways["dense, 1 fps"] == [4, 4 * 64]
     assert ways["dense, 2 fps"] == [8, 8 * 64]
+    for fps in (1, 2, 5):
+        sampled = patchgate.tokenize(made[0], size=SIZE, fps=fps)
+        assert ways[f"patchgate, {fps} fps"] == [sampled.shape.T, len(sampled)]
     assert ways["adjacent-frame gate"] == [frames, facts["adjacent"]["tokens"]]
     assert facts["tokens"] == len(tokens)
     assert facts["adjacent"]["tokens"] == 2 * 64 + 38, "two scenes, and the cell that flickers"
@@ -111,6 +118,47 @@ def test_errors_are_those_of_the_reconstruction(made):
         assert moment["largest_sub_block_error"] == want
         assert moment["adjacent_largest_sub_block_error"] <= 20
     assert 18 <= facts["adjacent"]["largest_sub_block_error"] <= 20, "a scene fades by 19 levels"
+
+
+def test_the_numbers_of_the_plot_are_there_as_a_table_and_as_csv(made):
+    _, shown, facts, tokens = made
+    [link] = re.findall(r'href="data:text/csv;base64,([^"]*)"', shown.text)
+    rows = list(csv.DictReader(io.StringIO(base64.b64decode(link).decode())))
+    cells, count = tokens.source[0].numel(), tokens.shape.T
+    assert [float(row["seconds"]) for row in rows] == pytest.approx(tokens.pts_seconds.tolist())
+    changed = (tokens.kind == 2).flatten(1).sum(1) / cells
+    assert [float(row["changed"]) for row in rows] == pytest.approx(changed.tolist(), abs=1e-6)
+    moved = (tokens.kind == 1).flatten(1).sum(1) / cells
+    assert [float(row["moved"]) for row in rows] == pytest.approx(moved.tolist(), abs=1e-6)
+    assert [int(row["key_frames"]) for row in rows] == tokens.is_key.int().tolist()
+    worst = max(float(row["error"]) for row in rows)
+    assert worst == pytest.approx(facts["largest_sub_block_error"], abs=1e-4)
+    adjacent = max(float(row["adjacent_error"]) for row in rows)
+    assert adjacent == pytest.approx(facts["adjacent"]["largest_sub_block_error"], abs=1e-4)
+    after = next(i for i, row in enumerate(shown.rows) if row[:1] == ["from second"])
+    table = shown.rows[after + 1 :]
+    assert 1 < len(table) <= 40
+    assert sum(int(row[1].replace(",", "")) for row in table) == count == len(rows)
+    assert max(float(row[5]) for row in table) == pytest.approx(worst, abs=0.006)
+
+
+def test_the_busiest_moment_is_shown_first(made):
+    _, shown, facts, _ = made
+    [first] = re.findall(r'value="(\d+)" data-seconds="[^"]*" checked', shown.text)
+    assert "busiest" in facts["moments"][int(first)]["label"]
+
+
+def test_a_models_context_is_in_the_page(tmp_path):
+    clip = clips.clip("h264.mp4")
+    result = run("inspect", clip, "-o", tmp_path / "r.html", "--grid", "qwen2.5-vl", "--json")
+    assert result.exit_code == 0, result.output
+    costs, shown = json.loads(result.stdout)["costs"], Page((tmp_path / "r.html").read_text())
+    assert "whose context is 128,000 tokens" in shown.text
+    [row] = [row for row in costs["rows"] if (row["fps"], row["way"]) == (2.0, "gate")]
+    [seen] = [row for row in shown.rows if row[0] == "patchgate, 2 fps"]
+    assert seen[1:4] == [
+        str(row["frames"]), f"{row['tokens']:,}", f"{row['tokens'] / 128_000:.1%}",
+    ]  # fmt: skip
 
 
 def test_moments_are_bounded_and_hold_the_telling_ones(made):

@@ -223,6 +223,20 @@ def test_text_stands_out_in_both_colour_schemes(browser, scheme):
     assert [words for contrast, words in found if contrast < 4.5] == []
 
 
+def test_print_shows_every_moment(browser):
+    """Printed, there is nothing to click: all moments are there, and the strip."""
+    driver = browser()
+    seen = "return [...document.querySelectorAll(arguments[0])].map(e => e.offsetHeight > 0)"
+    assert sum(driver.execute_script(seen, ".moment")) == 1
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert all(driver.execute_script(seen, ".moment"))
+        assert all(driver.execute_script(seen, ".strip label"))
+        assert not any(driver.execute_script(seen, ".controls"))
+    finally:
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_it_opens_within_a_second(browser):
     driver = browser()
     timing = "return performance.getEntriesByType('navigation')[0].loadEventEnd / 1000"

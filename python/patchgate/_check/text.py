@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from difflib import SequenceMatcher
 
 _CONTROL = {"Cc", "Cs", "Zl", "Zp"}  # categories: controls, halves of letters, ends of lines
 _TURNS = {*"\u061c\u200e\u200f", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
@@ -26,3 +28,16 @@ def escaped(text: str) -> str:
 def a_or_an(name: str) -> str:
     """Returns a class's name with its article: ``"a Linear"``, ``"an Identity"``."""
     return f"{'an' if _VOWEL.match(name) else 'a'} {name}"
+
+
+def nearest_first(name: object, choices: Iterable[str]) -> list[str]:
+    """Returns the choices, those first whose letters are most like those of ``name``.
+
+    Choices that are equally like it keep their order.
+    """
+    wanted = str(name).casefold()
+
+    def unlike(choice: str) -> float:
+        return -SequenceMatcher(None, wanted, choice.casefold(), autojunk=False).ratio()
+
+    return sorted(choices, key=unlike)

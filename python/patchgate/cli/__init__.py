@@ -1,19 +1,21 @@
 """The command line: ``patchgate tokenize``, ``embed``, ``info``, ``inspect``, ``plan`` and others.
 
-options.py     the options that commands share, each with unit and default
-commands.py    info and inspect, and the dict that each prints with --json
-encode.py      tokenize and embed; job.py does what both have, several.py with several videos
+commands/      the commands as they are typed: options and help, without torch
+described.py   what info says of a file
+encode.py      the work of tokenize and embed; job.py does what both have, several.py with several
+               videos
 outputs.py     the file or folder that is written; provenance.py where its contents come from
 towers.py      --tower: a model and its processor by name
+grids.py       --grid: the grid of a model's frames
 inspection.py  the work of inspect: page, picture, overlay
-plan.py        what a policy would look at
-advise.py      which settings fit a video
-live.py        cameras, watched, and what opens here
-bench.py       what the gate saves and costs on a video; bench_ways.py the ways that it times;
-               bench_share.py where the time goes, and what a saving in the tower is worth
-terminal.py    progress, warnings, errors and exit codes; usage.py messages of wrong usage
+plan.py        the work of plan; plan_lines.py what it prints; policies.py lists the policies
+advise.py      what advise prints
+live.py        the work of live; doctor.py what doctor prints
+bench.py       the work of bench; bench_ways.py the ways that it times; bench_share.py where the
+               time goes, and what a saving in the tower is worth
+terminal.py    progress, warnings, errors and exit codes
 signals.py     Ctrl-C: a command ends soon and leaves nothing half done
-__main__.py    ``python -m patchgate.cli``
+__main__.py    ``python -m patchgate.cli``; so does ``python -m patchgate``
 """
 
 import contextlib
@@ -21,7 +23,6 @@ import io
 import signal
 import sys
 
-from patchgate.cli import encode, advise, bench, plan, live  # isort: skip  # each adds its commands, in this order
 from patchgate.cli.commands import app
 
 
@@ -37,4 +38,4 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-__all__ = ["advise", "app", "bench", "encode", "live", "main", "plan"]
+__all__ = ["app", "main"]

@@ -1,4 +1,4 @@
-"""``patchgate bench``: what the gate saves and costs on a video of the user's own.
+"""The work of ``patchgate bench``: what the gate saves and costs on a video of the user's own.
 
 Decoded frames are held in memory, and the ways of ``bench_ways.py`` from there to a tower's input
 (and, with a tower, to its features) take turns. ``bench_share.py`` adds the time of decoding, and
@@ -9,96 +9,81 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
 
 from patchgate._check import TRANSFORMERS, check_transformers
+from patchgate._check.text import nearest_first
 from patchgate._tensors import doubles
 from patchgate.cli import bench_share
 from patchgate.cli.bench_ways import EVERY_CELL, Way, ways_of
-from patchgate.cli.commands import Json, VideoPath, app
-from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spread
-from patchgate.cli.terminal import reported, result
+from patchgate.cli.commands.models import TOWERS
+from patchgate.cli.grids import sized
 from patchgate.decode import FrameBatch, open_video
 from patchgate.encoders.run.fidelity import DEFAULT_TOLERANCE
 from patchgate.gate import Gate
 from patchgate.pipeline import StageSeconds
 from patchgate.pipeline.stages import timed
 from patchgate.pipeline.tubelets import whole_tubelets
-
-_TOWERS: dict[str, dict[str, Any]] = {  # what differs from SigLIP base/16-224
-    "siglip-base": {"image_size": 224, "patch_size": 16},
-    "siglip-so400m": {
-        "image_size": 384, "patch_size": 14, "hidden_size": 1152, "intermediate_size": 4304,
-        "num_hidden_layers": 27, "num_attention_heads": 16,
-    },
-}  # fmt: skip
+from patchgate.report import costs
+from patchgate.report.costs import RATES, CostMeter, Costs, Reader
 
 
-@app.command()
-@spread
-def bench(
-    video: VideoPath,
-    gate: GateOptions,
-    read: ReadOptions,
-    frames: Annotated[
-        int,
-        typer.Option("--frames", min=2, help="Frames to hold in memory, up to whole chunks."),
-    ] = 128,
-    rounds: Annotated[
-        int, typer.Option("--rounds", min=1, help="Times that each way is measured, in turn.")
-    ] = 5,
-    tower: Annotated[
-        str | None,
-        typer.Option("--tower", metavar="|".join(_TOWERS), show_default="none",
-                     help="Encode, too, with a tower of this size and random weights; it sets "
-                     "--size and --patch. Needs transformers."),
-    ] = None,
-    tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0, help="Of --tower, as patchgate.gated takes it.")
-    ] = DEFAULT_TOLERANCE,
-    as_json: Json = False,
-) -> dict[str, Any]:  # fmt: skip
-    """Measure the stages on a video: what is kept, and the time it takes, beside every cell.
+@dataclass(frozen=True)
+class Job:
+    """What was asked for."""
 
-    Then says where the time goes, decoding included, and what a saving in the tower is worth as a
-    whole: 1 / (1 - share * saving) times the speed. Random weights of --tower flatter what
-    a tolerance saves; what kept cells alone save does not depend on weights.
+    video: str
+    frames: int  # at least so many are held, if there are so many
+    rounds: int
+    gate: Gate
+    grid: str  # the value of --grid
+    reader: Reader
+    options: dict[str, Any]  # of open_video
+
+
+def facts_of(job: Job, model: Any, tolerance: float | None) -> dict[str, Any]:
+    """Measures, and returns what --json prints.
+
+    Args:
+        model: of ``model_of``; None: there is no tower.
+        tolerance: the tower's; None: the default.
     """
-    with as_usage_error():
-        model = None if tower is None else _model(tower, gate)
-        wanted = _gate(gate.gate(), model)
-    options = read.apply()
-    with reported() as warned:
-        decoding = StageSeconds()
-        clip = _held(video, frames, wanted, options, decoding)
-        measured = _measured(ways_of(wanted, model, tolerance), clip, rounds)
-        facts = _facts(video, wanted, clip, measured) | {"tower": tower, "warnings": warned}
-        spent = decoding.seconds["decode"]
-        facts["where"] = bench_share.where(measured, spent, facts["frames"])
-        facts["shares"] = bench_share.shares(facts["where"])
-        result(facts, _lines(facts) | bench_share.lines(facts), video, as_json)
+    decoding = StageSeconds()
+    gate, clip = _held(job, decoding)
+    tolerance = DEFAULT_TOLERANCE if tolerance is None else tolerance
+    measured = _measured(ways_of(gate, model, tolerance), clip, job.rounds)
+    facts = _facts(job.video, gate, clip, measured)
+    facts["where"] = bench_share.where(measured, decoding.seconds["decode"], facts["frames"])
+    facts["shares"] = bench_share.shares(facts["where"])
+    facts["costs"] = _costs(job, gate, clip).facts()
     return facts
+
+
+def lines_of(facts: dict[str, Any]) -> dict[str, str]:
+    """Puts the facts in lines for people."""
+    return _lines(facts) | costs.lines_of(facts["costs"]) | bench_share.lines(facts)
 
 
 # --- the clip and the tower -------------------------------------------------------------------
 
 
-def _model(name: str, gate: GateOptions) -> Any:
-    """Makes a model with random weights, in the size that was asked for."""
-    if name not in _TOWERS:
-        raise ValueError(f"--tower: expected {' or '.join(_TOWERS)}, got {name!r}")
-    for option in ("size", "patch", "merge", "temporal_patch"):
-        if getattr(gate, option) != getattr(GateOptions(), option):
-            raise ValueError(f"--{option.replace('_', '-')}: --tower sets it; leave it out")
+def model_of(name: str) -> Any:
+    """Makes a model with random weights, in the size that was asked for.
+
+    Raises:
+        ValueError: there is no such size, or transformers is missing or too old.
+    """
+    if name not in TOWERS:
+        listed = " or ".join(nearest_first(name, TOWERS))
+        raise ValueError(f"--tower: expected {listed}, got {name!r}")
     try:
         from transformers import SiglipVisionConfig, SiglipVisionModel
     except ImportError as error:
         raise ValueError("--tower needs transformers: pip install 'patchgate[tower]'") from error
     torch.manual_seed(0)
-    config = SiglipVisionConfig(**_TOWERS[name], vision_use_head=False)
+    config = SiglipVisionConfig(**TOWERS[name], vision_use_head=False)
     model = SiglipVisionModel(config).eval().requires_grad_(False)
     try:
         check_transformers("--tower", model, TRANSFORMERS)
@@ -107,32 +92,43 @@ def _model(name: str, gate: GateOptions) -> Any:
     return model
 
 
-def _gate(gate: Gate, model: Any) -> Gate:
+def gate_of(gate: Gate, model: Any) -> Gate:
     """Makes a gate of the model's sizes."""
     settings = asdict(gate.settings)
-    if settings["fit"] != "stretch":
-        raise ValueError(f"--fit: bench stretches frames to --size, got {settings['fit']}")
+    if settings["fit"] == "pad":
+        raise ValueError("--fit: bench stretches or crops frames to --size, got pad")
     if model is not None:
         side = model.config.image_size // model.config.patch_size * model.config.patch_size
         settings |= {"size": (side, side), "patch": model.config.patch_size}
     return Gate(**settings)
 
 
-def _held(
-    path: str, frames: int, gate: Gate, options: dict[str, Any], decoding: StageSeconds
-) -> list[FrameBatch]:
-    """Decodes the first frames, in whole tubelets, and counts the time as that of "decode"."""
+def _held(job: Job, decoding: StageSeconds) -> tuple[Gate, list[FrameBatch]]:
+    """Decodes the first frames, in whole tubelets, and counts the time as that of "decode".
+
+    Returns:
+        The gate with the size of the grid, and the frames.
+    """
     held: list[FrameBatch] = []
-    tubelet = gate.settings.temporal_patch
-    with open_video(path, **options) as video:
+    tubelet = job.gate.settings.temporal_patch
+    with open_video(job.video, **job.options) as video:
+        gate = sized(job.gate, job.grid, video, job.options)
         for batch in whole_tubelets(timed(iter(video), decoding, "decode"), tubelet):
             held.append(batch)
-            if sum(map(len, held)) >= frames:
+            if sum(map(len, held)) >= job.frames:
                 break
     held = [batch for batch in held if len(batch) % tubelet == 0]
     if not held:
-        raise ValueError(f"{path}: no frame there to be measured with")
-    return held
+        raise ValueError(f"{job.video}: no frame there to be measured with")
+    return gate, held
+
+
+def _costs(job: Job, gate: Gate, clip: list[FrameBatch]) -> Costs:
+    """Counts what these frames cost the model."""
+    meter = CostMeter.of(gate, job.reader, (*RATES, None), job.options["fps"])
+    for batch in clip:
+        meter.push(batch)
+    return meter.costs()
 
 
 # --- measuring --------------------------------------------------------------------------------

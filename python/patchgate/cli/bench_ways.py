@@ -17,7 +17,7 @@ from patchgate._tensors import arange
 from patchgate.decode import FrameBatch
 from patchgate.gate import Gate
 from patchgate.gather import PixelSpec, gather
-from patchgate.gather.resize import Stretch
+from patchgate.gather.resize import ShortestEdge, SizeRule, Stretch
 from patchgate.pipeline import StageSeconds
 
 EVERY_CELL = "every cell"
@@ -90,7 +90,12 @@ def ways_of(gate: Gate, model: Any, tolerance: float) -> dict[str, Callable[[], 
     settings = gate.settings
     assert gate.size is not None
     patches = (settings.patch, settings.merge, settings.temporal_patch)
-    spec = PixelSpec(Stretch(*gate.size), _MEAN, _STD, *patches)
+    size: SizeRule = Stretch(*gate.size)
+    if settings.fit == "crop":
+        if gate.size[0] != gate.size[1]:
+            raise ValueError(f"--fit crop: bench takes a square --size, got {gate.size}")
+        size = ShortestEdge(gate.size[0])
+    spec = PixelSpec(size, _MEAN, _STD, *patches, crop=gate.size)
     if model is None:
         return {
             EVERY_CELL: lambda: _EveryCell(spec, None),

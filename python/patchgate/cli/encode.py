@@ -1,137 +1,56 @@
-"""The commands tokenize and embed: tokens, or one vector a frame, of videos, as files."""
+"""What tokenize and embed do with one video: tokens, or one vector a frame, as a file."""
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any
 
 import torch
-import typer
 
-from patchgate._check import checked_choice
-from patchgate.cli.commands import Json, app
 from patchgate.cli.job import Job, until_asked
-from patchgate.cli.options import GateOptions, ReadOptions, as_usage_error, spread
-from patchgate.cli.outputs import SUFFIX
 from patchgate.cli.several import Facts
 from patchgate.cli.terminal import bytes_text
-from patchgate.cli.towers import TowerOptions, refuse_geometry
+from patchgate.cli.towers import dtype_of
 from patchgate.pipeline import StageSeconds, TokenChunk
 from patchgate.pipeline.collect import empty_chunk
-from patchgate.pipeline.embed import Pool, own_pool, prepared_vectors
+from patchgate.pipeline.embedding import own_pool, prepared_vectors
 from patchgate.pipeline.fitting import prepared
+from patchgate.report import costs
+from patchgate.report.costs import CostMeter
 from patchgate.report.history import counted
-from patchgate.tokens.layout import layout_of
+from patchgate.tokens.layout import grid_of, layout_of
 from patchgate.tokens.spill import TokenSpill
 from patchgate.tokens.vectors import VectorSpill
-
-Videos = Annotated[
-    list[str], typer.Argument(metavar="VIDEO...", help="Video files.", show_default=False)
-]
-Output = Annotated[
-    str,
-    typer.Option("-o", "--output", metavar="FILE|FOLDER", show_default=False,
-                 help=f"A file ({SUFFIX}), or a folder that gets one for each video, named after "
-                 "it; a name without an extension is a folder's."),
-]  # fmt: skip
-Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
-_TOWER = (
-    "A folder that save_pretrained wrote (model and processor), a model of timm, or one of the "
-    "Hugging Face hub. It sets --size, --patch and the like."
-)
-
-
-@app.command()
-@spread
-def tokenize(
-    context: typer.Context,
-    video: Videos,
-    output: Output,
-    gate: GateOptions,
-    read: ReadOptions,
-    model: TowerOptions,
-    tower: Annotated[
-        str | None,
-        typer.Option("--tower", metavar="NAME|FOLDER", help=_TOWER, show_default="tokens are "
-                     "the cells' own pixels"),
-    ] = None,
-    force: Force = False,
-    as_json: Json = False,
-) -> Facts:  # fmt: skip
-    """Turn every frame into tokens, of which only the changed cells are new.
-
-    Writes a file for patchgate.VideoTokens.load (docs/token-file.md). Memory does not grow with the
-    video's length. Ctrl-C ends early; the frames so far are in a file whose name ends in
-    .incomplete. Pressed again, it leaves none.
-    """
-    with as_usage_error():
-        model.check()
-        if tower is not None:
-            refuse_geometry(context)
-        elif model != TowerOptions():
-            raise ValueError("--dtype, --save-dtype, --tolerance: they belong to --tower")
-        job = Job(video, output, force, gate.gate(), read.apply(), tower, model)
-    return job.run(_tokenized, _tokenize_lines, as_json)
-
-
-@app.command()
-@spread
-def embed(
-    context: typer.Context,
-    video: Videos,
-    output: Output,
-    tower: Annotated[
-        str, typer.Option("--tower", metavar="NAME|FOLDER", help=_TOWER, show_default=False)
-    ],
-    gate: GateOptions,
-    read: ReadOptions,
-    model: TowerOptions,
-    pool: Annotated[
-        str,
-        typer.Option("--pool", metavar="|".join(get_args(Pool)),
-                     help="What a frame's vector is: the tower's pooled output, its CLS, or the "
-                     "mean over cells; auto: the tower's own convention."),
-    ] = "auto",
-    force: Force = False,
-    as_json: Json = False,
-) -> Facts:  # fmt: skip
-    """Turn every frame into one vector, of which only the changed cells are computed.
-
-    Writes a safetensors file with features [T, D] and pts_seconds [T] (docs/token-file.md). Ctrl-C
-    ends early; the frames so far are in a file whose name ends in .incomplete. Pressed again, it
-    leaves none.
-    """
-    with as_usage_error():
-        model.check()
-        refuse_geometry(context)
-        pool = checked_choice("--pool", pool, get_args(Pool))
-        job = Job(video, output, force, gate.gate(), read.apply(), tower, model, pool)
-    return job.run(_embedded, _embed_lines, as_json)
-
 
 # --- tokenize ---------------------------------------------------------------------------------
 
 
-def _tokenized(job: Job, path: str, target: Path) -> Facts:
-    begin, stages = time.perf_counter(), StageSeconds()
-    with job.opened(path) as (video, described):
-        gate, features = prepared(video, job.tower, job.gate.fresh())
-        layout, empty = None, empty_chunk(gate, features)
+def tokenized(job: Job, path: str, target: Path) -> Facts:
+    """Writes the tokens of one video, and returns the facts of it."""
+    begin, stages, saved = time.perf_counter(), StageSeconds(), dtype_of(job.model.saved)
+    with job.opened(path) as (video, described, own):
+        gate, features = prepared(video, job.tower, own.fresh())
+        spending = None
+        if job.reader is not None:
+            fps = job.options["fps"]
+            spending = CostMeter(gate, features.to_grid, job.reader, until_fps=fps)
+        layout, grid, empty = None, None, empty_chunk(gate, features)
         if job.tower is None:
             layout = layout_of(gate, video.colour.matrix)
         else:
-            empty = _saved(empty, job.model.saved)
-        with TokenSpill(target, empty, layout, described, job.force) as out:
+            grid, empty = grid_of(gate), _saved(empty, saved)
+        with TokenSpill(target, empty, layout, described, job.force, grid) as out:
             with job.meter(video, "tokenize") as meter:
-                for chunk in until_asked(job, video, gate, features, stages, meter):
+                for chunk in until_asked(job, video, gate, features, stages, meter, spending):
                     with stages.time("write"):
-                        out.add(chunk if job.tower is None else _saved(chunk, job.model.saved))
+                        out.add(chunk if job.tower is None else _saved(chunk, saved))
             facts = job.finish(out, path, meter, gate, stages, begin)
     dtype = str(empty.features.dtype).removeprefix("torch.")
     return facts | {
         "tokens": out.tokens,
         "dense_tokens": meter.cells,
         "features": [empty.features.shape[1], dtype],
+        "costs": None if spending is None else spending.costs().facts(),
     }
 
 
@@ -139,7 +58,8 @@ def _saved(chunk: TokenChunk, dtype: torch.dtype) -> TokenChunk:
     return chunk._replace(features=chunk.features.to("cpu", dtype))
 
 
-def _tokenize_lines(facts: Mapping[str, Any]) -> dict[str, str]:
+def tokenize_lines(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Puts the facts of a video's tokens in lines for people."""
     width, dtype = facts["features"]
     whose = "the cells' own pixels (--tower gives a model's features)"
     if facts["tower"] is not None:
@@ -148,6 +68,7 @@ def _tokenize_lines(facts: Mapping[str, Any]) -> dict[str, str]:
         **_frames_line(facts),
         "tokens": f"{facts['tokens']:,} of {facts['dense_tokens']:,}: "
         f"{facts['kept_share']:.2%} kept",
+        **({} if facts["costs"] is None else costs.lines_of(facts["costs"])),
         "features": whose,
         **_file_lines(facts),
     }
@@ -156,18 +77,19 @@ def _tokenize_lines(facts: Mapping[str, Any]) -> dict[str, str]:
 # --- embed ------------------------------------------------------------------------------------
 
 
-def _embedded(job: Job, path: str, target: Path) -> Facts:
+def embedded(job: Job, path: str, target: Path) -> Facts:
+    """Writes the vectors of one video, and returns the facts of it."""
     assert job.tower is not None
     assert job.pool is not None
-    begin, stages = time.perf_counter(), StageSeconds()
-    with job.opened(path) as (video, described):
+    begin, stages, saved = time.perf_counter(), StageSeconds(), dtype_of(job.model.saved)
+    with job.opened(path) as (video, described, own):
         pool = own_pool(job.tower, job.pool)
-        gate, vectors = prepared_vectors(video, job.tower, job.gate.fresh(), pool)
-        empty = vectors.no_vectors().to("cpu", job.model.saved)
+        gate, vectors = prepared_vectors(video, job.tower, own.fresh(), pool)
+        empty = vectors.no_vectors().to("cpu", saved)
         with VectorSpill(target, empty, described, job.force) as out:
             with job.meter(video, "embed") as meter:
                 for chunk in until_asked(job, video, gate, vectors, stages, meter):
-                    features = vectors.vectors.to("cpu", job.model.saved)
+                    features = vectors.vectors.to("cpu", saved)
                     with stages.time("write"):
                         out.add(features, chunk.pts_seconds)
             facts = job.finish(out, path, meter, gate, stages, begin)
@@ -175,7 +97,8 @@ def _embedded(job: Job, path: str, target: Path) -> Facts:
     return facts | {"pool": pool, "features": [empty.shape[1], dtype]}
 
 
-def _embed_lines(facts: Mapping[str, Any]) -> dict[str, str]:
+def embed_lines(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Puts the facts of a video's vectors in lines for people."""
     width, dtype = facts["features"]
     return {
         **_frames_line(facts),

@@ -1,22 +1,21 @@
 """The work of ``patchgate inspect``, which alone needs matplotlib."""
 
 import os
-import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import typer
-
 from patchgate.beside import scratch_beside
+from patchgate.cli.grids import sized
 from patchgate.cli.terminal import Meter, bytes_text
 from patchgate.decode import Video, open_video
 from patchgate.decode.source.source import Source
 from patchgate.gate import Gate
 from patchgate.pipeline import spare_threads
 from patchgate.report import overlay, survey
+from patchgate.report.costs import CostMeter, Costs, Reader
 from patchgate.report.drawing import SUFFIXES as SUFFIXES
 from patchgate.report.drawing import Drawing, draw
 from patchgate.report.facts import facts_of, lines_of
@@ -37,6 +36,8 @@ class Job(NamedTuple):
     options: dict[str, Any]  # of open_video
     at: list[float]  # moments asked for, in seconds
     command: str  # as typed
+    grid: str = "own"  # the value of --grid
+    reader: Reader = Reader()
     planned: Planned | None = None  # for the page
 
 
@@ -52,11 +53,13 @@ def inspect_video(job: Job) -> dict[str, Any]:
         }
         video = stack.enter_context(open_video(job.video, **job.options))
         stack.enter_context(spare_threads(video.threads))
-        history = _first_pass(job, video, drafts.get(job.overlay) if job.overlay else None)
-        facts = facts_of(job.video, history, job.gate)
+        job = job._replace(gate=sized(job.gate, job.grid, video, job.options))
+        overlay_draft = drafts.get(job.overlay) if job.overlay else None
+        history, spent = _first_pass(job, video, overlay_draft)
+        facts = facts_of(job.video, history, job.gate, spent)
         if job.output is not None:
             drawing = Drawing(
-                job.video, job.video, job.gate, job.options, job.at, job.command, job.planned
+                job.video, job.video, job.gate, job.options, job.at, job.command, job.planned, spent
             )
             comparing = partial(_comparing, job, video)
             facts |= draw(drawing, video, history, drafts[job.output], comparing)
@@ -68,8 +71,8 @@ def inspect_video(job: Job) -> dict[str, Any]:
     return facts
 
 
-def _first_pass(job: Job, video: Video, draft: Path | None) -> History:
-    """Counts every frame, and writes the overlay in the same pass."""
+def _first_pass(job: Job, video: Video, draft: Path | None) -> tuple[History, Costs]:
+    """Counts every frame and what it costs, and writes the overlay in the same pass."""
     gate = job.gate
     assert gate.size is not None
     cells = gate.size[0] // gate.settings.cell * (gate.size[1] // gate.settings.cell)
@@ -79,18 +82,20 @@ def _first_pass(job: Job, video: Video, draft: Path | None) -> History:
             aspect = survey.display_aspect(video, gate)
             writer = stack.enter_context(overlay.OverlayVideo(draft, gate, aspect))
         meter = stack.enter_context(_meter(job, video, "inspect"))
+        spending = CostMeter.of(gate, job.reader, until_fps=job.options["fps"])
         both = stack.enter_context(closing(survey.side_by_side(video, gate)))
 
         def chunks() -> Iterator[TokenChunk]:
             for chunk, batches in both:
                 if writer is not None:
                     writer.add(chunk, batches)
+                spending.add(chunk, batches)
                 yield chunk
 
         history = history_of(chunks(), cells, meter.show, gate.settings.temporal_patch)
         if not len(history.changed):
             raise ValueError(f"{job.video}: no frame there to be shown; nothing was written")
-    return history
+    return history, spending.costs()
 
 
 @contextmanager
@@ -111,20 +116,3 @@ def lines(facts: dict[str, Any]) -> dict[str, str]:
         if facts[name] is not None:
             said[name] = f"{facts[name]}, {bytes_text(facts[f'{name}_bytes'])}"
     return said
-
-
-def typed(context: typer.Context) -> str:
-    """Returns the command with the options that were given, quoted for a shell."""
-    words = ["patchgate", str(context.info_name)]
-    for parameter in context.command.params:
-        name, value = str(parameter.name), context.params.get(str(parameter.name))
-        source = context.get_parameter_source(name)
-        if source is None or source.name != "COMMANDLINE":
-            continue
-        if parameter.param_type_name == "argument":
-            words.append(str(value))
-            continue
-        flags = parameter.opts if value is not False else parameter.secondary_opts
-        for one in value if isinstance(value, (list, tuple)) else [value]:
-            words += [max(flags, key=len), *([] if isinstance(one, bool) else [str(one)])]
-    return shlex.join(words)

@@ -1,29 +1,32 @@
 """What tokenize and embed do with each video around their own work: open, describe, finish."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from patchgate.cli.commands import not_the_video
-from patchgate.cli.outputs import Targets
+from patchgate.cli.commands.tower_options import TowerOptions
+from patchgate.cli.grids import sized
+from patchgate.cli.outputs import Targets, not_the_video
 from patchgate.cli.provenance import about
 from patchgate.cli.several import Facts, Several
 from patchgate.cli.signals import NOTHING, Stop, Stopped
 from patchgate.cli.terminal import Meter, reported
-from patchgate.cli.towers import TowerOptions, loaded
+from patchgate.cli.towers import loaded
 from patchgate.decode import Video, open_video
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import Gate
-from patchgate.pipeline import StageSeconds, TokenChunk, token_chunks
-from patchgate.pipeline.embed import own_pool
+from patchgate.pipeline import StageSeconds, TokenChunk, spare_threads, token_chunks
+from patchgate.pipeline.embedding import own_pool
 from patchgate.pipeline.features import Features
 from patchgate.pipeline.fitting import fitting_gate
 from patchgate.pipeline.frames import until_used_up
+from patchgate.report.costs import CostMeter, Reader
 from patchgate.report.history import counted
+from patchgate.report.survey import side_by_side
 from patchgate.tokens.spill import TokenSpill
 from patchgate.tokens.vectors import VectorSpill
 
@@ -40,6 +43,8 @@ class Job:
     name: str | None  # the tower's
     model: TowerOptions
     pool: str | None = None  # of embed
+    grid: str = "own"  # the value of --grid
+    reader: Reader | None = None  # who reads the tokens; None: costs are not counted
     targets: Targets = field(init=False)
     stop: Stop = field(init=False)
     tower: GatedTower | None = field(init=False, default=None)
@@ -80,23 +85,24 @@ class Job:
             self.targets.__exit__()
 
     @contextmanager
-    def opened(self, path: str) -> Iterator[tuple[Video, dict[str, str]]]:
-        """Opens a video, and yields it with the metadata of its file."""
+    def opened(self, path: str) -> Iterator[tuple[Video, dict[str, str], Gate]]:
+        """Opens a video, and yields it with the metadata of its file, and the gate for it."""
         stop = self.stop
         with stop.opening():
             video = open_video(path, **self.options)
         with video:
             with stop.opening():
-                described = about(path, video, self.settings(), stop.check)
+                gate = sized(self.gate, self.grid, video, self.options)
+                described = about(path, video, self.settings(gate), stop.check)
             stop.video = video
             if stop.asked_by:  # between the two
                 raise Stopped(stop.exit_code)
-            yield video, described
+            yield video, described, gate
 
-    def settings(self) -> dict[str, Any]:
-        """What was asked for, as JSON can hold it."""
+    def settings(self, gate: Gate) -> dict[str, Any]:
+        """What was asked for, as JSON can hold it; ``gate`` is the one for a video."""
         asked = {name: self.options[name] for name in ("start", "end", "fps", "stream")}
-        found: dict[str, Any] = {"gate": asdict(self.gate.settings), **asked}
+        found: dict[str, Any] = {"gate": asdict(gate.settings), **asked}
         if self.tower is not None:
             found |= {"tower": self.name, "dtype": self.model.dtype,
                       "fidelity": asdict(self.tower.fidelity)}  # fmt: skip
@@ -150,13 +156,37 @@ def _plain(value: Any) -> Any:
 
 
 def until_asked(
-    job: Job, video: Video, gate: Gate, features: Features, stages: StageSeconds, meter: Meter
+    job: Job,
+    video: Video,
+    gate: Gate,
+    features: Features,
+    stages: StageSeconds,
+    meter: Meter,
+    spending: CostMeter | None = None,
 ) -> Iterator[TokenChunk]:
     """Yields the chunks of a video until somebody asks for an end."""
-    with closing(token_chunks(video, gate, stages, features)) as chunks:
+    with closing(_chunks(video, gate, features, stages, spending)) as chunks:
         for chunk in until_used_up(chunks):
             job.stop.check()
             yield chunk
             meter.show(chunk)
             if job.stop.asked_by:
                 break
+
+
+def _chunks(
+    video: Video,
+    gate: Gate,
+    features: Features,
+    stages: StageSeconds,
+    spending: CostMeter | None,
+) -> Generator[TokenChunk, None, None]:
+    """Yields the chunks of a video, and counts what they cost."""
+    if spending is None:
+        yield from token_chunks(video, gate, stages, features)
+        return
+    with closing(side_by_side(video, gate, stages, features)) as both:
+        for chunk, batches in both:
+            with stages.time("costs"), spare_threads(video.threads):
+                spending.add(chunk, batches)
+            yield chunk

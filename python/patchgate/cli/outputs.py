@@ -121,3 +121,10 @@ def shown_name(video: str, whole: bool = False) -> str:
         path = f"{address.hostname or ''}{unquote(address.path)}"
     path = path.replace(os.sep, "/").rstrip("/")
     return path if whole else path.rpartition("/")[2]
+
+
+def not_the_video(video: str, *outputs: Path | None) -> None:
+    """Refuses to write over the video. Call it for every output before any is written."""
+    for output in outputs:
+        if output and os.path.exists(output) and os.path.exists(video) and output.samefile(video):
+            raise ValueError(f"{output}: this is the video itself; give another name to write to")

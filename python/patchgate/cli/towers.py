@@ -3,27 +3,24 @@
 import os
 from collections.abc import Mapping
 from contextlib import redirect_stderr, suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from io import StringIO
 from json import JSONDecodeError, loads
 from logging import ERROR, getLogger
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
 from torch import nn
 
 from patchgate._check.text import escaped
+from patchgate.cli.commands.tower_options import TowerOptions
 from patchgate.encoders.families import tower_of
 from patchgate.encoders.gated import gated
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import GateSettings
 from patchgate.gate.settings import GEOMETRY
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-_PANEL = "The model"
 # Models of text and pictures, and what loads only their vision part.
 _VISION = {
     "clip": "CLIPVisionModel",
@@ -31,48 +28,6 @@ _VISION = {
     "siglip2": "Siglip2VisionModel",
 }
 _INSIDE = ("vision_model", "vision_tower", "visual", "model")  # where larger models have a tower
-
-
-@dataclass(frozen=True)
-class TowerOptions:
-    """The options of a tower."""
-
-    dtype: Annotated[
-        str,
-        typer.Option("--dtype", metavar="|".join(DTYPES), rich_help_panel=_PANEL,
-                     help="The numbers that --tower computes with."),
-    ] = "float32"  # fmt: skip
-    tolerance: Annotated[
-        float | None,
-        typer.Option("--tolerance", min=0, rich_help_panel=_PANEL, show_default="0.15",
-                     help="Share of its norm by which a still cell's state may move before it is "
-                     "computed again; 0 is exact."),
-    ] = None  # fmt: skip
-    save_dtype: Annotated[
-        str | None,
-        typer.Option("--save-dtype", metavar="|".join(DTYPES), rich_help_panel=_PANEL,
-                     show_default="--dtype", help="The numbers of the features in the file; numpy "
-                     "has no bfloat16."),
-    ] = None  # fmt: skip
-
-    def check(self) -> None:
-        """Raises a ``ValueError`` for a dtype that is none."""
-        for name, value in (("--dtype", self.dtype), ("--save-dtype", self.save_dtype)):
-            if value is not None and value not in DTYPES:
-                raise ValueError(f"{name}: expected {', '.join(DTYPES)}, got {value!r}")
-
-    @property
-    def saved(self) -> torch.dtype:
-        """The dtype of the features in the file."""
-        return DTYPES[self.save_dtype or self.dtype]
-
-
-def refuse_geometry(context: typer.Context) -> None:
-    """Raises a ``ValueError`` if an option was given that the tower sets."""
-    for name in GEOMETRY:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise ValueError(f"--{name.replace('_', '-')}: --tower sets it; leave it out")
 
 
 def loaded(name: str, options: TowerOptions, settings: GateSettings) -> GatedTower:
@@ -97,7 +52,7 @@ def loaded(name: str, options: TowerOptions, settings: GateSettings) -> GatedTow
         model, given = _timm(name)
     else:
         model, given = _transformers(name, False)
-    model = _tower_in(name, model).eval().requires_grad_(False).to(DTYPES[options.dtype])
+    model = _tower_in(name, model).eval().requires_grad_(False).to(dtype_of(options.dtype))
     rules = {key: value for key, value in vars(settings).items() if key not in GEOMETRY}
     if options.tolerance is not None:
         rules["tolerance"] = options.tolerance
@@ -106,6 +61,13 @@ def loaded(name: str, options: TowerOptions, settings: GateSettings) -> GatedTow
     except TypeError as error:
         raise ValueError(f"--tower {name}: {error}") from error
     assert isinstance(found, GatedTower)  # other towers are refused before
+    return found
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """Returns the dtype of a name of ``DTYPES``."""
+    found = getattr(torch, name)
+    assert isinstance(found, torch.dtype)
     return found
 
 

@@ -50,7 +50,8 @@ def addition(module: nn.Module, home: str = "") -> str | None:
             return f"has a hook ({name[1:-1].replace('_', ' ')})"
     if "forward" in own and not is_placed(module):
         mover = own.get("_hf_hook")
-        by = "" if mover is None else f", set by accelerate ({type(mover).__name__})"
+        undo = "accelerate.hooks.remove_hook_from_module(tower, recurse=True) undoes it"
+        by = "" if mover is None else f", set by accelerate ({type(mover).__name__}; {undo})"
         return f"has a forward of its own{by}"
     if not is_known(module, home):
         return f"is {a_or_an(type(module).__name__)} of {_code(module)}"

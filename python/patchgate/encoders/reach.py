@@ -15,10 +15,25 @@ from patchgate.encoders.adapted import Adapted, constant_when_compiled
 
 @dataclass
 class _Known:
-    """The reaches of a model, shared by all of its towers."""
+    """The reaches of a model, shared by a tower and its copies for pictures of other sizes."""
 
+    tower: "Reaching"  # the first of them
     reaches: tuple[Tensor, ...] = ()  # [H] of each layer
     of: object = None  # what they were computed of
+
+    # torch.compile runs this while it traces. It belongs to this object, because a copy that is
+    # made while it traces is none yet. It does not return the tensors: a graph can hold only one
+    # tensor that a method of this name returned.
+
+    @constant_when_compiled
+    def keep(self, layers: int, heads: int, width: int) -> bool:
+        """Computes the reaches of the first layers unless they are known already; True."""
+        tower, every = self.tower, range(layers)
+        seen = [_stamp(part) for layer in every for part in tower.projections(layer)]
+        if self.of != (seen, heads, width):
+            self.reaches = tuple(tower.reach(layer, heads, width) for layer in every)
+            self.of = seen, heads, width
+        return True
 
 
 class Reaching(Adapted, ABC):
@@ -31,7 +46,7 @@ class Reaching(Adapted, ABC):
     """
 
     def __init__(self) -> None:
-        self._known = _Known()
+        self._known = _Known(self)
 
     @property
     @abstractmethod
@@ -39,16 +54,17 @@ class Reaching(Adapted, ABC):
         """The number of layers that are computed."""
 
     @abstractmethod
-    def projections(self, layer: int) -> tuple[nn.Module, ...]:
-        """The linear modules that a layer's heads go through, one after the other, before they are
-        added to the layer's input: the output projection, and LayerScale where there is one.
+    def projections(self, layer: int) -> tuple[nn.Module | Tensor, ...]:
+        """What a layer's heads go through, one after the other, before they are added to the
+        layer's input: the output projection, and LayerScale where there is one. Each is a linear
+        module, or a factor ``[D]``.
         """
 
     def added(self, layer: int, attended: Tensor) -> Tensor:
         """What the heads' sums ``[R, H, d]`` add to the layer's input, ``[R, D]``."""
         x = attended.flatten(1)
-        for module in self.projections(layer):
-            x = module(x)
+        for part in self.projections(layer):
+            x = x * part if isinstance(part, Tensor) else part(x)
         return x
 
     def reaches(self, heads: int, width: int) -> tuple[Tensor, ...]:
@@ -62,23 +78,11 @@ class Reaching(Adapted, ABC):
             heads: H.
             width: d.
         """
-        self._keep_reaches(heads, width)
+        self._known.keep(self.computed_layers, heads, width)
         return self._known.reaches
 
-    # torch.compile runs this while it traces. It does not return the tensors: a graph can hold only
-    # one tensor that a method of this name returned.
-
-    @constant_when_compiled
-    def _keep_reaches(self, heads: int, width: int) -> bool:
-        """Computes them unless they are known already; True."""
-        layers = range(self.computed_layers)
-        seen = [_stamp(module) for layer in layers for module in self.projections(layer)]
-        if self._known.of != (seen, heads, width):
-            self._known.reaches = tuple(self._reach(layer, heads, width) for layer in layers)
-            self._known.of = seen, heads, width
-        return True
-
-    def _reach(self, layer: int, heads: int, width: int) -> Tensor:
+    def reach(self, layer: int, heads: int, width: int) -> Tensor:
+        """Computes the reach of a layer's heads, ``[H]``."""
         like = self.weight
         with torch.inference_mode(False), torch.no_grad(), _no_autocast(like.device.type):
             units = torch.eye(heads * width, dtype=like.dtype, device=like.device)
@@ -95,11 +99,12 @@ def _no_autocast(device_type: str) -> AbstractContextManager[object]:
     return torch.autocast(device_type, enabled=False)
 
 
-def _stamp(module: nn.Module) -> list[object]:
-    """What changes when a module is wrapped or hooked, and when its weights are replaced, moved,
-    cast or written to.
+def _stamp(part: nn.Module | Tensor) -> list[object]:
+    """What changes when a module is wrapped or hooked, and when its weights (or a factor) are
+    replaced, moved, cast or written to.
     """
-    parts = [(id(m), *m._forward_hooks, *m._forward_pre_hooks) for m in module.modules()]
-    weights = (*module.parameters(), *module.buffers())
+    modules = () if isinstance(part, Tensor) else part.modules()
+    parts = [(id(m), *m._forward_hooks, *m._forward_pre_hooks) for m in modules]
+    weights = (part,) if isinstance(part, Tensor) else (*part.parameters(), *part.buffers())
     written = [None if weight.is_inference() else weight._version for weight in weights]
     return [parts, written, [(id(weight), weight.data_ptr(), weight.dtype) for weight in weights]]

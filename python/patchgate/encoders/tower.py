@@ -27,6 +27,8 @@ class Tower(Reaching, ABC):
     """
 
     dense: ClassVar[tuple[str, ...]] = ()  # methods of the model that compute every cell
+    # Other methods of the model that a gated tower has: each is its call with these options.
+    calls: ClassVar[dict[str, dict[str, Any]]] = {}
     channels_last: ClassVar[bool] = False  # rows are (P, P, C), not (C, P, P)
     prefix: int  # CLS and registers: tokens of a frame before its patches
     shows_last: bool = False  # ``output`` needs the last layer's output besides the features

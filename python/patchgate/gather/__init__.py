@@ -7,6 +7,24 @@ resize.py        how large a frame becomes
 """
 
 from patchgate.gather.pixel_spec import PixelSpec
+from patchgate.gather.resize import (
+    Keep,
+    PatchBudget,
+    PixelRange,
+    ShortestEdge,
+    Stretch,
+    VideoPixelRange,
+)
 from patchgate.gather.rows import gather, rgb_frames
 
-__all__ = ["PixelSpec", "gather", "rgb_frames"]
+__all__ = [
+    "Keep",
+    "PatchBudget",
+    "PixelRange",
+    "PixelSpec",
+    "ShortestEdge",
+    "Stretch",
+    "VideoPixelRange",
+    "gather",
+    "rgb_frames",
+]

@@ -21,6 +21,7 @@ from patchgate.gather.resize import (
     ShortestEdge,
     SizeRule,
     Stretch,
+    VideoPixelRange,
 )
 
 _KINDS = {
@@ -29,11 +30,20 @@ _KINDS = {
     "ViTImageProcessor": "plain",
     "BitImageProcessor": "plain",
     "DINOv3ViTImageProcessor": "floats",
+    "Gemma3ImageProcessor": "plain",
+    "GotOcr2ImageProcessor": "plain",
+    "InternVLVideoProcessor": "plain",
     "Qwen2VLImageProcessor": "pixels",
     "Qwen2VLVideoProcessor": "pixels",
+    "Qwen3VLVideoProcessor": "video",
+    "LlavaOnevisionVideoProcessor": "plain",
     "Siglip2ImageProcessor": "patches",
 }
 _PLAIN = ("plain", "floats")  # the second resize floats, not u8
+# Flags with which a picture becomes several.
+_SEVERAL = ("crop_to_patches", "do_pan_and_scan", "do_image_splitting")
+# These resize to the longest edge first, and then to a square.
+_TWICE = ("Idefics3ImageProcessor", "SmolVLMImageProcessor", "SmolVLMVideoProcessor")
 _CROPS = ("CLIPImageProcessor", "BitImageProcessor")  # by default
 # Flags of a description, and what each needs beside it: defaults are the class's, and not in it.
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -50,6 +60,7 @@ _SIDES = {"patch": "patch_size", "merge": "merge_size", "temporal_patch": "tempo
 def read_processor(processor: Any) -> dict[str, Any]:
     """Returns arguments of ``PixelSpec``: all but the patch's sides, if the processor has none."""
     processor = _described(processor) if isinstance(processor, dict) else _innermost(processor)
+    _check_once(processor)
     kind = _kind(processor)
     mean, std = _normalisation(processor)
     sides = {name: getattr(processor, attribute, None) for name, attribute in _SIDES.items()}
@@ -97,6 +108,23 @@ def _innermost(processor: Any) -> Any:
     return processor
 
 
+def _check_once(processor: Any) -> None:
+    """Raises a ``ValueError`` unless a frame becomes one picture, by one resize."""
+    name = type(processor).__name__.removesuffix("Pil").removesuffix("Fast")
+    if name in _TWICE:
+        raise ValueError(
+            f"processor: {name} resizes each frame twice, to its longest edge and to a square, "
+            "which is not one resize. For pixel values that it made, give mean= and std=; to "
+            'resize frames once, PixelSpec(size=, mean=, std=, patch=, filter="lanczos")'
+        )
+    for flag in _SEVERAL:
+        if _on(processor, flag):
+            raise ValueError(
+                f"processor: {name} with {flag}=True makes several pictures of one; switch it off "
+                "for video"
+            )
+
+
 def _kind(processor: Any) -> str:
     """Finds the kind by the class's own name only: a subclass may do anything."""
     name = type(processor).__name__
@@ -106,9 +134,8 @@ def _kind(processor: Any) -> str:
             f"processor: {name} is none of {', '.join(_KINDS)}; describe it with "
             "PixelSpec(size=, mean=, std=, patch=, ..)"
         )
-    for flag in ("do_pad", "cap_pixels_per_frame"):
-        if _on(processor, flag):
-            raise ValueError(f"processor: {name} with {flag}=True is not supported")
+    if _on(processor, "do_pad"):
+        raise ValueError(f"processor: {name} with do_pad=True is not supported")
     return kind
 
 
@@ -118,13 +145,33 @@ def _size_rule(processor: Any, kind: str) -> SizeRule:
     if kind == "patches":
         return PatchBudget(checked_count("max_num_patches", processor.max_num_patches, 1))
     size = _entries(processor, "size")
-    if kind == "pixels" and size.keys() == {"shortest_edge", "longest_edge"}:
-        return PixelRange(size["shortest_edge"], size["longest_edge"])
+    if kind in ("pixels", "video") and size.keys() == {"shortest_edge", "longest_edge"}:
+        bounds = size["shortest_edge"], size["longest_edge"]
+        capped = _on(processor, "cap_pixels_per_frame")
+        if kind == "pixels" and not capped:
+            return PixelRange(*bounds)
+        return VideoPixelRange(
+            *bounds,
+            per_video=kind == "video",
+            group=processor.temporal_patch_size,
+            cap=_cap(processor) if capped else None,
+            most_frames=getattr(processor, "max_frames", None),
+        )
     if kind in _PLAIN and size.keys() == {"height", "width"}:
         return Stretch(size["height"], size["width"])
     if kind in _PLAIN and size.keys() == {"shortest_edge"}:
         return ShortestEdge(size["shortest_edge"])
     raise ValueError(f"processor: {type(processor).__name__} with size={size} is not supported")
+
+
+def _cap(processor: Any) -> int:
+    cap = getattr(processor, "max_video_tokens", None)
+    if cap is None:
+        raise ValueError(
+            f"processor: {type(processor).__name__} with cap_pixels_per_frame=True is not "
+            "supported without max_video_tokens"
+        )
+    return checked_count("max_video_tokens", cap, 1)
 
 
 def _crop(processor: Any) -> tuple[int, int] | None:

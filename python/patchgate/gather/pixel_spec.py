@@ -15,7 +15,7 @@ from patchgate._check import (
     settle,
 )
 from patchgate.gather.hf_processor import read_processor
-from patchgate.gather.resize import Filter, FirstPass, SizeRule, Stretch
+from patchgate.gather.resize import Filter, FirstPass, SizeRule, Stretch, VideoPixelRange
 from patchgate.grid import Placement
 
 Triple = tuple[float, float, float]
@@ -26,7 +26,8 @@ class PixelSpec:
     """How a frame becomes a tower's patch rows: size, crop, filter, normalisation, order.
 
     Args:
-        size: a size rule, or ``(H, W)`` or one number for ``Stretch``.
+        size: a size rule of ``patchgate.gather`` (``Stretch``, ``ShortestEdge``, ``PixelRange``,
+            ``PatchBudget``, ``Keep``), or ``(H, W)`` or one number in pixels for ``Stretch``.
         mean, std: three numbers each, for R, G and B: a u8 value x becomes
             ``(x * rescale - mean) / std``.
         patch: the patch side in pixels.
@@ -123,20 +124,29 @@ class PixelSpec:
         patch: int | None = None,
         merge: int | None = None,
         temporal_patch: int | None = None,
+        frames: int | None = None,
     ) -> PixelSpec:
         """Reads the ``PixelSpec`` of a Hugging Face processor.
 
         Args:
-            processor: a SigLIP, SigLIP2, CLIP, ViT, DINOv2 (Bit) or Qwen2-VL image processor, the
-                Qwen2-VL video processor, or an object that holds one; its video processor is
-                preferred. The resize is always Pillow's, in the installed version's order.
+            processor: a SigLIP, SigLIP2, CLIP, ViT, DINOv2 (Bit), Gemma 3, InternVL (GotOcr2) or
+                Qwen2-VL image processor, the video processor of Qwen2-VL (which Qwen2.5-VL has,
+                too), Qwen3-VL, LLaVA-OneVision or InternVL, or an object that holds one, such as a
+                ``Qwen3VLProcessor``; its video processor is preferred. The resize is always
+                Pillow's, in the installed version's order.
             patch, merge, temporal_patch: the tower's, if the processor does not know them.
+            frames: the number of frames of the video, for processors that resize a frame by it:
+                Qwen3-VL's, and Qwen2-VL's with ``cap_pixels_per_frame``. None: ``tokenize``,
+                ``embed`` and ``language.prepare`` count the frames of each video. A ``Tokenizer``
+                cannot, because it does not know how many will come.
 
         Raises:
             ValueError: the processor or one of its settings is not known here. Nothing is guessed:
                 make a ``PixelSpec`` by hand.
         """
         settings = read_processor(processor)
+        if frames is not None and isinstance(settings["size"], VideoPixelRange):
+            settings["size"] = settings["size"].of_frames(frames)
         for name, given in (("patch", patch), ("merge", merge), ("temporal_patch", temporal_patch)):
             if given is not None and settings.setdefault(name, given) != given:
                 raise ValueError(f"{name}: the processor says {settings[name]}, got {given}")

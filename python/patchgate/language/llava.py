@@ -95,25 +95,35 @@ def llava_onevision_inputs(
     return prompt.inputs(model, encoded, axes=1)
 
 
-def _pooled(model: Any, video: VideoTokens, layout: Layout) -> tuple[Tensor, Tensor]:
-    """Finds which pooled cells the layout shows, ``[T, n]`` bool, and returns their features."""
+def pooled_mask(model: Any, video: VideoTokens, layout: Layout) -> Tensor:
+    """Finds which pooled cells a layout shows, ``[T, n]`` bool.
+
+    Args:
+        model: the language model's ``model``.
+    """
     side = model.config.vision_config.image_size // model.config.vision_config.patch_size
     if video.shape[1:] != (side, side):
         raise ValueError(
             f"videos: the model's tower has frames of {side} x {side} cells, got "
             f"{video.shape.h} x {video.shape.w}"
         )
-    first = base(model.multi_modal_projector.linear_1)
-    check_width(video.features, first.in_features)
     half = -(-side // 2)
     shown = shown_mask(video) if layout == "packed" else torch.ones_like(video.kind)
     # Pooling a mask in the same way as features finds the pooled cells that have a shown part.
     mask = nn.functional.interpolate(shown[None].double(), (half, half), mode="bilinear")[0] > 0
-    mask = mask.flatten(1)  # [T, n]
-    projected = model.multi_modal_projector(video.features.to(first.weight))  # [K, E]
+    return mask.flatten(1)
+
+
+def _pooled(model: Any, video: VideoTokens, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Finds which pooled cells the layout shows, ``[T, n]`` bool, and returns their features."""
+    mask = pooled_mask(model, video, layout)
+    first = base(model.multi_modal_projector.linear_1)
+    check_width(video.features, first.in_features)
+    table, rows = video.rows()  # [K + n, D], [T, h, w]: moved cells are means, as in dense()
+    projected = model.multi_modal_projector(table.to(first.weight))  # [K + n, E]
     parts = []
-    for source, wanted in zip(video.source.split(_FRAMES), mask.split(_FRAMES), strict=True):
+    for row, wanted in zip(rows.split(_FRAMES), mask.split(_FRAMES), strict=True):
         if bool(wanted.any()):
-            dense = _ops.expand(projected, source.flatten(1).to(projected.device))
+            dense = _ops.expand(projected, row.flatten(1).to(projected.device))
             parts.append(model.apply_pooling(dense)[wanted])
     return mask, torch.cat(parts)

@@ -62,6 +62,10 @@ def qwen3_span(tokens: VideoTokens, cell: Tensor) -> PromptSpan:
 def tubelet_seconds(tokens: VideoTokens, frames: int) -> Tensor:
     """Returns the times in Qwen3-VL's prompt: the middle of each tubelet's first and last frame.
 
+    A tubelet lasts until the next one begins. Its duration does not say so if not every frame was
+    looked at (``fps=``): the last one, which nothing follows, is as much longer than its duration
+    as the one before it.
+
     Args:
         tokens: a video's tokens.
         frames: the number of frames of a tubelet, which are assumed to be evenly spaced within it.
@@ -69,7 +73,11 @@ def tubelet_seconds(tokens: VideoTokens, frames: int) -> Tensor:
     Returns:
         ``[T]`` float64, seconds.
     """
-    return tokens.pts_seconds + tokens.duration_seconds * ((frames - 1) / (2 * frames))
+    lasts = tokens.duration_seconds.clone()  # [T]
+    lasts[:-1] = tokens.pts_seconds.diff()
+    if len(lasts) > 1 and tokens.duration_seconds[-2] > 0:
+        lasts[-1] *= lasts[-2] / tokens.duration_seconds[-2]
+    return tokens.pts_seconds + lasts * ((frames - 1) / (2 * frames))
 
 
 def token_places(tokens: VideoTokens, place: Place = "first") -> tuple[Tensor, Tensor]:

@@ -153,10 +153,11 @@ def split_prompt(
 def shown_cells(video: VideoTokens, layout: Layout, place: Place = "first") -> Shown:
     """Chooses the cells that a layout shows.
 
-    ``"dense"`` shows all cells. ``"packed"`` shows kept cells and all cells of the first frame: if
-    the video is a part of a longer one, these may refer to tokens from before. If tokens are
-    merged, or cells of the first frame share one, ``"packed"`` shows each token once, at its
-    ``place`` (see ``token_places``).
+    ``"dense"`` shows all cells, as ``VideoTokens.dense`` does: a moved cell is the mean of the
+    tokens under it. ``"packed"`` shows kept cells and all cells of the first frame: if the video is
+    a part of a longer one, these may refer to tokens from before, and show them whole. If tokens
+    are merged, or cells of the first frame share one, ``"packed"`` shows each token once, at its
+    ``place`` (see ``token_places``), but none that no cell has as its source.
     """
     layout = checked_choice("layout", layout, ("packed", "dense"))
     place = checked_choice("place", place, ("first", "mean"))
@@ -164,11 +165,12 @@ def shown_cells(video: VideoTokens, layout: Layout, place: Place = "first") -> S
         frame, cell = token_places(video, place)
         _, h, w = video.shape
         order = ((frame * h + cell[:, 0]) * w + cell[:, 1]).argsort(stable=True)
+        order = order[video.size[order] > 0]
         return Shown(frame[order], cell[order], video.features[order.to(video.features.device)])
     mask = shown_mask(video) if layout == "packed" else torch.ones_like(video.source).bool()
     frame, row, column = mask.nonzero().unbind(1)
-    source = video.source[mask].to(video.features.device)
-    return Shown(frame, torch.stack([row, column], 1), video.features[source])
+    table, rows = video.rows() if layout == "dense" else (video.features, video.source)
+    return Shown(frame, torch.stack([row, column], 1), table[rows[mask].to(table.device)])
 
 
 def shown_mask(video: VideoTokens) -> Tensor:
@@ -178,9 +180,9 @@ def shown_mask(video: VideoTokens) -> Tensor:
     if not shared and not bool((video.kind == MERGED).any()):
         return first_and(kept_cells(video))
     # Merged cells share tokens: showing all cells of the first frame would exceed the budget.
-    frame, cell = token_places(video)
+    (frame, cell), some = token_places(video), video.size > 0
     mask = torch.zeros_like(video.source, dtype=torch.bool)
-    mask[frame, cell[:, 0], cell[:, 1]] = True
+    mask[frame[some], cell[some, 0], cell[some, 1]] = True
     return mask
 
 

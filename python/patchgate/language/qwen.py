@@ -78,6 +78,36 @@ def qwen3_vl_inputs(
         TypeError, ValueError: the prompt, videos, images or features do not fit the model, or the
             prompt has the placeholder of an image and there are no ``images``.
     """
+    options: dict[str, Any] = {
+        "layout": layout,
+        "positions": positions,
+        "place": place,
+        "decimals": decimals,
+    }
+    return timed_qwen3_inputs(model, input_ids, videos, None, tokenizer, images=images, **options)
+
+
+def timed_qwen3_inputs(
+    model: Any,
+    input_ids: Tensor,
+    videos: VideoTokens | Sequence[VideoTokens],
+    times: Sequence[Tensor] | None,
+    tokenizer: Any,
+    *,
+    layout: Any = "packed",
+    positions: Any = "dense",
+    place: Any = "first",
+    decimals: Any = 1,
+    images: Mapping[str, Any] | None = None,
+    outer_marks: bool = False,
+) -> dict[str, Any]:
+    """Does what ``qwen3_vl_inputs`` does, with the times that the prompt says of each tubelet.
+
+    Args:
+        times: ``[T]`` float64 of each video, in seconds; None: ``tubelet_seconds``.
+        outer_marks: keep the marks around a video's placeholder, as the processors of transformers
+            5.12 and later do; each frame has marks of its own inside them.
+    """
     check_transformers("model", model, LANGUAGE_MODELS)
     from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
@@ -88,9 +118,12 @@ def qwen3_vl_inputs(
     begin, end = config.vision_start_token_id, config.vision_end_token_id
     layers = len(vision.deepstack_visual_indexes)
     pictures = qwen_images(model, images)
-    texts, videos = split_prompt(input_ids, videos, config.video_token_id, pictures, (begin, end))
+    marks = None if outer_marks else (begin, end)
+    texts, videos = split_prompt(input_ids, videos, config.video_token_id, pictures, marks)
+    if times is None:
+        times = [tubelet_seconds(video, vision.temporal_patch_size) for video in videos]
     prompt, outputs, taps = Prompt(pictures), [], []
-    for text, video in zip(texts, videos, strict=False):
+    for text, video, seconds in zip(texts, videos, times, strict=False):
         prompt.passage(text)
         shown = shown_cells(video, layout, place)
         check_width(shown.features, (1 + layers) * vision.out_hidden_size)
@@ -98,8 +131,7 @@ def qwen3_vl_inputs(
         outputs.append(output)
         taps.append(deepstack)
         cells = shown.cell.split(shown.frame.bincount(minlength=video.shape.T).tolist())
-        seconds = tubelet_seconds(video, vision.temporal_patch_size).tolist()
-        for cell, second in zip(cells, seconds, strict=True):
+        for cell, second in zip(cells, seconds.tolist(), strict=True):
             span = qwen3_span(video, cell)
             # A sum of floats that should be 1.75 may be 1.7499...: it must not become 1.7. And 0
             # must not become -0.0.

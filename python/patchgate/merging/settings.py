@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, TypedDict, get_args
 
 from patchgate._check import checked_choice, checked_count, checked_number, checked_switch, settle
+from patchgate._check.text import nearest_first
 
 Per = Literal["video", "frame", "second"]
 
@@ -81,7 +82,8 @@ class MergeSettings:
         known = [field.name for field in fields(cls)]
         unknown = [name for name in given if name not in known]
         if unknown:
-            raise TypeError(f"merge: expected settings of {', '.join(known)}, got {unknown[0]!r}")
+            listed = ", ".join(nearest_first(unknown[0], known))
+            raise TypeError(f"merge: expected settings of {listed}, got {unknown[0]!r}")
         return cls(**given)
 
     def relaxed(self, given: Mapping[str, Any]) -> Self:

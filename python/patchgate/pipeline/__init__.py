@@ -1,7 +1,7 @@
 """The main job: turns a video into the tokens of what changed.
 
 video.py     tokenize(): opens the video, fits a gate to it, collects the tokens
-embed.py     embed(): one vector a frame
+embedding.py embed(): one vector a frame
 fitting.py   the gate that fits a tower or a size
 options.py   separates the gate's rules from the options of open_video
 tokenizer.py Tokenizer: frames in as they come, and their tokens out; saved_tokenizer.py its state
@@ -16,7 +16,7 @@ tubelets.py  cuts batches at whole tubelets
 stages.py    measures the time of each stage, and shares the cores among them
 """
 
-from patchgate.pipeline.embed import Embedding, embed
+from patchgate.pipeline.embedding import Embedding, embed
 from patchgate.pipeline.frames import FrameSource, token_chunks
 from patchgate.pipeline.several import push_together
 from patchgate.pipeline.stages import StageSeconds, spare_threads

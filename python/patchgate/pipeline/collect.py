@@ -8,7 +8,15 @@ import torch
 from patchgate.gate import Gate
 from patchgate.pipeline.features import Features, PixelFeatures
 from patchgate.pipeline.frames import FrameSource, token_chunks, until_used_up
-from patchgate.tokens import TokenChunk, TokenLayout, VideoTokens, cu_seqlens, spans
+from patchgate.tokens import (
+    TokenChunk,
+    TokenGrid,
+    TokenLayout,
+    VideoTokens,
+    cu_seqlens,
+    grid_of,
+    spans,
+)
 from patchgate.tokens.check import contradiction
 
 
@@ -19,17 +27,25 @@ def collected(
     layout: TokenLayout | None,
     on_chunk: Callable[[TokenChunk], None] | None = None,
 ) -> VideoTokens:
-    """Runs the pipeline to its end and collects its chunks in one container."""
+    """Runs the pipeline to its end and collects its chunks in one container.
+
+    Args:
+        layout: that of tokens of pixels; None: they are a tower's.
+    """
     chunks = []
     for chunk in until_used_up(token_chunks(source, gate, features=features)):
         chunks.append(chunk)
         if on_chunk is not None:
             on_chunk(chunk)
-    return assemble(chunks, empty_chunk(gate, features), layout)
+    grid = grid_of(gate) if layout is None else None
+    return assemble(chunks, empty_chunk(gate, features), layout, grid)
 
 
 def assemble(
-    chunks: list[TokenChunk], empty: TokenChunk, layout: TokenLayout | None
+    chunks: list[TokenChunk],
+    empty: TokenChunk,
+    layout: TokenLayout | None,
+    grid: TokenGrid | None = None,
 ) -> VideoTokens:
     """Joins consecutive chunks from the video's start in one container."""
     joined = TokenChunk(*map(torch.cat, zip(empty, *chunks, strict=True)))
@@ -38,11 +54,15 @@ def assemble(
         span=spans(joined.frame, joined.source),
         cu_seqlens=cu_seqlens(joined.kind),
         layout=layout,
+        grid=grid,
     )
 
 
 def checked_whole(
-    chunks: Sequence[TokenChunk], empty: TokenChunk, layout: TokenLayout | None
+    chunks: Sequence[TokenChunk],
+    empty: TokenChunk,
+    layout: TokenLayout | None,
+    grid: TokenGrid | None = None,
 ) -> VideoTokens:
     """Joins chunks that a user has kept.
 
@@ -55,10 +75,11 @@ def checked_whole(
             raise TypeError(f"chunks: expected TokenChunks, got {type(each).__name__}")
     expected = "chunks: expected those of all pushes since the first one, in their order"
     try:
-        tokens = assemble(list(chunks), empty, layout)
+        tokens = assemble(list(chunks), empty, layout, grid)
     except (RuntimeError, IndexError) as error:  # another grid; a token that is not there
         raise ValueError(f"{expected} ({error})") from error
-    if wrong := contradiction(tokens.tensors(), None if layout is None else asdict(layout)):
+    told = (None if each is None else asdict(each) for each in (layout, grid))
+    if wrong := contradiction(tokens.tensors(), *told):
         raise ValueError(f"{expected} ({wrong})")
     return tokens
 

@@ -8,9 +8,13 @@ from typing import Any, Protocol, cast
 import torch
 
 from patchgate._check import checked_size
+from patchgate.decode import Video
+from patchgate.decode.packets.times import frame_times
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import Gate
+from patchgate.gather.resize import VideoPixelRange
 from patchgate.pipeline.features import Features, PixelFeatures, TowerFeatures
+from patchgate.pipeline.given import Given
 
 DEFAULT_SIZE = (378, 378)
 _USUAL: Mapping[str, Any] = MappingProxyType({})  # the gate's default rules
@@ -57,9 +61,27 @@ def prepared(source: Seen, tower: GatedTower | None, gate: Gate) -> tuple[Gate, 
     if tower is None:
         own = cast("tuple[int, int]", gate.size)
         return gate, PixelFeatures(gate.settings, own, source.device)
-    place = tower.pixel_spec.place(source.height, source.width)
-    own = (place[0].size, place[1].size)
+    tower, own = placed(source, tower)
     return gate.fresh(size=own), TowerFeatures(tower, own)
+
+
+def placed(source: Seen, tower: GatedTower) -> tuple[GatedTower, tuple[int, int]]:
+    """Returns the tower for a video, and the size ``(H, W)`` of its frames in pixels.
+
+    The frames are counted if the processor resizes them by how many there are.
+
+    Raises:
+        ValueError: they cannot be counted before they come, or do not fit the tower.
+    """
+    rule = tower.pixel_spec.size
+    if isinstance(rule, VideoPixelRange) and rule.frames is None:
+        frames = source.frames if isinstance(source, Given) else None
+        if isinstance(source, Video):
+            frames = len(frame_times(source).pts_seconds)
+        if frames is not None:
+            tower = tower.resized(rule.of_frames(max(1, frames)))
+    place = tower.pixel_spec.place(source.height, source.width)
+    return tower, (place[0].size, place[1].size)
 
 
 def tower_gate(

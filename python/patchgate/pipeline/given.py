@@ -196,12 +196,26 @@ class Given:
         self._batches: Iterable[FrameBatch] = chain([first], batches)
         self.height, self.width, self.device = first.height, first.width, first.device
         self.colour: Colour = first.colour
+        self.frames = _counted(frames)  # None: they come as they are read
 
     def __iter__(self) -> Iterator[FrameBatch]:
         clock = Clock()
         for batch in self._batches:
             timed, clock = clock.timed(batch, self._fps)
             yield timed
+
+
+def _counted(frames: Any) -> int | None:
+    """Returns the number of frames, if it is known before they are read."""
+    if isinstance(frames, FrameBatch):
+        return len(frames)
+    if isinstance(frames, Tensor | np.ndarray):
+        return len(frames) if frames.ndim == 4 else 1
+    if _is_torchcodec(frames):
+        return len(frames.data) if frames.data.ndim == 4 else 1
+    if isinstance(frames, list | tuple) and all(_form(each) is not None for each in frames):
+        return len(frames)
+    return 1 if is_pil(frames) or _is_av(frames) else None
 
 
 def checked_rate(fps: float | None) -> float | None:

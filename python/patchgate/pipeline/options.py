@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from patchgate._check.text import nearest_first
 from patchgate.decode.opening import OpenKwargs
 from patchgate.gate import Gate
 from patchgate.gate.settings import GEOMETRY, GateRules
@@ -31,7 +32,8 @@ def parted(
     for name in given:
         if name not in known:
             hint = f"; {name} goes into gate=Gate({name}=...)" if name in GEOMETRY else ""
-            raise TypeError(f"{caller}: expected options of {', '.join(known)}, got {name!r}{hint}")
+            listed = ", ".join(nearest_first(name, known))
+            raise TypeError(f"{caller}: expected options of {listed}, got {name!r}{hint}")
     rules = {name: value for name, value in given.items() if name in GateRules.__annotations__}
     if rules and gate is not None:
         listed = ", ".join(f"{name}={value!r}" for name, value in rules.items())

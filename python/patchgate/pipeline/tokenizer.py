@@ -27,7 +27,7 @@ from patchgate.pipeline.fitting import fitting_gate, prepared
 from patchgate.pipeline.given import Clock, batches_of, checked_rate
 from patchgate.pipeline.options import parted
 from patchgate.pipeline.tubelets import Tubelets
-from patchgate.tokens import TokenChunk, VideoTokens, layout_of
+from patchgate.tokens import TokenChunk, VideoTokens, grid_of, layout_of
 from patchgate.tokens.chunk import joined
 
 
@@ -266,9 +266,7 @@ class Tokenizer:
 
     def _whole(self, caller: str, chunks: list[TokenChunk]) -> TokenChunk:
         """Joins the chunks of a call."""
-        if len(chunks) == 1:
-            return chunks[0]
-        return joined([self._empty(caller), *chunks])
+        return chunks[0] if len(chunks) == 1 else joined([self._empty(caller), *chunks])
 
     def _empty(self, caller: str) -> TokenChunk:
         chunker = self._now.chunker
@@ -279,8 +277,10 @@ class Tokenizer:
         raise ValueError(f"{caller}: expected frames, got none")
 
     def _joined(self, chunks: Sequence[TokenChunk]) -> VideoTokens:
-        layout = None if self._tower is not None else layout_of(self._gate, self._now.matrix)
-        return checked_whole(chunks, self._empty("joined"), layout)
+        own = self._tower is None
+        layout = layout_of(self._gate, self._now.matrix) if own else None
+        grid = None if own else grid_of(self._gate)
+        return checked_whole(chunks, self._empty("joined"), layout, grid)
 
     def _state(self) -> dict[str, Tensor]:
         now = self._now

@@ -70,6 +70,7 @@ class Cells:
         _settle_most_frames(self)
 
     def cells(self, scale: float, frames: int) -> tuple[int, int]:
+        """Returns the cells down and across at ``1 / scale`` of the full size."""
         return max(1, round(self.h / scale)), max(1, round(self.w / scale))
 
 

@@ -19,6 +19,21 @@ def frame_grid(
     full_range: bool,
     bit_depth: int,
 ) -> Tensor:  # [T, 3, H, W] u8
+    """Resizes Y, Cb and Cr of T frames to one grid, with full range.
+
+    Each sample of the result is a weighted sum of samples of its column and row, in integers: first
+    across, then down (a table's first column is the first sample, or -1 for one that lies outside
+    of the picture, which is black).
+
+    Args:
+        y, cb, cr: uint8, or uint16 of ``bit_depth`` bits.
+        luma_x, luma_y, chroma_x, chroma_y: int32 tables; the weights of a row add up to ``ONE``.
+        full_range: whether the samples use all levels. Else they are stretched to full range.
+        bit_depth: bits of a sample.
+
+    Returns:
+        uint8 ``[T, 3, H, W]``.
+    """
     luma = _plane(y, luma_x, luma_y, bit_depth)
     chroma = [_plane(plane, chroma_x, chroma_y, bit_depth) for plane in (cb, cr)]
     if not full_range:

@@ -205,9 +205,19 @@ def _id_blocks(stream: _Stream, motion: Tensor, corners: Tensor, rules: Rules) -
     A fraction is rounded up as often as it should be, frame by frame: always rounded alike, slow
     motion would leave the ids behind.
     """
-    up = ROUNDED_UP[int(stream.clock[0]) % QUARTERS]
-    whole = (motion * (QUARTERS // rules.precision) + up) // QUARTERS  # [N, 2]
+    whole = whole_pixels(motion, rules.precision, int(stream.clock[0]))  # [N, 2]
     return blocks_at(stream.ids, corners + whole, rules.cell)
+
+
+def whole_pixels(motion: Tensor, precision: int, frame: int) -> Tensor:
+    """By how many pixels vectors displace token ids.
+
+    Args:
+        motion: ``[..., 2]`` int64, in ``1 / precision`` pixels.
+        frame: the number of the frame since the reset, which says how fractions are rounded.
+    """
+    up = ROUNDED_UP[frame % QUARTERS]
+    return (motion * (QUARTERS // precision) + up) // QUARTERS
 
 
 def _record_birth(stream: _Stream) -> None:

@@ -7,6 +7,8 @@ history.py     counts what the gate did to every frame; shares.py draws it
 cells.py       draws static, moved and changed cells over a frame
 picture.py     one picture of a few moments and of the kept share over time
 overlay.py     the video with the cells drawn on it (--overlay)
+numbers.py     the numbers of the plot over time, as a table and as CSV
+costs.py       what the video costs a model in tokens, at several frame rates
 adjacent.py    the textbook gate that patchgate is compared with
 comparison.py  runs both gates over the whole video: errors of every frame, pictures of a few
 images.py      these pictures as data URIs of bounded size

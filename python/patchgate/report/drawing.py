@@ -9,6 +9,7 @@ from patchgate.decode import Video
 from patchgate.gate import Gate
 from patchgate.report import page, picture, survey
 from patchgate.report.comparison import Comparison, compare
+from patchgate.report.costs import Costs
 from patchgate.report.facts import moment_facts
 from patchgate.report.history import Choice, History, OnChunk, strip_frames, telling_frames
 from patchgate.report.planned import Planned
@@ -27,6 +28,7 @@ class Drawing(NamedTuple):
     at: list[float]  # moments asked for, in seconds
     command: str  # that makes the page
     planned: Planned | None = None  # for the page
+    spent: Costs | None = None  # for the page
 
 
 def draw(
@@ -68,7 +70,7 @@ def _draw_page(
         )  # fmt: skip
     name, facts = picture.printable(Path(drawing.name).name), page.video_facts(video, history)
     subject = page.Subject(name, facts, picture.printable(drawing.command), aspect)
-    text = page.render(history, comparison, gate, subject, drawing.planned)
+    text = page.render(history, comparison, gate, subject, drawing.planned, drawing.spent)
     draft.write_text(text, encoding="utf-8")
     return {
         "moments": [

@@ -4,6 +4,8 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from patchgate.gate import Gate
+from patchgate.report import costs
+from patchgate.report.costs import Costs
 from patchgate.report.history import History, counted
 from patchgate.report.survey import Spot
 
@@ -21,8 +23,12 @@ class Momentary(Protocol):
     def limit(self) -> float: ...
 
 
-def facts_of(name: str, history: History, gate: Gate) -> dict[str, Any]:
-    """Returns the facts of a video of this name; ``moments`` are filled in when it is drawn."""
+def facts_of(name: str, history: History, gate: Gate, spent: Costs | None = None) -> dict[str, Any]:
+    """Returns the facts of a video of this name; ``moments`` are filled in when it is drawn.
+
+    Args:
+        spent: what the video costs a model, if that was counted.
+    """
     frames, tokens = len(history.changed), int(history.changed.sum())
     cells = max(1, frames * history.cells)
     return {
@@ -39,6 +45,7 @@ def facts_of(name: str, history: History, gate: Gate) -> dict[str, Any]:
         },
         "moments": [],
         "gate": asdict(gate.settings),
+        "costs": None if spent is None else spent.facts(),
     }
 
 
@@ -63,7 +70,11 @@ def lines_of(facts: dict[str, Any]) -> dict[str, str]:
     said = {
         "tokens": f"{facts['tokens']:,} for all {every}: "
         f"{facts['kept_share']:.2%} of {facts['dense_tokens']:,}",
-        "sampling": f"{sampled} (dense)",
+        **(
+            {"sampling": f"{sampled} (dense)"}
+            if facts["costs"] is None
+            else costs.lines_of(facts["costs"])
+        ),
         "key frames": f"{len(facts['key_frame_seconds']):,}",
         "shown": ", ".join(shown) or f"all {every}",
     }

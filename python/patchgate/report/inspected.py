@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -22,15 +23,16 @@ from patchgate.decode.source.source import Source
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import CHANGED, Gate, GateSettings
 from patchgate.gate.settings import GEOMETRY, GateRules
-from patchgate.pipeline import spare_threads, token_chunks
+from patchgate.pipeline import spare_threads
 from patchgate.pipeline.fitting import fitting_gate, prepared
 from patchgate.pipeline.given import in_memory
 from patchgate.pipeline.options import parted
 from patchgate.report import survey
+from patchgate.report.costs import CostMeter, Reader
 from patchgate.report.facts import facts_of, lines_of
 from patchgate.report.history import History, history_of, telling_frames
 from patchgate.report.survey import Moment, Spot
-from patchgate.tokens import VideoTokens, reconstruct
+from patchgate.tokens import TokenChunk, VideoTokens, reconstruct
 from patchgate.tokens.notebook import share_plot
 
 
@@ -183,14 +185,15 @@ def _of_video(video: Any, tower: GatedTower | None, gate: Gate, options: dict[st
     source.need_repeatable("a report of it needs several passes")
     with open_video(video, **options) as opened, spare_threads(opened.threads):
         sized, _ = prepared(opened, tower, gate)
+        f = sized.settings.temporal_patch
         assert sized.size is not None
         cells = math.prod(side // sized.settings.cell for side in sized.size)
-        chunks = token_chunks(opened, sized.fresh())
-        history = history_of(chunks, cells, None, sized.settings.temporal_patch)
+        meter = CostMeter.of(sized, Reader(), until_fps=options["fps"])
+        history = history_of(_counted(opened, sized, meter), cells, None, f)
         if not len(history.changed):
             raise ValueError(f"{source.name}: no frame there to be shown")
         aspect = survey.display_aspect(opened, sized)
-    choices = telling_frames(history)
+    choices, spent = telling_frames(history), meter.costs()
 
     def moments() -> list[Moment]:
         return list(survey.moments(video, sized, choices, **options))
@@ -199,12 +202,19 @@ def _of_video(video: Any, tower: GatedTower | None, gate: Gate, options: dict[st
         from patchgate.report.drawing import Drawing, draw  # matplotlib takes its time
 
         command = f"patchgate.inspect({source.name!r})"
-        drawing = Drawing(video, source.name, sized, options, [], command)
+        drawing = Drawing(video, source.name, sized, options, [], command, spent=spent)
         with open_video(video, errors="ignore", **options) as opened, spare_threads(opened.threads):
             return draw(drawing, opened, history, draft)
 
     seen = _Seen(sized, aspect, moments, write)
-    return Report(facts_of(source.name, history, sized), history, seen)
+    return Report(facts_of(source.name, history, sized, spent), history, seen)
+
+
+def _counted(video: Video, gate: Gate, meter: CostMeter) -> Iterator[TokenChunk]:
+    with closing(survey.side_by_side(video, gate)) as both:
+        for chunk, batches in both:
+            meter.add(chunk, batches)
+            yield chunk
 
 
 def _of_tokens(tokens: VideoTokens) -> Report:

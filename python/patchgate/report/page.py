@@ -13,13 +13,16 @@ from markupsafe import Markup
 from patchgate._ops.library import build_info
 from patchgate.decode import Video
 from patchgate.gate import CHANGED, MOVED, Gate
+from patchgate.report import numbers
 from patchgate.report.comparison import Compared, Comparison
+from patchgate.report.costs import DENSE, GATED, Costs
 from patchgate.report.history import History
 from patchgate.report.images import AMPLIFIED, Images, images_of
 from patchgate.report.planned import Planned
 from patchgate.report.plots import timeline
 from patchgate.report.survey import Spot, largest_limit
 
+_NAMES = {GATED: "patchgate", DENSE: "dense"}
 MOMENTS = 14  # in the filmstrip, but for the one of most drift
 
 
@@ -79,6 +82,7 @@ def render(
     gate: Gate,
     subject: Subject,
     planned: Planned | None = None,
+    spent: Costs | None = None,
 ) -> str:
     """Renders the whole page."""
     assert gate.size is not None
@@ -90,17 +94,21 @@ def render(
         for name in ("wide", "narrow")
     }
     script = _asset("page.js")
+    errors = comparison.error, comparison.adjacent_error
     return _template().render(
         subject=subject,
         history=history,
         totals=_totals(history),
         frames="frames" if gate.settings.temporal_patch == 1 else "pairs of frames",
-        ways=_ways(history, comparison),
+        ways=_ways(history, comparison, spent),
         comparison=comparison,
         worst=float(comparison.error.max()),
         adjacent_worst=float(comparison.adjacent_error.max()),
         limit=limit,
         plots={name: {**asdict(plot), "svg": Markup(plot.svg)} for name, plot in plots.items()},
+        rows=numbers.table(history, *errors),
+        csv=Markup(numbers.as_link(numbers.as_csv(history, *errors))),
+        context=spent and spent.reader,
         planned=planned and planned.on(history),
         shots=comparison.shots,
         chosen=_first_shown(comparison.shots),
@@ -137,24 +145,36 @@ class Way(NamedTuple):
     name: str
     frames: int
     tokens: int
+    share: float | None = None  # of the model's context
 
 
-def _ways(history: History, comparison: Comparison[Shot]) -> list[Way]:
+def _ways(history: History, comparison: Comparison[Shot], spent: Costs | None) -> list[Way]:
+    """Lists the ways, cheapest first."""
     frames, cells = len(history.changed), history.cells
-    return [
-        Way("patchgate", frames, int(history.changed.sum())),
-        Way("adjacent-frame gate", frames, comparison.adjacent_tokens),
+    rows = () if spent is None else spent.rows
+    context = None if spent is None else spent.reader.context
+
+    def way(name: str, seen: int, tokens: int) -> Way:
+        return Way(name, seen, tokens, tokens / context if context else None)
+
+    every = {row.way: row.tokens for row in rows if row.fps is None}
+    found = [
+        way("patchgate", frames, every.get(GATED, int(history.changed.sum()))),
+        way("dense, every frame", frames, every.get(DENSE, frames * cells)),
         *(
-            Way(f"dense, {fps} fps", seen, history.dense_tokens(seen))
-            for fps, seen in ((fps, history.frames_at(fps)) for fps in (1, 2))
+            way(f"{_NAMES[row.way]}, {row.fps:g} fps", row.frames, row.tokens)
+            for row in rows
+            if row.fps is not None
         ),
-        Way("dense, every frame", frames, frames * cells),
     ]
+    if spent is None or spent.reader.stride == 1:  # its cells are the model's tokens
+        found.append(way("adjacent-frame gate", frames, comparison.adjacent_tokens))
+    return sorted(found, key=lambda way: way.tokens)
 
 
 def _first_shown(shots: list[Shot]) -> int:
-    """Chooses the moment to show first: where the adjacent gate drifted most, else the busiest."""
-    for wanted in ("drift", "busiest"):
+    """Chooses the moment to show first: the busiest, else where the adjacent gate drifted most."""
+    for wanted in ("busiest", "drift"):
         for number, shot in enumerate(shots):
             if wanted in shot.label:
                 return number

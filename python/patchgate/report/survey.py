@@ -20,7 +20,8 @@ from patchgate import grid
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.decode import FrameBatch, Video, open_video
 from patchgate.gate import Gate
-from patchgate.pipeline import token_chunks
+from patchgate.pipeline import StageSeconds, token_chunks
+from patchgate.pipeline.features import Features
 from patchgate.report.history import Choice, OnChunk
 from patchgate.tokens import TokenChunk, TokenLayout, layout_of, reconstruct
 
@@ -98,13 +99,21 @@ def _part(batch: FrameBatch, start: int, stop: int) -> FrameBatch:
 
 
 def side_by_side(
-    video: Video, gate: Gate
+    video: Video,
+    gate: Gate,
+    stages: StageSeconds | None = None,
+    features: Features | None = None,
 ) -> Generator[tuple[TokenChunk, list[FrameBatch]], None, None]:
     """Yields the pipeline's chunks, each with the T * f frames that it was made of (without frames
     that were repeated to fill the last tubelet). The video is decoded once for both.
+
+    Args:
+        video: an open video on the CPU.
+        gate: a gate with a size, whose settings are used.
+        stages, features: as ``token_chunks`` takes them.
     """
     seen = _Seen(video)
-    with closing(token_chunks(seen, gate.fresh())) as chunks:
+    with closing(token_chunks(seen, gate.fresh(), stages, features)) as chunks:
         for chunk in chunks:
             yield chunk, seen.take(len(chunk.kind) * gate.settings.temporal_patch)
 

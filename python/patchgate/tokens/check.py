@@ -9,16 +9,15 @@ K tokens, D features, n some of the T * N cells.
 
 import math
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchgate.colour import Matrix
 from patchgate.gate import CHANGED, MERGED, MOVED, STATIC
-from patchgate.gate.settings import MAX_CELL
+from patchgate.tokens.check_layout import wrong_grid, wrong_ids, wrong_layout
 
 Numbers = NDArray[Any]
 
@@ -34,22 +33,18 @@ FIELDS: dict[str, tuple[tuple[str | int, ...], torch.dtype | None]] = {
     "kind": (("T", "h", "w"), torch.uint8),
     "motion": (("T", "h", "w", 2), torch.int8),
 }
-OPTIONAL = {"start_picture": torch.uint8}
-
-LAYOUT: dict[str, tuple[Any, ...]] = {  # what the fields of a ``TokenLayout`` may be
-    "cell": tuple(range(1, MAX_CELL + 1)),
-    "planes": (1, 3),
-    "temporal_patch": (1, 2),
-    "matrix": get_args(Matrix),
-    "motion_precision": (1, 2, 4),
-}
+OPTIONAL = {"start_picture": torch.uint8, "start_ids": torch.int32}
 
 _MOST_PIXELS = 2**31 - 1  # the most pixels of a picture (or cells, if their size is not known)
 _MOST_FRAMES = 2**53  # the most frames before a slice
 _TOGETHER = 1 << 17  # cells that are checked together
 
 
-def contradiction(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | None) -> str | None:
+def contradiction(
+    tensors: Mapping[str, Tensor],
+    layout: Mapping[str, Any] | None,
+    grid: Mapping[str, Any] | None = None,
+) -> str | None:
     """Says what is wrong with a video's tokens, or which fields contradict each other; None if
     nothing is.
 
@@ -58,8 +53,10 @@ def contradiction(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | Non
     Args:
         tensors: the fields by name: those of ``FIELDS``, and perhaps those of ``OPTIONAL``.
         layout: the fields of a ``TokenLayout``, if the features are pixels.
+        grid: those of a ``TokenGrid``, if they are a tower's.
     """
-    wrong = _wrong_fields(tensors) or _wrong_layout(tensors, layout)
+    wrong = _wrong_fields(tensors) or wrong_layout(tensors, layout)
+    wrong = wrong or wrong_grid(tensors, layout, grid)
     if wrong:
         return wrong
     others = {name: value for name, value in tensors.items() if name != "features"}
@@ -67,7 +64,8 @@ def contradiction(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | Non
     return (
         _wrong_tokens(fields)
         or _wrong_times(fields)
-        or _wrong_cells(fields, layout, "start_picture" in tensors)
+        or _wrong_cells(fields, layout, grid)
+        or wrong_ids(tensors, grid)
     )
 
 
@@ -96,33 +94,6 @@ def _wrong_fields(tensors: Mapping[str, Tensor]) -> str | None:
     dtype = tensors["features"].dtype
     if dtype == torch.bool or dtype.is_complex:
         return f"expected features that are numbers, got {dtype}"
-    return None
-
-
-def _wrong_layout(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | None) -> str | None:
-    """Checks the layout, the features and the start picture against each other."""
-    picture = tensors.get("start_picture")
-    if layout is None:
-        return None if picture is None else "start_picture has no meaning without a layout"
-    for name, value in layout.items():
-        allowed = LAYOUT[name]
-        if type(value) is not type(allowed[0]) or value not in allowed:
-            listed = ", ".join(map(str, allowed))
-            span = f"{allowed[0]}..{allowed[-1]}" if len(allowed) > 3 else listed
-            return f"layout: expected {name} {span}, got {value!r}"
-    f, c, cell = layout.get("temporal_patch", 1), layout["planes"], layout["cell"]
-    _, h, w = tensors["source"].shape
-    if h * cell * w * cell > _MOST_PIXELS:
-        return f"expected at most 2^31 pixels, got {h} x {w} cells of {cell} x {cell}"
-    features, width = tensors["features"], f * c * cell**2
-    if features.dtype != torch.uint8 or features.shape[1] != width:
-        return (
-            f"expected uint8 features [K, {width}] of {f} * {c} planes of {cell} x {cell} pixels, "
-            f"got {features.dtype} {list(features.shape)}"
-        )
-    expected = [f, c, h * cell, w * cell]
-    if picture is not None and (picture.dtype, list(picture.shape)) != (torch.uint8, expected):
-        return f"expected start_picture uint8 {expected}, got {picture.dtype} {list(picture.shape)}"
     return None
 
 
@@ -156,24 +127,27 @@ def _wrong_times(fields: Mapping[str, Numbers]) -> str | None:
 
 
 def _wrong_cells(
-    fields: Mapping[str, Numbers], layout: Mapping[str, Any] | None, starts: bool
+    fields: Mapping[str, Numbers],
+    layout: Mapping[str, Any] | None,
+    grid: Mapping[str, Any] | None,
 ) -> str | None:
-    """Checks the tables of cells. ``starts``: there is a start picture."""
+    """Checks the tables of cells."""
     frames, n = len(fields["source"]), math.prod(fields["source"].shape[1:])
     ends = fields["cu_seqlens"].astype(np.int64)
     last = fields["frame"].copy()  # [K]: the last frame that shows each token
     step = max(1, _TOGETHER // n)
     for t in range(0, frames, step):
         part = _Part(fields, ends, t, min(frames, t + step))
-        wrong = part.wrong_kinds() or part.wrong_motion(layout) or part.wrong_sources()
+        wrong = part.wrong_kinds() or part.wrong_motion(layout or grid) or part.wrong_sources()
         if not wrong and layout is not None:
-            wrong = part.wrong_pixels(starts)
+            wrong = part.wrong_pixels("start_picture" in fields)
         if wrong:
             return wrong
         part.note_last(last)
     if frames:
         last[fields["source"][-1].ravel()] = frames - 1
-    if bool((last[: ends[0]] < 0).any()):
+    under = fields.get("start_ids", np.empty(0, np.int32))  # parts of these are shown
+    if not np.isin(np.flatnonzero(last[: ends[0]] < 0), under).all():
         return "source: expected each of the earlier tokens to be shown by these frames"
     last -= fields["frame"]
     last += 1
@@ -227,7 +201,11 @@ class _Part:
         return None
 
     def wrong_motion(self, layout: Mapping[str, Any] | None) -> str | None:
-        """Checks that only moved cells have vectors, and that these begin inside the picture."""
+        """Checks that only moved cells have vectors, and that these begin inside the picture.
+
+        Args:
+            layout: the fields of a layout or a grid, which say what vectors count in.
+        """
         moving = np.flatnonzero(self.motion.view(np.int16) != 0)  # two numbers as one
         if not len(moving):
             return None

@@ -16,19 +16,24 @@ from torch import Tensor
 
 from patchgate._ops.library import build_info
 from patchgate.beside import written_beside
-from patchgate.tokens.check import FIELDS, LAYOUT, OPTIONAL, contradiction
+from patchgate.tokens.check import FIELDS, OPTIONAL, contradiction
+from patchgate.tokens.check_layout import GRID, LAYOUT
 
 _FORMAT = "patchgate.VideoTokens/1"
 EMBEDDING = "patchgate.Embedding/1"
 
-Fields = dict[str, Any] | None  # a TokenLayout's fields; None: the features are a tower's
+Fields = dict[str, Any] | None  # those of a TokenLayout or a TokenGrid; None: there is none
 
 
 def metadata(
-    layout: Fields, about: Mapping[str, str] = MappingProxyType({}), complete: bool = True
+    layout: Fields,
+    about: Mapping[str, str] = MappingProxyType({}),
+    complete: bool = True,
+    grid: Fields = None,
 ) -> dict[str, str]:
-    """Makes the metadata of a file of tokens, with their layout; see ``described``."""
-    return described(_FORMAT, about, complete) | {"layout": json.dumps(layout)}
+    """Makes the metadata of a file of tokens, with their layout and grid; see ``described``."""
+    own = {"layout": json.dumps(layout), "grid": json.dumps(grid)}
+    return described(_FORMAT, about, complete) | own
 
 
 def described(form: str, about: Mapping[str, str], complete: bool) -> dict[str, str]:
@@ -43,25 +48,28 @@ def described(form: str, about: Mapping[str, str], complete: bool) -> dict[str, 
     return {**about, "format": form, "complete": json.dumps(complete), "patchgate": version}
 
 
-def write(path: str | PathLike[str], tensors: dict[str, Tensor], layout: Fields) -> None:
+def write(
+    path: str | PathLike[str], tensors: dict[str, Tensor], layout: Fields, grid: Fields = None
+) -> None:
     """Writes the tensors beside the path, and moves the file there when it is complete.
 
     Raises:
         OSError: the file cannot be written; an older one stays as it was.
         ValueError: ``read`` would refuse the tensors, or the path is no file.
     """
-    if wrong := contradiction(tensors, layout):
+    if wrong := contradiction(tensors, layout, grid):
         raise ValueError(f"{path}: these tokens could not be read again: {wrong}")
     dense = {name: value.contiguous() for name, value in tensors.items()}
     with written_beside(path) as whole:
         try:
-            save_file(dense, whole, metadata(layout))
+            save_file(dense, whole, metadata(layout, grid=grid))
         except (OSError, SafetensorError) as error:
             raise OSError(f"{path}: the tokens could not be written there ({error})") from error
 
 
-def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields]:
-    """Returns the tensors by name, mapped from the file; warns if it is not complete.
+def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields, Fields]:
+    """Returns the tensors by name, mapped from the file, their layout and their grid; warns if the
+    file is not complete.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -77,11 +85,13 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields]:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     if found.get("format") != _FORMAT:
         raise ValueError(f"{path}: expected {_FORMAT}, got {found.get('format')!r}")
-    layout = _layout(path, found)
+    layout, grid = (_fields(path, found, name) for name in ("layout", "grid"))
     _check_names(path, "tensors", tensors, FIELDS, OPTIONAL)
     if layout is not None:
         _check_names(path, "layout", layout, {"cell": 0, "planes": 0}, LAYOUT)
-    if wrong := contradiction(tensors, layout):
+    if grid is not None:
+        _check_names(path, "grid", grid, {"cell": 0}, GRID)
+    if wrong := contradiction(tensors, layout, grid):
         raise ValueError(f"{path}: damaged: {wrong}")
     if found.get("complete") == "false":
         warnings.warn(
@@ -89,17 +99,19 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields]:
             "that wrote it was interrupted",
             stacklevel=3,
         )
-    return tensors, layout
+    return tensors, layout, grid
 
 
-def _layout(path: str | PathLike[str], found: dict[str, str]) -> Fields:
+def _fields(path: str | PathLike[str], found: dict[str, str], name: str) -> Fields:
+    # Files from before there were grids have none.
+    text = found.get(name, "null" if name == "grid" else "")
     try:
-        layout = json.loads(found.get("layout", ""))
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged: its layout is no JSON ({error})") from None
-    if layout is not None and not isinstance(layout, dict):
-        raise ValueError(f"{path}: damaged: expected fields or null as its layout, got {layout!r}")
-    return layout
+        raise ValueError(f"{path}: damaged: its {name} is no JSON ({error})") from None
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"{path}: damaged: expected fields or null as its {name}, got {value!r}")
+    return value
 
 
 def _check_names(

@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from patchgate._check import checked_choice, checked_count, settle
+from patchgate._check import checked_choice, checked_count, checked_switch, settle
 from patchgate.colour import Matrix
 from patchgate.gate import CHANGED, Gate
 
@@ -24,7 +24,7 @@ class TokenShape(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """How a token of pixels lies in the picture. Features of a tower have no layout."""
+    """How a token of pixels lies in the picture. Features of a tower have a ``TokenGrid``."""
 
     cell: int  # side in pixels
     planes: int  # C: 1 or 3
@@ -38,6 +38,28 @@ class TokenLayout:
         settle(self, matrix=checked_choice("TokenLayout.matrix", self.matrix, get_args(Matrix)))
 
 
+@dataclass(frozen=True)
+class TokenGrid:
+    """How the cells of a tower's tokens lie on the gate's pixels, over which motion takes them."""
+
+    cell: int  # side in pixels
+    motion_precision: int = 1  # vectors count in 1 / so many pixels: 1, 2 or 4
+    frames_before: int = 0  # since the gate's reset, before the first of these frames: vectors
+    # that are fractions of a pixel are rounded in turn (docs/gate.md, rule 9)
+    blends: bool = True  # False: every cell shows one token whole, also where the gate saw motion
+
+    def __post_init__(self) -> None:
+        for name, least in (("cell", 1), ("motion_precision", 1), ("frames_before", 0)):
+            settle(self, **{name: checked_count(f"TokenGrid.{name}", getattr(self, name), least)})
+        settle(
+            self,
+            motion_precision=checked_choice(
+                "TokenGrid.motion_precision", self.motion_precision, (1, 2, 4)
+            ),
+            blends=checked_switch("TokenGrid.blends", self.blends),
+        )
+
+
 def spans(frame: Tensor, source: Tensor) -> Tensor:
     """Counts the frames that each token holds for: from its own to the last that shows it.
 
@@ -46,7 +68,7 @@ def spans(frame: Tensor, source: Tensor) -> Tensor:
         source: ``[T, h, w]`` int64 in ``[0, K)``.
 
     Returns:
-        ``[K]`` int64, at least 1.
+        ``[K]`` int64, at least 1, which is also that of a token that no cell has as its source.
     """
     last = frame.clone()
     for t, sources in enumerate(source):
@@ -64,3 +86,8 @@ def layout_of(gate: Gate, matrix: Matrix) -> TokenLayout:
     """Makes the layout of this gate's pixel tokens, which always have Y, Cb and Cr."""
     own = gate.settings
     return TokenLayout(own.cell, 3, own.temporal_patch, matrix, own.motion_precision)
+
+
+def grid_of(gate: Gate, blends: bool = True) -> TokenGrid:
+    """Makes the grid of a tower's tokens whose cells this gate kept, from its reset on."""
+    return TokenGrid(gate.settings.cell, gate.settings.motion_precision, blends=blends)

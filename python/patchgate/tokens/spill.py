@@ -21,7 +21,7 @@ from patchgate.gate.calls import Calls, Undo
 from patchgate.gate.memory import MOST_TOKENS
 from patchgate.tokens import file as token_file
 from patchgate.tokens.chunk import TokenChunk
-from patchgate.tokens.layout import TokenLayout
+from patchgate.tokens.layout import TokenGrid, TokenLayout
 from patchgate.tokens.parts import SLICE, Parts
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -43,6 +43,7 @@ class TokenSpill:
         layout: the layout of the tokens; None: they are a tower's.
         about: what else its metadata says: see ``file.metadata``.
         replace: whether an older file may be replaced.
+        grid: the grid of a tower's tokens.
 
     Attributes:
         frames, tokens: how many were added so far.
@@ -64,8 +65,10 @@ class TokenSpill:
         layout: TokenLayout | None,
         about: Mapping[str, str] = _NOTHING,
         replace: bool = True,
+        grid: TokenGrid | None = None,
     ) -> None:
         self._layout = None if layout is None else asdict(layout)
+        self._grid = None if grid is None else asdict(grid)
         self._about = about
         self._empty = empty._asdict()
         self._calls = Calls("TokenSpill")
@@ -158,7 +161,7 @@ class TokenSpill:
 
     def _finish(self, check: Callable[[], None], complete: bool) -> Path:
         self._write_spans(check)
-        metadata = token_file.metadata(self._layout, self._about, complete)
+        metadata = token_file.metadata(self._layout, self._about, complete, self._grid)
         return self._parts.join(self._tensors(), metadata, check, complete)
 
     def _write_spans(self, check: Callable[[], None]) -> None:

@@ -11,20 +11,23 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from patchgate import _ops
 from patchgate._check import checked_number
 from patchgate._tensors import arange
 from patchgate.colour import yuv_to_rgb
 from patchgate.gate import CHANGED
+from patchgate.tokens import blend as blending
 from patchgate.tokens import file as token_file
 from patchgate.tokens import reconstruct
 from patchgate.tokens.chunk import TokenChunk
+from patchgate.tokens.dense import Dense
 from patchgate.tokens.handling import Handled
-from patchgate.tokens.layout import TokenLayout, TokenShape, spans
+from patchgate.tokens.layout import TokenGrid, TokenLayout, TokenShape, spans
+
+_FRAMES = 4  # that become RGB at a time
 
 
 @dataclass(eq=False)
-class VideoTokens(Handled):
+class VideoTokens(Dense, Handled):
     """The tokens of a video, packed frame after frame.
 
     A token is one encoded cell. Every cell of every frame has a ``source``: the token that explains
@@ -44,6 +47,10 @@ class VideoTokens(Handled):
     # gate's 1 / motion_precision pixels
     layout: TokenLayout | None  # None: the features are a tower's, or of several looks
     start_picture: Tensor | None = field(default=None)  # [f, C, H, W]: the picture before a slice
+    grid: TokenGrid | None = None  # of a tower's tokens; None: the features are pixels, or the
+    # tokens are of a version that did not know
+    start_ids: Tensor | None = None  # [H, W] int32, with a grid: the token under each pixel before
+    # a slice, -1 where its first frame does not show it; None: every cell of that shows its source
 
     @property
     def shape(self) -> TokenShape:
@@ -66,7 +73,9 @@ class VideoTokens(Handled):
         """The number of cells of these frames that each token stands for, ``[K]`` int64.
 
         Add its logarithm to the scores of attention to the token: attention is then proportional,
-        as if every cell were there (Token Merging, arXiv 2210.09461, equation 1).
+        as if every cell were there (Token Merging, arXiv 2210.09461, equation 1). A cell counts for
+        its source. An earlier token of a slice, of which moved cells show only the smaller part,
+        has 0.
         """
         return self.source.flatten().bincount(minlength=len(self))
 
@@ -88,17 +97,13 @@ class VideoTokens(Handled):
         last = self.pts_seconds[-1:] + self.duration_seconds[-1:]
         return torch.cat([self.pts_seconds[1:], last])
 
-    def dense(self) -> Tensor:
-        """Returns every cell's features, ``[T, h, w, D]``: each cell has those of its source."""
-        return _ops.expand(self.features, self.source.to(self.features.device))
-
     def reconstruct(self, rgb: bool = False) -> Tensor:
         """Rebuilds the video from the emitted cells and the vectors alone.
 
         Returns:
             uint8 ``[T * f, C, H, W]`` planes of full range (Y, or Y, Cb, Cr), every sub-block of
             which differs from the gate's input by no more than its limit; with ``rgb``, uint8
-            ``[T * f, 3, H, W]`` to look at.
+            ``[T * f, 3, H, W]`` to look at. Beside the result, it needs memory for a few frames.
 
         Raises:
             ValueError: the features are a tower's, which cannot be turned back into pixels.
@@ -111,7 +116,10 @@ class VideoTokens(Handled):
         planes = reconstruct.planes(self._chunk(), self.layout, self.start_picture)
         if rgb and self.layout.planes == 1:
             return planes.expand(-1, 3, -1, -1).contiguous()  # luma of full range: grey as it is
-        return yuv_to_rgb(planes, self.layout.matrix) if rgb else planes
+        if rgb:
+            for few in planes.split(_FRAMES):  # in place: they pass through int32
+                few.copy_(yuv_to_rgb(few, self.layout.matrix))
+        return planes
 
     def slice(self, start_seconds: float, end_seconds: float) -> Self:
         """Returns the frames shown between two times, and the earlier tokens that they refer to.
@@ -121,12 +129,22 @@ class VideoTokens(Handled):
                 slice if it is shown at any time of ``[start, end)``.
 
         Returns:
-            Tokens of which the first ``cu_seqlens[0]`` are earlier ones, with negative ``frame``.
+            Tokens of which the first ``cu_seqlens[0]`` are earlier ones, with negative ``frame``:
+            all that a cell of these frames shows, in part or whole.
         """
         first, last = self._frames_between(start_seconds, end_seconds)
         own = slice(int(self.cu_seqlens[first]), int(self.cu_seqlens[last]))
         source = self.source[first:last]
-        earlier = source[source < own.start].unique()  # [n], ascending
+        earlier = source[source < own.start]
+        grid, ids = self.grid, None
+        if grid is not None:
+            ids = blending.ids_before(self._cells(grid), first) if grid.blends else None
+            grid = replace(grid, frames_before=grid.frames_before + first)
+        if ids is not None:
+            earlier = torch.cat([earlier, ids[ids >= 0].long()])
+        earlier = earlier.unique()  # [number of them], ascending
+        if ids is not None:
+            ids = torch.where(ids < 0, -1, torch.searchsorted(earlier, ids.long())).int()
         keep = torch.cat([earlier, arange(own.start, own.stop)])  # [K of the slice] old indices
         carried = len(earlier)
         renumbered = source - own.start + carried
@@ -149,6 +167,8 @@ class VideoTokens(Handled):
             kind=self.kind[first:last],
             motion=self.motion[first:last],
             start_picture=picture,
+            grid=grid,
+            start_ids=ids,
         )
 
     def _frames_between(self, start: float, end: float) -> tuple[int, int]:
@@ -185,8 +205,8 @@ class VideoTokens(Handled):
             ValueError: the tokens contradict each other, so that ``load`` would refuse them; the
                 path is something else than a file.
         """
-        layout = None if self.layout is None else asdict(self.layout)
-        token_file.write(path, self.tensors(), layout)
+        told = (None if each is None else asdict(each) for each in (self.layout, self.grid))
+        token_file.write(path, self.tensors(), *told)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -200,5 +220,9 @@ class VideoTokens(Handled):
             ValueError: not a file of video tokens, or one whose fields contradict each other
                 (``patchgate.tokens.check`` has the rules; values of features are not checked).
         """
-        tensors, layout = token_file.read(path)
-        return cls(**tensors, layout=None if layout is None else TokenLayout(**layout))
+        tensors, layout, grid = token_file.read(path)
+        return cls(
+            **tensors,
+            layout=None if layout is None else TokenLayout(**layout),
+            grid=None if grid is None else TokenGrid(**grid),
+        )

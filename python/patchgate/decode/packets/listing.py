@@ -35,6 +35,7 @@ class Listing(NamedTuple):
     ticks: NDArray[np.int64]  # [N]
     key: NDArray[np.bool_]  # [N]: a decoder can start there
     clock: Clock
+    last_span: int  # ticks that the last one is shown
 
 
 class _Packets(NamedTuple):
@@ -56,15 +57,20 @@ def listing(reader: PyAVReader) -> Listing:
     if packets is None:
         frames = reader.all_frames() if reader.source.seekable else reader.frames()
         pictures = timed(frames, reader.mender(), reader)
-        ticks, key = array("q"), array("b")
+        ticks, key, span = array("q"), array("b"), reader.clock.nominal
         for picture in pictures:
             ticks.append(picture.ticks)
             key.append(picture.picture.key_frame)
-        return Listing(np.array(ticks, np.int64), np.array(key, bool), reader.clock)
+            span = picture.span
+        return Listing(np.array(ticks, np.int64), np.array(key, bool), reader.clock, span)
     kept = ~_lost(reader, packets)
-    pts, key_frame = packets.pts[kept], packets.key[kept]
+    pts, key_frame, duration = packets.pts[kept], packets.key[kept], packets.duration[kept]
     order = pts.argsort()
-    return Listing(pts[order], key_frame[order], reader.clock)
+    pts, span = pts[order], reader.clock.nominal
+    if len(pts):
+        before = int(pts[-1] - pts[-2]) if len(pts) > 1 else span
+        span = reader.mender().last_span(int(duration[order[-1]]), before)
+    return Listing(pts, key_frame[order], reader.clock, span)
 
 
 def _sound(reader: PyAVReader) -> _Packets | None:

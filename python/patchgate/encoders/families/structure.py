@@ -60,6 +60,16 @@ def check_tree(model: nn.Module, root: str, paths: Iterable[str]) -> None:
         check_children(model, parent, children)
 
 
+def check_kind(model: nn.Module, path: str, known: tuple[str, ...]) -> None:
+    """Raises a ``TypeError`` for a class that may combine the same parts in another way."""
+    kind = type(part(model, path)).__name__
+    if kind not in known:
+        raise TypeError(
+            f"tower: {path} is {a_or_an(kind)}; gated() calls the parts of such modules itself, "
+            f"and knows only how timm's {' and '.join(known)} combines them"
+        )
+
+
 def side_of(value: Any, name: str) -> int:
     """Returns the side of a square, given as a number or as a pair of equal numbers."""
     sides = set(value) if isinstance(value, list | tuple) else {value}

@@ -4,12 +4,11 @@ Letters: T frames, K kept patches, R packed rows, N patches of a frame, H heads,
 head, D features, H W pixels where they are a picture's.
 """
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from patchgate._check.text import a_or_an
 from patchgate.encoders.families import structure
 from patchgate.encoders.tower import Tower
 
@@ -36,7 +35,7 @@ _BLOCK_CALLS = (
     "ls2",
 )
 _BLOCK_PARTS = (*_BLOCK_CALLS, "attn.num_heads", "attn.scale")
-_HEAD_CALLS = ("attn_pool", "fc_norm", "head_drop", "head", "head_dist")  # by forward_head
+HEAD_CALLS = ("attn_pool", "fc_norm", "head_drop", "head", "head_dist")  # by forward_head
 _BLOCK = ("norm1", "attn", "ls1", "drop_path1", "norm2", "mlp", "ls2", "drop_path2")
 _ATTENTION = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "gate", "proj", "proj_drop")
 
@@ -47,32 +46,40 @@ class TimmVit(Tower):
     It may have a class token, registers, DeiT's distillation token, norms of queries and keys,
     scaled residuals, a norm before the first block, and any pooling.
 
-    The output is that of timm's ``forward_head``. A model made with ``num_classes=0,
-    global_pool=""`` returns the features themselves.
+    The output is that of timm's ``forward_head``. ``forward_features`` gives the features; so does
+    the call itself of a model made with ``num_classes=0, global_pool=""``.
     """
 
     names = ("VisionTransformer",)
+    # Classes of blocks and of their attention whose parts it knows how to combine.
+    kinds: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]] = (("Block",), ("Attention",))
+    block_parts: ClassVar[tuple[str, ...]] = _BLOCK_PARTS
+    block_children: ClassVar[tuple[str, ...]] = _BLOCK
+    attention_children: ClassVar[tuple[str, ...]] = _ATTENTION
     called = (
         "patch_embed.proj",
         "patch_embed.norm",
         "norm_pre",
         *(f"blocks.*.{part}" for part in (*_BLOCK_CALLS, "attn.norm", "attn.gate")),
         "norm",
-        *_HEAD_CALLS,
+        *HEAD_CALLS,
     )
-    dense = ("forward_features", "forward_intermediates", "get_intermediate_layers")
+    dense = ("forward_intermediates", "get_intermediate_layers")
+    calls: ClassVar[dict[str, dict[str, Any]]] = {"forward_features": {"features_only": True}}
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         self._size: tuple[int, int] | None = None
-        _check_methods(type(model))
+        self._features_only = False
+        _check_methods(type(model), self.names[0])
         structure.check_parts(model, _PARTS)
+        of_block, of_attention = self.kinds
         for i in range(self.depth):
-            _check_kind(model, f"blocks.{i}", "Block")
-            _check_kind(model, f"blocks.{i}.attn", "Attention")
-            structure.check_parts(model, _BLOCK_PARTS, f"blocks.{i}")
-            structure.check_children(model, f"blocks.{i}", _BLOCK)
-            structure.check_children(model, f"blocks.{i}.attn", _ATTENTION)
+            structure.check_kind(model, f"blocks.{i}", of_block)
+            structure.check_kind(model, f"blocks.{i}.attn", of_attention)
+            structure.check_parts(model, self.block_parts, f"blocks.{i}")
+            structure.check_children(model, f"blocks.{i}", self.block_children)
+            structure.check_children(model, f"blocks.{i}.attn", self.attention_children)
         structure.check_children(model, "patch_embed", ("proj", "norm"))
         structure.check_patches(self.projection, self.patch)
         if getattr(self.model.patch_embed, "dynamic_img_pad", False):
@@ -133,21 +140,26 @@ class TimmVit(Tower):
     def scale(self, layer: int) -> float:
         return float(self.model.blocks[layer].attn.scale)
 
-    def projections(self, layer: int) -> tuple[nn.Module, ...]:
+    def projections(self, layer: int) -> tuple[nn.Module | Tensor, ...]:
         """Without the norm and the gate that some models have before them: neither is linear, and a
         gate only makes less of what the heads add.
         """
         block = self.model.blocks[layer]
         return block.attn.proj, block.ls1
 
-    def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
+    def attended(self, layer: int, x: Tensor, sums: Tensor) -> Tensor:
+        """Computes what enters the output projection from the heads' sums ``[R, H, d]``."""
         block = self.model.blocks[layer]
         attention = block.attn
         if getattr(attention, "norm", None) is not None:  # timm has had it since 1.0
-            attended = attention.norm(attended.flatten(1))
+            sums = attention.norm(sums.flatten(1))
         if getattr(attention, "gate", None) is not None:
-            attended = attended.flatten(1) * attention.gate(block.norm1(x)).sigmoid()
-        x = x + self.added(layer, attended)
+            sums = sums.flatten(1) * attention.gate(block.norm1(x)).sigmoid()
+        return sums
+
+    def finish(self, layer: int, x: Tensor, attended: Tensor) -> Tensor:
+        block = self.model.blocks[layer]
+        x = x + self.added(layer, self.attended(layer, x, attended))
         return x + block.ls2(block.mlp(block.norm2(x)))
 
     def layer_flops(self, layer: int) -> float:
@@ -171,12 +183,38 @@ class TimmVit(Tower):
             return tokens * head
         if pool is None:
             return frames * head
-        n = self.cells + (self.prefix if self.model.pool_include_prefix else 0)
+        whole = getattr(self.model, "pool_include_prefix", True)  # Eva's always does
+        n = self.cells + (self.prefix if whole else 0)
         d = len(self.weight)
         if not hasattr(pool, "kv"):  # "prr": attention of all tokens to all, without weights
             return frames * (head + 4.0 * n * n * d)
         linear = structure.linear_flops(pool) + (n - 1) * structure.linear_flops(pool.kv)
         return frames * (head + linear + 4.0 * n * d)
+
+    def opened(self, pixel_values: Tensor, options: dict[str, Any]) -> tuple[Self, Tensor]:
+        """Does what ``Tower.opened`` does, for ``forward_features``, too.
+
+        Args:
+            pixel_values: ``[T, 3, H, W]``.
+            options: the call's other arguments. ``features_only`` is removed: with True, the output
+                is the features ``[T, prefix + N, D]`` instead of what ``forward_head`` makes.
+
+        Raises:
+            ValueError: the model has a head for each token, and its features are not kept.
+        """
+        tower: Self
+        tower, pixel_values = super().opened(pixel_values, options)  # type: ignore[assignment]
+        if not options.pop("features_only", False):
+            return tower, pixel_values
+        head = (getattr(self.model, name, None) for name in ("fc_norm", "head"))
+        if not self.pools and not all(each is None or type(each) is nn.Identity for each in head):
+            raise ValueError(
+                "forward_features: this model has a head for each token, whose output a gated "
+                "tower keeps instead of the features; make it with num_classes=0"
+            )
+        if tower is not self:  # else there are no pictures, and an error follows
+            tower._features_only = True
+        return tower, pixel_values
 
     def output(
         self, features: Tensor, pooled: Tensor | None, states: Any, last: Tensor | None = None
@@ -186,7 +224,7 @@ class TimmVit(Tower):
                 "output_hidden_states: a timm tower returns one tensor; call "
                 "forward_intermediates of the original model, .tower"
             )
-        return features if pooled is None else pooled
+        return features if pooled is None or self._features_only else pooled
 
     def check_mode(self) -> None:
         structure.check_checkpointing(self.model, "grad_checkpointing")
@@ -217,26 +255,16 @@ class TimmVit(Tower):
         return self.model._pos_embed(zeros if self._dynamic else zeros.flatten(1, 2))[0]
 
 
-def _check_kind(model: nn.Module, path: str, known: str) -> None:
-    """Raises a ``TypeError`` for a class that may combine the same parts in another way."""
-    kind = type(structure.part(model, path)).__name__
-    if kind != known:
-        raise TypeError(
-            f"tower: {path} is {a_or_an(kind)}; gated() calls the parts of such modules itself, "
-            f"and knows only how timm's {known} combines them"
-        )
-
-
-def _check_methods(kind: type) -> None:
+def _check_methods(kind: type, name: str) -> None:
     """Raises a ``TypeError`` for another library's class, or a subclass with its own forward."""
     for base in kind.__mro__:
-        if base.__name__ == "VisionTransformer" and base.__module__.startswith("timm."):
+        if base.__name__ == name and base.__module__.startswith("timm."):
             break
     else:
         raise TypeError(
             f"tower: {kind.__name__} of {kind.__module__} is not supported; timm's class of this "
             "name is"
         )
-    for name in ("forward", "forward_features"):
-        if getattr(kind, name) is not getattr(base, name):
-            raise TypeError(f"tower: {kind.__name__} has a {name} of its own, not timm's")
+    for method in ("forward", "forward_features"):
+        if getattr(kind, method) is not getattr(base, method):
+            raise TypeError(f"tower: {kind.__name__} has a {method} of its own, not timm's")

@@ -1,10 +1,12 @@
 """``gated`` wraps a supported model so that it computes only the cells that changed.
 
 tower.py         GatedTower; TowerStream, which keeps its state from call to call
+singles.py       warns of many calls of one frame each
 streams.py       TowerStreams: several streams, whose frames pass through the tower together
 base.py          BaseTower: the calls that both have
 fixed.py         FixedTower: a gated tower with a capacity, for ``torch.compile``
 clips.py         GatedClips: video towers that attend over space and time
+outside.py       calls that torch.compile leaves out of its graphs
 stand_in.py      StandIn: a gated tower in the tower's place in a larger model
 inputs.py        checks the arguments of a call; pixels.py turns pixel values back into gate planes
 emitted.py       the output of a call as VideoTokens

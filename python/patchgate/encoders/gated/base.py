@@ -6,6 +6,7 @@ frame, K kept cells, P patch side, D features of a token, E features of a cell.
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from patchgate._check import checked_choice
 from patchgate.encoders.gated import inputs
 from patchgate.encoders.gated.emitted import checked_times, emitted_tokens
+from patchgate.encoders.gated.outside import outside_graphs
 from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.gated.stand_in import StandIn
 from patchgate.encoders.run.clip import ClipOutput, joined_states
@@ -55,6 +57,7 @@ class BaseTower(StandIn):
         self.last_work = None
         self._tower = tower
 
+    @outside_graphs
     def forward(
         self,
         pixel_values: Tensor,
@@ -113,25 +116,19 @@ class BaseTower(StandIn):
         config = getattr(tower.model, "config", None)  # timm's have none
         if output_hidden_states is None:
             output_hidden_states = getattr(config, "output_hidden_states", False)
-        wanted = inputs.checked_states(output_hidden_states, layers)
-        if wanted and tower.ends_after is not None:
-            raise ValueError(
-                "output_hidden_states: a tower that ends at feature_layer has fewer of them, so "
-                "that their numbers would differ from the whole tower's; gate it without "
-                "feature_layer"
-            )
+        wanted = inputs.checked_states(output_hidden_states, tower)
         needed = sorted({*wanted, layers}) if tower.shows_last else wanted
-        if return_dict is None:
-            return_dict = getattr(config, "return_dict", True)
+        whole = getattr(config, "return_dict", True) if return_dict is None else return_dict
 
         def answer(states: dict[str, Tensor], pooled: Tensor | None) -> Any:
             hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
             asked = tuple(hidden) if wanted else None  # None for those that were not asked for
             output = tower.output(states["features"], pooled, asked, states.get(f"hidden_{layers}"))
-            return output if return_dict or isinstance(output, Tensor) else output.to_tuple()
+            return output if whole or isinstance(output, Tensor) else output.to_tuple()
 
         return tower, pixel_values, clips, needed, answer
 
+    @outside_graphs
     def tokens(
         self,
         pixel_values: Tensor,
@@ -171,8 +168,9 @@ class BaseTower(StandIn):
         # Other calls of the same stream need the last state.
         needed = [tower.computed_layers] if tower.shows_last else []
         [(frames, result)] = self._call(tower, pixel_values, clips, needed)
-        return emitted_tokens(tower, frames, result, times, before)
+        return emitted_tokens(tower, self.gate_settings, frames, result, times, before)
 
+    @outside_graphs
     def encode(
         self, rows: Tensor, cell: Tensor, cu_seqlens: Tensor, source: Tensor | None = None
     ) -> Tensor:
@@ -249,6 +247,8 @@ class BaseTower(StandIn):
         return tower
 
     def _of_model(self, name: str) -> Any:
+        if name in self._tower.calls:
+            return partial(self, **self._tower.calls[name])
         if name in self._tower.dense:
             raise AttributeError(
                 f"{name} would compute every cell; call the gated tower itself, or ask the "

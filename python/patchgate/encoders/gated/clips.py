@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from patchgate import _ops
 from patchgate._check import TRANSFORMERS, check_transformers
+from patchgate._check.text import nearest_first
 from patchgate.encoders.families import structure
 from patchgate.encoders.families.space_time import SpaceTimeTower, VideoMae, VJepa2
+from patchgate.encoders.gated.outside import outside_graphs
 from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.gated.stand_in import StandIn
 from patchgate.encoders.patch_grid import PatchGrid
@@ -42,6 +44,7 @@ class GatedClips(StandIn):
         self.mean, self.std, self.gate_settings, self.last_work = mean, std, settings, None
         self._tower = tower
 
+    @outside_graphs
     def forward(
         self,
         pixel_values_videos: Tensor | None = None,
@@ -190,7 +193,8 @@ def _gate_settings(tower: SpaceTimeTower, given: dict[str, Any]) -> GateSettings
     fixed = {**own, "fit": "stretch"}
     for name, value in given.items():
         if name not in known:
-            raise TypeError(f"gated: {name} is no setting of the gate; those are {known}")
+            listed = ", ".join(nearest_first(name, [each for each in known if each not in fixed]))
+            raise TypeError(f"gated: expected settings of {listed}, got {name!r}")
         if name in fixed and value != fixed[name]:
             raise ValueError(
                 f"{name}: the tower has {name}={fixed[name]}, got {value}; leave it out"

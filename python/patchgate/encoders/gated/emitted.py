@@ -11,8 +11,8 @@ from torch import Tensor
 from patchgate._tensors import arange
 from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.tower import Tower
-from patchgate.gate import GateResult
-from patchgate.tokens import VideoTokens, spans
+from patchgate.gate import GateResult, GateSettings
+from patchgate.tokens import TokenGrid, VideoTokens, spans
 
 
 class Times(NamedTuple):
@@ -23,11 +23,17 @@ class Times(NamedTuple):
 
 
 def emitted_tokens(
-    tower: Tower, frames: ClipOutput, result: GateResult, times: Times, before: int
+    tower: Tower,
+    settings: GateSettings,
+    frames: ClipOutput,
+    result: GateResult,
+    times: Times,
+    before: int,
 ) -> VideoTokens:
     """Makes one token of every feature that the frames show.
 
     Args:
+        settings: the gate's.
         result: the gate's result for these frames.
         before: the number of frames of the same clip in earlier calls.
     """
@@ -52,6 +58,8 @@ def emitted_tokens(
         kind=result.kind.cpu(),
         motion=result.motion.cpu(),
         layout=None,
+        # A cell shows what the tower computed there, or what it lent it: never a mean.
+        grid=TokenGrid(settings.cell, settings.motion_precision, before, blends=False),
     )
 
 

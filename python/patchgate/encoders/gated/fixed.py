@@ -40,6 +40,7 @@ class FixedTower(GatedTower):
     counts them on the device, and ``check`` raises the error.
     """
 
+    traceable = True  # its calls become part of a compiled graph
     capacity: int  # K, the kept cells of a clip that are computed
     layer_capacity: tuple[int, ...]  # the cells of a clip that each layer has room for
     last_overflow: Tensor | None  # [1] int64: kept cells of the last call that did not fit

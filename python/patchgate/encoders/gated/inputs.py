@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchgate._check.text import nearest_first
 from patchgate._tensors import arange
 from patchgate.encoders.families.structure import check_device, check_floats
+from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.tower import Tower
 from patchgate.gate import GateSettings
+from patchgate.gate.settings import GEOMETRY
 
 # Arguments that models of transformers pass to their towers, which ignore them.
 _HANDED_DOWN = ("vision_aspect_ratio", "use_cache")
@@ -27,7 +30,10 @@ def gate_settings(tower: Tower, given: dict[str, Any]) -> GateSettings:
     known = [each.name for each in fields(GateSettings)]
     for name in given:
         if name not in known:
-            raise TypeError(f"gated: {name} is no setting of the gate; those are {known}")
+            rules = [each for each in known if each not in GEOMETRY]
+            settings = [*rules, *(each.name for each in fields(Fidelity))]
+            listed = ", ".join(nearest_first(name, settings))
+            raise TypeError(f"gated: expected settings of {listed}, got {name!r}")
     own = {
         "patch": tower.patch,
         "merge": tower.merge,
@@ -88,16 +94,17 @@ def checked_clips(lengths: Sequence[int] | None, frames: int) -> list[int]:
     return clips
 
 
-def checked_states(wanted: Any, layers: int) -> list[int]:
+def checked_states(wanted: Any, tower: Tower) -> list[int]:
     """Returns the numbers of the wanted hidden states.
 
     Args:
         wanted: as in transformers a flag, a number or several numbers.
     """
-    states = layers + 1
+    states = tower.computed_layers + 1
     if wanted is None or isinstance(wanted, bool | np.bool_):
-        return list(range(states)) if wanted else []
-    numbers = [wanted] if isinstance(wanted, Integral) else list(wanted)
+        numbers = list(range(states)) if wanted else []
+    else:
+        numbers = [wanted] if isinstance(wanted, Integral) else list(wanted)
     for i in numbers:
         if (
             isinstance(i, bool)
@@ -107,6 +114,11 @@ def checked_states(wanted: Any, layers: int) -> list[int]:
             raise ValueError(
                 f"output_hidden_states: expected numbers of the {states} hidden states, got {i!r}"
             )
+    if numbers and tower.ends_after is not None:
+        raise ValueError(
+            "output_hidden_states: a tower that ends at feature_layer has fewer of them, so that "
+            "their numbers would differ from the whole tower's; gate it without feature_layer"
+        )
     return sorted({int(i) % states for i in numbers})
 
 

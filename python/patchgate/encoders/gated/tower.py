@@ -4,6 +4,7 @@ Letters: T frames, h w cells, K kept cells, D features.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import Any, overload
@@ -13,6 +14,8 @@ from torch import Tensor
 from patchgate._check import checked_count
 from patchgate.encoders.gated import inputs, stream_file, stream_state
 from patchgate.encoders.gated.base import BaseTower
+from patchgate.encoders.gated.outside import outside_graphs
+from patchgate.encoders.gated.singles import counted_singles
 from patchgate.encoders.gated.streams import TowerStreams
 from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.run.session import Session
@@ -21,6 +24,7 @@ from patchgate.encoders.run.work import Work, work
 from patchgate.encoders.tower import Tower
 from patchgate.gate import Gate, GateResult
 from patchgate.gate.calls import Calls, Undo
+from patchgate.gather.resize import SizeRule
 from patchgate.tokens import VideoTokens
 
 
@@ -35,6 +39,8 @@ class GatedTower(BaseTower):
     the patch embedding), so that adapters and hooks on these have their effect. Adapters and hooks
     on the model itself, its layers or their attention would have none; a call refuses them.
     """
+
+    _singles = 0  # the last calls of one frame each
 
     @overload
     def stream(self) -> "TowerStream": ...
@@ -57,10 +63,20 @@ class GatedTower(BaseTower):
         count = checked_count("streams", streams, 1)
         return TowerStreams([self.stream() for _ in range(count)])
 
+    def resized(self, size: SizeRule) -> "GatedTower":
+        """Returns a gated tower of the same model whose frames are resized by another rule.
+
+        Only ``tokenize`` and what is like it resize frames; a call takes pixel values as they are.
+        """
+        spec = replace(self.pixel_spec, size=size)
+        own = self.gate_settings, self.fidelity, self.output
+        return GatedTower(self.tower, self._tower, spec, *own)
+
     def _call(
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> list[tuple[ClipOutput, GateResult]]:
         """Encodes each clip in a session of its own."""
+        self._singles = counted_singles(self._singles, clips)
         parts = []
         for clip in frames.split([n * tower.temporal_patch for n in clips]):
             session = self._session()
@@ -92,6 +108,7 @@ class TowerStream(GatedTower):
         self._calls = Calls("stream")
         self._now = self._session()
 
+    @outside_graphs
     def forward(
         self,
         pixel_values: Tensor,
@@ -115,6 +132,7 @@ class TowerStream(GatedTower):
         # ``tokens`` runs its own call.
         return call() if self.output == "tokens" else self._calls.run(self._mark, call)
 
+    @outside_graphs
     def tokens(
         self,
         pixel_values: Tensor,
@@ -173,7 +191,8 @@ class TowerStream(GatedTower):
             OSError: it cannot be written there.
             ValueError: the path exists and is not a file.
         """
-        self._calls.run(self._mark, lambda: self._save(path))
+        write = partial(stream_file.write, path)
+        self._calls.run(self._mark, lambda: write(self._now, self._owner()))
 
     def restore(self, path: str | PathLike[str]) -> None:
         """Reads a state that ``save`` wrote, and goes on with it. Synchronises.
@@ -194,9 +213,6 @@ class TowerStream(GatedTower):
     def _become(self, session: Session) -> None:
         self._now = session
 
-    def _save(self, path: str | PathLike[str]) -> None:
-        stream_file.write(path, self._now, self._owner())
-
     def _mark(self) -> Undo:
         session, work_before = self._now, self.last_work
         undo = session.mark()
@@ -212,6 +228,7 @@ class TowerStream(GatedTower):
             self.tower, self._tower, self.pixel_spec, self.gate_settings, self.fidelity
         )
 
+    @outside_graphs
     def encode(
         self,
         rows: Tensor,

@@ -21,6 +21,7 @@ class Named(NamedTuple):
     """A policy: ``run(frames, budget, ..) -> Plan``."""
 
     run: Callable[..., Plan]
+    says: str  # what it chooses, in one plain line
     needs: tuple[str, ...] = ()  # fields of Frames that must be set
     or_scores: bool = False  # ``rel`` can be given in their place
 
@@ -31,24 +32,66 @@ class Named(NamedTuple):
 
 
 POLICIES: dict[str, Named] = {
-    "uniform": Named(query_free.uniform),
-    "framethinker": Named(query_free.framethinker),
-    "love_r1": Named(love_r1),
-    "date": Named(by_relevance.date, ("rel",)),
-    "apollo": Named(query_free.apollo),
-    "sevila": Named(by_relevance.sevila, ("rel",)),
-    "earl": Named(query_free.earl),
-    "frame_skip": Named(query_free.frame_skip),
-    "chronoforge": Named(query_free.chronoforge, ("delta",)),
-    "kffocus": Named(query_free.kffocus, ("key",)),
-    "f2c": Named(f2c, ("rel",)),
-    "cvvae": Named(query_free.cvvae),
-    "aks": Named(by_relevance.aks, ("rel",)),
-    "bolt": Named(by_relevance.bolt, ("rel",)),
-    "mdp3": Named(by_relevance.mdp3, ("rel", "feat")),
-    "q_frame": Named(by_relevance.q_frame, ("rel",)),
-    "maxinfo": Named(query_free.maxinfo, ("feat",)),
-    "mgsampler": Named(query_free.mgsampler, ("delta",)),
-    "slice": Named(query_free.slice, ("delta",), or_scores=True),
-    "focus": Named(focus, ("rel",)),
+    "uniform": Named(query_free.uniform, "evenly spaced frames"),
+    "framethinker": Named(
+        query_free.framethinker,
+        "8 evenly spaced frames, 12 from 5 minutes on, at a lower resolution",
+    ),
+    "love_r1": Named(
+        love_r1, "2 frames a second: some in full detail, those between them in little"
+    ),
+    "date": Named(
+        by_relevance.date,
+        "the best-scored frames that keep a distance in time, which shrinks until there are enough",
+        ("rel",),
+    ),
+    "apollo": Named(query_free.apollo, "short clips of neighbouring frames, evenly spaced"),
+    "sevila": Named(by_relevance.sevila, "the best-scored of 32 evenly spaced frames", ("rel",)),
+    "earl": Named(
+        query_free.earl, "32 evenly spaced frames; later looks lie around those that a model picked"
+    ),
+    "frame_skip": Named(query_free.frame_skip, "every n-th frame"),
+    "chronoforge": Named(
+        query_free.chronoforge, "the frames where the picture changes most", ("delta",)
+    ),
+    "kffocus": Named(
+        query_free.kffocus,
+        "key frames and evenly spaced ones between, most with a quarter of their tokens",
+        ("key",),
+    ),
+    "f2c": Named(f2c, "short clips around the best scores, longer ones in less detail", ("rel",)),
+    "cvvae": Named(query_free.cvvae, "the first frame, then evenly spaced groups of 4"),
+    "aks": Named(
+        by_relevance.aks,
+        "the best-scored frames, spread over the parts of the video where scores stand out",
+        ("rel",),
+    ),
+    "bolt": Named(
+        by_relevance.bolt,
+        "frames spread over the scores: many where they are high, few where they are low",
+        ("rel",),
+    ),
+    "mdp3": Named(
+        by_relevance.mdp3, "frames that score well and look unlike each other", ("rel", "feat")
+    ),
+    "q_frame": Named(
+        by_relevance.q_frame,
+        "frames drawn by their scores, the best in full detail, the others smaller",
+        ("rel",),
+    ),
+    "maxinfo": Named(
+        query_free.maxinfo, "frames that look as unlike each other as possible", ("feat",)
+    ),
+    "mgsampler": Named(
+        query_free.mgsampler,
+        "frames spread evenly over the motion: more where much moves",
+        ("delta",),
+    ),
+    "slice": Named(
+        query_free.slice,
+        "the best frame of each step of smoothed scores (or of change, without scores)",
+        ("delta",),
+        or_scores=True,
+    ),
+    "focus": Named(focus, "the best-scored frames, found by scoring only a part of them", ("rel",)),
 }

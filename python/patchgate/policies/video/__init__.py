@@ -6,6 +6,7 @@ statistics.py   the gate's statistics of every frame
 scorer.py       the relevance of frames to a query
 capped_gate.py  a gate that keeps at most a plan's ratio of each frame
 looker.py       Looker: looks at a video again and tokenizes no frame twice
+kinds.py        what the gate makes of a plan's frames, without their tokens
 joined.py       joins the tokens of several looks in one container
 """
 

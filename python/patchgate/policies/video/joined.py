@@ -29,7 +29,8 @@ def joined(rows: list[Row]) -> VideoTokens:
         The frames in the given order. Tokens of other frames, to which these refer, come first,
         with a negative ``frame``. There is no ``layout``, unless the frames are all those of one
         container: frames of several passes through a gate still have a source for each cell, but
-        applying one after the other does not rebuild the video.
+        applying one after the other does not rebuild the video. For the same reason every cell
+        shows its source whole: their ``grid`` says so, and is that of all containers.
     """
     containers = list({id(row.tokens): row.tokens for row in rows}.values())
     first = containers[0]
@@ -69,4 +70,5 @@ def joined(rows: list[Row]) -> VideoTokens:
         kind=torch.stack([row.tokens.kind[row.number] for row in rows]),
         motion=torch.stack([row.tokens.motion[row.number] for row in rows]),
         layout=None,
+        grid=first.grid,
     )

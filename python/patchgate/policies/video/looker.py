@@ -5,7 +5,7 @@ Letters: T frames (or tubelets), f frames of a tubelet.
 
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple, Unpack
 
 import torch
@@ -129,7 +129,7 @@ class Looker:
         """
         scale = _one_scale(plan)
         tower, gate = self._gate_at(scale)
-        units, ratios = _units(plan, gate.settings.temporal_patch)
+        units, ratios = units_of(plan, gate.settings.temporal_patch)
         new = [
             (unit, ratio)
             for unit, ratio in zip(units, ratios, strict=True)
@@ -181,10 +181,7 @@ class Looker:
                 f"plan: scale {scale:g}, but this tower takes frames of one size; give a function "
                 "from scale to tower, or a plan of scale 1"
             )
-        assert gate.size is not None
-        cell = gate.settings.cell
-        height, width = (max(1, round(side / cell / scale)) * cell for side in gate.size)
-        return None, gate.fresh(size=(height, width))
+        return None, scaled(gate, scale)
 
     def _tokenized(
         self, units: list[tuple[Unit, float]], tower: GatedTower | None, gate: Gate
@@ -198,8 +195,18 @@ class Looker:
         capped = CappedGate([ratio for _, ratio in units], **asdict(sized.settings))
         layout = layout_of(capped, matrix) if tower is None else None
         tokens = collected(source, capped, features, layout)
+        if tokens.grid is not None:  # frames of several passes are put together: see ``joined``
+            tokens = replace(tokens, grid=replace(tokens.grid, blends=False))
         self.decoded += source.decoded
         return tokens, source.missing
+
+
+def scaled(gate: Gate, scale: float) -> Gate:
+    """Returns a fresh gate for frames that are smaller by ``scale``, in whole cells."""
+    assert gate.size is not None
+    cell = gate.settings.cell
+    height, width = (max(1, round(side / cell / scale)) * cell for side in gate.size)
+    return gate.fresh(size=(height, width))
 
 
 def _one_scale(plan: Plan) -> float:
@@ -211,7 +218,7 @@ def _one_scale(plan: Plan) -> float:
     return scales[0] if scales else 1.0
 
 
-def _units(plan: Plan, f: int) -> tuple[list[Unit], list[float]]:
+def units_of(plan: Plan, f: int) -> tuple[list[Unit], list[float]]:
     """Groups a plan's frames in tubelets of f, and returns the largest ratio of each, too.
 
     The last frame is repeated until the last tubelet is full.

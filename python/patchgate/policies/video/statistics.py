@@ -104,7 +104,7 @@ def sharpness(luma: Tensor) -> Tensor:
     return laplacian.var(1, unbiased=False)
 
 
-class _NoFeatures(PixelFeatures):
+class NoFeatures(PixelFeatures):
     """Takes nothing of a cell: only the gate's results are wanted."""
 
     def empty(self) -> Tensor:
@@ -145,7 +145,7 @@ def frame_statistics(
     with opened(video, fps, start, end, "cpu", open_options) as source:
         watched = WatchedGate.of(plain.settings)
         own = cast("tuple[int, int]", watched.size)
-        features = _NoFeatures(watched.settings, own, source.device)
+        features = NoFeatures(watched.settings, own, source.device)
         for chunk in token_chunks(source, watched, features=features):
             times.extend(chunk.pts_seconds.tolist())
             if on_chunk is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from patchgate._check import checked_count
+from patchgate._check.text import nearest_first
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.gate import GateSettings
 from patchgate.gate.settings import GateRules
@@ -79,10 +80,8 @@ def _tried(given: Mapping[str, Any], gate: GateSettings, fidelity: Fidelity | No
     for name in given:
         if name not in (EVERY, *rules, *inside):
             why = "" if fidelity is not None else " (without a tower)"
-            raise TypeError(
-                f"settings: expected names of {', '.join((EVERY, *rules, *inside))}{why}, got "
-                f"{name!r}"
-            )
+            listed = ", ".join(nearest_first(name, (EVERY, *rules, *inside)))
+            raise TypeError(f"settings: expected names of {listed}{why}, got {name!r}")
     every = checked_count(EVERY, given.get(EVERY, 1), 1)
     if every > 1 and len(given) == 1:
         return Tried(dict(given), every, None, None)

@@ -16,7 +16,7 @@ from patchgate.encoders.tower import Tower
 from patchgate.gate import Gate, GateSettings
 from patchgate.gate.settings import GEOMETRY
 from patchgate.pipeline.features import FrameVectors
-from patchgate.pipeline.fitting import tower_gate
+from patchgate.pipeline.fitting import placed, tower_gate
 from patchgate.pipeline.frames import token_chunks, until_used_up
 from patchgate.pipeline.options import TokenizeKwargs, parted
 from patchgate.pipeline.video import opened
@@ -121,6 +121,5 @@ def prepared_vectors(
     source: Video, tower: GatedTower, gate: Gate, pool: OwnPool
 ) -> tuple[Gate, FrameVectors]:
     """Makes the gate for a video's frames, and what makes vectors of them."""
-    place = tower.pixel_spec.place(source.height, source.width)
-    own = (place[0].size, place[1].size)
+    tower, own = placed(source, tower)
     return gate.fresh(size=own), FrameVectors(tower, own, pool)

@@ -1,22 +1,15 @@
 """The options that commands share. Each is declared once, with its unit and its default."""
 
-import functools
-import inspect
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-import torch
 import typer
 
-from patchgate._check import checked_number
-from patchgate.decode import Limits
-from patchgate.decode.source.access import DEFAULT_TIMEOUT, Access
-from patchgate.gate import Gate
+from patchgate.cli.commands.models import MODELS, OWN, Model, model_of
+from patchgate.cli.commands.typed import as_usage_error, parsed_size, refuse
 
 _GATE, _ENCODER, _VIDEO = "What counts as changed", "The encoder's grid", "Which frames"
+GEOMETRY = ("size", "patch", "merge", "temporal_patch", "fit")  # the options of the grid
 _SOURCE, _LIMITS = "Where they come from", "What the video may ask for"
 
 
@@ -78,6 +71,12 @@ class GateOptions:
         _option(_GATE, "Motion to a whole (1), half (2) or quarter (4) of a pixel: finer follows "
                 "pans and scrolling, and takes longer.", metavar="1|2|4"),
     ] = 1  # fmt: skip
+    grid: Annotated[
+        str,
+        _option(_ENCODER, "Whose grid, so that shares and costs are the model's: own (--size, "
+                f"--patch and the like), or {', '.join(MODELS)}, which sets these.",
+                metavar="NAME"),
+    ] = OWN  # fmt: skip
     size: Annotated[
         str,
         _option(_ENCODER, "The encoder's input, in pixels: one number for a square, or H,W.",
@@ -95,13 +94,35 @@ class GateOptions:
         _option(_ENCODER, "How a frame is brought to --size.", metavar="stretch|crop|pad"),
     ] = "stretch"
 
-    def gate(self) -> Gate:
-        """Makes the gate. Raises ``typer.BadParameter`` if the options make none."""
+    @property
+    def model(self) -> Model | None:
+        """The model of ``--grid``; None: the grid is made of the other options."""
+        with as_usage_error():
+            return model_of(self.grid)
+
+    def gate(self, context: typer.Context | None = None) -> Any:
+        """Makes the ``Gate``. One whose size depends on the video's has none (``cli/grids.py``).
+
+        Args:
+            context: tells which options were given; None: none of those that ``--grid`` sets.
+
+        Raises:
+            typer.BadParameter: the options make no gate, or ``--grid`` sets one of them.
+        """
+        from patchgate.gate import Gate
+
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        del settings["grid"]
         if settings.pop("no_scene_cut"):
             settings["scene_cut"] = None
+        model = self.model
         with as_usage_error():
-            return Gate(**{**settings, "size": parsed_size(self.size)})
+            settings["size"] = parsed_size(self.size)
+            if model is not None:
+                if context is not None:
+                    refuse(context, GEOMETRY, f"--grid {self.grid}")
+                settings |= {name: getattr(model, name) for name in GEOMETRY}
+            return Gate(**settings)
 
 
 @dataclass(frozen=True)
@@ -127,11 +148,11 @@ class OpenOptions:
         float,
         _option(_SOURCE, "Seconds that a server or pipe may take to its first frame; 0: for ever.",
                 min=0),
-    ] = DEFAULT_TIMEOUT  # fmt: skip
+    ] = 10.0  # fmt: skip
     read_timeout: Annotated[
         float,
         _option(_SOURCE, "Seconds that it may say nothing while it is read; 0: for ever.", min=0),
-    ] = DEFAULT_TIMEOUT
+    ] = 10.0
     max_pixels: Annotated[
         int | None, _option(_LIMITS, "Pixels of a picture.", min=1, show_default="67,108,864")
     ] = None
@@ -158,6 +179,9 @@ class OpenOptions:
 
     def opening(self) -> dict[str, Any]:
         """Returns them as options of ``open_video``."""
+        from patchgate.decode import Limits
+        from patchgate.decode.source.access import Access
+
         asked = {
             field.name: value
             for field in fields(Limits)
@@ -196,6 +220,10 @@ class ReadOptions(OpenOptions):
 
     def apply(self) -> dict[str, Any]:
         """Sets the number of threads, and returns the options of ``open_video``."""
+        import torch
+
+        from patchgate._check import checked_number
+
         with as_usage_error():
             for name in ("start", "end"):
                 if (value := getattr(self, name)) is not None:
@@ -208,49 +236,3 @@ class ReadOptions(OpenOptions):
             torch.set_num_threads(self.threads)
         own = {field.name for field in fields(self)} - {field.name for field in fields(OpenOptions)}
         return {**{name: getattr(self, name) for name in own}, **self.opening()}
-
-
-def parsed_size(text: str) -> tuple[int, int]:
-    """Reads ``378``, ``378,672`` or ``378x672`` as (H, W)."""
-    found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[,x]\s*(\d{1,6})\s*)?", text)
-    if not found:
-        raise ValueError(f"size: expected one number of pixels, or H,W; got {text!r}")
-    return int(found[1]), int(found[2] or found[1])
-
-
-@contextmanager
-def as_usage_error() -> Iterator[None]:
-    """Turns errors about an option's value into wrong usage (exit code 2)."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def spread(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turns parameters that are dataclasses of options into one parameter an option, for typer."""
-    signature = inspect.signature(command)
-    groups: dict[str, Any] = {
-        name: parameter.annotation
-        for name, parameter in signature.parameters.items()
-        if is_dataclass(parameter.annotation)
-    }
-    parameters = [p for name, p in signature.parameters.items() if name not in groups]
-    for group in groups.values():
-        parameters += [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default,
-                              annotation=f.type)
-            for f in fields(group)
-        ]  # fmt: skip
-
-    @functools.wraps(command)
-    def with_groups(**values: Any) -> Any:
-        for name, group in groups.items():
-            values[name] = group(**{f.name: values.pop(f.name) for f in fields(group)})
-        return command(**values)
-
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    with_groups.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[p.replace(kind=keyword) for p in parameters]
-    )
-    return with_groups

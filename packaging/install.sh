@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Tries the lines of docs/install.md, each in an empty environment and without a pip cache, and
+# prints how long each took and what it left on the disk: `bash packaging/install.sh [LINE...]`.
+#
+# The lines are named cpu, source, cuda and extras. cpu wants the wheel that `make wheel` left in
+# dist/. torch is asked for without the index option that docs/install.md names, by the version of
+# the lock: whichever index this machine uses decides. cuda is a dry run of pip's resolver.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+torch=$(grep '^torch==' constraints.txt)
+clip=$root/examples/clips/asl_book.mkv
+
+empty() { # empty NAME: a new environment, in $venv
+  venv=$root/build/install/$1
+  rm -rf "$venv"
+  mkdir -p "$root/build/install"
+  "${PYTHON:-python3}" -m venv "$venv"
+  SECONDS=0
+}
+
+pip() { "$venv/bin/python" -m pip --quiet --no-cache-dir "$@"; }
+
+wheel() {
+  local found=("$root"/dist/patchgate-*.whl)
+  [ -f "${found[0]}" ] || { echo "no wheel in dist/: run make wheel first" >&2; exit 2; }
+  echo "${found[0]}"
+}
+
+first_tokens() { # first_tokens NAME
+  (cd /tmp && "$venv/bin/python" -m patchgate tokenize "$clip" -o "$venv/tokens.safetensors" >/dev/null)
+  echo "$1: installed, and the first tokens of a clip, in $SECONDS s; $(du -sm "$venv" | cut -f1) MB"
+}
+
+cpu() {
+  local file
+  file=$(wheel)
+  empty cpu
+  pip install --no-deps "$torch"
+  pip install "$file" "$torch"
+  first_tokens cpu
+}
+
+source() {
+  empty source
+  pip install --no-deps "$torch"
+  pip install "$torch" "setuptools>=77" "pybind11>=3" cmake ninja
+  PATH="$venv/bin:$PATH" PATCHGATE_CUDA=0 pip install --no-build-isolation "$root"
+  first_tokens source
+}
+
+cuda() {
+  local file
+  file=$(wheel)
+  empty cuda
+  "$venv/bin/python" -m pip --no-cache-dir install --quiet --dry-run --ignore-installed \
+    --report "$venv/report.json" "$file[cuda]"
+  "$venv/bin/python" -c '
+import json, sys
+found = [each["metadata"] for each in json.load(open(sys.argv[1]))["install"]]
+names = {each["name"].lower(): each["version"] for each in found}
+for wanted in ("torch", "triton", "pynvvideocodec", "patchgate"):
+    assert wanted in names, f"{wanted} was not resolved"
+print("cuda (dry run):", ", ".join(f"{name} {names[name]}" for name in sorted(names)))' "$venv/report.json"
+}
+
+extras() {
+  local file
+  file=$(wheel)
+  empty extras
+  pip install --no-deps "$torch"
+  pip install "$file[tower]" "$torch"
+  "$venv/bin/python" -c 'import transformers, patchgate; print("extras: transformers", transformers.__version__)'
+}
+
+for line in "${@:-cpu source cuda extras}"; do
+  for each in $line; do
+    case $each in
+      cpu | source | cuda | extras) $each ;;
+      *) echo "expected cpu, source, cuda or extras, got $each" >&2; exit 2 ;;
+    esac
+  done
+done

@@ -1,0 +1,73 @@
+"""The numbers of the plot over time, as a table and as CSV.
+
+Letters: T frames (or tubelets), B rows.
+"""
+
+import base64
+import csv
+import io
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from patchgate.report.history import History
+
+_MOST_ROWS = 20_000  # of the CSV in a page: a megabyte
+_TABLE_ROWS = 40  # that a reader looks through
+
+
+class Stretch(NamedTuple):
+    """Some neighbouring frames: a row of the table."""
+
+    seconds: float  # of the first frame
+    frames: int
+    changed: float  # mean share of cells
+    moved: float
+    key_frames: int
+    error: float  # of the worst sub-block of the worst frame, in grey levels of 255
+    adjacent_error: float  # the same of an adjacent-frame gate
+
+
+def stretches(
+    history: History, error: np.ndarray, adjacent_error: np.ndarray, most: int
+) -> Iterator[Stretch]:
+    """Yields at most ``most`` rows, of equally many frames each.
+
+    Args:
+        error, adjacent_error: ``[T]``, of every frame.
+    """
+    count = len(history.changed)
+    step = -(-count // most)
+    changed, moved = history.kept_share.numpy(), history.moved.numpy() / history.cells
+    for first in range(0, count, step):
+        part = slice(first, first + step)
+        yield Stretch(
+            float(history.pts_seconds[first]),
+            len(changed[part]),
+            float(changed[part].mean()),
+            float(moved[part].mean()),
+            int(history.is_key[part].sum()),
+            float(error[part].max()),
+            float(adjacent_error[part].max()),
+        )
+
+
+def table(history: History, error: np.ndarray, adjacent_error: np.ndarray) -> list[Stretch]:
+    """Returns few enough rows for a page."""
+    return list(stretches(history, error, adjacent_error, _TABLE_ROWS))
+
+
+def as_csv(history: History, error: np.ndarray, adjacent_error: np.ndarray) -> str:
+    """Returns a row for each frame (of a long video, for some neighbouring ones), as CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(Stretch._fields)
+    for row in stretches(history, error, adjacent_error, _MOST_ROWS):
+        writer.writerow([f"{each:.6g}" if isinstance(each, float) else each for each in row])
+    return out.getvalue()
+
+
+def as_link(text: str) -> str:
+    """Returns the address of a file with this text, which is part of the page."""
+    return "data:text/csv;base64," + base64.b64encode(text.encode()).decode()

@@ -1,0 +1,5 @@
+"""The names that transformers imports."""
+
+from torchvision.transforms import functional
+
+__all__ = ["functional"]

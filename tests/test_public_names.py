@@ -1,0 +1,50 @@
+"""Every public name has a docstring and a page of the reference."""
+
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import patchgate
+
+PAGES = sorted((Path(__file__).parents[1] / "docs" / "api").glob("*.md"))
+MODULES = {
+    "patchgate": patchgate,
+    "patchgate.language": patchgate.language,
+    "patchgate.policies": patchgate.policies,
+    "patchgate.reference": patchgate.reference,
+}
+NAMES = [
+    (place, name)
+    for place, module in MODULES.items()
+    for name in module.__all__
+    if not isinstance(getattr(module, name), ModuleType)
+]
+
+
+def _listed() -> list[str]:
+    return [name for page in PAGES for name in re.findall(r"^::: (\S+)$", page.read_text(), re.M)]
+
+
+@pytest.mark.parametrize(("place", "name"), NAMES)
+def test_a_public_name_has_a_page_and_a_docstring(place: str, name: str) -> None:
+    assert f"{place}.{name}" in _listed(), f"docs/api/ has no ::: {place}.{name}"
+    found = getattr(MODULES[place], name)
+    if not (inspect.isclass(found) or inspect.isroutine(found)):
+        return  # a table, such as POLICIES, or a name for a type
+    assert inspect.getdoc(found), f"{name} has no docstring"
+    for own, member in vars(found).items() if inspect.isclass(found) else ():
+        if not own.startswith("_") and inspect.isfunction(member):
+            assert inspect.getdoc(getattr(found, own)), f"{name}.{own} has no docstring"
+
+
+def test_the_reference_has_no_name_that_is_gone() -> None:
+    public = {f"{place}.{name}" for place, module in MODULES.items() for name in module.__all__}
+    assert set(_listed()) <= public
+    assert len(_listed()) == len(set(_listed())), "a name stands on two pages"
+
+
+def test_type_checkers_are_told_that_the_package_has_types() -> None:
+    assert (Path(patchgate.__file__).parent / "py.typed").exists()
