@@ -141,8 +141,9 @@ def _feed(source: LiveSource, access: Access, threads: int) -> Feed:
             raise ValueError(_recorded(name))
         return ContainerFeed(Source(name, access), threads)
     if hasattr(source, "read"):
-        found = Source(source, access)
-        if FileObject(source).seekable:
+        file: Any = source
+        found = Source(file, access)
+        if FileObject(file).seekable:
             raise ValueError(_recorded(found.name))
         return ContainerFeed(found, threads)
     if isinstance(source, Iterable):

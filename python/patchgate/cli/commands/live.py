@@ -75,7 +75,7 @@ def live(
     A camera that fails is told and opened again, for as long as it takes. Without -o nothing is
     written.
     """
-    from patchgate.cli import live as work
+    from patchgate.cli.cameras import live as work
     from patchgate.cli.signals import Stop
     from patchgate.cli.terminal import reported, result
 
@@ -106,7 +106,7 @@ def doctor(
     as_json: Json = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Say what this machine can open and, of a camera, how well it comes in."""
-    from patchgate.cli.doctor import facts_of, lines_of
+    from patchgate.cli.cameras.doctor import facts_of, lines_of
     from patchgate.cli.terminal import reported, result
 
     opening: dict[str, Any] = {

@@ -99,9 +99,8 @@ class BaseTower(StandIn):
             if output_hidden_states or return_dict is False:
                 raise ValueError('output="tokens": there are no hidden states and no tuples')
             return self.tokens(pixel_values, **options)
-        wanted = output_hidden_states, return_dict
-        *call, answer = self._prepared(pixel_values, options, *wanted)
-        return answer(*self._states(*call))
+        call = self._prepared(pixel_values, options, output_hidden_states, return_dict)
+        return call[-1](*self._states(*call[:-1]))
 
     def _prepared(
         self,

@@ -102,9 +102,8 @@ def checked_states(wanted: Any, tower: Tower) -> list[int]:
     """
     states = tower.computed_layers + 1
     if wanted is None or isinstance(wanted, bool | np.bool_):
-        numbers = list(range(states)) if wanted else []
-    else:
-        numbers = [wanted] if isinstance(wanted, Integral) else list(wanted)
+        wanted = range(states) if wanted else ()
+    numbers: list[Any] = [wanted] if isinstance(wanted, Integral) else list(wanted)
     for i in numbers:
         if (
             isinstance(i, bool)

@@ -115,7 +115,10 @@ class Groups:
             lengths: the number of rows of each stream's table, r + A.
         """
         rows = queries = entries = 0
-        index, order, cu_queries, cu_keys = [], [], [], []
+        index: list[Tensor] = []
+        order: list[Tensor] = []
+        cu_queries: list[Tensor] = []
+        cu_keys: list[Tensor] = []
         for each, own, length in zip(groups, counts, lengths, strict=True):
             index.append(each.key_index + rows)
             places = arange(own, device=each.key_index.device) if each.order is None else each.order

@@ -161,7 +161,7 @@ class StoredSegments:
                     continue
             yield tokens
 
-    def _asked(self, question: str, values: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
+    def _asked(self, question: str, values: tuple[object, ...]) -> list[tuple]:
         name = f"file:{(self.folder / NAME).as_posix()}?mode=ro"
         try:
             file = sqlite3.connect(name, uri=True, timeout=10.0)
