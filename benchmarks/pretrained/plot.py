@@ -22,7 +22,7 @@ def draw(panels: Mapping[str, Sequence[dict[str, Any]]], path: Path) -> None:
         lines = grouped((row for row in rows if row["family"] != DENSE), lambda row: row["family"])
         for axis, x in ((left, "work"), (right, "time")):
             for name, some in lines.items():
-                own = sorted(some, key=itemgetter("work"))
+                own = sorted((row for row in some if row[x] is not None), key=itemgetter("work"))
                 errors = [max(row["changed"], _FLOOR) for row in own]
                 plots.line(axis, name, [row[x] for row in own], errors, joined=name != OTHERS)
             axis.set(xscale="log", yscale="log", title=title, ylabel="error, changed cells")

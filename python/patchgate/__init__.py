@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 if not _early.COMMAND:  # our own commands import what they need, and --help needs no torch
     from patchgate import _ops as _ops  # loads the native library and registers the ops
-    from patchgate import language, policies, reference
+    from patchgate import corpus, language, policies, reference
     from patchgate._ops.library import build_info
     from patchgate.decode import (
         Colour,
@@ -130,7 +130,7 @@ def __getattr__(name: str) -> Any:
     """Brings the public names into a process of our own command, where somebody asks for one."""
     if not _early.COMMAND or name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("language", "policies", "reference"):
+    if name in ("corpus", "language", "policies", "reference"):
         return import_module(f"{__name__}.{name}")
     _early.COMMAND = False
     return getattr(reload(sys.modules[__name__]), name)

@@ -16,6 +16,7 @@ from pretrained.ladder import (
     DEFAULTS,
     DENSE,
     FEW,
+    OTHERS,
     RLT,
     SAMPLED,
     STEPS,
@@ -75,7 +76,7 @@ def test_every_step_has_a_name_of_its_own() -> None:
     names = [step.name for step in STEPS]
     assert len(set(names)) == len(names)
     assert DEFAULTS in STEPS
-    assert {step.family for step in STEPS if not step.timed} == {DENSE, SAMPLED}
+    assert {step.family for step in STEPS if step.constructed} == {DENSE, SAMPLED}
     assert "patchgate, threshold=4, context=kept" in names
     assert "patchgate, threshold=4, tolerance=inf" in names
 
@@ -83,6 +84,8 @@ def test_every_step_has_a_name_of_its_own() -> None:
 def test_few_steps_are_some_of_all() -> None:
     assert set(FEW) < set(STEPS)
     assert DEFAULTS in FEW
+    assert all(step.timed != step.constructed for step in FEW)
+    assert not Step(OTHERS, gated(threshold=12)).timed
     assert steps_of("asl_book.mkv", 224) == steps_of_scenes(224) == STEPS
     assert steps_of("asl_book.mkv", 448) == steps_of("other.mp4", 224) == FEW
 
@@ -140,7 +143,7 @@ def test_pairs_are_run_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rows_of_a_clip_and_of_a_scene() -> None:
-    steps = [Step(DENSE, Dense()), Step(SAMPLED, Sampled(2)), DEFAULTS, Step(RLT, RunLength())]
+    steps = [Step(DENSE, Dense()), Step(SAMPLED, Sampled(2)), DEFAULTS, Step(RLT, RunLength(0.3))]
     pretrained = tiny()
     rows = measure.clip(Film("a.mkv", pixels(8)), pretrained, steps, pairs=1)
     whole, held, ours, peer = rows
@@ -149,7 +152,7 @@ def test_rows_of_a_clip_and_of_a_scene() -> None:
     assert ours["time"] > 0
     assert ours["dense ms"] > 0
     assert (ours["clip"], ours["side"], ours["frames"]) == ("a.mkv", 56, 8)
-    assert peer["cls"] is None
+    assert (peer["cls"], peer["time"]) == (None, None)
     scene = scenes.scene("s", pixels(1)[0], pixels(4), scenes.LARGE)
     rows = measure.scene(scene, pretrained, steps)
     assert [set(row) >= {"scene", "side", "j", "work"} for row in rows] == [True] * 4

@@ -198,3 +198,17 @@ def test_a_size_that_depends_on_an_unknown_length_is_refused(wide):
         assert sized(gate, "qwen3-vl", video, {**READING, "end": 5.0}).size
         other = GateOptions(grid="qwen2.5-vl").gate()
         assert sized(other, "qwen2.5-vl", video, READING).size
+
+
+@pytest.mark.parametrize(
+    ("words", "counted"),
+    [
+        ([], False),
+        (["--costs"], True),
+        (["--grid", "siglip"], True),
+        (["--grid", "siglip", "--no-costs"], False),
+    ],
+)
+def test_tokenize_counts_costs_for_a_model_or_when_it_is_asked(tmp_path, words, counted):
+    facts = facts_of("tokenize", clips.clip(CLIP), "-o", tmp_path / "t.safetensors", *words)
+    assert (facts["costs"] is not None) == counted

@@ -4,10 +4,11 @@ commands/      the commands as they are typed: options and help, without torch
 described.py   what info says of a file
 encode.py      the work of tokenize and embed; job.py does what both have, several.py with several
                videos
-outputs.py     the file or folder that is written; provenance.py where its contents come from
+outputs.py     the file or folder that is written
 towers.py      --tower: a model and its processor by name
 grids.py       --grid: the grid of a model's frames
 inspection.py  the work of inspect: page, picture, overlay
+corpus/        the work of corpus, and how far it is
 plan.py        the work of plan; plan_lines.py what it prints; policies.py lists the policies
 advise.py      what advise prints
 cameras/       the work of live and doctor

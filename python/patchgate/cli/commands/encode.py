@@ -42,9 +42,11 @@ def tokenize(
                      "the cells' own pixels"),
     ] = None,
     costs: Annotated[
-        bool, typer.Option("--costs/--no-costs", help="Say what every frame, and 1, 2 and 5 frames "
-                           "a second, cost with and without the gate. Their gates take time.")
-    ] = True,
+        bool | None,
+        typer.Option("--costs/--no-costs", help="Say what every frame, and 1, 2 and 5 frames a "
+                     "second, cost with and without the gate. Their gates take time.",
+                     show_default="with --grid"),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> dict[str, Any]:  # fmt: skip
@@ -64,7 +66,8 @@ def tokenize(
             refuse_geometry(context)
         elif model != TowerOptions():
             raise ValueError("--dtype, --save-dtype, --tolerance: they belong to --tower")
-        reader = reader_of(gate.grid, gate.model) if costs else None
+        counted = gate.grid != "own" if costs is None else costs
+        reader = reader_of(gate.grid, gate.model) if counted else None
         job = Job(video, output, force, gate.gate(context), read.apply(), tower, model,
                   grid=gate.grid, reader=reader)  # fmt: skip
     return job.run(tokenized, tokenize_lines, as_json)

@@ -130,11 +130,20 @@ class QwenVision(Tower):
         return self.weight.new_empty((0, self.weight.shape[0]))
 
     def qkv(self, layer: int, x: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        block = self.model.blocks[layer]
-        joint = block.attn.qkv(block.norm1(x))
-        query, key, value = joint.unflatten(1, (3, block.attn.num_heads, -1)).unbind(1)
+        joint = self.joint(layer, x).unflatten(1, (3, self.heads(layer), -1))  # [R, 3, H, d]
+        query, key, value = joint.unbind(1)
         cos, sin = (part[cell, None] for part in self._rotation)  # [R, 1, d]
         return _rotated(query, cos, sin), _rotated(key, cos, sin), value
+
+    def joint(self, layer: int, x: Tensor) -> Tensor:
+        """Computes a layer's queries, keys and values side by side, ``[R, 3 * H * d]``."""
+        block = self.model.blocks[layer]
+        joint: Tensor = block.attn.qkv(block.norm1(x))
+        return joint
+
+    def heads(self, layer: int) -> int:
+        """Returns the number of a layer's heads, H."""
+        return int(self.model.blocks[layer].attn.num_heads)
 
     def scale(self, layer: int) -> float:
         return float(self.model.blocks[layer].attn.scaling)

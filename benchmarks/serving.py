@@ -1,0 +1,187 @@
+"""Time to first token of vLLM with the gate: python benchmarks/serving.py [--quick]
+
+Run it with .venv-vllm (make test-serving makes it). The figures land in results/serving.json.
+
+A Qwen3-VL of random weights whose tower has 300 million parameters, float32, on the CPU. Every
+engine is a process of its own; all are asked in turn, with caches off, so that a slow moment hits
+all alike. "still": 40 frames of the signing clip that ships, whose camera stands still, 224 x 224
+pixels, as 10 seconds. "all new": as many frames of noise, of which nothing can be saved. EVS prunes
+after the tower to the same number of tokens. "tower" is vLLM's call for all features of a prompt.
+"saved of saved" is the share of the tower's time that is saved over the share of its rows that is.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import harness
+import numpy as np
+
+from patchgate.serving.frames import read_frames
+
+sys.path.insert(0, str(harness.ROOT / "tests" / "serving_vllm"))
+
+FRAMES, SIDE, FPS = 40, 224, 4.0
+TOWER = {
+    "depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_heads": 16,
+    "deepstack_visual_indexes": [5, 11, 17], "num_position_embeddings": 2304,
+}  # fmt: skip
+QUICK = {**TOWER, "depth": 4, "hidden_size": 64, "intermediate_size": 96, "num_heads": 4,
+         "deepstack_visual_indexes": [1, 2]}  # fmt: skip
+GATED: dict[str, dict[str, Any]] = {
+    "patchgate, kept": {"context": "kept"},
+    "patchgate, residual": {"tolerance": "inf"},
+}
+PROMPT = "<|im_start|>user\n<|vision_start|><|video_pad|><|vision_end|>What?<|im_end|>\n"
+
+
+def videos() -> dict[str, np.ndarray]:
+    """Clips ``[T, SIDE, SIDE, 3]`` uint8 by name."""
+    from PIL import Image
+
+    rgb = read_frames((harness.SHIPPED / "asl_book.mkv").read_bytes()).rgb
+    chosen = rgb[np.linspace(0, len(rgb) - 1, FRAMES).round().astype(int)]
+    still = np.stack([np.asarray(Image.fromarray(each).resize((SIDE, SIDE))) for each in chosen])
+    random = np.random.default_rng(0)
+    return {"still": still, "all new": random.integers(0, 256, still.shape, dtype=np.uint8)}
+
+
+class Engine:
+    """An engine in a process of its own."""
+
+    def __init__(self, model: str, options: dict[str, Any], plugin: bool) -> None:
+        plugins = {} if plugin else {"VLLM_PLUGINS": ""}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--engine", json.dumps({"model": model, **options})],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env={**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "0", **plugins},
+        )  # fmt: skip
+        self._said()
+
+    def ask(self, name: str) -> dict[str, float]:
+        """Asks about a video, and returns seconds and counts."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(name + "\n")
+        self._process.stdin.flush()
+        return self._said()
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def _said(self) -> Any:
+        """Reads the next line that is ours: vLLM writes to the same stream."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("ANSWER "):
+                return json.loads(line.removeprefix("ANSWER "))
+        raise RuntimeError(f"an engine ended with status {self._process.wait()}")
+
+
+def engine(options: dict[str, Any]) -> None:
+    """Runs an engine: a name comes on each line, and figures go out."""
+    from vllm import LLM, SamplingParams
+
+    llm = LLM(
+        dtype="float32", enforce_eager=True, skip_mm_profiling=True, max_model_len=4096,
+        max_num_batched_tokens=4096, max_num_seqs=1, mm_processor_cache_gb=0,
+        enable_prefix_caching=False, **options,
+    )  # fmt: skip
+    spent: list[float] = []
+    llm.apply_model(lambda model: watch(model, spent))
+    known, one = videos(), SamplingParams(temperature=0, max_tokens=1)
+    about = {"total_num_frames": FRAMES, "fps": FPS, "duration": FRAMES / FPS,
+             "video_backend": "test", "frames_indices": list(range(FRAMES)),
+             "do_sample_frames": False}  # fmt: skip
+    print("ANSWER {}", flush=True)
+    for line in sys.stdin:
+        spent.clear()
+        request = {"prompt": PROMPT, "multi_modal_data": {"video": [(known[line.strip()], about)]}}
+        start = time.perf_counter()
+        [output] = llm.generate([request], one, use_tqdm=False)
+        seconds = time.perf_counter() - start
+        ids = list(output.prompt_token_ids)
+        pad = llm.get_tokenizer().convert_tokens_to_ids("<|video_pad|>")
+        found = {"seconds": seconds, "tower": sum(spent), "prompt": len(ids)}
+        print("ANSWER", json.dumps({**found, "tokens": ids.count(pad)}), flush=True)
+
+
+def watch(model: Any, spent: list[float]) -> None:
+    """Notes the seconds of each call for features."""
+    own = model.embed_multimodal
+
+    def timed(**given: Any) -> Any:
+        start = time.perf_counter()
+        found = own(**given)
+        spent.append(time.perf_counter() - start)
+        return found
+
+    model.embed_multimodal = timed
+
+
+def measured(model: str, rounds: int) -> dict[str, Any]:
+    """Asks all engines in turn."""
+    engines = {"vLLM": Engine(model, {}, False)}
+    for name, settings in GATED.items():
+        engines[name] = Engine(model, {"hf_overrides": {"patchgate": settings}}, True)
+    tokens = {name: each.ask("still")["tokens"] for name, each in engines.items()}  # warm, too
+    rate = 1 - tokens["patchgate, kept"] / tokens["vLLM"]
+    engines["EVS"] = Engine(model, {"video_pruning_rate": rate}, False)
+    runs: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for video in ("still", "all new"):
+        for each in engines.values():
+            each.ask(video)  # warm
+        runs[video] = {name: [] for name in engines}
+        for _ in range(rounds):
+            for name, each in engines.items():
+                runs[video][name].append(each.ask(video))
+    for each in engines.values():
+        each.close()
+    return runs
+
+
+def summary(runs: dict[str, Any]) -> dict[str, Any]:
+    """Medians, and ratios of paired runs to vLLM's own."""
+    found: dict[str, Any] = {}
+    for video, engines in runs.items():
+        stock = engines["vLLM"]
+        for name, asked in engines.items():
+            pairs = list(zip(asked, stock, strict=True))
+            tower = median(own["tower"] / theirs["tower"] for own, theirs in pairs)
+            rows = asked[0]["tokens"] / stock[0]["tokens"]
+            found[f"{video}: {name}"] = {
+                "seconds": median(each["seconds"] for each in asked),
+                "ratio": median(own["seconds"] / theirs["seconds"] for own, theirs in pairs),
+                "tower_seconds": median(each["tower"] for each in asked),
+                "tower_ratio": tower,
+                "prompt_tokens": asked[0]["prompt"],
+                "video_tokens": asked[0]["tokens"],
+                **({"saved_of_saved": (1 - tower) / (1 - rows)} if rows < 1 else {}),
+            }
+    return found
+
+
+def main() -> None:
+    import tiny
+
+    quick = "--quick" in sys.argv
+    with tempfile.TemporaryDirectory() as folder:
+        model = tiny.write("qwen3", Path(folder) / "model", **(QUICK if quick else TOWER))
+        found = summary(measured(str(model), rounds=1 if quick else 5))
+    for name, figures in found.items():
+        print(name, {key: round(value, 4) for key, value in figures.items()})
+    if not quick:
+        harness.save("serving", found)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--engine"]:
+        engine(json.loads(sys.argv[2]))
+    else:
+        main()
