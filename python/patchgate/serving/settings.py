@@ -108,11 +108,8 @@ class ServingSettings:
         if isinstance(given.get("tolerance"), str):  # JSON has no infinity
             given["tolerance"] = _number("tolerance", given["tolerance"])
         try:
-            budget, streams = (
-                kind(**{each.name: given.pop(each.name) for each in fields(kind)
-                        if each.name in given})
-                for kind in _OWN
-            )  # fmt: skip
+            budget = Budget(**_taken(given, Budget))
+            streams = StreamLimits(**_taken(given, StreamLimits))
             fidelity, rules = Fidelity.split(given)
             gate = GateSettings(**{**rules, **geometry._asdict()})
         except (TypeError, ValueError) as error:
@@ -135,6 +132,11 @@ def names() -> list[str]:
     """Returns the names of all settings."""
     gate = [each.name for each in fields(GateSettings) if each.name not in GEOMETRY]
     return [*gate, *(each.name for kind in (Fidelity, *_OWN) for each in fields(kind))]
+
+
+def _taken(given: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Takes the settings of one kind out of those that were given."""
+    return {each.name: given.pop(each.name) for each in fields(kind) if each.name in given}
 
 
 def _check_names(given: Mapping[str, Any], geometry: Geometry) -> None:

@@ -40,7 +40,7 @@ class GatedModel:
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         named = {"prefix": prefix} if prefix else {}
-        super().__init__(vllm_config=vllm_config, **named)
+        super().__init__(vllm_config=vllm_config, **named)  # type: ignore[call-arg]
         self._settings = settings_of(vllm_config.model_config.hf_config)
         self._family: OverVllm | None = None
 

@@ -108,7 +108,7 @@ class GatedProcessing:
 
     def _gated(self, data: Any, beside: Sequence[Beside], settings: ServingSettings) -> Any:
         """Keeps the rows that the tower computes, and what the gate says of every cell."""
-        grids = [tuple(map(int, grid)) for grid in data["video_grid_thw"]]
+        grids = [(int(t), int(h), int(w)) for t, h, w in data["video_grid_thw"]]
         counts = [t * height * width for t, height, width in grids]
         normalised = self._normalised() if data["pixel_values_videos"].is_floating_point() else None
         videos = []

@@ -92,7 +92,7 @@ class _Checked(VerifyAndUpdateConfig):
 
 
 def _checked(own: Any) -> Any:
-    class Checked(_Checked, own):  # type: ignore[misc]
+    class Checked(_Checked, own):
         @staticmethod
         def verify_and_update_config(vllm_config: Any) -> None:
             own.verify_and_update_config(vllm_config)

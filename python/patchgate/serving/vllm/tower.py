@@ -7,7 +7,7 @@ Letters: N cells of a frame, m merge side, R packed rows, H heads, d features of
 E features of a cell, C channels, f frames of a tubelet, P patch side.
 """
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class OverVllm(QwenVision):
     """What both families share."""
 
     called = ()  # vLLM's own wrappers are part of its modules
-    _sizes: dict[tuple[int, int], "OverVllm"]
+    _sizes: dict[tuple[int, int], Self]
 
     def __init__(self, model: nn.Module) -> None:
         Tower.__init__(self, model)
@@ -55,7 +55,7 @@ class OverVllm(QwenVision):
         weight: Tensor = self.model.patch_embed.proj.weight
         return weight
 
-    def sized(self, height: int, width: int) -> "OverVllm":
+    def sized(self, height: int, width: int) -> Self:
         """Returns the tower for one size; those of the last sizes are remembered."""
         known = self._sizes.pop((height, width), None)
         if known is None:
