@@ -19,6 +19,7 @@ ROOMS: tuple[str, ...] = (
     "serving",
     "corpus",
     "report",
+    "live",
     "policies",
     "language",
     "merging",

@@ -23,12 +23,12 @@ from patchgate.policies.video.looker import LookKwargs
 
 PAIRS = [(MergeKwargs, MergeSettings, ()), (FidelityKwargs, Fidelity, ()),
          (GateRules, GateSettings, GEOMETRY), (GateKwargs, GateSettings, ()),
-         (AccessKwargs, Access, ())]  # fmt: skip
+         (AccessKwargs, Access, ("options",))]  # fmt: skip
 # What else may be left unnamed: what is a tower's or a tokenizer's, and calls that are refused.
 UNNAMED = {
     "GatedTower.forward", "GatedTower.tokens", "FixedTower.forward", "FixedTower.encode",
-    "FixedTower.tokens", "TowerStream.forward", "TowerStream.tokens", "GatedClips.forward",
-    "DualEncoder", "DualEncoder.__init__",
+    "FixedTower.tokens", "TowerStream.forward", "TowerStream.tokens", "TowerStreams.push",
+    "GatedClips.forward", "DualEncoder", "DualEncoder.__init__",
 }  # fmt: skip
 
 

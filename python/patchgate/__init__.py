@@ -26,12 +26,30 @@ if not _early.COMMAND:  # our own commands import what they need, and --help nee
     from patchgate.encoders.gated.calibrate import Calibration, calibrate
     from patchgate.encoders.gated.clips import GatedClips
     from patchgate.encoders.gated.fixed import FixedTower
+    from patchgate.encoders.gated.streams import TowerStreams
     from patchgate.encoders.gated.tower import GatedTower, TowerStream
     from patchgate.gate import Gate, GateResult
     from patchgate.gate.settings import Kind
     from patchgate.gather import PixelSpec
+    from patchgate.live import (
+        Backoff,
+        Box,
+        CameraStats,
+        Live,
+        LiveBatch,
+        LiveEvent,
+        LiveStats,
+        Seen,
+        Segment,
+        Segments,
+        StoredSegments,
+        Watch,
+        open_live,
+        read_segments,
+        watch,
+    )
     from patchgate.merging import MergeStream, Scenes, merge, scenes
-    from patchgate.pipeline import Embedding, Tokenizer, embed, tokenize
+    from patchgate.pipeline import Embedding, Tokenizer, embed, push_together, tokenize
     from patchgate.report.advice.advise import advise
     from patchgate.report.advice.found import Advice
     from patchgate.report.inspected import Report, inspect
@@ -47,7 +65,10 @@ if not _early.COMMAND:  # our own commands import what they need, and --help nee
 
 __all__ = [
     "Advice",
+    "Backoff",
+    "Box",
     "Calibration",
+    "CameraStats",
     "Colour",
     "DecodeError",
     "DecodeWarning",
@@ -60,11 +81,19 @@ __all__ = [
     "GatedTower",
     "Kind",
     "Limits",
+    "Live",
+    "LiveBatch",
+    "LiveEvent",
+    "LiveStats",
     "MergeStream",
     "NvdecUnavailable",
     "PixelSpec",
     "Report",
     "Scenes",
+    "Seen",
+    "Segment",
+    "Segments",
+    "StoredSegments",
     "TokenBatch",
     "TokenChunk",
     "TokenGrid",
@@ -72,8 +101,10 @@ __all__ = [
     "TokenShape",
     "Tokenizer",
     "TowerStream",
+    "TowerStreams",
     "Video",
     "VideoTokens",
+    "Watch",
     "advise",
     "build_info",
     "calibrate",
@@ -84,11 +115,15 @@ __all__ = [
     "inspect",
     "language",
     "merge",
+    "open_live",
     "open_video",
     "policies",
+    "push_together",
+    "read_segments",
     "reference",
     "scenes",
     "tokenize",
+    "watch",
 ]
 
 

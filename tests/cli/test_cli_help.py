@@ -29,7 +29,8 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_commands_are_known() -> None:
-    assert COMMANDS == ["tokenize", "embed", "corpus", "info", "inspect", "advise", "bench", "plan"]
+    first = ["tokenize", "embed", "corpus", "info", "inspect", "advise", "bench", "plan"]
+    assert [*first, "live", "doctor"] == COMMANDS
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,7 @@ def test_the_commands_are_known() -> None:
         (["inspect", "a.mp4", "--tresholds", "3"], 2, "--threshold"),
         (["plan", "a.mp4", "--frames", "few"], 2, "--frames"),
         (["bench"], 2, "Missing argument"),
+        (["live", "a=tcp://127.0.0.1:1", "--web", "here"], 2, "--web"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

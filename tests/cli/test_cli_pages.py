@@ -69,6 +69,9 @@ def test_it_runs(page: str, line: str, folder: Path, monkeypatch: pytest.MonkeyP
         known = {flag for each in COMMANDS[words[0]].params for flag in each.opts}
         assert {word for word in words if word.startswith("-")} <= known  # it names an option
         return
+    if any("://" in word for word in words):  # there is no such camera
+        assert COMMANDS[words[0]].make_context(words[0], words[1:]).params  # it is understood
+        return
     words = ["talk.mp4" if word in VIDEOS else word for word in words]
     for name in ("tokens", "vectors"):
         shutil.rmtree(name, ignore_errors=True)

@@ -23,7 +23,7 @@ def _no_grad():
 
 PARTS = {
     "the gate": (_ops, "gate"),
-    "the tower": (patchgate.encoders.run.session, "encode_frames"),
+    "the tower": (patchgate.encoders.run.session, "encode_steps"),
     "the output": (patchgate.encoders.families.siglip.Siglip, "output"),
 }
 
@@ -58,7 +58,7 @@ def test_a_call_that_fails_leaves_the_stream_as_it_was(
 def test_a_first_call_that_fails_leaves_a_new_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     stream, x = stream_of("watched"), normalised(camera(4))
     with monkeypatch.context() as patched:
-        patched.setattr(patchgate.encoders.run.session, "encode_frames", lambda *_: 1 / 0)
+        patched.setattr(patchgate.encoders.run.session, "encode_steps", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             stream(x)
     assert stream.last_work is None
@@ -99,14 +99,14 @@ def test_two_threads_in_a_stream_are_told(monkeypatch: pytest.MonkeyPatch, tmp_p
     stream, x = stream_of("kept"), normalised(flicker(6))
     stream(x[:2])
     inside, go_on = threading.Event(), threading.Event()
-    real = patchgate.encoders.run.session.encode_frames
+    real = patchgate.encoders.run.session.encode_steps
 
     def slow(*args: Any, **more: Any) -> Any:
         inside.set()
         assert go_on.wait(60)
         return real(*args, **more)
 
-    monkeypatch.setattr(patchgate.encoders.run.session, "encode_frames", slow)
+    monkeypatch.setattr(patchgate.encoders.run.session, "encode_steps", slow)
 
     def work() -> None:
         with torch.no_grad():

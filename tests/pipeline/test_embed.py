@@ -241,7 +241,7 @@ def test_no_frames_are_no_vectors_of_the_same_width(name: str, pool: str) -> Non
 
 def test_no_features_of_tokens_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """They would take memory and time for nothing."""
-    monkeypatch.setattr(TowerFeatures, "encode", lambda *_: pytest.fail("made"))
+    monkeypatch.setattr(TowerFeatures, "encoding", lambda *_: pytest.fail("made"))
     assert len(patchgate.embed(video(), gated("siglip")).features) == len(grey())
 
 

@@ -238,7 +238,7 @@ def test_a_tower_that_fails_midway_changes_nothing(monkeypatch: pytest.MonkeyPat
         each.push(part(0, 4))
     features = tokenizer._now.chunker.features  # type: ignore[union-attr]
     with monkeypatch.context() as patched:
-        patched.setattr(type(features), "encode", _out_of_memory)
+        patched.setattr(type(features), "encoding", _out_of_memory)
         with pytest.raises(MemoryError):
             tokenizer.push(part(4, 8))
     assert_chunks(tokenizer.push(part(4, 8)), other.push(part(4, 8)))

@@ -11,6 +11,7 @@ inspection.py  the work of inspect: page, picture, overlay
 corpus/        the work of corpus, and how far it is
 plan.py        the work of plan; plan_lines.py what it prints; policies.py lists the policies
 advise.py      what advise prints
+cameras/       the work of live and doctor
 bench.py       the work of bench; bench_ways.py the ways that it times; bench_share.py where the
                time goes, and what a saving in the tower is worth
 terminal.py    progress, warnings, errors and exit codes

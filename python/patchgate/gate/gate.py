@@ -4,7 +4,7 @@ Letters: S streams, T frames (or tubelets), C planes, H W pixels, h w cells, N =
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Literal, NamedTuple, Self, Unpack, cast
 
@@ -163,6 +163,15 @@ class Gate:
         """Forgets all streams, or only those with the given numbers or in a bool mask ``[S]``."""
         self._calls.run(self._mark, lambda: self._reset(streams))
 
+    def set_threshold(self, threshold: float) -> None:
+        """Changes ``threshold`` from the next push on, and keeps the state.
+
+        Raises:
+            TypeError, ValueError: it is out of range; the gate is left as it was.
+        """
+        new = replace(self.settings, threshold=threshold)
+        self._calls.run(lambda: partial(self._set, self.settings), lambda: self._set(new))
+
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the gate's state as tensors by name; empty before the first push.
 
@@ -205,6 +214,11 @@ class Gate:
         assert now.memory is not None
         now.memory.before.back()
         self._now = now
+
+    def _set(self, settings: GateSettings) -> None:
+        if self._now.memory is not None:
+            self._now.memory.follow(settings)
+        self.settings = settings
 
     def _parts(self) -> dict[str, Tensor]:
         now = self._now

@@ -42,12 +42,16 @@ class GateMemory:
     ) -> None:
         self.layout = StateLayout(shapes_of(picture, settings))
         self.cells = math.prod(self.layout.shapes["source"][1:])
-        self.rules = tuple(settings.op_rules(self.cells).values())
+        self.follow(settings)
         with torch.inference_mode(False):  # later pushes may come from outside of it
             self.bytes = torch.zeros(self.layout.size, dtype=torch.uint8, device=device)
             self.state = self.layout.parts(self.bytes)
         self.before = Before(self.layout, self.bytes, self.state)
         self._most: int | None = 0  # tokens that any stream has emitted, at most; None: look it up
+
+    def follow(self, settings: GateSettings) -> None:
+        """Takes the rules of these settings from now on; their geometry must be the same."""
+        self.rules = tuple(settings.op_rules(self.cells).values())
 
     @classmethod
     def holding(cls, parts: dict[str, Tensor], settings: GateSettings) -> Self:

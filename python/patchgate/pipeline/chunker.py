@@ -10,6 +10,7 @@ from torch import Tensor
 from patchgate import _ops
 from patchgate.decode import FrameBatch
 from patchgate.encoders.run.session import later_ids
+from patchgate.encoders.run.together import Steps, alone
 from patchgate.gate import Gate
 from patchgate.gate.calls import Undo
 from patchgate.pipeline.features import Features, GatedCells
@@ -52,20 +53,30 @@ class Chunker:
 
         A call that fails leaves a gate and features that ``mark`` brings back.
         """
-        with self._stages.time("grid"), spare_threads(self._decoding):
-            planes = self._on_grid(batch)
-        return self.push_planes(batch, planes)
+        with torch.no_grad(), spare_threads(self._decoding):
+            return alone(self.steps(batch))
 
     def push_planes(self, batch: FrameBatch, planes: Tensor) -> TokenChunk:
-        """Does what ``push`` does with frames that are on the grid already.
+        """Does what ``push`` does with frames that are on the grid already; see ``plane_steps``."""
+        with torch.no_grad(), spare_threads(self._decoding):
+            return alone(self.plane_steps(batch, planes))
+
+    def steps(self, batch: FrameBatch) -> Steps[TokenChunk]:
+        """Does what ``push`` does, in steps that ``together`` computes for several videos."""
+        with self._stages.time("grid"):
+            planes = self._on_grid(batch)
+        return (yield from self.plane_steps(batch, planes))
+
+    def plane_steps(self, batch: FrameBatch, planes: Tensor) -> Steps[TokenChunk]:
+        """Does what ``steps`` does with frames that are on the grid already.
 
         Args:
             batch: the frames.
             planes: ``[T * f, C, H, W]``, the same frames in whole tubelets.
         """
         f = self.gate.settings.temporal_patch
-        stages, spare = self._stages, self._decoding
-        with stages.time("gate"), spare_threads(spare):
+        stages = self._stages
+        with stages.time("gate"):
             result = self.gate._pushed(planes, None)  # ``mark`` undoes it
             index, _, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
@@ -76,11 +87,10 @@ class Chunker:
                 source, later = source - self._first, later - self._first
             needed = self.features.needed(result.kind)
             gated = GatedCells(result.kind, source, needed, later)
-        with stages.time("gather"), spare_threads(spare):
+        with stages.time("gather"):
             cells = needed.flatten().nonzero().flatten()  # [G]
             rows = self.features.rows(planes, batch, cells)
-        with spare_threads(spare):
-            tokens = self.features.encode(rows, gated, stages.time)
+        tokens = yield from self.features.encoding(rows, gated, stages.time)
         on_device = (index, source, result.kind, result.motion)
         host = HostResult(*(tensor.cpu() for tensor in on_device))
         missing = -len(batch) % f

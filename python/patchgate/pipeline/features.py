@@ -22,6 +22,7 @@ from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.pooling import Pool
 from patchgate.encoders.run.session import Session
+from patchgate.encoders.run.together import Steps
 from patchgate.gate import CHANGED, GateSettings
 from patchgate.gate.calls import Undo
 from patchgate.gather import gather
@@ -48,7 +49,7 @@ class Features(Protocol):
         """Returns the features of no cells, ``[0, D]``."""
 
     def needed(self, kind: Tensor) -> Tensor:
-        """Returns the cells whose rows ``encode`` needs, ``[T, h, w]`` bool: those that are kept,
+        """Returns the cells whose rows ``encoding`` needs, ``[T, h, w]`` bool: those that are kept,
         or those that a tower computes. Call it once for each frame, in order.
 
         Args:
@@ -67,8 +68,12 @@ class Features(Protocol):
     def mark(self) -> Undo:
         """Notes what is remembered of earlier frames. Calling what this returns brings it back."""
 
-    def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
-        """Makes the features ``[K, D]`` of the kept cells, of rows ``[G, E]`` of those needed."""
+    def encoding(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Steps[Tensor]:
+        """Makes the features ``[K, D]`` of the kept cells, of rows ``[G, E]`` of those needed.
+
+        It does so in steps, which ``alone`` computes, or ``together`` with those of other videos;
+        without gradients.
+        """
 
 
 class PixelFeatures:
@@ -110,8 +115,9 @@ class PixelFeatures:
     def mark(self) -> Undo:
         return lambda: None  # nothing is remembered
 
-    def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
+    def encoding(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Steps[Tensor]:
         return rows
+        yield  # it takes no step
 
 
 class TowerFeatures:
@@ -152,15 +158,14 @@ class TowerFeatures:
     def mark(self) -> Undo:
         return self.session.mark()
 
-    def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
+    def encoding(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Steps[Tensor]:
         with stage("encode"):
-            return self.output(rows, gated, dense=False).kept
+            return (yield from self.outputs(rows, gated, dense=False)).kept
 
-    @torch.no_grad()
-    def output(
+    def outputs(
         self, rows: Tensor, gated: GatedCells, dense: bool, pool: Pool | None = None
-    ) -> ClipOutput:
-        """Encodes as ``encode`` does, and returns all that the tower gives.
+    ) -> Steps[ClipOutput]:
+        """Encodes as ``encoding`` does, and returns all that the tower gives.
 
         Args:
             dense: True also gives the features that every cell shows.
@@ -176,14 +181,14 @@ class TowerFeatures:
         patches = patches.to(weight.device, weight.dtype)
         kept = Kept(patches, mask, source, needed, int(mask.sum()))
         later = gated.later_ids.to(weight.device)
-        return self.session.encode(self.tower, kept, [], later, dense, pool)
+        return (yield from self.session.encoding(self.tower, kept, [], later, dense, pool))
 
 
 class FrameVectors(TowerFeatures):
     """A gated tower's vector of each frame; tokens have no features, ``[K, 0]``.
 
     Attributes:
-        vectors: ``[T, D]``, those of the frames that ``encode`` got last.
+        vectors: ``[T, D]``, those of the frames that ``encoding`` got last.
     """
 
     def __init__(self, gated: GatedTower, size: tuple[int, int], pool: Pool) -> None:
@@ -208,9 +213,9 @@ class FrameVectors(TowerFeatures):
     def empty(self) -> Tensor:
         return self.tower.weight.new_empty((0, 0))
 
-    def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
+    def encoding(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Steps[Tensor]:
         with stage("encode"):
-            output = self.output(rows, gated, dense=False, pool=self.pool)
+            output = yield from self.outputs(rows, gated, dense=False, pool=self.pool)
         assert output.pooled is not None
         self.vectors = output.pooled
         return self.vectors.new_empty((int((gated.kind == CHANGED).sum()), 0))

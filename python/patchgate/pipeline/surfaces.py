@@ -25,6 +25,7 @@ from patchgate.decode.nvdec.surface import BorrowedPicture, Coded, CudaStream, S
 from patchgate.decode.nvdec.surface_packer import copy_planes, empty_planes
 from patchgate.decode.orientation import oriented
 from patchgate.encoders.run.session import later_ids
+from patchgate.encoders.run.together import alone
 from patchgate.gate import CHANGED, Gate, GateResult
 from patchgate.pipeline.features import Features, GatedCells
 from patchgate.pipeline.stages import StageSeconds, timed
@@ -238,7 +239,8 @@ class _Chunk:
             rows = self._packed.take(given)  # [G, E]
         self._cuda_stream.lead(rows, kind, source, needed, later)
         gated = GatedCells(kind, source, needed, later)
-        tokens = self._features.encode(rows, gated, self._stages.time)
+        with torch.no_grad():
+            tokens = alone(self._features.encoding(rows, gated, self._stages.time))
         # Copies: page-locked memory is scarce, and most of the capacity is empty.
         copies = HostResult(*(tensor.clone() for tensor in (host[1][:count], *host[2:])))
         return chunk_of(tokens, copies, *self._seconds(), self._before)

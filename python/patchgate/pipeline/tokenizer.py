@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple, Unpack
 
+import torch
 from torch import Tensor
 
 from patchgate._signature import spelled
 from patchgate.colour import Matrix
 from patchgate.decode import FrameBatch
 from patchgate.encoders.gated.tower import GatedTower
+from patchgate.encoders.run.together import Steps, alone
 from patchgate.gate import Gate, GateSettings, saved
 from patchgate.gate.calls import Calls, Undo
 from patchgate.gate.settings import GEOMETRY, GateRules
@@ -90,6 +92,11 @@ class Tokenizer:
         """The number of frames (or tubelets) of which tokens were returned."""
         self._calls.settle()
         return 0 if self._now.chunker is None else self._now.chunker.frames
+
+    @property
+    def gate(self) -> Gate | None:
+        """The gate at work, whose threshold may be set; None before the first frames."""
+        return None if self._now.chunker is None else self._now.chunker.gate
 
     def __repr__(self) -> str:
         tower = "" if self._tower is None else f"{type(self._tower.tower).__name__}, "
@@ -220,12 +227,17 @@ class Tokenizer:
     def _become(self, now: _Now) -> None:
         self._now = now
 
+    @torch.no_grad()
     def _pushed(self, frames: Any) -> TokenChunk:
+        return alone(self._pushing(frames))
+
+    def _pushing(self, frames: Any) -> Steps[TokenChunk]:
         done = []
         for batch in batches_of(frames):
             timed, clock = self._now.clock.timed(batch, self._fps)
             chunker, tubelets = self._opened(timed)
-            done += [chunker.push(whole) for whole in tubelets.push(timed)]
+            for whole in tubelets.push(timed):
+                done.append((yield from chunker.steps(whole)))
             self._become(self._now._replace(clock=clock))
         return self._whole("push", done)
 
@@ -254,9 +266,7 @@ class Tokenizer:
 
     def _whole(self, caller: str, chunks: list[TokenChunk]) -> TokenChunk:
         """Joins the chunks of a call."""
-        if len(chunks) == 1:
-            return chunks[0]
-        return joined([self._empty(caller), *chunks])
+        return chunks[0] if len(chunks) == 1 else joined([self._empty(caller), *chunks])
 
     def _empty(self, caller: str) -> TokenChunk:
         chunker = self._now.chunker
@@ -267,11 +277,9 @@ class Tokenizer:
         raise ValueError(f"{caller}: expected frames, got none")
 
     def _joined(self, chunks: Sequence[TokenChunk]) -> VideoTokens:
-        layout, grid = None, None
-        if self._tower is None:
-            layout = layout_of(self._gate, self._now.matrix)
-        else:
-            grid = grid_of(self._gate)
+        own = self._tower is None
+        layout = layout_of(self._gate, self._now.matrix) if own else None
+        grid = None if own else grid_of(self._gate)
         return checked_whole(chunks, self._empty("joined"), layout, grid)
 
     def _state(self) -> dict[str, Tensor]:

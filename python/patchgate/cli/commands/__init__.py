@@ -10,6 +10,7 @@ corpus.py         a corpus of videos; corpus_options.py its own options
 plan.py           what a policy would look at
 advise.py         which settings fit a video
 bench.py          what the gate saves and costs on a video
+live.py           cameras, watched, and what opens here
 options.py        the options that commands share, each with unit and default
 tower_options.py  those of --tower
 models.py         the models that --grid names
@@ -18,7 +19,7 @@ spreading.py      dataclasses of options as parameters of a command
 usage.py          messages of wrong usage
 """
 
-from patchgate.cli.commands import encode, corpus, info, advise, bench, plan  # isort: skip  # in this order
+from patchgate.cli.commands import encode, corpus, info, advise, bench, plan, live  # isort: skip  # in order
 from patchgate.cli.commands.program import app
 
-__all__ = ["advise", "app", "bench", "corpus", "encode", "info", "plan"]
+__all__ = ["advise", "app", "bench", "corpus", "encode", "info", "live", "plan"]

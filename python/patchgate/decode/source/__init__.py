@@ -3,6 +3,7 @@
 access.py     how a source may be opened, and how long it may take
 demuxer.py    a source's container, opened: its packets
 formats.py    which of FFmpeg's formats are media files
+names.py      names in messages, without passwords
 origins.py    the kinds of sources, and how FFmpeg gets each: by memory, by descriptor, by address
 playlists.py  texts that name other files and addresses: finds and checks them
 protocols.py  which names are addresses, and which protocols FFmpeg may use for each

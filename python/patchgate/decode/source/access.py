@@ -40,6 +40,7 @@ class Access:
     read_timeout: float | None = DEFAULT_TIMEOUT
     stream: int | None = None  # number of the stream, from 0; None: the one that shows the video
     limits: Limits = DEFAULT_LIMITS
+    options: tuple[tuple[str, str], ...] = ()  # further ones of FFmpeg, for addresses
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "format", checked_format(self.format))

@@ -119,7 +119,8 @@ def _opened(handle: Handle, source: Source) -> Container:
             'open(path, "rb")'
         ) from error
     except av.FFmpegError as error:
-        raise refusal(source, error) from error
+        # FFmpeg's own error, which a traceback would show, has the whole address.
+        raise refusal(source, error) from (None if source.has_secrets else error)
     finally:
         handle.given()
 

@@ -250,6 +250,7 @@ class Remote:
         longest = None if None in limits else max(float(limit or 0) for limit in limits)
         options = options_of(self.address, longest)
         options["format_whitelist"] = ",".join(formats)
+        options.update(access.options)
         # FFmpeg's timeouts are later than ours, whose messages name the option. They end calls that
         # we have abandoned by then.
         opening, reading = (None if limit is None else float(limit) + 1 for limit in limits)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from .names import shown_source
+
 _WEB = "http,https,tcp,tls,httpproxy"
 _BENEATH = {
     "http": _WEB,  # a redirect may lead to http or https
@@ -84,8 +86,8 @@ def place_of(name: str) -> Place:
         return Place(address=Address(scheme, f"{scheme}://{rest}", _BENEATH[scheme]))
     if "://" in name:
         raise ValueError(
-            f"{name}: there is no such file, and addresses of this kind are not opened (those of "
-            f"{', '.join(SCHEMES)} are); download it to a file first"
+            f"{shown_source(name)}: there is no such file, and addresses of this kind are "
+            f"not opened (those of {', '.join(SCHEMES)} are); download it to a file first"
         )
     return Place(path=name)
 

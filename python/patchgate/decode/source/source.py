@@ -6,6 +6,7 @@ import os
 from typing import IO
 
 from .access import Access
+from .names import shown_source
 from .origins import Descriptor, FileObject, Handle, Local, Memory, Origin, Remote
 from .protocols import Address, Place, place_of
 
@@ -15,10 +16,16 @@ VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes
 class Source:
     """A path, URL, bytes, or binary file object. If it can seek, it can be opened again.
 
+    Attributes:
+        name: its name in messages, which shows neither user nor password nor query of an address.
+        has_secrets: whether the name leaves something out.
+
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is of a kind that is not opened.
         TypeError: it is another kind of object.
     """
+
+    has_secrets = False
 
     def __init__(self, what: VideoSource, access: Access | None = None) -> None:
         self.access = access or Access()
@@ -28,10 +35,11 @@ class Source:
             self._origin = Memory(bytes(what))
             self.name = f"<{len(bytes(what))} bytes>"
         elif isinstance(what, (str, os.PathLike)):
-            self.name = os.fsdecode(what)
-            self._origin = self._named(
-                place_of(what) if isinstance(what, str) else Place(path=self.name)
-            )
+            name = os.fsdecode(what)
+            place = place_of(what) if isinstance(what, str) else Place(path=name)
+            self.name = name if place.address is None else shown_source(name)
+            self.has_secrets = self.name != name
+            self._origin = self._named(place)
         elif hasattr(what, "read"):
             self._origin = FileObject(what)
             self.name = str(getattr(what, "name", None) or f"<{type(what).__name__}>")

@@ -1,13 +1,15 @@
 """``gated`` wraps a supported model so that it computes only the cells that changed.
 
 tower.py         GatedTower; TowerStream, which keeps its state from call to call
+singles.py       warns of many calls of one frame each
+streams.py       TowerStreams: several streams, whose frames pass through the tower together
 base.py          BaseTower: the calls that both have
 fixed.py         FixedTower: a gated tower with a capacity, for ``torch.compile``
 clips.py         GatedClips: video towers that attend over space and time
 outside.py       calls that torch.compile leaves out of its graphs
 stand_in.py      StandIn: a gated tower in the tower's place in a larger model
 inputs.py        checks the arguments of a call; pixels.py turns pixel values back into gate planes
-emitted.py       the outputs of a call's clips joined, or as VideoTokens
+emitted.py       the output of a call as VideoTokens
 calibrate.py     finds the cheapest settings at which a user's answers stay the same
 search.py        which settings it tries; answers.py what a user's read-out says with them
 stream_state.py  a stream's state as a dict of tensors; stream_check.py finds what is wrong in one

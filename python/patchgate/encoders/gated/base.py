@@ -5,7 +5,7 @@ frame, K kept cells, P patch side, D features of a token, E features of a cell.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from patchgate._check import checked_choice
 from patchgate.encoders.gated import inputs
-from patchgate.encoders.gated.emitted import checked_times, emitted_tokens, joined
+from patchgate.encoders.gated.emitted import checked_times, emitted_tokens
 from patchgate.encoders.gated.outside import outside_graphs
 from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.gated.stand_in import StandIn
-from patchgate.encoders.run.clip import ClipOutput
+from patchgate.encoders.run.clip import ClipOutput, joined_states
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.session import Session
@@ -99,26 +99,33 @@ class BaseTower(StandIn):
             if output_hidden_states or return_dict is False:
                 raise ValueError('output="tokens": there are no hidden states and no tuples')
             return self.tokens(pixel_values, **options)
+        call = self._prepared(pixel_values, options, output_hidden_states, return_dict)
+        return call[-1](*self._states(*call[:-1]))
+
+    def _prepared(
+        self,
+        pixel_values: Tensor,
+        options: dict[str, Any],
+        output_hidden_states: Any,
+        return_dict: bool | None,
+    ) -> tuple[Tower, Tensor, list[int], list[int], Callable[..., Any]]:
+        """Returns the arguments of ``_states``, and what makes the call's output of its result."""
         tower, pixel_values, clips = self._opened(pixel_values, options)
         layers = tower.computed_layers
         config = getattr(tower.model, "config", None)  # timm's have none
         if output_hidden_states is None:
             output_hidden_states = getattr(config, "output_hidden_states", False)
-        wanted = inputs.checked_states(output_hidden_states, layers)
-        if wanted and tower.ends_after is not None:
-            raise ValueError(
-                "output_hidden_states: a tower that ends at feature_layer has fewer of them, so "
-                "that their numbers would differ from the whole tower's; gate it without "
-                "feature_layer"
-            )
+        wanted = inputs.checked_states(output_hidden_states, tower)
         needed = sorted({*wanted, layers}) if tower.shows_last else wanted
-        states, pooled = self._states(tower, pixel_values, clips, needed)
-        hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
-        asked = tuple(hidden) if wanted else None  # None for those that were not asked for
-        output = tower.output(states["features"], pooled, asked, states.get(f"hidden_{layers}"))
-        if return_dict is None:
-            return_dict = getattr(config, "return_dict", True)
-        return output if return_dict or isinstance(output, Tensor) else output.to_tuple()
+        whole = getattr(config, "return_dict", True) if return_dict is None else return_dict
+
+        def answer(states: dict[str, Tensor], pooled: Tensor | None) -> Any:
+            hidden = [states.get(f"hidden_{i}") if i in wanted else None for i in range(layers + 1)]
+            asked = tuple(hidden) if wanted else None  # None for those that were not asked for
+            output = tower.output(states["features"], pooled, asked, states.get(f"hidden_{layers}"))
+            return output if whole or isinstance(output, Tensor) else output.to_tuple()
+
+        return tower, pixel_values, clips, needed, answer
 
     @outside_graphs
     def tokens(
@@ -276,7 +283,7 @@ class BaseTower(StandIn):
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> tuple[dict[str, Tensor], Tensor | None]:
         """Returns the states of all frames (see ``ClipOutput``), and ``pooler_output``."""
-        return joined([part for part, _ in self._call(tower, frames, clips, hidden)])
+        return joined_states([part for part, _ in self._call(tower, frames, clips, hidden)])
 
     @abstractmethod
     def _call(

@@ -89,10 +89,3 @@ def _checked_seconds(name: str, seconds: Any, frames: int) -> Tensor:
     if not bool(seconds.isfinite().all()):
         raise ValueError(f"{name}: expected finite seconds")
     return seconds.double().cpu()
-
-
-def joined(parts: list[ClipOutput]) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Joins the states of all clips, one clip after the other."""
-    states = {name: torch.cat([part.states[name] for part in parts]) for name in parts[0].states}
-    pooled = [part.pooled for part in parts if part.pooled is not None]
-    return states, torch.cat(pooled) if pooled else None

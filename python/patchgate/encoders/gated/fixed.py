@@ -112,7 +112,7 @@ class FixedTower(GatedTower):
             "gated(...) without it"
         )
 
-    def stream(self) -> NoReturn:
+    def stream(self, streams: int | None = None) -> NoReturn:
         raise ValueError(
             "stream: not available with capacity, because each call is a whole clip; use "
             "gated(...) without it"

@@ -94,16 +94,16 @@ def checked_clips(lengths: Sequence[int] | None, frames: int) -> list[int]:
     return clips
 
 
-def checked_states(wanted: Any, layers: int) -> list[int]:
+def checked_states(wanted: Any, tower: Tower) -> list[int]:
     """Returns the numbers of the wanted hidden states.
 
     Args:
         wanted: as in transformers a flag, a number or several numbers.
     """
-    states = layers + 1
+    states = tower.computed_layers + 1
     if wanted is None or isinstance(wanted, bool | np.bool_):
-        return list(range(states)) if wanted else []
-    numbers = [wanted] if isinstance(wanted, Integral) else list(wanted)
+        wanted = range(states) if wanted else ()
+    numbers: list[Any] = [wanted] if isinstance(wanted, Integral) else list(wanted)
     for i in numbers:
         if (
             isinstance(i, bool)
@@ -113,6 +113,11 @@ def checked_states(wanted: Any, layers: int) -> list[int]:
             raise ValueError(
                 f"output_hidden_states: expected numbers of the {states} hidden states, got {i!r}"
             )
+    if numbers and tower.ends_after is not None:
+        raise ValueError(
+            "output_hidden_states: a tower that ends at feature_layer has fewer of them, so that "
+            "their numbers would differ from the whole tower's; gate it without feature_layer"
+        )
     return sorted({int(i) % states for i in numbers})
 
 

@@ -3,29 +3,29 @@
 Letters: T frames, h w cells, K kept cells, D features.
 """
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, overload
 
-import torch
 from torch import Tensor
 
+from patchgate._check import checked_count
 from patchgate.encoders.gated import inputs, stream_file, stream_state
 from patchgate.encoders.gated.base import BaseTower
 from patchgate.encoders.gated.outside import outside_graphs
+from patchgate.encoders.gated.singles import counted_singles
+from patchgate.encoders.gated.streams import TowerStreams
 from patchgate.encoders.run.clip import ClipOutput
 from patchgate.encoders.run.session import Session
+from patchgate.encoders.run.together import Steps, alone
 from patchgate.encoders.run.work import Work, work
 from patchgate.encoders.tower import Tower
 from patchgate.gate import Gate, GateResult
 from patchgate.gate.calls import Calls, Undo
 from patchgate.gather.resize import SizeRule
 from patchgate.tokens import VideoTokens
-
-_ALONE = 4  # so many single frames are pictures, perhaps
 
 
 class GatedTower(BaseTower):
@@ -40,15 +40,28 @@ class GatedTower(BaseTower):
     on the model itself, its layers or their attention would have none; a call refuses them.
     """
 
-    _alone = 0  # the last calls of one frame each
+    _singles = 0  # the last calls of one frame each
 
-    def stream(self) -> "TowerStream":
+    @overload
+    def stream(self) -> "TowerStream": ...
+
+    @overload
+    def stream(self, streams: int) -> "TowerStreams": ...
+
+    def stream(self, streams: int | None = None) -> "TowerStream | TowerStreams":
         """Returns a ``TowerStream``; each of its calls goes on where the last one ended.
 
         Calls with the parts of a clip return together what one call with the whole clip returns.
+
+        Args:
+            streams: return ``TowerStreams`` of so many cameras, whose frames share the passes
+                through the tower. None: one stream.
         """
         own = self.gate_settings, self.fidelity, self.output
-        return TowerStream(self.tower, self._tower, self.pixel_spec, *own)
+        if streams is None:
+            return TowerStream(self.tower, self._tower, self.pixel_spec, *own)
+        count = checked_count("streams", streams, 1)
+        return TowerStreams([self.stream() for _ in range(count)])
 
     def resized(self, size: SizeRule) -> "GatedTower":
         """Returns a gated tower of the same model whose frames are resized by another rule.
@@ -63,27 +76,13 @@ class GatedTower(BaseTower):
         self, tower: Tower, frames: Tensor, clips: list[int], hidden: list[int]
     ) -> list[tuple[ClipOutput, GateResult]]:
         """Encodes each clip in a session of its own."""
-        self._watch(clips)
+        self._singles = counted_singles(self._singles, clips)
         parts = []
         for clip in frames.split([n * tower.temporal_patch for n in clips]):
             session = self._session()
             parts.append(session.push(tower, clip, self._planes(clip), hidden, last=True))
         self.last_work = Work.total(work(tower, output.runs) for output, _ in parts)
         return parts
-
-    def _watch(self, clips: list[int]) -> None:
-        """Warns once if the tower is called frame by frame, which saves nothing."""
-        if self._alone > _ALONE or torch.compiler.is_compiling():
-            return
-        self._alone = self._alone + 1 if clips == [1] else 0
-        if self._alone > _ALONE:
-            warnings.warn(
-                f"the last {self._alone} calls of this gated tower had one frame each: a call is "
-                "a clip of its own, so that no frame was compared with another and each was "
-                "computed whole. If they are frames of one video, give them in one call, or keep "
-                "a stream: stream = tower.stream(), and stream(frame) for each",
-                stacklevel=2,
-            )
 
     def _session(self) -> Session:
         """Opens a session for a new clip."""
@@ -192,7 +191,8 @@ class TowerStream(GatedTower):
             OSError: it cannot be written there.
             ValueError: the path exists and is not a file.
         """
-        self._calls.run(self._mark, lambda: self._save(path))
+        write = partial(stream_file.write, path)
+        self._calls.run(self._mark, lambda: write(self._now, self._owner()))
 
     def restore(self, path: str | PathLike[str]) -> None:
         """Reads a state that ``save`` wrote, and goes on with it. Synchronises.
@@ -212,9 +212,6 @@ class TowerStream(GatedTower):
 
     def _become(self, session: Session) -> None:
         self._now = session
-
-    def _save(self, path: str | PathLike[str]) -> None:
-        stream_file.write(path, self._now, self._owner())
 
     def _mark(self) -> Undo:
         session, work_before = self._now, self.last_work
@@ -284,14 +281,20 @@ class TowerStream(GatedTower):
     ) -> list[tuple[ClipOutput, GateResult]]:
         if len(clips) > 1:
             raise ValueError("clip_lengths: a stream is one clip; reset() it between clips")
+        return [alone(self._calling(tower, frames, hidden))]
+
+    def _calling(
+        self, tower: Tower, frames: Tensor, hidden: list[int]
+    ) -> Steps[tuple[ClipOutput, GateResult]]:
+        """Does the work of a call, in steps."""
         session = self._now
         if session.memory is not None:
             session.memory.check_same(tower, hidden)
             if not session.gated:
                 raise ValueError("stream: so far it had encode(); reset() it before frames")
-        output, result = session.push(tower, frames, self._planes(frames), hidden)
+        output, result = yield from session.pushing(tower, frames, self._planes(frames), hidden)
         self.last_work = work(tower, output.runs)
-        return [(output, result)]
+        return output, result
 
     def _frames_before(self) -> int:
         return self._now.frames

@@ -3,6 +3,7 @@
 session.py     Session: one clip, push after push: its gate, and what the tower remembers
 clip.py        takes a few frames of a clip through a tower in bounded runs: start reading here
 run.py         one run through all layers; still.py replaces it if no cell is new
+together.py    several streams in step: their rows pass through the tower together
 packed.py      the inputs and outputs of a run; slots.py finds the row of each token's values
 entering.py    which tokens enter the first layer, and their embeddings
 attention.py   the attention of active tokens: to all of their frame, or to each other

@@ -4,6 +4,7 @@ Letters: T frames, M tokens of a frame, A active ones of all frames, G groups of
 L entries of an index, r remembered rows, H heads, d features of a head, n tokens of a segment.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -102,6 +103,38 @@ class Groups:
         keys = window.bincount(minlength=windows).repeat(frames)
         pairs = int((queries * keys).sum())
         return cls(_ends(queries), shown.flatten(), _ends(keys), order, pairs)
+
+    @classmethod
+    def together(
+        cls, groups: Sequence[Self], counts: Sequence[int], lengths: Sequence[int]
+    ) -> Self:
+        """Joins the groups of several streams whose queries and tables are packed.
+
+        Args:
+            counts: the number of each stream's queries, A.
+            lengths: the number of rows of each stream's table, r + A.
+        """
+        rows = queries = entries = 0
+        index: list[Tensor] = []
+        order: list[Tensor] = []
+        cu_queries: list[Tensor] = []
+        cu_keys: list[Tensor] = []
+        for each, own, length in zip(groups, counts, lengths, strict=True):
+            index.append(each.key_index + rows)
+            places = arange(own, device=each.key_index.device) if each.order is None else each.order
+            order.append(places + queries)
+            begin = 1 if cu_queries else 0  # the end of one stream is the beginning of the next
+            cu_queries.append(each.cu_queries[begin:] + queries)
+            cu_keys.append(each.cu_keys[begin:] + entries)
+            rows, queries, entries = rows + length, queries + own, entries + len(each.key_index)
+        sorted_ = all(each.order is None for each in groups)
+        return cls(
+            torch.cat(cu_queries),
+            torch.cat(index),
+            torch.cat(cu_keys),
+            None if sorted_ else torch.cat(order),
+            sum(each.pairs for each in groups),
+        )
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float

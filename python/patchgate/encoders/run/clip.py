@@ -18,6 +18,7 @@ from patchgate.encoders.run.memory import Memory
 from patchgate.encoders.run.packed import Counts, Encoded, Kept
 from patchgate.encoders.run.run import Run
 from patchgate.encoders.run.still import Still, stand_still
+from patchgate.encoders.run.together import Steps
 from patchgate.encoders.tower import Tower
 
 _ROWS = 2048  # the most packed rows of a run: the MLP's buffers stay small enough to be reused
@@ -36,7 +37,7 @@ class ClipOutput(NamedTuple):
     memory: Memory
 
 
-def encode_frames(
+def encode_steps(
     tower: Tower,
     fidelity: Fidelity,
     memory: Memory,
@@ -45,7 +46,7 @@ def encode_frames(
     later: Tensor | None = None,
     dense: bool = True,
     pool: pooling.Pool | None = None,
-) -> ClipOutput:
+) -> Steps[ClipOutput]:
     """Encodes frames that follow those of the memory.
 
     Args:
@@ -56,9 +57,13 @@ def encode_frames(
     """
     parts, counts, done = [], [], 0
     for part in _runs(tower, fidelity, kept):
-        kind = Still if stand_still(fidelity, memory, part) else Run
-        run = kind(tower, fidelity, memory, part)
-        encoded = run.encode(hidden)
+        run: Run | Still
+        if stand_still(fidelity, memory, part):
+            run = Still(tower, fidelity, memory, part)
+            encoded = run.encode(hidden)
+        else:
+            run = Run(tower, fidelity, memory, part)
+            encoded = yield from run.steps(hidden)
         states: dict[str, Tensor] = {}
         pooled, before = None, memory.pooled
         if pool is not None:
@@ -127,3 +132,10 @@ def _of_kept(tower: Tower, encoded: Encoded, mask: Tensor) -> Tensor:
     names = ["features", *(f"tap_{layer}" for layer in tower.tapped)]
     tables = [encoded.tables[name] for name in names]
     return torch.cat([rows[shown[:, tower.prefix :][mask]] for rows, shown in tables], 1)
+
+
+def joined_states(parts: list[ClipOutput]) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Joins the states of all clips, one clip after the other."""
+    states = {name: torch.cat([part.states[name] for part in parts]) for name in parts[0].states}
+    pooled = [part.pooled for part in parts if part.pooled is not None]
+    return states, torch.cat(pooled) if pooled else None

@@ -50,9 +50,14 @@ class LayerMemory:
         Args:
             new: ``[A, ...]``.
         """
+        parts = self.parts(name, new)
+        return torch.cat(parts) if len(parts) > 1 else new
+
+    def parts(self, name: str, new: Tensor) -> list[Tensor]:
+        """Returns what ``joined`` joins."""
         if name not in self.tables:
-            return new
-        return torch.cat([self.tables[name].to(new.dtype), new])  # autocast may have changed
+            return [new]
+        return [self.tables[name].to(new.dtype), new]  # autocast may have changed
 
     @classmethod
     def of(cls, tables: dict[str, Tensor], row: Tensor, sums: Sums | None) -> Self:

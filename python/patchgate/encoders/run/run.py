@@ -15,7 +15,7 @@ remembered rows, H heads, d features of a head, D features, C channels, P patch 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
 from patchgate.encoders.run.packed import Counts, Encoded, Kept, Table
 from patchgate.encoders.run.slots import Slots
+from patchgate.encoders.run.together import Attend, Rowwise, Steps, key_of
 from patchgate.encoders.run.waking import Scan
 from patchgate.encoders.tower import Tower
 
@@ -56,7 +57,7 @@ def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
 
 @dataclass
 class Run:
-    """One run: call ``encode`` once, then ``remembered``, which returns the next run's memory."""
+    """One run: take ``steps`` once, then ``remembered``, which returns the next run's memory."""
 
     tower: Tower
     fidelity: Fidelity
@@ -82,10 +83,10 @@ class Run:
         self._tokens: list[int] = []
         self._pairs: list[int] = []
 
-    def encode(self, hidden: list[int]) -> Encoded:
+    def steps(self, hidden: list[int]) -> Steps[Encoded]:
         """Computes the frames' features, and the hidden states whose numbers are in ``hidden``."""
         active = self._entering()
-        x, patches = self._embedded(active)
+        x, patches = yield from self._embedded(active)
         tables: dict[str, Table] = {}
         made: Tensor | None = None  # [A, H, d]: the attention outputs from which x was computed
         for layer in range(self.tower.computed_layers + 1):
@@ -97,12 +98,12 @@ class Run:
                 tables[f"hidden_{layer}"] = Table(known["x"], shown)
             if layer - 1 in self.tower.tapped:
                 name, make = f"tap_{layer - 1}", partial(self.tower.tap, layer - 1)
-                tables[name] = self._output(name, make, active, x, known, shown)
+                tables[name] = yield from self._output(name, make, active, x, known, shown)
             if layer == self.tower.computed_layers:
                 break
-            active, x, made = self._through(layer, x, active, shown, known)
+            active, x, made = yield from self._through(layer, x, active, shown, known)
         make = partial(leaving.features, self.tower)
-        tables["features"] = self._output("features", make, active, x, known, shown)
+        tables["features"] = yield from self._output("features", make, active, x, known, shown)
         self._layers.append(_Layer(known, shown, None))
         features = self._outputs["features"]
         for name in features.tables.keys() - {"rows"}:
@@ -146,12 +147,17 @@ class Run:
         """Returns which tokens enter the first layer, ``[T, M]`` bool."""
         return entering(self.tower, self.fidelity, self.kept, self._moved, self.memory.frames)
 
-    def _embedded(self, active: Tensor) -> tuple[Tensor, int]:
+    def _by_rows(self, name: str, layer: int, make: Any, *inputs: Tensor) -> Steps[Any]:
+        """Asks for a computation that treats each row by itself."""
+        return (yield Rowwise(key_of(self.tower, name, layer), make, inputs))
+
+    def _embedded(self, active: Tensor) -> Steps[tuple[Tensor, int]]:
         """Embeds the active tokens for the first layer, ``[A, D]``, and counts their patches."""
         rows = self.kept.patches
         if self.fidelity.embeds_again:
             rows = self._patches()[self._source[active[:, self.tower.prefix :]]]
-        return embedded(self.tower, rows, self._cells(active)), len(rows)
+        make, cells = partial(embedded, self.tower), self._cells(active)
+        return (yield from self._by_rows("embed", 0, make, rows, cells)), len(rows)
 
     def _tokens_of(self, index: Tensor) -> Tensor:
         """Returns the tokens ``[T, n * m^2]`` of cells, both by their numbers ``[T, n]``."""
@@ -179,30 +185,34 @@ class Run:
 
     def _through(
         self, layer: int, x: Tensor, active: Tensor, shown: Tensor, known: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    ) -> Steps[tuple[Tensor, Tensor, Tensor | None]]:
         """Computes a layer: the tokens that are active after it, their states, their attention."""
         tower, scale = self.tower, self.tower.scale(layer)
         self._tokens.append(len(x))
-        query, key, value = tower.qkv(layer, x, self._cells(active))
+        make, finish = partial(tower.qkv, layer), partial(tower.finish, layer)
+        query, key, value = yield from self._by_rows("qkv", layer, make, x, self._cells(active))
         if self.fidelity.context == "kept":
             segments = Segments.of(active, tower.windows(layer))
             self._pairs.append(sum(n * n for n in segments.lengths))
             self._layers.append(_Layer(known, shown, None))
             out = segments.attend(query, key, value, scale)
-            return active, tower.finish(layer, x, out), None
+            return active, (yield from self._by_rows("finish", layer, finish, x, out)), None
         watched = self.fidelity.watches(layer)
         if watched and query.dtype in (torch.float16, torch.bfloat16):
             query, key, value = query.float(), key.float(), value.float()
         kept = self.memory.layers[layer]
-        known["key"], known["value"] = kept.joined("key", key), kept.joined("value", value)
         groups = Groups.of(active, shown, tower.windows(layer))
-        out, lse = groups.attend(query, known["key"], known["value"], scale)
+        tables = kept.parts("key", key), kept.parts("value", value)
+        step = Attend(key_of(tower, "attend", layer), groups, query, *tables, scale)
+        out, lse, known["key"], known["value"] = yield step
         self._pairs.append(groups.pairs)
         if watched:
             known["query"] = kept.joined("query", query)
-            return self._watch(layer, active, shown, known, out, lse)
+            active, x, out = self._watch(layer, active, shown, known, out, lse)
+            x = yield from self._by_rows("finish", layer, finish, x, out.to(x.dtype))
+            return active, x, out
         self._layers.append(_Layer(known, shown, None))
-        return active, tower.finish(layer, x, out), None
+        return active, (yield from self._by_rows("finish", layer, finish, x, out)), None
 
     def _watch(
         self,
@@ -213,7 +223,11 @@ class Run:
         out: Tensor,  # [A, H, d]
         lse: Tensor,  # [A, H]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Activates unchanged tokens, too, if their attention moved their states."""
+        """Activates unchanged tokens, too, if their attention moved their states.
+
+        Returns:
+            The tokens that are active now, the states with which they enter, their attention.
+        """
         kept, later = self.memory.layers[layer], self.memory.layers[layer + 1]
         self._reaches = self._reaches or self.tower.reaches(*out.shape[1:])
         scan = Scan(
@@ -241,8 +255,7 @@ class Run:
         attended = out.new_empty((len(out) + len(fired.out), *out.shape[1:]))
         attended[rank[active.flatten()]] = out
         attended[rank[fired.mask.flatten()]] = fired.out
-        x = known["x"][shown[leaving]]
-        return leaving, self.tower.finish(layer, x, attended.to(x.dtype)), attended
+        return leaving, known["x"][shown[leaving]], attended
 
     # Leaving.
 
@@ -254,7 +267,7 @@ class Run:
         x: Tensor,  # [A, D]
         known: dict[str, Tensor],
         shown: Tensor,  # [T, M]
-    ) -> Table:
+    ) -> Steps[Table]:
         """Makes features of the cells (and prefix tokens) that have an active token."""
         prefix, each = self.tower.prefix, self.tower.tokens_per_cell
         units = active
@@ -265,7 +278,7 @@ class Run:
                 tokens = torch.cat([active[:, :prefix], whole.repeat_interleave(each, 1)], 1)
                 x = known["x"][shown[tokens]]
         kept = self.memory.outputs.get(name, LayerMemory.empty(active.device))
-        rows = make(x)
+        rows = yield from self._by_rows(name, 0, make, x)
         tables = {"rows": kept.joined("rows", rows)}
         if name == "features":
             first = self.memory.frames * units.shape[1]

@@ -5,12 +5,13 @@ Letters: T frames (or tubelets), f frames of a tubelet, C channels, H W pixels, 
 
 from torch import Tensor
 
-from patchgate.encoders.run.clip import ClipOutput, encode_frames
+from patchgate.encoders.run.clip import ClipOutput, encode_steps
 from patchgate.encoders.run.computed import Waiting, computed_cells
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import Memory
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.pooling import Pool
+from patchgate.encoders.run.together import Steps, alone
 from patchgate.encoders.tower import Tower
 from patchgate.gate import CHANGED, Gate, GateResult
 from patchgate.gate.calls import Undo
@@ -55,6 +56,15 @@ class Session:
     ) -> tuple[ClipOutput, GateResult]:
         """Gates the next frames and encodes the cells that changed. Synchronises.
 
+        ``pushing`` has the arguments.
+        """
+        return alone(self.pushing(tower, frames, planes, hidden, last))
+
+    def pushing(
+        self, tower: Tower, frames: Tensor, planes: Tensor, hidden: list[int], last: bool = False
+    ) -> Steps[tuple[ClipOutput, GateResult]]:
+        """Does what ``push`` does, in steps that ``together`` computes for several sessions.
+
         Args:
             frames: ``[T * f, C, H, W]``, as ``Tower.opened`` returns them.
             planes: uint8 ``[T * f, 3, H, W]``: the same frames as the gate compares them.
@@ -64,7 +74,8 @@ class Session:
         assert self.gate is not None
         result = self.gate._pushed(planes, None)  # undone by ``mark``
         later = None if last else later_ids(self.gate)
-        return self.encode(tower, self.kept(tower, frames, result), hidden, later), result
+        kept = self.kept(tower, frames, result)
+        return (yield from self.encoding(tower, kept, hidden, later)), result
 
     def encode(
         self,
@@ -76,6 +87,21 @@ class Session:
         pool: Pool | None = None,
     ) -> ClipOutput:
         """Encodes the next frames, whose kept cells the caller chose. It checks nothing.
+
+        ``encoding`` has the arguments.
+        """
+        return alone(self.encoding(tower, kept, hidden, later, dense, pool))
+
+    def encoding(
+        self,
+        tower: Tower,
+        kept: Kept,
+        hidden: list[int],
+        later: Tensor | None,
+        dense: bool = True,
+        pool: Pool | None = None,
+    ) -> Steps[ClipOutput]:
+        """Does what ``encode`` does, in steps that ``together`` computes for several sessions.
 
         Args:
             kept: the kept cells of these frames, and the token that explains each cell.
@@ -89,7 +115,8 @@ class Session:
         memory = self.memory
         if memory is None:
             memory = Memory.empty(kept.mask.device, tower.computed_layers)
-        output = encode_frames(tower, self.fidelity, memory, kept, hidden, later, dense, pool)
+        given = kept, hidden, later, dense, pool
+        output = yield from encode_steps(tower, self.fidelity, memory, *given)
         if later is not None:
             self.memory = output.memory.detached()
         return output

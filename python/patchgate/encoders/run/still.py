@@ -31,7 +31,7 @@ class Still:
     kept: Kept
 
     def encode(self, hidden: list[int]) -> Encoded:
-        """Does what ``Run.encode`` does."""
+        """Does what ``Run.steps`` does, in no step."""
         each, outputs = self.tower.tokens_per_cell, self.memory.outputs
         units = self.tower.prefix + self.tower.cells
         tokens = self.tower.prefix + self.tower.cells * each

@@ -15,6 +15,7 @@ from patchgate.decode import FrameBatch
 from patchgate.encoders.gated.tower import GatedTower
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.session import Session
+from patchgate.encoders.run.together import Steps, alone
 from patchgate.encoders.run.work import Work, work
 from patchgate.gate import CHANGED, Gate
 from patchgate.pipeline.chunker import Chunker
@@ -144,15 +145,15 @@ class _Shown(TowerFeatures):
     """A tower's features, with what every cell shows.
 
     Attributes:
-        shown: ``[T, N, E]``, of the frames that ``encode`` got last.
+        shown: ``[T, N, E]``, of the frames that ``encoding`` got last.
         done: the work on them.
     """
 
     shown: Tensor
     done: Work
 
-    def encode(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Tensor:
-        output = self.output(rows, gated, dense=True)
+    def encoding(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Steps[Tensor]:
+        output = yield from self.outputs(rows, gated, dense=True)
         self.shown = output.states["features"][:, self.tower.prefix :]
         self.done = work(self.tower, output.runs)
         return output.kept
@@ -174,7 +175,8 @@ def whole_features(tower: GatedTower, gate: Gate, batch: FrameBatch, planes: Ten
     every = torch.ones(shape, dtype=torch.bool, device="cpu")
     rows = features.rows(planes, batch, cells)
     gated = GatedCells(kind, cells.view(shape), every, cells[:0])
-    features.encode(rows, gated, StageSeconds().time)
+    with torch.no_grad():
+        alone(features.encoding(rows, gated, StageSeconds().time))
     return features.shown
 
 
