@@ -314,7 +314,7 @@ def test_bad_input_is_refused_by_name(clip):
         (ValueError, "seconds: expected more than 0", lambda: advise(clip, seconds=0)),
         (ValueError, r"at least 12 frames .* got 5", lambda: advise(clip, seconds=0.2)),
         (FileNotFoundError, "no such file", lambda: advise("nowhere.mp4")),
-        (TypeError, "names of every, .* got 'tolerance'",
+        (TypeError, "names of .*every.* got 'tolerance'",
          lambda: advise(clip, settings=[{"tolerance": 0.1}])),
         (TypeError, "got 'patch'", lambda: advise(clip, gated, settings=[{"patch": 7}])),
         (TypeError, "expected dicts", lambda: advise(clip, settings=["threshold"])),
