@@ -60,7 +60,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
 COMPILED = {"_C"}  # below all of them
 ONE_A_FILE = {"reference", "kernels"}  # lists of ops, which may be long
 
-MOST_ROOMS, MOST_LINES, MOST_FILES, MOST_FLAT_TESTS = 25, 300, 20, 15
+MOST_ROOMS, MOST_LINES, MOST_FILES, MOST_FLAT_TESTS = 26, 300, 20, 15
 
 
 class Import(NamedTuple):
