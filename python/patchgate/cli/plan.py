@@ -1,7 +1,7 @@
 """The work of ``patchgate plan``: what a policy would look at, under a budget, and its costs."""
 
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from patchgate.cli.commands.typed import as_usage_error
 from patchgate.cli.grids import grid_of, reader_of, sized
 from patchgate.cli.plan_lines import lines_of
 from patchgate.decode import open_video
-from patchgate.decode.source.access import Access
+from patchgate.decode.source.access import AccessKwargs
 from patchgate.decode.source.source import Source
 from patchgate.gate import Gate
 from patchgate.pipeline import spare_threads
@@ -152,7 +152,7 @@ def _of_rates(job: Job, gate: Gate) -> dict[str, Any]:
 
 def _opening(options: dict[str, Any]) -> dict[str, Any]:
     """Returns the options that limit what the video may be, and how long it may take."""
-    return {field.name: options[field.name] for field in fields(Access)}
+    return {name: options[name] for name in AccessKwargs.__annotations__}
 
 
 def _frames(job: Job, gate: Gate, decode: bool) -> Frames:

@@ -203,7 +203,7 @@ class CostMeter:
             self._take(torch.cat([self._held[0], since[:1]]), lambda at: self._held_planes())
         if len(batch) > 1:
             self._take(since, lambda at: self._to_grid(_at(batch, at)))
-        last = torch.tensor([len(batch) - 1], device=since.device)
+        last = torch.tensor([len(batch) - 1], dtype=torch.int64, device=since.device)
         self._held = since[-1:].clone(), self._to_grid(_at(batch, last))
 
     def saw(self, chunk: TokenChunk) -> None:

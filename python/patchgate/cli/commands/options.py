@@ -197,13 +197,13 @@ class OpenOptions(LimitOptions):
 
     def opening(self) -> dict[str, Any]:
         """Returns them as options of ``open_video``."""
-        from patchgate.decode.source.access import Access
+        from patchgate.decode.source.access import Access, AccessKwargs
 
         limits = self.limits()
         with as_usage_error():
             access = Access(self.format, self.allow_playlists, self.open_timeout or None,
                             self.read_timeout or None, self.stream, limits)  # fmt: skip
-        return {field.name: getattr(access, field.name) for field in fields(access)}
+        return {name: getattr(access, name) for name in AccessKwargs.__annotations__}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Letters: N frames of the container, n decoded ones.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Unpack
 
 import torch
@@ -51,7 +50,7 @@ def container_frames(video: VideoSource, **access: Unpack[AccessKwargs]) -> Fram
 
 def of_access(options: Mapping[str, object]) -> dict[str, Any]:
     """Returns those of ``open_video``'s options that ``container_frames`` takes, too."""
-    names = {field.name for field in fields(Access)}
+    names = AccessKwargs.__annotations__
     return {name: value for name, value in options.items() if name in names}
 
 
