@@ -9,6 +9,7 @@ import torch
 
 from patchgate import FrameBatch, Gate, _ops
 from patchgate.encoders.run.session import later_ids
+from patchgate.encoders.run.together import alone
 from patchgate.encoders.run.work import Work, work
 from patchgate.merging import MergeStream
 from patchgate.pipeline.features import GatedCells, TowerFeatures
@@ -44,9 +45,9 @@ class Live:
             needed = self._features.needed(result.kind)
         with stage("gather"):
             rows = self._features.rows(planes, batch, needed.flatten().nonzero().flatten())
-        with stage("encode"):
+        with stage("encode"), torch.no_grad():
             cells = GatedCells(result.kind, result.source, needed, later_ids(self._gate))
-            output = self._features.output(rows, cells, dense=False)
+            output = alone(self._features.outputs(rows, cells, dense=False))
         self.work = work(self._features.tower, output.runs)
         told = HostResult(index, result.source, result.kind, result.motion)
         self._seen += len(batch)

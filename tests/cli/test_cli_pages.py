@@ -55,7 +55,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("pages")
     shutil.copy(clips.clip("h264.mp4"), folder / "talk.mp4")
-    (folder / "FOLDER").symlink_to(saved("dinov2"))
+    (folder / "videos").mkdir()
+    for name in ("videos/a.mp4", "extra.mp4", "listed.mp4"):
+        shutil.copy(clips.clip("h264.mp4"), folder / name)
+    (folder / "list.csv").write_text("path\nlisted.mp4\n")
+    for name in ("FOLDER", "MODEL"):
+        (folder / name).symlink_to(saved("dinov2"))
     np.save(folder / "s.npy", np.random.default_rng(0).random(40))
     (folder / "examples").symlink_to(ROOT / "examples")
     return folder
@@ -72,8 +77,10 @@ def test_it_runs(page: str, line: str, folder: Path, monkeypatch: pytest.MonkeyP
     if any("://" in word for word in words):  # there is no such camera
         assert COMMANDS[words[0]].make_context(words[0], words[1:]).params  # it is understood
         return
+    if words[0] == "corpus":
+        pytest.importorskip("pyarrow")
     words = ["talk.mp4" if word in VIDEOS else word for word in words]
-    for name in ("tokens", "vectors"):
+    for name in ("tokens", "vectors", "OUT"):
         shutil.rmtree(name, ignore_errors=True)
         Path(f"{name}.safetensors").unlink(missing_ok=True)
     done = CliRunner().invoke(app, words)

@@ -160,7 +160,7 @@ def test_chunks_are_given_as_they_are_made() -> None:
         (
             {"colour": "red"},
             TypeError,
-            r"tokenize: expected options of (?=.*threshold)(?=.*, chunk, ).* got 'colour'",
+            r"tokenize: expected options of (?=.*\bthreshold\b)(?=.*\bchunk\b).* got 'colour'",
         ),
     ],
 )

@@ -189,7 +189,7 @@ def test_nothing_is_wider_than_the_screen(browser, width):
     content, screen = driver.execute_script(wide)
     assert content <= screen == width  # (less by the scroll bar, where there is one)
     beyond = """return [...document.querySelectorAll("main *, header *, footer *")].filter(e =>
-        !e.closest(".strip, svg, .magnified, .frame") &&
+        !e.closest(".strip, svg, .magnified, .frame, .numbers") &&
         e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
     assert driver.execute_script(beyond) == []
 
