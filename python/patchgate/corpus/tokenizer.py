@@ -33,8 +33,8 @@ class Tokenizer:
 
     Args:
         out: the folder of the files, which is made when it is needed.
-        tower, gate, size, fps, dtype, save_dtype, tolerance, save_as, chunk, threads, limits,
-            device, rules: as of ``corpus.run``.
+        tower, gate, size, fps, dtype, save_dtype, tolerance: as of ``corpus.run``.
+        save_as, chunk, threads, limits, device, rules: as of ``corpus.run``.
 
     Raises:
         ImportError, TypeError, ValueError: the tower cannot be loaded; an option is out of its
