@@ -65,8 +65,8 @@ def test_true_times_stand_in_qwen3s_prompt(gated, models):
     off = answers(gated, "off qwen3", 1)[0]
     for each in (found, off):
         words = processor.tokenizer.decode(each["prompt"])
-        # Middles of 0.0 and 0.1, 0.9 and 1.0, 1.15 and 1.2, 3.0 and 3.7.
-        assert re.findall(r"<(\S+) seconds>", words) == ["0.1", "0.9", "1.2", "3.4"]
+        # Middles of 0.0 and 0.1, 0.6 and 0.7, 0.9 and 1.0, 1.5 and 1.7.
+        assert re.findall(r"<([\d.]+) seconds>", words) == ["0.1", "0.7", "0.9", "1.6"]
 
 
 def test_true_times_are_qwen25s_positions(gated, models):
@@ -125,10 +125,7 @@ def test_a_wrong_configuration_stops_the_start(gated, name, words):
 
 
 def test_the_log_says_what_is_gated(gated, stock):
-    assert "ready for Qwen3VLForConditionalGeneration" in gated["log"]
-    assert (
-        "patchgate: videos are gated: threshold=4.0, context='full', tolerance=0.05"
-        in (gated["log"])
-    )
+    assert ": videos are gated: threshold=4.0, context='full', tolerance=0.05" in gated["log"]
+    assert ": config.patchgate has no settings: no video is gated" in gated["log"]
     assert "a video of 4 tubelets: 12 of 48 tokens kept (25.0 %)" in gated["log"]
-    assert "patchgate" not in stock["log"].replace("/patchgate/", "")
+    assert "patchgate 0" not in stock["log"]
