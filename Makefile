@@ -111,6 +111,7 @@ proof: setup
 pretrained: setup
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt onnx
 	$(BIN)/python benchmarks/pretrained/run.py
+	$(BIN)/python benchmarks/pretrained/vectors.py
 	$(BIN)/python benchmarks/table.py
 
 # One wheel of this Python, in dist/.
