@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import report_clips
 from PIL import Image
-from stream_cases import RULES, gated
+from stream_cases import MEAN, MODELS, RULES, STD, gated
 from token_cases import kept_mask, video_tokens
 from typer.testing import CliRunner
 
 import patchgate
 from patchgate import Gate, Report, inspect, tokenize
 from patchgate.cli import app
+from patchgate.gather import PixelSpec, ShortestEdge
 
 FRAMES, SIDE = 40, 112
 
@@ -157,6 +158,27 @@ def test_a_towers_grid_is_its_own(clip: Path) -> None:
     assert report.facts["tokens"] == len(tokens)
     assert report.facts["gate"]["threshold"] == 9
     assert pictures(report._repr_html_())
+
+
+def test_a_tower_that_crops_is_shown_the_crop(tmp_path: Path) -> None:
+    # 112 x 224: the middle 112 x 112, and a little more, stands still, and all beside it flickers.
+    frames = [np.full((112, 224, 3), 60 + 90 * (t % 2), np.uint8) for t in range(8)]
+    for frame in frames:
+        frame[:, 48:176] = 128
+    clip = report_clips.lossless(tmp_path / "beside.mkv", frames)
+    model = MODELS["siglip"]
+    patch, side = model.config.patch_size, model.config.image_size
+    spec = PixelSpec(ShortestEdge(side), MEAN, STD, patch, crop=(side, side))
+    tower = patchgate.gated(model, spec, context="kept")
+    report = inspect(clip, tower)
+    tokens = tokenize(clip, tower)
+    assert report.facts["tokens"] == len(tokens) == (side // patch) ** 2
+    assert pictures(report._repr_html_())
+    assert report._moments is not None
+    assert report._moments[0].original.float().std() == 0  # the flicker is cut away
+    page = tmp_path / "p.html"
+    report.save(page)
+    assert report.facts["adjacent"]["tokens"] == len(tokens)
 
 
 def test_bytes_and_a_part_of_a_video(clip: Path, seen: Report) -> None:

@@ -25,7 +25,8 @@ from patchgate.encoders.run.session import Session
 from patchgate.encoders.run.together import Steps
 from patchgate.gate import CHANGED, GateSettings
 from patchgate.gate.calls import Undo
-from patchgate.gather import gather
+from patchgate.gather import PixelSpec, gather
+from patchgate.grid import Placement
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
@@ -84,13 +85,26 @@ class PixelFeatures:
         settings: GateSettings,
         size: tuple[int, int],
         device: torch.device | None = None,
+        spec: PixelSpec | None = None,
     ) -> None:
-        """``device``: the device of the frames; None: the CPU."""
-        self._settings, self._size = settings, size
+        """Begins a video.
+
+        Args:
+            settings, size: the gate's.
+            device: the device of the frames; None: the CPU.
+            spec: places pictures on the grid as a tower's processor does; None: as ``fit`` says.
+        """
+        self._settings, self._size, self._spec = settings, size, spec
         self._device = torch.device("cpu") if device is None else device
 
+    def place(self, height: int, width: int) -> tuple[Placement, Placement]:
+        """Returns where a picture of this size lies on the grid, down and across."""
+        if self._spec is not None:
+            return self._spec.place(height, width)
+        return grid.fitted((height, width), self._size, self._settings.fit)
+
     def to_grid(self, batch: Pictures) -> Tensor:
-        return grid.to_grid(batch, self._size, self._settings.fit)
+        return grid.placed_grid(batch, self.place(batch.height, batch.width))
 
     def empty(self) -> Tensor:
         width = self._settings.temporal_patch * 3 * self._settings.cell**2

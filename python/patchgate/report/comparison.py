@@ -15,6 +15,7 @@ from torch import Tensor
 
 from patchgate.colour import yuv_to_rgb
 from patchgate.gate import Gate
+from patchgate.pipeline.features import PixelFeatures
 from patchgate.report.adjacent import AdjacentGate, AdjacentResult
 from patchgate.report.history import Choice, OnChunk
 from patchgate.report.survey import (
@@ -54,6 +55,7 @@ def compare(
     choices: list[Choice],
     develop: Callable[[Compared], Shot],
     on_chunk: OnChunk | None = None,
+    features: PixelFeatures | None = None,
     **open_options: Any,
 ) -> Comparison[Shot]:
     """Plays the video through both gates.
@@ -61,6 +63,7 @@ def compare(
     Args:
         choices: frames to look at, ascending.
         develop: what is made of a chosen moment, at once, so that no pictures pile up.
+        features: brings frames to the gate's grid; None: as the gate's ``fit`` says.
         open_options: of ``open_video``.
     """
     ours, theirs, tokens = array("d"), array("d"), 0
@@ -68,7 +71,7 @@ def compare(
     shots: dict[int, Shot] = {}
     drift: Compared | None = None  # where the adjacent gate is most wrong so far
     adjacent = AdjacentGate(gate)
-    with closing(played(path, gate, on_chunk, **open_options)) as parts:
+    with closing(played(path, gate, on_chunk, features, **open_options)) as parts:
         for part in parts:
             result = adjacent.push(part.originals)
             tokens += int(result.emitted.sum())

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from patchgate.decode import Video
 from patchgate.gate import Gate
+from patchgate.pipeline.features import PixelFeatures
 from patchgate.report import page, picture, survey
 from patchgate.report.comparison import Comparison, compare
 from patchgate.report.costs import Costs
@@ -29,6 +30,7 @@ class Drawing(NamedTuple):
     command: str  # that makes the page
     planned: Planned | None = None  # for the page
     spent: Costs | None = None  # for the page
+    features: PixelFeatures | None = None  # brings frames to the grid; None: as ``fit`` says
 
 
 def draw(
@@ -48,8 +50,10 @@ def draw(
     if draft.suffix.lower() in PAGE_SUFFIXES:
         return _draw_page(drawing, video, history, asked, draft, progress)
     choices = [Choice(frame, "chosen") for frame in asked] or telling_frames(history)
-    shown = list(survey.moments(drawing.video, drawing.gate, choices, **drawing.options))
-    caption = picture.caption_of(drawing.name, video, history, drawing.gate)
+    shown = list(survey.moments(
+        drawing.video, drawing.gate, choices, drawing.features, **drawing.options
+    ))  # fmt: skip
+    caption = picture.caption_of(drawing.name, video, history, drawing.gate, drawing.features)
     picture.save(picture.draw(history, shown, caption), draft)
     return {"moments": [moment_facts(moment) for moment in shown]}
 
@@ -62,11 +66,12 @@ def _draw_page(
     draft: Path,
     progress: Callable[[], AbstractContextManager[OnChunk | None]],
 ) -> dict[str, Any]:
-    gate, aspect = drawing.gate, survey.display_aspect(video, drawing.gate)
+    gate, aspect = drawing.gate, survey.display_aspect(video, drawing.gate, drawing.features)
     with progress() as show:
         comparison: Comparison[page.Shot] = compare(
             drawing.video, gate, strip_frames(history, page.MOMENTS, asked),
-            lambda compared: page.shot_of(compared, gate, aspect), show, **drawing.options,
+            lambda compared: page.shot_of(compared, gate, aspect), show, drawing.features,
+            **drawing.options,
         )  # fmt: skip
     name, facts = picture.printable(Path(drawing.name).name), page.video_facts(video, history)
     subject = page.Subject(name, facts, picture.printable(drawing.command), aspect)

@@ -24,7 +24,8 @@ from patchgate.encoders.gated.tower import GatedTower
 from patchgate.gate import CHANGED, Gate, GateSettings
 from patchgate.gate.settings import GEOMETRY, GateRules
 from patchgate.pipeline import spare_threads
-from patchgate.pipeline.fitting import fitting_gate, prepared
+from patchgate.pipeline.features import PixelFeatures
+from patchgate.pipeline.fitting import fitting_gate, placed
 from patchgate.pipeline.given import in_memory
 from patchgate.pipeline.options import parted
 from patchgate.report import survey
@@ -184,25 +185,32 @@ def _of_video(video: Any, tower: GatedTower | None, gate: Gate, options: dict[st
     source = Source(video)
     source.need_repeatable("a report of it needs several passes")
     with open_video(video, **options) as opened, spare_threads(opened.threads):
-        sized, _ = prepared(opened, tower, gate)
+        sized, spec = gate, None
+        if tower is not None:
+            tower, own = placed(opened, tower)
+            sized, spec = gate.fresh(size=own), tower.pixel_spec
+        features = survey.pixels_of(sized, spec)
         f = sized.settings.temporal_patch
         assert sized.size is not None
         cells = math.prod(side // sized.settings.cell for side in sized.size)
-        meter = CostMeter.of(sized, Reader(), until_fps=options["fps"])
-        history = history_of(_counted(opened, sized, meter), cells, None, f)
+        meter = CostMeter(sized, features.to_grid, Reader(), until_fps=options["fps"])
+        counted = _counted(opened, sized, features, meter)
+        history = history_of(counted, cells, None, f)
         if not len(history.changed):
             raise ValueError(f"{source.name}: no frame there to be shown")
-        aspect = survey.display_aspect(opened, sized)
+        aspect = survey.display_aspect(opened, sized, features)
     choices, spent = telling_frames(history), meter.costs()
 
     def moments() -> list[Moment]:
-        return list(survey.moments(video, sized, choices, **options))
+        return list(survey.moments(video, sized, choices, features, **options))
 
     def write(draft: Path) -> dict[str, Any]:
         from patchgate.report.drawing import Drawing, draw  # matplotlib takes its time
 
         command = f"patchgate.inspect({source.name!r})"
-        drawing = Drawing(video, source.name, sized, options, [], command, spent=spent)
+        drawing = Drawing(
+            video, source.name, sized, options, [], command, spent=spent, features=features
+        )
         with open_video(video, errors="ignore", **options) as opened, spare_threads(opened.threads):
             return draw(drawing, opened, history, draft)
 
@@ -210,8 +218,10 @@ def _of_video(video: Any, tower: GatedTower | None, gate: Gate, options: dict[st
     return Report(facts_of(source.name, history, sized, spent), history, seen)
 
 
-def _counted(video: Video, gate: Gate, meter: CostMeter) -> Iterator[TokenChunk]:
-    with closing(survey.side_by_side(video, gate)) as both:
+def _counted(
+    video: Video, gate: Gate, features: PixelFeatures, meter: CostMeter
+) -> Iterator[TokenChunk]:
+    with closing(survey.side_by_side(video, gate, None, features)) as both:
         for chunk, batches in both:
             meter.add(chunk, batches)
             yield chunk

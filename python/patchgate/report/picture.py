@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from patchgate._check.text import escaped
 from patchgate.decode import Video
 from patchgate.gate import CHANGED, Gate
+from patchgate.pipeline.features import PixelFeatures
 from patchgate.report.cells import overlay
 from patchgate.report.history import History, counted, unit
 from patchgate.report.shares import PRINT, draw_shares, key_seconds, plain
@@ -36,8 +37,10 @@ class Caption:
     display_aspect: float  # width / height at which the grid is shown
 
 
-def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption:
-    """Makes the words for a video and its gate."""
+def caption_of(
+    path: str, video: Video, history: History, gate: Gate, features: PixelFeatures | None = None
+) -> Caption:
+    """Makes the words for a video, its gate, and what brings its frames to the grid."""
     assert gate.size is not None
     height, width = gate.size
     seconds = history.end - history.begin
@@ -51,7 +54,8 @@ def caption_of(path: str, video: Video, history: History, gate: Gate) -> Caption
         f"threshold {settings.threshold:g}, search radius {settings.search_radius}, "
         f"on_motion {settings.on_motion}{step}",
     ]
-    return Caption(printable(Path(path).name), "   ·   ".join(facts), display_aspect(video, gate))
+    aspect = display_aspect(video, gate, features)
+    return Caption(printable(Path(path).name), "   ·   ".join(facts), aspect)
 
 
 def printable(name: str) -> str:

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from patchgate import grid
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.decode import FrameBatch, Video, open_video
 from patchgate.gate import Gate
+from patchgate.gather import PixelSpec
 from patchgate.pipeline import StageSeconds, token_chunks
-from patchgate.pipeline.features import Features
+from patchgate.pipeline.features import Features, PixelFeatures
 from patchgate.report.history import Choice, OnChunk
 from patchgate.tokens import TokenChunk, TokenLayout, layout_of, reconstruct
 
@@ -119,18 +119,26 @@ def side_by_side(
 
 
 def played(
-    path: str | PathLike[str], gate: Gate, on_chunk: OnChunk | None = None, **open_options: Any
+    path: str | PathLike[str],
+    gate: Gate,
+    on_chunk: OnChunk | None = None,
+    features: PixelFeatures | None = None,
+    **open_options: Any,
 ) -> Generator[Played, None, None]:
-    """Runs the gate over the video, a chunk at a time."""
-    assert gate.size is not None
+    """Runs the gate over the video, a chunk at a time.
+
+    Args:
+        features: brings frames to the gate's grid; None: as the gate's ``fit`` says.
+    """
+    features = features or pixels_of(gate)
     f = gate.settings.temporal_patch
     first, before = 0, None
     with open_video(path, errors="ignore", **open_options) as video:
         matrix = video.colour.matrix
         layout = layout_of(gate, matrix)
-        with closing(side_by_side(video, gate)) as chunks:
+        with closing(side_by_side(video, gate, None, features)) as chunks:
             for chunk, batches in chunks:
-                planes = [grid.to_grid(batch, gate.size, gate.settings.fit) for batch in batches]
+                planes = [features.to_grid(batch) for batch in batches]
                 frames = sum(map(len, planes))
                 planes += [planes[-1][-1:]] * (len(chunk.kind) * f - frames)
                 originals = torch.cat(planes).unflatten(0, (-1, f))
@@ -142,11 +150,15 @@ def played(
 
 
 def moments(
-    path: str | PathLike[str], gate: Gate, choices: list[Choice], **open_options: Any
+    path: str | PathLike[str],
+    gate: Gate,
+    choices: list[Choice],
+    features: PixelFeatures | None = None,
+    **open_options: Any,
 ) -> Iterator[Moment]:
     """Plays the video again up to the last of the chosen frames, which must rise."""
     wanted = deque(choices)
-    with closing(played(path, gate, **open_options)) as parts:
+    with closing(played(path, gate, features=features, **open_options)) as parts:
         for part in parts:
             while wanted and wanted[0].frame < part.first + len(part.rebuilt):
                 yield moment_of(part, wanted.popleft(), gate)
@@ -171,12 +183,22 @@ def moment_of(part: Played, choice: Choice, gate: Gate) -> Moment:
     )
 
 
-def display_aspect(video: Video, gate: Gate) -> float:
-    """Returns the width / height at which the gate's grid has the video's proportions."""
+def pixels_of(gate: Gate, spec: PixelSpec | None = None) -> PixelFeatures:
+    """Returns what brings frames to the grid of a gate with a size.
+
+    Args:
+        spec: that of a tower, whose processor places the pictures; None: the gate's ``fit`` does.
+    """
     assert gate.size is not None
-    height, width = gate.size
-    aspect = video.width / video.height if gate.settings.fit == "stretch" else width / height
-    return min(max(aspect, 0.4), 4.0)  # beyond, the page would be all margin
+    return PixelFeatures(gate.settings, gate.size, spec=spec)
+
+
+def display_aspect(video: Video, gate: Gate, features: PixelFeatures | None = None) -> float:
+    """Returns the width / height at which the gate's grid has the video's proportions."""
+    down, across = (features or pixels_of(gate)).place(video.height, video.width)
+    width, height = (video.width * across.size / across.resized,
+                     video.height * down.size / down.resized)  # fmt: skip
+    return min(max(width / height, 0.4), 4.0)  # beyond, the page would be all margin
 
 
 def rebuilt(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Tensor:
