@@ -12,7 +12,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class Done:
     def __init__(self, out: Path) -> None:
         self._out = out
 
-    def results(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:
+    def results(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Result], None, None]:
         given = {"status": "ok", "seconds": 1.0, "tokens": 6, "frames": 25, "cells_high": 2,
                  "cells_wide": 3, "bytes": 0, "sha256": "0" * 64, "kept_share": 0.04,
                  "features": 588, "dtype": "uint8", "version": "0",

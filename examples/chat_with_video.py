@@ -7,7 +7,7 @@ import patchgate
 
 folder, video, question = sys.argv[1:]
 model, processor = (k.from_pretrained(folder) for k in (AutoModelForImageTextToText, AutoProcessor))
-parts = [{"type": "video", "video": video}, {"type": "text", "text": question}]
-inputs = patchgate.language.prepare(model, processor, [{"role": "user", "content": parts}])
-answer = model.generate(**inputs, max_new_tokens=128)[0, inputs.input_ids.shape[1] :]
-print(processor.decode(answer, skip_special_tokens=True))
+said = [{"type": "video", "video": video}, {"type": "text", "text": question}]
+inputs = patchgate.language.prepare(model, processor, [{"role": "user", "content": said}])
+answer = model.generate(**inputs, max_new_tokens=128)[:, inputs.input_ids.shape[1] :]
+print(*processor.batch_decode(answer, skip_special_tokens=True))
