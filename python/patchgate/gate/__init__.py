@@ -3,8 +3,10 @@
 gate.py      Gate, the closed loop
 settings.py  its arguments, checked once; Kind, the kinds of cells
 inputs.py    checks the arguments of a push
-run.py       GateResult; calls the op, on a gate's memory or on a whole clip
+run.py       GateResult; calls the op, on the memory of one gate or several, or on a whole clip
+step.py      a push that can be made together with those of other gates
 memory.py    the gate's memory of its streams, and how many token ids are left
+bank.py      the memories of several gates side by side
 tensors.py   the tensors of that memory; state.py checks loaded ones
 saved.py     the parts that all saved states of streams share: a digest, a safetensors file
 calls.py     calls that change their object completely or not at all; only one runs at a time

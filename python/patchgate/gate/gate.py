@@ -19,7 +19,7 @@ from patchgate.gate import state as gate_state
 from patchgate.gate.calls import Calls, Undo
 from patchgate.gate.inputs import checked_map, checked_planes, checked_streams
 from patchgate.gate.memory import GateMemory
-from patchgate.gate.run import GateResult, captures, run_op
+from patchgate.gate.run import GateResult, Push, captures, run
 from patchgate.gate.settings import GateKwargs, GateSettings, OnMotion
 from patchgate.gate.tensors import State
 
@@ -232,6 +232,11 @@ class Gate:
         return {**parts, "streamed": truths([now.streamed])[0]}
 
     def _pushed(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None) -> GateResult:
+        push = self._begun(planes, threshold_map)
+        return self._ended(push, run(push.tubelets, push.memory, push.factors))
+
+    def _begun(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None) -> Push:
+        """Checks a push, and changes nothing."""
         if isinstance(planes, FrameBatch):
             if self.size is None:
                 raise ValueError(
@@ -247,10 +252,12 @@ class Gate:
         pending = None
         if odd := frames.shape[1] % self.settings.temporal_patch:
             frames, pending = frames[:, :-odd], frames[:, -odd:].clone()
-        memory, result = self._run(frames, factors)
-        streamed = planes.dim() == 5
-        self._now = _Now(memory, pending, factors, streamed)
-        return result if streamed else GateResult(*(tensor[0] for tensor in result))
+        return Push(*self._whole(frames), factors, pending, planes.dim() == 5)
+
+    def _ended(self, push: Push, result: GateResult) -> GateResult:
+        """Takes the state that a push leaves."""
+        self._now = _Now(push.memory, push.pending, push.factors, push.streamed)
+        return result if push.streamed else GateResult(*(tensor[0] for tensor in result))
 
     def _flushed(self) -> GateResult:
         now = self._now
@@ -260,7 +267,7 @@ class Gate:
         pending = now.pending
         if pending is None:
             pending = now.memory.state.picture.new_empty((s, 0, c, height, width))
-        _, result = self._run(torch.cat([pending, pending], 1), now.pending_map)
+        result = run(*self._whole(torch.cat([pending, pending], 1)), now.pending_map)
         self._now = now._replace(pending=None)
         return result if now.streamed else GateResult(*(tensor[0] for tensor in result))
 
@@ -276,24 +283,10 @@ class Gate:
         index = checked_streams(streams, len(clock))
         clock[index] = 0  # frame 0 again: the rest of the state is not read any more
 
-    def _run(self, frames: Tensor, factors: Tensor | None) -> tuple[GateMemory, GateResult]:
-        """Calls the op on whole tubelets ``[S, T * f, C, H, W]``."""
+    def _whole(self, frames: Tensor) -> tuple[Tensor, GateMemory]:
+        """Returns frames ``[S, T * f, C, H, W]`` as tubelets, and the memory that they change."""
         s, t, c, height, width = frames.shape
-        f = self.settings.temporal_patch
-        memory = self._now.memory
+        f, memory = self.settings.temporal_patch, self._now.memory
         if memory is None:
-            memory = self._new_state(frames)
-        tubelets = frames.reshape(s, t // f, f, c, height, width)
-        if captures(memory) or memory.has_room(t // f):
-            return memory, run_op(tubelets, memory, factors)
-        # One by one: which frame is the first without room must not depend on the chunk's size.
-        parts = []
-        for tubelet in tubelets.split(1, 1):
-            memory.check_room()
-            parts.append(run_op(tubelet, memory, factors))
-        return memory, GateResult(*(torch.cat(each, 1) for each in zip(*parts, strict=True)))
-
-    def _new_state(self, frames: Tensor) -> GateMemory:
-        s, _, c, height, width = frames.shape
-        picture = (s, self.settings.temporal_patch, c, height, width)
-        return GateMemory(picture, self.settings, frames.device)
+            memory = GateMemory((s, f, c, height, width), self.settings, frames.device)
+        return frames.reshape(s, t // f, f, c, height, width), memory

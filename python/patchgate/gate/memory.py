@@ -10,9 +10,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from patchgate.gate.bank import Bank
 from patchgate.gate.settings import GateSettings
 from patchgate.gate.tensors import State, StateLayout, shapes_of
-from patchgate.gate.undo import Before
+from patchgate.gate.undo import Before, Home
 
 MOST_TOKENS = 2**31 - 2  # of a stream since its reset: ids have 32 bits (csrc/cpu/gate/gate.cpp)
 
@@ -33,9 +34,8 @@ class GateMemory:
     layout: StateLayout
     cells: int  # N
     rules: tuple[Any, ...]  # of the op
-    bytes: Tensor  # [size] uint8: the state in one piece
-    state: State
     before: Before
+    fixed = False  # whether the state must stay where it is: a CUDA graph writes to it
 
     def __init__(
         self, picture: tuple[int, ...], settings: GateSettings, device: torch.device
@@ -44,10 +44,37 @@ class GateMemory:
         self.cells = math.prod(self.layout.shapes["source"][1:])
         self.follow(settings)
         with torch.inference_mode(False):  # later pushes may come from outside of it
-            self.bytes = torch.zeros(self.layout.size, dtype=torch.uint8, device=device)
-            self.state = self.layout.parts(self.bytes)
-        self.before = Before(self.layout, self.bytes, self.state)
+            flat = torch.zeros(self.layout.size, dtype=torch.uint8, device=device)
+            home = Home(self.layout.parts(flat), flat)
+        self.before = Before(self.layout, home)
         self._most: int | None = 0  # tokens that any stream has emitted, at most; None: look it up
+
+    @property
+    def state(self) -> State:
+        """The tensors of the state."""
+        return self.before.home.state
+
+    @property
+    def bytes(self) -> Tensor:
+        """The state in one piece, ``[size]`` uint8; a copy if it lies in a bank."""
+        return self.before.flat()
+
+    @property
+    def bank(self) -> Bank | None:
+        """The bank in which the state lies, at ``slot``; None: it lies in a block of its own."""
+        return self.before.home.bank
+
+    @property
+    def slot(self) -> int:
+        return self.before.home.slot
+
+    def move(self, bank: Bank, slot: int) -> None:
+        """Moves the state into a slot of a bank."""
+        old = self.bank
+        self.before.move(Home(bank.part(slot, slot + 1), None, bank, slot))
+        bank.members.add(self)
+        if old is not None:
+            old.members.discard(self)
 
     def follow(self, settings: GateSettings) -> None:
         """Takes the rules of these settings from now on; their geometry must be the same."""
@@ -110,6 +137,6 @@ class GateMemory:
         return {name: getattr(self, name) for name in own}
 
     def __setstate__(self, own: dict[str, Any]) -> None:
+        flat = own.pop("bytes")
         vars(self).update(own)
-        self.state = self.layout.parts(self.bytes)
-        self.before = Before(self.layout, self.bytes, self.state)
+        self.before = Before(self.layout, Home(self.layout.parts(flat), flat))

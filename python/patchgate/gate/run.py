@@ -3,12 +3,14 @@
 Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from patchgate import _ops
+from patchgate.gate.bank import Bank
 from patchgate.gate.inputs import checked_planes
 from patchgate.gate.memory import GateMemory
 from patchgate.gate.settings import CHANGED, GateSettings
@@ -36,12 +38,108 @@ class GateResult(NamedTuple):
         return f"GateResult(kind={list(self.kind.shape)}, kept={kept:.1%})"
 
 
-def run_op(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> GateResult:
-    """Gates tubelets ``[S, T, f, C, H, W]`` and changes the memory."""
+class Push(NamedTuple):
+    """A push that was checked, and is not done yet."""
+
+    tubelets: Tensor  # [S, T, f, C, H, W]
+    memory: GateMemory
+    factors: Tensor | None  # [h, w] float64
+    pending: Tensor | None  # [S, 1, C, H, W]: a frame without its partner
+    streamed: bool  # the planes had a stream dimension
+
+
+def run(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> GateResult:
+    """Gates tubelets ``[S, T, f, C, H, W]`` and changes the memory.
+
+    Raises:
+        TokenIdsUsedUp: there may be too few token ids.
+    """
+    if captures(memory):
+        memory.fixed = True
+        return _run_op(tubelets, memory, factors)
+    if memory.has_room(tubelets.shape[1]):
+        return _run_op(tubelets, memory, factors)
+    # One by one: which frame is the first without room must not depend on the chunk's size.
+    parts = []
+    for tubelet in tubelets.split(1, 1):
+        memory.check_room()
+        parts.append(_run_op(tubelet, memory, factors))
+    return GateResult(*(torch.cat(each, 1) for each in zip(*parts, strict=True)))
+
+
+def _run_op(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> GateResult:
     before = memory.before.changing(tubelets.shape[1])
     result = GateResult(*_ops.gate(tubelets, *memory.state, factors, *memory.rules))
     memory.before.changed(before, result.kind)
     return result
+
+
+Call = tuple[Tensor, GateMemory]  # tubelets [1, T, f, C, H, W], and the memory that they change
+
+
+def run_together(calls: Sequence[Call]) -> list[GateResult]:
+    """Does what ``run`` does for several gates of one stream each, with the same rules and shapes.
+
+    States that lie side by side are gated in one call of the op.
+    """
+    roomy = [n for n, (tubelets, memory) in enumerate(calls) if memory.has_room(tubelets.shape[1])]
+    _settle([calls[n][1] for n in roomy])
+    some, results = [calls[n] for n in roomy], {}
+    for group in _neighbours(some):
+        for n, result in zip(group, _run_neighbours([some[n] for n in group]), strict=True):
+            results[roomy[n]] = result
+    for n, call in enumerate(calls):
+        if n not in results:
+            results[n] = run(*call, None)
+    return [results[n] for n in range(len(calls))]
+
+
+def _settle(memories: Sequence[GateMemory]) -> None:
+    """Moves the states into one bank if that makes more neighbours than there were.
+
+    A bank that has at least as many gates as came now stays as it is: of 32 cameras, seldom all
+    have a new frame in one moment.
+    """
+    most = max((len(m.bank.members) for m in memories if m.bank is not None), default=1)
+    if len(memories) > most:
+        Bank(memories)
+
+
+def _neighbours(calls: Sequence[Call]) -> list[list[int]]:
+    """Returns the numbers of the calls in groups whose states lie side by side, in order."""
+    order = sorted(range(len(calls)), key=lambda n: (id(calls[n][1].bank), calls[n][1].slot))
+    groups: list[list[int]] = []
+    before: GateMemory | None = None
+    for number in order:
+        own = calls[number][1]
+        beside = before is not None and own.bank is not None and own.bank is before.bank
+        if before is None or not (beside and own.slot == before.slot + 1):
+            groups.append([])
+        groups[-1].append(number)
+        before = own
+    return groups
+
+
+def _run_neighbours(calls: list[Call]) -> list[GateResult]:
+    """Gates streams whose states lie side by side."""
+    if len(calls) == 1:
+        return [_run_op(*calls[0], None)]
+    memories = [memory for _, memory in calls]
+    tubelets = torch.cat([each for each, _ in calls])  # [S, T, f, C, H, W]
+    before = [memory.before.changing(tubelets.shape[1]) for memory in memories]
+    bank, first = memories[0].bank, memories[0].slot
+    assert bank is not None
+    state = bank.part(first, first + len(calls))
+    joint = GateResult(*_ops.gate(tubelets, *state, None, *memories[0].rules))
+    parts = [GateResult(*each) for each in zip(*(x.split(1) for x in joint), strict=True)]
+    if not tubelets.is_cpu:
+        return parts
+    # Views would keep the results of all streams for as long as one of them is kept.
+    parts = [GateResult(*(x.clone() for x in each)) for each in parts]
+    moving = joint.kind.flatten(1).any(1).tolist()
+    for memory, earlier, own, moves in zip(memories, before, parts, moving, strict=True):
+        memory.before.changed(earlier, own.kind, still=not moves)
+    return parts
 
 
 def captures(memory: GateMemory) -> bool:

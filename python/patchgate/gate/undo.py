@@ -8,16 +8,28 @@ works when memory has run out.
 Letters: S streams, T frames (or tubelets), h w cells, A the gate's max_age, or 0.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from patchgate.gate.bank import Bank
 from patchgate.gate.tensors import State, StateLayout
 
 _FEW_BIRTHS = 8192  # so many are always copied
 _LARGE = 1 << 21  # bytes; a larger state is not copied whole if only a few cells changed
+
+
+class Home(NamedTuple):
+    """Where a state lies: in a block of its own, or in the slot of a bank."""
+
+    state: State
+    flat: Tensor | None  # [size] uint8: the block; None: it is in a bank
+    bank: Bank | None = None
+    slot: int = 0
 
 
 class Before:
@@ -26,16 +38,15 @@ class Before:
     On the CPU, numpy copies it in one thread; torch would wake others and wait for them.
 
     Args:
-        layout: where the tensors lie in the bytes.
-        flat: ``[size]`` uint8, the bytes of the state.
-        state: the tensors of the state.
+        layout: where the tensors lie in a block of their own.
+        home: where the state lies now.
     """
 
-    def __init__(self, layout: StateLayout, flat: Tensor, state: State) -> None:
-        self._layout, self._flat, self._state = layout, flat, state
-        self._raw, self._is_large = _raw(flat), len(flat) > _LARGE
+    def __init__(self, layout: StateLayout, home: Home) -> None:
+        self._layout, self._is_large = layout, layout.size > _LARGE
         self._copy: Any = None  # the copy of the state
-        self._parts: list[tuple[Any, Any]] = []  # of source, ids and picture: the copy, the state's
+        self._copies: dict[str, Any] = {}  # its tensors
+        self._at = _At.of(home)
         self._still = torch.empty(
             0, dtype=torch.uint8, device="cpu"
         )  # kinds of frames that stand still
@@ -46,13 +57,14 @@ class Before:
 
     def keep(self) -> None:
         """Copies the current state, which ``back`` restores."""
-        everything = self._all or not self._flat.is_cpu
+        everything = self._all or not self.home.state.clock.is_cpu
         if self._copy is None:
-            self._copy, everything = self._new_copy(), True
+            everything = True
+            self._new_copy()
         rows = 0 if everything else int(np.count_nonzero(self._rows))
         self._all = True  # until the copy is complete
         if everything:
-            _write(self._copy, self._raw)
+            self._keep_all()
         else:
             self._keep_clocks()
             if rows:
@@ -62,7 +74,11 @@ class Before:
 
     def back(self) -> None:
         """Restores the kept state. It may be called again."""
-        _write(self._raw, self._copy)
+        if self._at.flat is not None:
+            _write(self._at.flat, self._copy)
+        else:
+            for name, own in self._at.parts.items():
+                _write(own, self._copies[name])
         self._all = False
         self._rows[:] = False
 
@@ -72,18 +88,20 @@ class Before:
         self._frames += frames
         return before
 
-    def changed(self, before: bool, kind: Tensor) -> None:
+    def changed(self, before: bool, kind: Tensor, still: bool | None = None) -> None:
         """Notes which cells the op changed; call it after the op, which writes to no others.
 
         Args:
             before: what ``changing`` returned.
             kind: ``[S, T, h, w]``, the op's answer; 0 where a cell stands still.
+            still: whether all of them do, if that is known.
         """
         if not kind.is_cpu:
             return
-        if self._still.shape != kind.shape:
-            self._still = torch.zeros_like(kind)
-        still = torch.equal(kind, self._still)
+        if still is None:
+            if self._still.shape != kind.shape:
+                self._still = torch.zeros_like(kind)
+            still = torch.equal(kind, self._still)
         self._all = before or not (still or self._is_large)
         if not still and self._is_large:
             self._rows |= kind.amax((0, 1, 3)).bool().numpy()
@@ -92,36 +110,65 @@ class Before:
         """Notes that the state was handed out, so that its holder may have written to it."""
         self._all = True
 
-    def snapshot(self) -> Any:
+    @property
+    def home(self) -> Home:
+        """Where the state lies."""
+        return self._at.home
+
+    def move(self, home: Home) -> None:
+        """Copies the state to another place, which is its home from then on."""
+        for new, own in zip(home.state, self.home.state, strict=True):
+            new.copy_(own)
+        self._at = _At.of(home)
+
+    def flat(self) -> Tensor:
+        """Returns the state in one piece, ``[size]`` uint8: its own memory, or a copy of it."""
+        if self.home.flat is not None:
+            return self.home.flat
+        device = self.home.state.clock.device
+        flat = torch.zeros(self._layout.size, dtype=torch.uint8, device=device)
+        for new, own in zip(self._layout.parts(flat), self.home.state, strict=True):
+            new.copy_(own)
+        return flat
+
+    def snapshot(self) -> State:
         """Returns a copy of the state at hand, for ``set_back``."""
-        return _raw(self._flat.clone())
+        return State(*(part.clone() for part in self.home.state))
 
-    def set_back(self, then: Any) -> None:
+    def set_back(self, then: State) -> None:
         """Brings back the state of a ``snapshot``, as often as is wanted."""
-        _write(self._raw, then)
+        for own, copy in zip(self.home.state, then, strict=True):
+            own.copy_(copy)
 
-    def _new_copy(self) -> Any:
+    def _new_copy(self) -> None:
+        state = self.home.state
         with torch.inference_mode(False):
-            flat = torch.empty_like(self._flat)
-        both = zip(self._layout.parts(flat), self._state, strict=True)
-        parts = {
-            name: (_raw(copy), _raw(own))
-            for name, (copy, own) in zip(State._fields, both, strict=True)
-        }
-        self._parts = [parts[name] for name in ("source", "ids", "picture")]
-        self._births = parts["births"]
-        return _raw(flat)
+            size, device = self._layout.size, state.clock.device
+            flat = torch.empty(size, dtype=torch.uint8, device=device)
+        self._copies = _raw_parts(self._layout.parts(flat))
+        self._copy = _raw(flat)
+
+    def _keep_all(self) -> None:
+        if self._at.flat is not None:
+            _write(self._copy, self._at.flat)
+            return
+        for name, own in self._at.parts.items():
+            _write(self._copies[name], own)
 
     def _keep_clocks(self) -> None:
         """Copies what every frame changes."""
-        begin, (copy, births) = self._layout.begin, self._births
+        begin, births = self._layout.begin, self._at.parts["births"]
         few = births.size <= _FEW_BIRTHS
-        end = begin["source" if few else "births"]
-        _write(self._copy[:end], self._raw[:end])
+        if self._at.flat is not None:
+            end = begin["source" if few else "births"]
+            _write(self._copy[:end], self._at.flat[:end])
+        else:
+            for name in ("clock", "quartiles", *(["births"] if few else [])):
+                _write(self._copies[name], self._at.parts[name])
         if few:
             return
-        age = births.shape[1]
-        for s, (frames, _) in enumerate(self._state.clock.tolist()):
+        age, copy = births.shape[1], self._copies["births"]
+        for s, (frames, _) in enumerate(self.home.state.clock.tolist()):
             begun = frames <= self._frames  # since then: its first frame cleared all
             at = np.arange(age if begun else min(self._frames, age))
             at = (frames - 1 - at) % age
@@ -131,10 +178,28 @@ class Before:
         """Copies the sources, ids and pixels of the cells in some rows."""
         edges = np.flatnonzero(np.diff(self._rows, prepend=False, append=False)).tolist()
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            for copy, own in self._parts:
+            for name in ("source", "ids", "picture"):
+                copy, own = self._copies[name], self._at.parts[name]
                 side = own.shape[-2] // len(self._rows)
                 band = slice(begin * side, end * side)
                 _write(copy[..., band, :], own[..., band, :])
+
+
+class _At(NamedTuple):
+    """A home, and its memory as it is copied."""
+
+    home: Home
+    flat: Any  # None: it is in a bank
+    parts: dict[str, Any]
+
+    @classmethod
+    def of(cls, home: Home) -> _At:
+        flat = None if home.flat is None else _raw(home.flat)
+        return cls(home, flat, _raw_parts(home.state))
+
+
+def _raw_parts(state: State) -> dict[str, Any]:
+    return {name: _raw(part) for name, part in state._asdict().items()}
 
 
 def _raw(tensor: Tensor) -> Any:

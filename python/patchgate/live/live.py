@@ -119,6 +119,11 @@ class Live:
         """The numbers of this moment. It never waits."""
         return self._meter.stats()
 
+    @property
+    def last_arrival(self) -> float | None:
+        """When the last picture arrived, on our clock; None before the first."""
+        return self._meter.last_arrival
+
     def close(self) -> None:
         """Ends the iteration and lets go of the source, in whatever state it is.
 

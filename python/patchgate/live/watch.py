@@ -51,6 +51,7 @@ class Watch:
         self._seen: deque[Seen] = deque()
         self._gone: dict[str, CameraStats] = {}
         self._closed = False
+        self._listened = 0.0  # when silence was looked for last
 
     def add(self, name: str, source: LiveSource, **options: Unpack[LiveKwargs]) -> None:
         """Begins to watch another camera.
@@ -164,7 +165,10 @@ class Watch:
 
     def _arrived(self) -> dict[Camera, LiveBatch]:
         """Takes a frame of each camera that has one."""
-        found = {}
+        found, now = {}, time.monotonic()
+        due = now - self._listened >= _POLL
+        if due:
+            self._listened = now
         for camera in self._all():
             try:
                 batch = camera.live.poll()
@@ -180,7 +184,8 @@ class Watch:
                 found[camera] = batch
             else:
                 self._listen(camera)
-                self._look_for_silence(camera)
+                if due:
+                    self._look_for_silence(camera, now)
         return found
 
     def _pushed(
@@ -253,11 +258,10 @@ class Watch:
 
         camera.live.on_change(wake)
 
-    def _look_for_silence(self, camera: Camera) -> None:
+    def _look_for_silence(self, camera: Camera, now: float) -> None:
         """Tells that an iterable is silent; threads of other sources know that themselves."""
-        age = camera.live.stats.last_frame_age
-        limit = camera.read_timeout
-        if limit is not None and age is not None and age > limit and not camera.stalled:
+        limit, last = camera.read_timeout, camera.live.last_arrival
+        if limit is not None and last is not None and now - last > limit and not camera.stalled:
             camera.stalled = True
             text = f"{camera.live.name} gave nothing within read_timeout={limit:g} seconds"
             self._hear(camera.name, LiveEvent("stalled", text, time.monotonic()))

@@ -13,6 +13,7 @@ from patchgate.encoders.run.session import later_ids
 from patchgate.encoders.run.together import Steps, alone
 from patchgate.gate import Gate
 from patchgate.gate.calls import Undo
+from patchgate.gate.step import GateStep
 from patchgate.pipeline.features import Features, GatedCells
 from patchgate.pipeline.stages import StageSeconds, spare_threads
 from patchgate.tokens import TokenChunk
@@ -77,7 +78,7 @@ class Chunker:
         f = self.gate.settings.temporal_patch
         stages = self._stages
         with stages.time("gate"):
-            result = self.gate._pushed(planes, None)  # ``mark`` undoes it
+            result = yield GateStep(self.gate, planes)  # ``mark`` undoes it
             index, _, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
             if not self.frames and len(result.kind):
@@ -93,9 +94,10 @@ class Chunker:
         tokens = yield from self.features.encoding(rows, gated, stages.time)
         on_device = (index, source, result.kind, result.motion)
         host = HostResult(*(tensor.cpu() for tensor in on_device))
-        missing = -len(batch) % f
-        duration = torch.nn.functional.pad(batch.duration_seconds, (0, missing))  # [T * f]
-        times = batch.pts_seconds[::f], duration.view(-1, f).sum(1)  # [T] each
+        times = batch.pts_seconds, batch.duration_seconds  # [T * f] each
+        if f > 1:
+            duration = torch.nn.functional.pad(times[1], (0, -len(batch) % f))
+            times = times[0][::f], duration.view(-1, f).sum(1)  # [T] each
         chunk = chunk_of(tokens, host, *times, self.frames)
         self.frames += len(result.kind)
         return chunk

@@ -37,7 +37,7 @@ class GatedCells(NamedTuple):
     kind: Tensor  # [T, h, w] uint8
     source: Tensor  # [T, h, w] int64
     needed: Tensor  # [T, h, w] bool: the cells that have rows, see ``Features.needed``
-    later_ids: Tensor  # int64: tokens that frames after these may name
+    later_ids: Tensor  # integers: tokens that frames after these may name
 
 
 class Features(Protocol):
@@ -164,6 +164,9 @@ class TowerFeatures:
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
         spec, wanted = self._spec, self.tower.weight.dtype
+        if not len(cells):  # as of most frames of a still camera
+            width = 3 * spec.temporal_patch * spec.cell**2
+            return torch.empty((0, width), dtype=torch.float32, device=batch.planes[0].device)
         # Rounded at once to the tower's dtype: the numbers are the same, in half the memory.
         dtype = wanted if wanted in (torch.float16, torch.bfloat16) else torch.float32
         rows = gather(batch, cells, spec, dtype)  # [K * m * m, 3 * f * P * P]
@@ -174,6 +177,8 @@ class TowerFeatures:
 
     def encoding(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Steps[Tensor]:
         with stage("encode"):
+            if self.session.stands_still(self.tower, len(rows), gated.source.flatten(1)):
+                return self.empty()
             return (yield from self.outputs(rows, gated, dense=False)).kept
 
     def outputs(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, pairwise
+from math import inf, isfinite, isnan
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from patchgate._check import checked_number
-from patchgate._tensors import arange
+from patchgate._tensors import doubles
 from patchgate.decode import Colour, FrameBatch, Video
 from patchgate.decode.pictures import is_pil
 from patchgate.pipeline.tubelets import part
@@ -41,7 +41,9 @@ def batches_of(frames: Any) -> Iterator[FrameBatch]:
     Raises:
         TypeError, ValueError: they are none of these.
     """
-    if isinstance(frames, FrameBatch):
+    if isinstance(frames, FrameBatch) and len(frames) <= TOGETHER:
+        yield frames
+    elif isinstance(frames, FrameBatch):
         yield from (part(frames, at, at + TOGETHER) for at in _starts(len(frames)))
     elif isinstance(frames, Tensor | np.ndarray) and frames.ndim == 4:
         for at in _starts(len(frames)):
@@ -123,7 +125,7 @@ class Clock(NamedTuple):
     """The time of the next frame of a video. ``timed`` makes the clock after it."""
 
     counted: int = 0  # frames that came without a time
-    last: float = -torch.inf  # the time of the last frame
+    last: float = -inf  # the time of the last frame
 
     def timed(self, batch: FrameBatch, fps: float | None) -> tuple[FrameBatch, Clock]:
         """Returns the batch with times, and the clock after it.
@@ -138,15 +140,17 @@ class Clock(NamedTuple):
         t = len(batch)
         if not t:
             return batch, self
-        pts, duration = batch.pts_seconds, batch.duration_seconds
-        if bool(pts.isnan().all()):
+        # As numbers of Python: for the few frames of a batch, torch's calls take longer.
+        pts: list[float] = batch.pts_seconds.tolist()
+        duration: list[float] = batch.duration_seconds.tolist()
+        if all(map(isnan, pts)):
             if fps is None:
                 raise ValueError(
                     "frames: expected times, got none: give the rate of the frames, as fps=30, or "
                     "their times, as FrameBatch.from_rgb(frames, pts_seconds)"
                 )
-            pts = (self.counted + arange(t)).double() / fps
-            duration = torch.full_like(pts, 1 / fps)
+            pts = [(self.counted + i) / fps for i in range(t)]
+            duration = [1 / fps] * t
             clock = self._replace(counted=self.counted + t)
         elif fps is not None:
             raise ValueError(
@@ -155,23 +159,25 @@ class Clock(NamedTuple):
                 "every nth one)"
             )
         else:
-            clock, before = self, pts.new_tensor([self.last])
-            since = torch.cat([before, pts]).diff()  # [T]: unknown durations are like the last one
-            since = torch.where(since.isfinite(), since, 0.0)
-            duration = torch.where(duration.isnan(), since, duration)
-        if not bool(pts.isfinite().all() and duration.isfinite().all() and (duration >= 0).all()):
+            clock = self
+            # Unknown durations are like the time since the frame before.
+            since = [b - a for a, b in pairwise([self.last, *pts])]
+            since = [each if isfinite(each) else 0.0 for each in since]
+            duration = [s if isnan(d) else d for d, s in zip(duration, since, strict=True)]
+        if not all(map(isfinite, (*pts, *duration))) or min(duration) < 0:
             raise ValueError(
                 "frames: expected finite times and durations of 0 or more, got "
-                f"pts_seconds {pts.tolist()[:8]}, duration_seconds {duration.tolist()[:8]}"
+                f"pts_seconds {pts[:8]}, duration_seconds {duration[:8]}"
             )
-        if float(pts[0]) < self.last or bool((pts.diff() < 0).any()):
+        if pts[0] < self.last or any(b < a for a, b in pairwise(pts)):
             raise ValueError(
-                f"frames: expected times that go on from {max(self.last, float(pts[0])):g} s, got "
-                f"{float(pts[0]):g}..{float(pts[-1]):g} s; frames come in their order (reset() "
-                "begins another video)"
+                f"frames: expected times that go on from {max(self.last, pts[0]):g} s, got "
+                f"{pts[0]:g}..{pts[-1]:g} s; frames come in their order (reset() begins another "
+                "video)"
             )
-        timed = FrameBatch(batch.planes, pts, duration, batch.colour, batch.key_frame)
-        return timed, clock._replace(last=float(pts[-1]))
+        times = doubles(pts), doubles(duration)
+        timed = FrameBatch(batch.planes, *times, batch.colour, batch.key_frame)
+        return timed, clock._replace(last=pts[-1])
 
 
 class Given:

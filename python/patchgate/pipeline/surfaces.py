@@ -230,7 +230,7 @@ class _Chunk:
             index, _, kept = _ops.compact(kind, kind.numel())
             needed = torch.cat(self._needed)  # [T, h, w]
             counts = torch.cat([kept, needed.sum()[None]])
-            later = later_ids(self._gate)
+            later = later_ids(self._gate).clone()  # the next frames change the gate's own
             with self._stages.time("wait"):
                 host = [tensor.to("cpu", non_blocking=True)
                         for tensor in (counts, index, source, kind, motion)]  # fmt: skip

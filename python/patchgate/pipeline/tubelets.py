@@ -46,9 +46,12 @@ class Tubelets:
                 return done
             done.append(held)
         whole = len(batch) // self._frames * self._frames
+        if whole == len(batch):  # it need not be cut
+            self.held = None
+            return [*done, batch] if whole else done
         if whole:
             done.append(part(batch, 0, whole))
-        self.held = joined(part(batch, whole, len(batch))) if whole < len(batch) else None
+        self.held = joined(part(batch, whole, len(batch)))
         return done
 
     def flush(self) -> list[FrameBatch]:

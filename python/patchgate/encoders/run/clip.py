@@ -51,14 +51,15 @@ def encode_steps(
 
     Args:
         hidden: the numbers of the hidden states that are wanted.
-        later: int64 ids of tokens that frames after these may name; None: there are no such frames.
+        later: integer ids of tokens that frames after these may name; None: there are no such
+            frames.
         dense: True computes every token's states, False only the features of kept cells.
         pool: compute nothing but this vector of each frame (``leaving.pools``, for "pooled").
     """
     parts, counts, done = [], [], 0
     for part in _runs(tower, fidelity, kept):
         run: Run | Still
-        if stand_still(fidelity, memory, part):
+        if stand_still(fidelity, memory, len(part.patches), part.source):
             run = Still(tower, fidelity, memory, part)
             encoded = run.encode(hidden)
         else:

@@ -3,6 +3,9 @@
 Letters: T frames (or tubelets), f frames of a tubelet, C channels, H W pixels, N cells.
 """
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from patchgate.encoders.run.clip import ClipOutput, encode_steps
@@ -11,10 +14,12 @@ from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import Memory
 from patchgate.encoders.run.packed import Kept
 from patchgate.encoders.run.pooling import Pool
+from patchgate.encoders.run.still import stand_still
 from patchgate.encoders.run.together import Steps, alone
 from patchgate.encoders.tower import Tower
 from patchgate.gate import CHANGED, Gate, GateResult
 from patchgate.gate.calls import Undo
+from patchgate.gate.step import GateStep
 
 
 class Session:
@@ -72,7 +77,7 @@ class Session:
             last: whether the clip ends with these frames, so that nothing need be remembered.
         """
         assert self.gate is not None
-        result = self.gate._pushed(planes, None)  # undone by ``mark``
+        result = yield GateStep(self.gate, planes)  # undone by ``mark``
         later = None if last else later_ids(self.gate)
         kept = self.kept(tower, frames, result)
         return (yield from self.encoding(tower, kept, hidden, later)), result
@@ -106,7 +111,7 @@ class Session:
         Args:
             kept: the kept cells of these frames, and the token that explains each cell.
             hidden: the numbers of the hidden states that are wanted.
-            later: int64 ids of tokens that frames after these may name beside those that the last
+            later: integer ids of tokens that frames after these may name beside those that the last
                 frame shows. None: the clip ends here, and nothing is remembered.
             dense: True computes the states of every token of every frame, False only the features
                 of kept cells.
@@ -118,8 +123,29 @@ class Session:
         given = kept, hidden, later, dense, pool
         output = yield from encode_steps(tower, self.fidelity, memory, *given)
         if later is not None:
-            self.memory = output.memory.detached()
+            # Without gradients there is no graph that it could hold.
+            grad = torch.is_grad_enabled()
+            self.memory = output.memory.detached() if grad else output.memory
         return output
+
+    def stands_still(self, tower: Tower, rows: int, source: Tensor) -> bool:
+        """Whether the next frames show what the last one showed. If so, they are noted, and
+        nothing needs to be encoded. Synchronises.
+
+        Args:
+            rows: how many cells have rows.
+            source: ``[T, N]`` int64: the token that explains each cell.
+        """
+        memory, weight = self.memory, tower.weight
+        if memory is None or memory.made_with is None:
+            return False
+        known = memory.made_with
+        if (known.dtype, known.device) != (weight.dtype, weight.device):
+            return False  # ``encoding`` says what is wrong
+        if not stand_still(self.fidelity, memory, rows, source):
+            return False
+        self.memory = replace(memory, frames=memory.frames + len(source))
+        return True
 
     def kept(self, tower: Tower, frames: Tensor, result: GateResult) -> Kept:
         """Takes the patches of the cells that are embedded from frames ``[T * f, C, H, W]``.
@@ -156,9 +182,10 @@ class Session:
 
 
 def later_ids(gate: Gate) -> Tensor:
-    """Returns the ids, int64, of tokens that later frames may name and the last may not show.
+    """Returns the ids, int32, of tokens that later frames may name and the last may not show.
 
-    Motion can move single pixels of the reference picture so that they form a cell again.
+    They are a view of the gate's own memory, which its next push changes. Motion can move single
+    pixels of the reference picture so that they form a cell again.
     """
     assert gate.picture_ids is not None
-    return gate.picture_ids.flatten().long()
+    return gate.picture_ids.flatten()

@@ -14,11 +14,16 @@ from patchgate.encoders.run.packed import Counts, Encoded, Kept, Table
 from patchgate.encoders.tower import Tower
 
 
-def stand_still(fidelity: Fidelity, memory: Memory, kept: Kept) -> bool:
-    """Whether no frame keeps a cell, moves one or may be due for a refresh. Synchronises."""
-    if memory.source is None or len(kept.patches) or fidelity.refresh is not None:
+def stand_still(fidelity: Fidelity, memory: Memory, rows: int, source: Tensor) -> bool:
+    """Whether no frame keeps a cell, moves one or may be due for a refresh. Synchronises.
+
+    Args:
+        rows: how many cells have rows.
+        source: ``[T, N]`` int64: the token that explains each cell.
+    """
+    if memory.source is None or rows or fidelity.refresh is not None:
         return False
-    return bool((kept.source == memory.source).all())
+    return bool((source == memory.source).all())
 
 
 @dataclass

@@ -11,7 +11,6 @@ index, H heads, d features of a head.
 
 from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -169,9 +168,10 @@ def together(runs: Sequence[Steps[Answer]]) -> list[Answer]:
 
 def _answers(waiting: dict[int, Step]) -> list[tuple[int, Any]]:
     """Computes the kind of step for which most runs wait."""
-    order = sorted(waiting, key=lambda number: (repr(waiting[number].key), number))
-    kinds = [list(each) for _, each in groupby(order, lambda number: waiting[number].key)]
-    numbers = max(kinds, key=len)
+    kinds: dict[Hashable, list[int]] = {}
+    for number in sorted(waiting):
+        kinds.setdefault(waiting[number].key, []).append(number)
+    numbers = max(kinds.values(), key=len)
     done: list[tuple[int, Any]] = []
     for part in _bounded(numbers, waiting):
         steps = [waiting[number] for number in part]
