@@ -7,9 +7,10 @@ results/live.json. Ways take turns, so that a slow moment hits all alike.
 
 import argparse
 import statistics
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,16 +19,15 @@ import harness
 import numpy as np
 import table
 import torch
+from live_failures import closing, reconnection, stall
 from proof.speed import Rlt
 from proof.towers import Sized
 
 import patchgate
-from patchgate import Backoff
 from patchgate.pipeline.tubelets import joined
 
 COUNTS = (1, 8, 32)
 WARM = 4  # frames of each camera that are not counted
-SOON = Backoff(first=0.05, most=0.05, jitter=0.0)
 
 
 class Served(NamedTuple):
@@ -36,6 +36,11 @@ class Served(NamedTuple):
     rate: float  # frames/s of all together
     p99: list[float]  # of each camera, ms from the arrival of a frame to its tokens
     kept: int  # tokens
+
+
+def told(text: str) -> None:
+    """Says how far it has come."""
+    print(text, file=sys.stderr, flush=True)
 
 
 # --- many cameras
@@ -84,8 +89,10 @@ def many(tower: Sized, counts: tuple[int, ...], rounds: int, most: int) -> Itera
     for _ in range(rounds + 1):  # the first one warms
         for count in counts:
             frames = max(8, most // count)
-            found.setdefault(("watch", count), []).append(watched(gated, count, frames))
-            found.setdefault(("RLT packed", count), []).append(packed(tower, count, frames))
+            for name, way, own in (("watch", watched, gated), ("RLT packed", packed, tower)):
+                run = way(own, count, frames)
+                found.setdefault((name, count), []).append(run)
+                told(f"{name}, {count} cameras: {run.rate:.1f} frames/s")
     for (name, count), runs in found.items():
         rates = [run.rate for run in runs[1:]]
         one = [run.rate for run in found[name, counts[0]][1:]]
@@ -137,94 +144,6 @@ def slow_tower(tower: Sized, seconds: float, every: float) -> dict[str, Any]:
     }
 
 
-# --- failures
-
-
-def reconnection(times: int) -> list[float]:
-    """Seconds from the first byte after a failure, of a whole key picture, to its first token."""
-    data, found = cameras.stream(), []
-    for _ in range(times):
-        sent: list[float] = []
-
-        def back(line: cameras.Connection, sent: list[float] = sent) -> None:
-            sent.append(time.monotonic())
-            line.send(data)
-            line.hold()
-
-        with cameras.server(cameras.plays(data, ends=True), back) as address:
-            opening: Any = {"policy": "all", "reconnect": SOON}
-            with patchgate.watch({"a": address}, size=28, opening=opening) as watch:
-                for seen in watch:
-                    if seen.frames.gap:
-                        found.append(seen.ready - sent[0])
-                        break
-    return found
-
-
-def stall(times: int, limit: float = 0.5) -> list[float]:
-    """Seconds from the last picture until "stalled" is told, beyond the time that is allowed."""
-    data, found = cameras.stream(), []
-    for _ in range(times):
-        told: list[float] = []
-        with cameras.server(cameras.plays(data)) as address:
-            opening: Any = {"policy": "all", "read_timeout": limit, "reconnect": SOON}
-
-            def hear(name: str, event: Any, told: list[float] = told) -> None:
-                if event.what == "stalled":
-                    told.append(time.monotonic())
-
-            with patchgate.watch({"a": address}, size=28, opening=opening, on_event=hear) as watch:
-                last = time.monotonic()
-                while not told:
-                    for seen in watch.work(0.05):
-                        assert seen.frames.arrived is not None
-                        last = float(seen.frames.arrived[-1])
-            found.append(told[0] - last - limit)
-    return found
-
-
-def closing() -> dict[str, float]:
-    """The seconds that ``close()`` takes, by state."""
-    data, found = cameras.stream(), {}
-    hangs = threading.Event()
-
-    def stuck() -> Iterator[Any]:
-        hangs.wait(600)
-        yield None
-
-    def timed(name: str, live: Any, ready: Callable[[], bool]) -> None:
-        end = time.monotonic() + 60
-        while not ready() and time.monotonic() < end:
-            time.sleep(0.01)
-        begin = time.perf_counter()
-        live.close()
-        found[name] = time.perf_counter() - begin
-
-    slow = Backoff(first=60, most=60, jitter=0.0)
-    with (
-        cameras.server(cameras.silent) as nobody,
-        cameras.server(cameras.plays(data)) as plays,
-        cameras.server(cameras.plays(data, ends=True)) as ends,
-    ):
-        open_live = patchgate.open_live
-        begin = time.monotonic()
-        timed("opening", open_live(nobody), lambda: time.monotonic() > begin + 0.3)
-        live = open_live(plays)
-        timed("waiting for a frame", live, lambda: live.stats.decoded > 40)
-        full = open_live(plays, policy="all", room=2)
-        timed("full", full, lambda: full.stats.decoded > 2)
-        again = open_live(ends, reconnect=slow)
-        timed("between attempts", again, lambda: again.stats.state == "waiting")
-        begin = time.monotonic()
-        timed("an iterable that hangs", open_live(stuck()), lambda: time.monotonic() > begin + 0.3)
-        kinds = (nobody, plays, ends, cameras.closed_port())
-        watch = patchgate.watch({str(n): kinds[n % 4] for n in range(32)}, size=28)
-        begin = time.monotonic()
-        timed("32 cameras of all kinds", watch, lambda: time.monotonic() > begin + 1)
-        hangs.set()
-    return found
-
-
 # --- the page
 
 
@@ -265,13 +184,12 @@ def main() -> None:
     rounds, counts = (1, (1, 4)) if quick else (given.rounds, COUNTS)
     streams = list(many(tower, counts, rounds, 40 if quick else 640))
     slow = slow_tower(tower, *((2.0, 0.01) if quick else (30.0, 0.04)))
+    told(f"a slow tower: {slow}")
     again, late = reconnection(1 if quick else 10), stall(1 if quick else 5)
     closed = closing()
     aims = judged(streams, slow, again, late, closed)
-    rows = [{"what": each["what"], "measured": each["measured"], "aim": each["aim"],
-             "met": each["met"]} for each in aims]  # fmt: skip
     loads = {"tower": tower.name, "load before": before, "load after": cameras.machine_load()}
-    path = harness.write(given.out / "live.json", rows, **loads)
+    path = harness.write(given.out / "live.json", aims, **loads)
     text = page(aims, streams, slow, closed, loads)
     path.with_suffix(".md").write_text(text)
     print(text)

@@ -2,6 +2,7 @@
 
 import cameras
 import live
+import live_failures
 import pytest
 import torch
 from proof.towers import Sized
@@ -35,6 +36,6 @@ def test_an_aim_that_is_missed_is_said():
 
 @pytest.mark.slow
 def test_failures_are_timed():
-    assert 0 < live.reconnection(1)[0] < 10
-    assert -0.1 < live.stall(1)[0] < 10
-    assert len(live.closing()) == 6
+    assert 0 < live_failures.reconnection(1)[0] < 10
+    assert -0.1 < live_failures.stall(1)[0] < 10
+    assert len(live_failures.closing()) == 6

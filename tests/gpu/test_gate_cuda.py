@@ -25,6 +25,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from patchgate import Gate, open_video
+from patchgate.encoders.run.together import together
+from patchgate.gate.step import GateStep
 
 pytestmark = pytest.mark.needs_cuda
 
@@ -207,3 +209,28 @@ def test_token_ids_beyond_32_bits_stop_the_device() -> None:
     done = subprocess.run([sys.executable, "-c", TOO_MANY_TOKENS], capture_output=True, text=True)
     assert done.returncode != 0
     assert "reset the stream first" in done.stderr + done.stdout
+
+
+def test_gates_that_push_together_find_what_the_cpu_finds() -> None:
+    """In one call of the op; one of them stays away now and then, and one push is undone."""
+
+    def step(gate: Gate, planes: Tensor) -> Any:
+        return (yield GateStep(gate, planes))
+
+    videos = [noisy(pan((42, 56), 9, (1, 2), seed), seed) for seed in range(4)]
+    gates, alone = ([Gate(max_age=4) for _ in videos] for _ in range(2))
+    for t in range(9):
+        some = [n for n in range(4) if t == 0 or (t + n) % 5]
+        parts = {n: videos[n][t : t + 1] for n in some}
+        for undone in (True, False):
+            marks = [gates[n]._mark() for n in some]
+            results = together([step(gates[n], part.cuda()) for n, part in parts.items()])
+            if undone:
+                for back in marks:
+                    back()
+        for n, result in zip(some, results, strict=True):
+            for name, a, b in zip(NAMES, result, alone[n].push(parts[n]), strict=True):
+                assert torch.equal(a.cpu(), b), (t, n, name)
+    for gate, other in zip(gates, alone, strict=True):
+        for name, tensor in other.state_dict().items():
+            assert torch.equal(gate.state_dict()[name].cpu(), tensor), name

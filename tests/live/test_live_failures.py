@@ -149,6 +149,17 @@ def test_its_clock_jumps_in_one_connection(begin):
     assert live.stats.reconnects == 0
 
 
+def test_its_stamps_wrap():
+    """MPEG's count to 2 ** 33, at 90 kHz: after 95443.7 seconds they begin with 0 again."""
+    data = ts(60, begin=95443.0)
+    with camera(plays(data)) as (port, _), opened(port) as live:
+        got = taken(live, 50)
+    seconds = seconds_of(got)
+    steps = [b - a for a, b in itertools.pairwise(seconds)]
+    assert steps == pytest.approx([0.04] * 49, abs=1e-3)
+    assert live.stats.reconnects == 0
+
+
 def test_lost_packets_are_counted_and_nothing_ends():
     data = bytearray()
     chance = random.Random(3)

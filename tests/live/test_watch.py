@@ -11,11 +11,11 @@ import pytest
 import torch
 from gated_cases import flicker, noise
 from live_cases import PATIENCE, SOON, assert_same_tokens, camera, plays, seconds_of, ts, until
-from servers import silent
+from servers import silent, web
 from stream_cases import RULES, gated
 
 import patchgate
-from patchgate import FrameBatch, Gate
+from patchgate import FrameBatch, Gate, _ops
 from patchgate.grid import fitted
 from patchgate.live.budget import Budget
 from patchgate.live.camera import Seen
@@ -73,7 +73,8 @@ def test_dropped_frames_of_two_cameras_are_harmless():
             for seen in watch:
                 taken[seen.camera].append(seen)
                 time.sleep(0.005)
-                if all(stats.live.decoded > 50 for stats in watch.stats.values()):
+                late = all(stats.live.decoded > 50 for stats in watch.stats.values())
+                if late and all(taken.values()):
                     break
     for seen in taken.values():
         assert 1 <= len(seen) < 60
@@ -113,6 +114,91 @@ def test_cameras_that_fail_do_not_stop_the_others():
     assert stats["good"].frames == 5
     assert stats["closed"].live.reconnects > 0
     assert "hunter2" not in str(events) + str(stats)
+
+
+def test_cameras_that_cannot_be_opened_are_told_in_the_users_words():
+    """Wrong credentials, no such host, only sound, no video at all: the good one goes on."""
+    sound, events, over = clips.clip("audio.m4a").read_bytes(), [], threading.Event()
+
+    def endless():
+        for i in range(100_000):
+            yield np.full((28, 28, 3), 7, np.uint8), i * 0.04
+            if over.wait(0.005):
+                return
+
+    with web({"/a": sound, "/t": b"words " * 99}) as server:
+        base = server.base.replace("://", "://u:hunter2@")
+        cameras = {
+            "401": f"{base}/status/401",
+            "unknown": "rtsp://u:hunter2@no-such-host.invalid/x",
+            "sound": f"{base}/a",
+            "text": f"{base}/t",
+            "good": endless(),
+        }
+        opening = {"reconnect": SOON, "open_timeout": PATIENCE}
+        hear = lambda *e: events.append(e)  # noqa: E731
+        with patchgate.watch(cameras, size=28, on_event=hear, opening=opening) as watch:
+            end, seen = time.monotonic() + PATIENCE, 0
+            while time.monotonic() < end:
+                seen += len(watch.work(0.1))
+                told = {name: e.text for name, e in events if e.what in ("lost", "stalled")}
+                if told.keys() >= cameras.keys() - {"good"} and seen > 20:
+                    break
+            assert "good" not in told
+            stats = watch.stats
+        over.set()
+    assert "name and password (401)" in told["401"]
+    assert "no-such-host.invalid" in told["unknown"]
+    assert "has no video stream: it holds audio" in told["sound"]
+    assert "not a video" in told["text"] or "is a playlist" in told["text"]
+    assert stats["good"].frames > 20
+    assert "hunter2" not in str(events) + str(stats)
+
+
+def test_none_gets_more_than_its_share():
+    """All have frames at any time, one of them 10 times as many waiting."""
+    over = threading.Event()
+
+    def endless():
+        for i in range(100_000):
+            if over.is_set():
+                return
+            yield np.full((28, 28, 3), i % 200, np.uint8), i * 0.04
+
+    counts = dict.fromkeys("abcd", 0)
+    with patchgate.watch({}, size=28, opening=ALL) as watch:
+        watch.add("a", endless(), room=640)
+        for name in "bcd":
+            watch.add(name, endless(), room=64)
+        until(lambda: all(stats.live.decoded > 60 for stats in watch.stats.values()))
+        for _ in range(120):
+            counts[next(watch).camera] += 1
+        over.set()
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_sixteen_at_once_share_the_gates_calls(monkeypatch):
+    streams, op = [], _ops.gate
+
+    def counted(tubelets, *rest):
+        streams.append(len(tubelets))
+        return op(tubelets, *rest)
+
+    monkeypatch.setattr(_ops, "gate", counted)
+    taken = {str(n): [] for n in range(16)}
+    with camera(plays(ts(40))) as (port, _):
+        cameras = dict.fromkeys(taken, f"tcp://127.0.0.1:{port}")
+        with patchgate.watch(cameras, size=(42, 56), opening=ALL) as watch:
+            until(lambda: all(stats.live.decoded >= 38 for stats in watch.stats.values()))
+            while min(map(len, taken.values())) < 20:
+                seen = next(watch)
+                taken[seen.camera].append(seen)
+    assert max(streams) == 16
+    assert sum(streams) / len(streams) > 4
+    for seen in taken.values():
+        tokenizer = patchgate.Tokenizer(gate=Gate(size=(42, 56)))
+        want = tokenizer.joined([tokenizer.push(each.frames) for each in seen])
+        assert_same_tokens(tokenizer.joined([each.chunk for each in seen]), want)
 
 
 def _closed():

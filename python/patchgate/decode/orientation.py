@@ -59,14 +59,15 @@ def display_matrix(frame: av.VideoFrame) -> bytes | None:
     PyAV cannot read the side data of a frame if it does not know one kind of it (EXIF, a second
     view, LCEVC, and kinds of later versions of FFmpeg). Such data is removed first.
     """
-    from av.sidedata.sidedata import SideDataContainer  # ``import av`` does not import this module
+    from av.sidedata import sidedata  # ``import av`` does not import this module
 
     # Not ``frame.side_data``: the frame keeps that, which holds the frame. Such a circle holds the
     # picture until Python looks for circles, which a large program seldom does.
+    read: Any = sidedata.SideDataContainer
     try:
-        data: Any = SideDataContainer(frame).get("DISPLAYMATRIX")
+        data: Any = read(frame).get("DISPLAYMATRIX")
     except ValueError:
-        data = SideDataContainer(_known(frame)).get("DISPLAYMATRIX")
+        data = read(_known(frame)).get("DISPLAYMATRIX")
     return None if data is None else bytes(data)
 
 

@@ -40,4 +40,5 @@ class Bank:
 
     def part(self, first: int, end: int) -> State:
         """Returns the state of some neighbours, as views."""
-        return State(*(tensor[first:end] for tensor in self._state))
+        with torch.inference_mode(False):
+            return State(*(tensor[first:end] for tensor in self._state))
