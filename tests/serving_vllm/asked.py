@@ -1,7 +1,11 @@
 """The requests of these tests by name: prompts, and the videos and images in them."""
 
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 SIDES = {"qwen3": 32, "qwen25": 28}  # a cell in pixels
@@ -51,6 +55,24 @@ def known(frames: int, fps: float = 4.0, **beside: Any) -> dict[str, Any]:
 
 def video(family: str, kind: str, frames: int, seed: int = 0, **beside: Any) -> Any:
     return clip(kind, SIDES[family], frames, seed), known(frames, **beside)
+
+
+def written(path: Path, frames: np.ndarray, pts: Sequence[int] | None = None) -> bytes:
+    """Writes frames ``[T, H, W, 3]`` as a file without loss, and returns its bytes.
+
+    Times are in hundredths of a second; without them there are four frames a second.
+    """
+    with av.open(str(path), "w") as out:
+        rate = 4 if pts is None else 100
+        stream = out.add_stream("libx264", rate=rate, options={"qp": "0", "preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv444p"
+        for number, rgb in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv444p")
+            frame.pts = 25 * number if pts is None else pts[number]
+            frame.time_base = Fraction(1, 100)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path.read_bytes()
 
 
 CHUNKS = 3  # of the stream "cam", of four frames each

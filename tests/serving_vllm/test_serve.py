@@ -9,11 +9,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from fractions import Fraction
 from itertools import pairwise
 
 import asked
-import av
 import pytest
 import reference
 from jobs import KEPT
@@ -21,7 +19,7 @@ from jobs import KEPT
 from patchgate.serving.frames import read_frames
 
 WAIT = 900  # seconds until the server must answer, on a slow machine
-FPS, FRAMES = 4, 8
+FRAMES = 8
 
 
 class Server:
@@ -106,20 +104,7 @@ def uri(data: bytes) -> str:
 def clip(tmp_path_factory):
     """A clip of 3 x 4 cells in which some cells change, as a file without loss."""
     path = tmp_path_factory.mktemp("clip") / "clip.mkv"
-    return written(path, asked.clip("some", asked.SIDES["qwen3"], FRAMES))
-
-
-def written(path, frames):
-    """Writes frames ``[T, H, W, 3]`` as a file, and returns its bytes."""
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=FPS, options={"qp": "0", "preset": "ultrafast"})
-        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv444p"
-        for number, rgb in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv444p")
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return path.read_bytes()
+    return asked.written(path, asked.clip("some", asked.SIDES["qwen3"], FRAMES))
 
 
 def test_the_answer_is_that_of_transformers_with_patchgate_language(server, models, clip):
@@ -174,7 +159,7 @@ def test_a_request_cannot_have_settings_of_its_own(server, clip):
 
 def test_a_stream_in_successive_requests(server, tmp_path):
     whole = asked.clip("some", asked.SIDES["qwen3"], 12, 5)
-    parts = [uri(written(tmp_path / f"{k}.mkv", whole[4 * k : 4 * k + 4])) for k in range(3)]
+    parts = [uri(asked.written(tmp_path / f"{k}.mkv", whole[4 * k : 4 * k + 4])) for k in range(3)]
     prompts = []
     for n in range(1, 4):
         names = [f"stream:cam:{k}" for k in range(n)]
