@@ -11,6 +11,8 @@ import numpy as np
 SIDES = {"qwen3": 32, "qwen25": 28}  # a cell in pixels
 ROWS, COLUMNS = 3, 4  # cells
 VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
+# vLLM's EVS takes a mark before a video for that of its first frame; each frame has its own.
+BARE = "<|video_pad|>"
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
@@ -114,7 +116,7 @@ def requests(family: str) -> dict[str, dict[str, Any]]:
         # Live: all chunks so far, each a video of its own, or one video that grows.
         **{f"chunks {n}": one(f"{VIDEO * n}Now?", video=parts[:n]) for n in range(1, CHUNKS + 1)},
         **{
-            f"grown {n}": one(f"{VIDEO}Now?", video=[(whole[: 4 * n], known(4 * n))])
+            f"grown {n}": one(f"{BARE}Now?", video=[(whole[: 4 * n], known(4 * n))])
             for n in range(1, CHUNKS + 1)
         },
         "times": one(f"{VIDEO}When?", video=[video(family, "some", 8, pts_seconds=PTS)]),
