@@ -56,7 +56,13 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(models, tmp_path_factory):
+def folder(tmp_path_factory):
+    """The only folder whose files the server reads."""
+    return tmp_path_factory.mktemp("media")
+
+
+@pytest.fixture(scope="module")
+def server(models, tmp_path_factory, folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -67,6 +73,7 @@ def server(models, tmp_path_factory):
         "--model", str(models["qwen3"]), "--served-model-name", "tiny",
         "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager",
         "--max-model-len", "2048", "--max-num-seqs", "4",
+        "--allowed-local-media-path", str(folder),
         "--limit-mm-per-prompt", '{"image": 2, "video": 4}',
         "--hf-overrides", json.dumps({"patchgate": KEPT}),
         "--media-io-kwargs", '{"video": {"video_backend": "patchgate", "num_frames": -1}}',
@@ -139,6 +146,23 @@ def test_the_log_and_the_metrics_say_what_was_kept(server, clip):
 )  # fmt: skip
 def test_what_is_no_video_is_an_error_and_the_server_goes_on(server, clip, data):
     status, answer = server.ask(uri(data))
+    assert 400 <= status < 500, answer
+    status, _ = server.ask(uri(clip))
+    assert status == 200
+
+
+def test_files_that_vllm_allows(server, clip, folder):
+    (folder / "clip.mkv").write_bytes(clip)
+    status, read = server.ask(f"file://{folder}/clip.mkv")
+    assert status == 200, read
+    _, sent = server.ask(uri(clip))
+    assert read["prompt_token_ids"] == sent["prompt_token_ids"]
+    assert read["choices"][0]["token_ids"] == sent["choices"][0]["token_ids"]
+
+
+@pytest.mark.parametrize("address", ["file:///etc/hostname", "/etc/hostname", "ftp://127.0.0.1/x"])
+def test_the_loader_opens_no_other_address(server, clip, address):
+    status, answer = server.ask(address)
     assert 400 <= status < 500, answer
     status, _ = server.ask(uri(clip))
     assert status == 200
