@@ -3,8 +3,9 @@
 Run it with .venv-vllm (make test-serving makes it). The figures land in results/serving.json.
 
 A Qwen3-VL of random weights whose tower has 300 million parameters, float32, on the CPU. Every
-engine is a process of its own; all are asked in turn, with caches off, so that a slow moment hits
-all alike. "still": 40 frames of the signing clip that ships, whose camera stands still, 224 x 224
+engine is a process of its own; all are asked in turn, each first once in a while, with caches off,
+so that a slow moment hits all alike. "vLLM, again" is a second process of the same, which shows by
+how much two processes differ anyway. "still": 40 frames of the signing clip that ships, whose camera stands still, 224 x 224
 pixels, as 10 seconds. "all new": as many frames of noise, of which nothing can be saved. "EVS" is
 vLLM's own pruning after the tower, at as many tokens of "still" as the gate keeps. "tower" is
 vLLM's call for all features of a prompt, "cpu" the same in seconds of all cores, which other
@@ -147,7 +148,7 @@ def watch(model: Any, spent: list[tuple[float, float]]) -> None:
 
 def measured(model: str, rounds: int) -> dict[str, Any]:
     """Asks all engines in turn."""
-    engines = {"vLLM": Engine(model, {}, False)}
+    engines = {name: Engine(model, {}, False) for name in ("vLLM", "vLLM, again")}
     for name, settings in GATED.items():
         engines[name] = Engine(model, {"hf_overrides": {"patchgate": settings}}, True)
     runs: dict[str, dict[str, list[dict[str, float]]]] = {}
@@ -158,9 +159,10 @@ def measured(model: str, rounds: int) -> dict[str, Any]:
         for each in engines.values():
             each.ask(video)  # warm
         runs[video] = {name: [] for name in engines}
-        for _ in range(rounds):
-            for name, each in engines.items():
-                runs[video][name].append(each.ask(video))
+        for number in range(rounds):
+            order = [*engines][number % len(engines) :] + [*engines][: number % len(engines)]
+            for name in order:
+                runs[video][name].append(engines[name].ask(video))
     for each in engines.values():
         each.close()
     return runs
@@ -195,7 +197,7 @@ def main() -> None:
     quick = "--quick" in sys.argv
     with tempfile.TemporaryDirectory() as folder:
         model = tiny.write("qwen3", Path(folder) / "model", **(QUICK if quick else TOWER))
-        found = summary(measured(str(model), rounds=1 if quick else 3))
+        found = summary(measured(str(model), rounds=1 if quick else len(GATED) + 3))
     for name, figures in found.items():
         print(name, {key: round(value, 4) for key, value in figures.items()})
     if not quick:
