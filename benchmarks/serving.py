@@ -5,12 +5,12 @@ Run it with .venv-vllm (make test-serving makes it). The figures land in results
 A Qwen3-VL of random weights whose tower has 300 million parameters, float32, on the CPU. Every
 engine is a process of its own; all are asked in turn, each first once in a while, with caches off,
 so that a slow moment hits all alike. "vLLM, again" is a second process of the same, which shows by
-how much two processes differ anyway. "still": 40 frames of the signing clip that ships, whose camera stands still, 224 x 224
-pixels, as 10 seconds. "all new": as many frames of noise, of which nothing can be saved. "EVS" is
-vLLM's own pruning after the tower, at as many tokens of "still" as the gate keeps. "tower" is
-vLLM's call for all features of a prompt, "cpu" the same in seconds of all cores, which other
-programs disturb less. "saved of saved" is the share of the tower's time that is saved over the
-share of its rows that is.
+how much two processes differ anyway. "still": 40 frames of the signing clip that ships, whose
+camera stands still, 224 x 224 pixels, as 10 seconds. "all new": as many frames of noise, of which
+nothing can be saved. "EVS" is vLLM's own pruning after the tower, at as many tokens of "still" as
+the gate keeps. "tower" is vLLM's call for all features of a prompt, "cpu" the same in seconds of
+all cores, which other programs disturb less. "saved of saved" is the share of the tower's time that
+is saved over the share of its rows that is.
 
 vLLM 0.32 does not run EVS on a CPU without help: ``CPUModelRunner.load_model`` leaves out what
 ``GPUModelRunner.load_model`` notes (``is_multimodal_pruning_enabled``), so ``evs_on_cpu`` notes it.
