@@ -64,6 +64,7 @@ def test_merged_tokens_have_no_place(clip):
     [
         (lambda i: i.pop("patchgate"), ValueError, "expected what patchgate.serving.sglang"),
         (lambda i: i["patchgate"].pop("mask"), ValueError, "expected what patchgate.serving"),
+        (lambda i: i.update(feature=[[1.0]]), TypeError, "expected tensors of features and mask"),
         (lambda i: i.update(feature=i["feature"][1:]), ValueError, "one feature for each kept"),
         (lambda i: i["patchgate"].update(begins=[0.0]), ValueError, "the times of its 3 tubelets"),
         (lambda i: i["patchgate"].update(begins=[2, 1, 0]), ValueError, "times that do not go"),

@@ -161,17 +161,18 @@ class GatedQwen(QwenVLImageProcessor):
             rgb = rgb.expand(2, -1, -1, -1)
         given = own(videos=[rgb], do_sample_frames=False, return_tensors="pt", **self._size)
         rows = given["pixel_values_videos"]
-        grid = tuple(int(each) for each in given["video_grid_thw"][0])
+        tubelets, height, width = (int(each) for each in given["video_grid_thw"][0])
+        grid = (tubelets, height, width)
         normalised = Normalised(tuple(own.image_mean), tuple(own.image_std))
         video = gate_video(rows, grid, settings, normalised, frames.duration_seconds)
-        LOG.info(video.said(grid[0], len(rows)))
+        LOG.info(video.said(tubelets, len(rows)))
         tower = self._loaded()
         with torch.inference_mode():
             pixels = video.rows.to(tower.weight.device, tower.weight.dtype)
             found = encode_video(tower, pixels, video.cells, video.source, grid, settings).cpu()
         side = settings.geometry.merge
-        mask = kept_cells(video.cells).view(grid[0], grid[1] // side, grid[2] // side)
-        times = tubelet_times(frames.pts_seconds, settings.geometry.temporal_patch, grid[0])
+        mask = kept_cells(video.cells).view(tubelets, height // side, width // side)
+        times = tubelet_times(frames.pts_seconds, settings.geometry.temporal_patch, tubelets)
         return Video(found, mask, [each[0] for each in times], [middle(each) for each in times])
 
     def _loaded(self) -> Tower:

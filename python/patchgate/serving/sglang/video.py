@@ -54,8 +54,13 @@ class Video(NamedTuple):
                 "video: expected what patchgate.serving.sglang.video.video_data makes, with "
                 f'"{KEY}" beside its features, got {sorted(map(str, item))}'
             )
-        features = torch.as_tensor(item.get("feature"), device="cpu")
-        mask = torch.as_tensor(own["mask"], dtype=torch.bool, device="cpu")
+        features, mask = item.get("feature"), own["mask"]
+        if not isinstance(features, Tensor) or not isinstance(mask, Tensor):
+            raise TypeError(
+                f"video: expected tensors of features and mask, got {type(features).__name__} and "
+                f"{type(mask).__name__}"
+            )
+        features, mask = features.cpu(), mask.bool().cpu()
         begins, middles = (checked_times(own[name]) for name in ("begins", "middles"))
         if mask.dim() != 3 or features.dim() != 2 or int(mask.sum()) != len(features):
             raise ValueError(
