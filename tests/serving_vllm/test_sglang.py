@@ -117,6 +117,7 @@ def answers(models, files, picture, tmp_path_factory) -> dict[str, Any]:
         "nothing": {**one, "videos": [b""]},
         "no placeholder": {"text": "What?", "videos": [own["some"]]},
         "frames": {**one, "videos": [asked.clip("some", 32, FRAMES)]},
+        "address": {**one, "videos": ["http://127.0.0.1:9/none.mp4"]},
         "features": {**one, "videos": [{"format": "precomputed_embedding", "feature": [[1.0]]}]},
         "one frame": {**one, "videos": [own["one frame"]]},
         "all new": {**one, "videos": [own["all new"]]},
@@ -127,6 +128,7 @@ def answers(models, files, picture, tmp_path_factory) -> dict[str, Any]:
     job("stock", "qwen3", None, plain, media=None, gated=False)
     job("wrong name", "qwen3", {"thresold": 1}, {})
     job("wrong sampling", "qwen3", KEPT, {}, media={"video": {"max_frames": 4}})
+    job("wrong rate", "qwen3", KEPT, {}, media={"video": {"fps": 0}})
     folder = tmp_path_factory.mktemp("sglang")
     given, found, log = (folder / name for name in ("asked.pt", "found.pt", "log.txt"))
     torch.save(jobs, given)
@@ -250,6 +252,7 @@ def test_true_times_stand_in_the_prompt(answers, models):
         ("nothing", "video: expected a file, got no bytes"),
         ("no placeholder", "expected a placeholder for each of the request's 1 videos, got 0"),
         ("frames", "expected a file or its address, whose frames have times"),
+        ("address", "video: it could not be fetched: "),
         ("features", "expected what patchgate.serving.sglang.video.video_data makes"),
     ],
 )
@@ -279,6 +282,7 @@ def test_a_wrong_configuration_stops_the_start(answers):
     assert "got 'thresold'; did you mean threshold?" in answers["wrong name"]["error"]
     words = "with the gate, video takes fps, nframes, start, end, size, got max_frames"
     assert words in answers["wrong sampling"]["error"]
+    assert "fps: expected" in answers["wrong rate"]["error"]
 
 
 def test_the_log_says_what_is_gated(answers):

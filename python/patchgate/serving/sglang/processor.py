@@ -19,11 +19,11 @@ from sglang.srt.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 from sglang.srt.models.qwen3_vl import Qwen3VLForConditionalGeneration
 from sglang.srt.multimodal.processors.qwen_vl import QwenVLImageProcessor
 from sglang.srt.runtime_context import get_disagg
-from sglang.srt.utils.common import VideoData, get_video_bytes
+from sglang.srt.utils.common import CLIENT_MEDIA_EXCEPTIONS, VideoData, get_video_bytes
 
 from patchgate.encoders.tower import Tower
 from patchgate.serving.encoding import encode_video
-from patchgate.serving.frames import Frames, read_frames
+from patchgate.serving.frames import Frames, check_sampling, read_frames
 from patchgate.serving.gating import Normalised, gate_video, kept_cells
 from patchgate.serving.positions import Shown, clock_places, qwen3_positions, qwen25_positions
 from patchgate.serving.prompt import Expanded, Run, expanded, plain_run, spoken_run
@@ -31,7 +31,7 @@ from patchgate.serving.settings import ServingSettings, names, settings_of
 from patchgate.serving.sglang import SUPPORTED
 from patchgate.serving.sglang.tower import load_tower
 from patchgate.serving.sglang.video import Video
-from patchgate.serving.times import middle, not_a_requests, tubelet_times
+from patchgate.serving.times import Beside, middle, not_a_requests, tubelet_times
 
 LOG = logging.getLogger("sglang.patchgate")
 _FPS = 2.0  # frames a second that SGLang looks at if nobody says another rate
@@ -51,7 +51,10 @@ class Asked(dict[str, Any]):
         """Decodes the video, or reads the features that came in its place."""
         data = self["data"]
         if isinstance(data, Mapping):
-            return Asked(video=Video.of_item(data))
+            try:
+                return Asked(video=Video.of_item(data))
+            except TypeError as error:  # SGLang tells a client of a ValueError only
+                raise ValueError(str(error)) from error
         if not isinstance(data, str | bytes | VideoData):
             raise ValueError(
                 "video: expected a file or its address, whose frames have times, or what "
@@ -59,7 +62,11 @@ class Asked(dict[str, Any]):
             )
         if asked := sorted({*(getattr(data, "preprocess_kwargs", None) or ())} & set(names())):
             raise ValueError(not_a_requests(asked))
-        return Asked(frames=read_frames(get_video_bytes(data), **self["options"]))
+        try:
+            file = get_video_bytes(data)
+        except CLIENT_MEDIA_EXCEPTIONS as error:
+            raise ValueError(f"video: it could not be fetched: {error}") from error
+        return Asked(frames=read_frames(file, **self["options"]))
 
 
 class GatedQwen(QwenVLImageProcessor):
@@ -98,19 +105,22 @@ class GatedQwen(QwenVLImageProcessor):
         size = {"size": given.pop("size")} if "size" in given else {}
         count = given.pop("nframes", None)
         rate = given.pop("fps", _FPS if count is None else None)
-        return {"fps": rate, "num_frames": count, **given}, size
+        options = {"fps": rate, "num_frames": count, **given}
+        check_sampling(**options)
+        return options, size
 
     async def load_mm_data(
         self, prompt: Any, multimodal_tokens: Any, image_data: Any = None, video_data: Any = None,
         **more: Any,
     ) -> Any:  # fmt: skip
         """Loads a request's media as SGLang does, but reads its videos with true times."""
-        if self.settings is not None and video_data:
+        gated = self.settings is not None and bool(video_data)
+        if gated:
             video_data = [Asked(data=each, options=self._options) for each in video_data]
         loaded = await super().load_mm_data(
             prompt, multimodal_tokens, image_data=image_data, video_data=video_data, **more
         )
-        if len(loaded.videos or ()) != len(video_data or ()):
+        if gated and len(loaded.videos or ()) != len(video_data):  # SGLang drops some in silence
             raise ValueError(
                 f"prompt: expected a placeholder for each of the request's {len(video_data)} "
                 f"videos, got {len(loaded.videos or ())}"
@@ -164,7 +174,8 @@ class GatedQwen(QwenVLImageProcessor):
         tubelets, height, width = (int(each) for each in given["video_grid_thw"][0])
         grid = (tubelets, height, width)
         normalised = Normalised(tuple(own.image_mean), tuple(own.image_std))
-        video = gate_video(rows, grid, settings, normalised, frames.duration_seconds)
+        beside = Beside.of({"pts_seconds": frames.pts_seconds}, frames.duration_seconds)
+        video = gate_video(rows, grid, settings, normalised, beside.seconds)
         LOG.info(video.said(tubelets, len(rows)))
         tower = self._loaded()
         with torch.inference_mode():
