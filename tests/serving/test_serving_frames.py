@@ -6,7 +6,7 @@ import pytest
 
 from patchgate.decode import open_video
 from patchgate.serving import frames as serving_frames
-from patchgate.serving.frames import metadata, read_frames
+from patchgate.serving.frames import check_sampling, metadata, read_frames
 from patchgate.serving.times import KEY, Beside
 
 PTS = [0, 30, 60, 200, 210, 220, 600, 700]  # in hundredths of a second: a rate that varies
@@ -86,9 +86,10 @@ def test_the_metadata_is_what_transformers_and_the_processor_read(varying):
     ],
 )
 def test_numbers_that_make_no_sense(even, options, kind, words):
-    with pytest.raises(kind) as error:
-        read_frames(even, **options)
-    assert words in str(error.value)
+    for read in (lambda: read_frames(even, **options), lambda: check_sampling(**options)):
+        with pytest.raises(kind) as error:
+            read()
+        assert words in str(error.value)
 
 
 def test_what_is_no_video():

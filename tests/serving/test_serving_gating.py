@@ -65,7 +65,19 @@ def test_rows_become_the_planes_that_the_gate_compares():
         row_planes(rows_of(floats), GRID, None)
 
 
-@pytest.mark.parametrize("given", [{}, {"context": "kept"}, {"max_age": 2}, {"threshold": 0}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"context": "kept"},
+        {"max_age": 2},
+        {"threshold": 0},
+        {"search_radius": 8},
+        {"sub_blocks": 1},
+        {"scene_cut": 0.3},
+        {"noise": "adaptive"},
+    ],
+)
 def test_it_is_the_gate_of_patchgate(given):
     clip = frames(12, {2: 5, 7: 0, 9: 11})
     video = gate_video(rows_of(clip), (6, 6, 8), read(**given))
@@ -75,6 +87,24 @@ def test_it_is_the_gate_of_patchgate(given):
     assert torch.equal(video.source.long(), result.source.flatten())
     assert video.tokens == int((result.kind == CHANGED).sum())
     assert N < video.tokens < 6 * N
+
+
+def test_a_budget_holds_exactly_before_the_prompt_is_made():
+    random = torch.Generator().manual_seed(2)
+    clip = torch.randint(0, 256, (12, 3, *GRID.size), generator=random, dtype=torch.uint8)
+    rows, grid = rows_of(clip), (6, 6, 8)
+    free = {"scene_cut": None}
+    assert gate_video(rows, grid, read(**free)).tokens == 6 * N
+    for most in (N, N + 1, 30):
+        video = gate_video(rows, grid, read(**free, max_tokens=most))
+        assert video.tokens <= most
+        assert video.threshold > 4
+    rate = read(**free, max_tokens_per_second=10)
+    assert gate_video(rows, grid, rate, seconds=3).tokens <= 30
+    with pytest.raises(ValueError, match="its first frame alone has 12 tokens"):
+        gate_video(rows, grid, read(max_tokens=N - 1))
+    with pytest.raises(ValueError, match="length is not known"):
+        gate_video(rows, grid, rate)
 
 
 def test_only_rows_that_the_tower_takes_are_left():

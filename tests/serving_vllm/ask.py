@@ -36,6 +36,14 @@ def answers(outputs: list[Any]) -> list[dict[str, Any]]:
     return found
 
 
+def prunes_on_cpu(worker: Any) -> None:
+    """Notes that vLLM prunes videos, as ``GPUModelRunner.load_model`` does.
+
+    ``CPUModelRunner.load_model`` does not, and then vLLM 0.32 fails at the first video.
+    """
+    worker.model_runner.is_multimodal_pruning_enabled = True
+
+
 def run(job: dict[str, Any]) -> list[list[Any]]:
     """Returns the answers of each round; in the place of a round that is refused, the error."""
     import probes
@@ -45,6 +53,8 @@ def run(job: dict[str, Any]) -> list[list[Any]]:
 
     llm = LLM(model=job["model"], **{**ENGINE, **job["engine"]})
     known = requests(job["family"])
+    if "video_pruning_rate" in job["engine"]:
+        llm.collective_rpc(prunes_on_cpu)
     how = SamplingParams(temperature=0, max_tokens=8, logprobs=1, ignore_eos=True)
     found: list[list[Any]] = []
     for names in job["rounds"]:

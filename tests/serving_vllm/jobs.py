@@ -8,6 +8,12 @@ from asked import CHUNKS
 SINGLE = ["still", "some", "all new", "rest", "image", "image and video", "video and image",
           "two videos"]  # fmt: skip
 BLOCK = 32  # tokens that the prefix cache keeps together
+# What vLLM makes of a video that grows, with its own pruning after the tower.
+PRUNED: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "EVS": {"video_pruning_rate": 0.5},
+    "VidCom2": {"video_pruning_rate": 0.5, "video_pruning_method": "vidcom2"},
+}
 KEPT = {"context": "kept"}
 EXACT = {"tolerance": 0, "threshold": 0}
 FULL = {"tolerance": 0.05}
@@ -18,7 +24,10 @@ def stock(models: dict[str, Path]) -> list[dict[str, Any]]:
     grown = [[f"grown {n}"] for n in range(1, CHUNKS + 1)]
     return [
         *(_job(f"stock {family}", family, models, {}, [SINGLE]) for family in models),
-        _job("grown qwen3", "qwen3", models, {"block_size": BLOCK}, grown),
+        *(
+            _job(f"grown, {name}", "qwen3", models, {"block_size": BLOCK, **how}, grown)
+            for name, how in PRUNED.items()
+        ),
     ]
 
 

@@ -87,6 +87,20 @@ def logprobs_of(
     answer: list[int],
 ) -> tuple[list[int], list[float], list[int]]:
     """Does what ``logprobs`` does, for a request of any kind."""
+    model, _ = parts(folder)
+    inputs = inputs_of(family, folder, prompt, media, settings)
+    length = inputs["input_ids"].shape[1]
+    logits = model(**_with(inputs, answer)).logits[0, length - 1 : -1].float()
+    scores = logits.log_softmax(-1)
+    chosen = scores.gather(1, torch.tensor(answer)[:, None])[:, 0]
+    return inputs["input_ids"][0].tolist(), chosen.tolist(), scores.argmax(1).tolist()
+
+
+@torch.no_grad()
+def inputs_of(
+    family: str, folder: str, prompt: str, media: dict[str, Any], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Makes the arguments of the model's call, as ``patchgate.language`` makes them."""
     model, processor = parts(folder)
     tokenizer, extra = processor.tokenizer, MARKS[family] - 1
     text = prompt.replace(VIDEO, "<|vision_start|>" * extra + VIDEO + "<|vision_end|>" * extra)
@@ -98,14 +112,8 @@ def logprobs_of(
             images=[np.asarray(each) for each in media["image"]], return_tensors="pt"
         ))  # fmt: skip
     if family == "qwen3":
-        inputs = patchgate.language.qwen3_vl_inputs(model, ids, clips, tokenizer, images=images)
-    else:
-        inputs = patchgate.language.qwen25_vl_inputs(model, ids, clips, images=images)
-    length = inputs["input_ids"].shape[1]
-    logits = model(**_with(inputs, answer)).logits[0, length - 1 : -1].float()
-    scores = logits.log_softmax(-1)
-    chosen = scores.gather(1, torch.tensor(answer)[:, None])[:, 0]
-    return inputs["input_ids"][0].tolist(), chosen.tolist(), scores.argmax(1).tolist()
+        return patchgate.language.qwen3_vl_inputs(model, ids, clips, tokenizer, images=images)
+    return patchgate.language.qwen25_vl_inputs(model, ids, clips, images=images)
 
 
 def _with(inputs: dict[str, Any], answer: list[int]) -> dict[str, Any]:

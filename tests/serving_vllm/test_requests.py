@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import reference
 from asked import CHUNKS, COLUMNS, ROWS
-from jobs import BLOCK
+from jobs import BLOCK, PRUNED
 
 CELLS = ROWS * COLUMNS
 
@@ -54,22 +54,26 @@ def test_streams_are_bounded_and_told_apart(gated):
 def test_a_streams_earlier_chunks_are_never_prefilled_again(gated, stock, models):
     """Tokens of earlier frames that a new chunk makes vLLM prefill again; whole blocks are counted.
 
-    One video that grows is another one for the prefixes' cache. So it is for all that choose among
-    the frames of a whole clip; EVS itself does not run in vLLM 0.32 on a CPU.
+    One video that grows is another one for the prefixes' cache. So it is for EVS and VidCom2, which
+    choose among the frames of a whole clip, and so need it as one video.
     """
-    own, theirs = answers(gated, "streams qwen3")[:CHUNKS], answers(stock, "grown qwen3")
     _, processor = reference.parts(str(models["qwen3"]))
-    end = processor.tokenizer.convert_tokens_to_ids("<|vision_end|>")
-    again: dict[str, list[int]] = {"patchgate": [], "grown": []}
-    for name, found in (("patchgate", own), ("grown", theirs)):
-        for before, now in pairwise(found):
+    tokenizer = processor.tokenizer
+    end, pad = map(tokenizer.convert_tokens_to_ids, ("<|vision_end|>", "<|video_pad|>"))
+    found = {"patchgate": answers(gated, "streams qwen3")[:CHUNKS]}
+    found |= {name: answers(stock, f"grown, {name}") for name in PRUNED}
+    again: dict[str, list[int]] = {name: [] for name in found}
+    for name, each in found.items():
+        for before, now in pairwise(each):
             video = len(before["prompt"]) - before["prompt"][::-1].index(end)  # ids up to its end
             if name == "patchgate":  # the prompt begins with what it was, byte for byte
                 assert now["prompt"][:video] == before["prompt"][:video]
             again[name].append(max(0, video // BLOCK * BLOCK - now["cached"]))
     print(again)
     assert again["patchgate"] == [0] * (CHUNKS - 1)
-    assert all(count > 0 for count in again["grown"])
+    assert all(count > 0 for name in PRUNED for count in again[name])
+    counts = {name: each[-1]["prompt"].count(pad) for name, each in found.items()}
+    assert counts["EVS"] == counts["VidCom2"] == counts["whole"] // 2  # they did prune
 
 
 def test_times_go_on_from_chunk_to_chunk(gated, models):

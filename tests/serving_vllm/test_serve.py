@@ -9,11 +9,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from fractions import Fraction
 from itertools import pairwise
 
 import asked
-import av
 import pytest
 import reference
 from jobs import KEPT
@@ -21,7 +19,7 @@ from jobs import KEPT
 from patchgate.serving.frames import read_frames
 
 WAIT = 900  # seconds until the server must answer, on a slow machine
-FPS, FRAMES = 4, 8
+FRAMES = 8
 
 
 class Server:
@@ -58,7 +56,13 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(models, tmp_path_factory):
+def folder(tmp_path_factory):
+    """The only folder whose files the server reads."""
+    return tmp_path_factory.mktemp("media")
+
+
+@pytest.fixture(scope="module")
+def server(models, tmp_path_factory, folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -69,6 +73,7 @@ def server(models, tmp_path_factory):
         "--model", str(models["qwen3"]), "--served-model-name", "tiny",
         "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager",
         "--max-model-len", "2048", "--max-num-seqs", "4",
+        "--allowed-local-media-path", str(folder),
         "--limit-mm-per-prompt", '{"image": 2, "video": 4}',
         "--hf-overrides", json.dumps({"patchgate": KEPT}),
         "--media-io-kwargs", '{"video": {"video_backend": "patchgate", "num_frames": -1}}',
@@ -106,20 +111,7 @@ def uri(data: bytes) -> str:
 def clip(tmp_path_factory):
     """A clip of 3 x 4 cells in which some cells change, as a file without loss."""
     path = tmp_path_factory.mktemp("clip") / "clip.mkv"
-    return written(path, asked.clip("some", asked.SIDES["qwen3"], FRAMES))
-
-
-def written(path, frames):
-    """Writes frames ``[T, H, W, 3]`` as a file, and returns its bytes."""
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=FPS, options={"qp": "0", "preset": "ultrafast"})
-        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv444p"
-        for number, rgb in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv444p")
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return path.read_bytes()
+    return asked.written(path, asked.clip("some", asked.SIDES["qwen3"], FRAMES))
 
 
 def test_the_answer_is_that_of_transformers_with_patchgate_language(server, models, clip):
@@ -159,6 +151,23 @@ def test_what_is_no_video_is_an_error_and_the_server_goes_on(server, clip, data)
     assert status == 200
 
 
+def test_files_that_vllm_allows(server, clip, folder):
+    (folder / "clip.mkv").write_bytes(clip)
+    status, read = server.ask(f"file://{folder}/clip.mkv")
+    assert status == 200, read
+    _, sent = server.ask(uri(clip))
+    assert read["prompt_token_ids"] == sent["prompt_token_ids"]
+    assert read["choices"][0]["token_ids"] == sent["choices"][0]["token_ids"]
+
+
+@pytest.mark.parametrize("address", ["file:///etc/hostname", "/etc/hostname", "ftp://127.0.0.1/x"])
+def test_the_loader_opens_no_other_address(server, clip, address):
+    status, answer = server.ask(address)
+    assert 400 <= status < 500, answer
+    status, _ = server.ask(uri(clip))
+    assert status == 200
+
+
 def test_a_request_cannot_have_settings_of_its_own(server, clip):
     """vLLM itself refuses both, unless it is told to trust its clients."""
     for name, given in {
@@ -174,7 +183,7 @@ def test_a_request_cannot_have_settings_of_its_own(server, clip):
 
 def test_a_stream_in_successive_requests(server, tmp_path):
     whole = asked.clip("some", asked.SIDES["qwen3"], 12, 5)
-    parts = [uri(written(tmp_path / f"{k}.mkv", whole[4 * k : 4 * k + 4])) for k in range(3)]
+    parts = [uri(asked.written(tmp_path / f"{k}.mkv", whole[4 * k : 4 * k + 4])) for k in range(3)]
     prompts = []
     for n in range(1, 4):
         names = [f"stream:cam:{k}" for k in range(n)]

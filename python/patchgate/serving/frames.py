@@ -52,6 +52,19 @@ def read_frames(
         return _read(video, begin)
 
 
+def check_sampling(
+    fps: float | None = None,
+    num_frames: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> None:
+    """Raises the error that ``read_frames`` would raise because of its numbers."""
+    _rate(fps)
+    _count(num_frames)
+    _later(start, 0.0)
+    _later(end, 0.0)
+
+
 def _read(video: Video, begin: float) -> Frames:
     parts: list[np.ndarray] = []
     pts: list[float] = []

@@ -45,6 +45,15 @@ class GatedVideo(NamedTuple):
         """The number of tokens that the video has in the prompt. Synchronises."""
         return int(kept_cells(self.cells).sum())
 
+    def said(self, tubelets: int, patches: int) -> str:
+        """Says what was kept of a video of T tubelets, of so many patches."""
+        tokens, cells, rows = self.tokens, len(self.cells), len(self.rows)
+        return (
+            f"patchgate: a video of {tubelets} tubelets: {tokens} of {cells} tokens kept "
+            f"({100 * tokens / cells:.1f} %), {rows} of {patches} rows for the tower "
+            f"({100 * rows / patches:.1f} %), threshold {self.threshold:g}"
+        )
+
 
 class Cells(NamedTuple):
     """The cells of one video, as the tower's process receives them."""

@@ -128,6 +128,25 @@ class ServingSettings:
         return ", ".join(f"{name}={value!r}" for name, value in shown.items())
 
 
+def settings_of(config: Any) -> ServingSettings | None:
+    """Reads the settings of a model's configuration; None: its videos are not gated.
+
+    Args:
+        config: the configuration of transformers, with the overrides of the server's command line.
+
+    Raises:
+        TypeError, ValueError: see ``ServingSettings.read``.
+    """
+    given = getattr(config, "patchgate", None)
+    if given is None or given is False:
+        return None
+    vision = config.vision_config
+    geometry = Geometry(
+        int(vision.patch_size), int(vision.spatial_merge_size), int(vision.temporal_patch_size)
+    )
+    return ServingSettings.read(given, geometry, getattr(vision, "patchgate", None))
+
+
 def names() -> list[str]:
     """Returns the names of all settings."""
     gate = [each.name for each in fields(GateSettings) if each.name not in GEOMETRY]

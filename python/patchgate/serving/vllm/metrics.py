@@ -31,15 +31,4 @@ def report(video: GatedVideo, tubelets: int, patches: int) -> None:
     _VIDEOS.inc()
     for counter, amount in ((_TOKENS, tokens), (_CELLS, cells), (_ROWS, rows), (_PATCHES, patches)):
         counter.inc(amount)
-    LOG.info(
-        "patchgate: a video of %d tubelets: %d of %d tokens kept (%.1f %%), %d of %d rows for the "
-        "tower (%.1f %%), threshold %g",
-        tubelets,
-        tokens,
-        cells,
-        100 * tokens / cells,
-        rows,
-        patches,
-        100 * rows / patches,
-        video.threshold,
-    )
+    LOG.info(video.said(tubelets, patches))

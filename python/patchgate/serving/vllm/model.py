@@ -10,11 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from patchgate.encoders.run.session import Session
-from patchgate.serving.gating import Cells, kept_cells
+from patchgate.serving.encoding import encode_video
+from patchgate.serving.gating import GIVEN, kept_cells
 from patchgate.serving.positions import Shown
-from patchgate.serving.settings import ServingSettings
-from patchgate.serving.vllm.start import settings_of
+from patchgate.serving.settings import ServingSettings, settings_of
 from patchgate.serving.vllm.tower import OverVllm
 
 
@@ -101,16 +100,13 @@ def encode(family: OverVllm, given: GatedInput, settings: ServingSettings) -> li
     """
     grids = given.parsed["video_grid_thw"].tolist()
     pixels = family.normalised(given.parsed["pixel_values_videos"])  # [G * m * m, C * f * P * P]
-    each, device = settings.geometry.each, pixels.device
+    each = settings.geometry.each
     features, row, cell = [], 0, 0
     for t, height, width in grids:
         count = t * height * width // each
-        part = slice(cell, cell + count)
-        cells = Cells.of(given.cells[part].to(device), given.source[part].to(device), t)
-        rows = int(cells.given.sum()) * each
-        side = settings.geometry.patch
-        tower = family.sized(height * side, width * side)
-        kept = cells.with_rows(pixels[row : row + rows], settings.fidelity.context)
-        features.append(Session(settings.fidelity).encode(tower, kept, [], None, False).kept)
+        cells, source = (part[cell : cell + count] for part in (given.cells, given.source))
+        rows = int(((cells & GIVEN) != 0).sum()) * each
+        taken = pixels[row : row + rows]
+        features.append(encode_video(family, taken, cells, source, (t, height, width), settings))
         row, cell = row + rows, cell + count
     return features

@@ -15,7 +15,7 @@ from vllm.multimodal.inputs import MultiModalFieldConfig
 from vllm.multimodal.parse import VideoProcessorItems
 
 from patchgate.serving.gating import GatedVideo, Normalised, gate_video, kept_cells, whole_video
-from patchgate.serving.settings import ServingSettings, names
+from patchgate.serving.settings import ServingSettings, names, settings_of
 from patchgate.serving.streams import Streams
 from patchgate.serving.times import (
     KEY,
@@ -27,7 +27,6 @@ from patchgate.serving.times import (
     tubelet_times,
 )
 from patchgate.serving.vllm.metrics import report
-from patchgate.serving.vllm.start import settings_of
 
 
 class GatedProcessing:

@@ -11,6 +11,7 @@ from vllm.multimodal.processing import PromptReplacement, PromptUpdateDetails
 
 from patchgate.serving.gating import GatedVideo
 from patchgate.serving.positions import qwen3_positions
+from patchgate.serving.prompt import spoken_run
 from patchgate.serving.times import Beside
 from patchgate.serving.vllm.model import GatedModel
 from patchgate.serving.vllm.processor import (
@@ -67,10 +68,8 @@ class Processor(GatedProcessing, qwen3_vl.Qwen3VLMultiModalProcessor):
     def _prompt(self, counts: Sequence[int], words: Sequence[Sequence[int]]) -> Any:
         config = self.info.get_hf_config()
         begin, end = config.vision_start_token_id, config.vision_end_token_id
-        pad, ids = config.video_token_id, list[int]()
-        for count, time in zip(counts, words, strict=True):
-            if count:
-                ids += [*time, begin, *[pad] * count, end]
+        pad = config.video_token_id
+        ids = spoken_run(counts, words, begin, pad, end).ids
         return PromptUpdateDetails.select_token_id(ids, pad)
 
 

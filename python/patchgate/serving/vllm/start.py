@@ -6,29 +6,10 @@ from typing import Any
 
 from vllm.model_executor.models.config import MODELS_CONFIG_MAP, VerifyAndUpdateConfig
 
-from patchgate.serving.settings import Geometry, ServingSettings
+from patchgate.serving.settings import settings_of
 
 LOG = logging.getLogger("vllm.plugins.patchgate")  # vLLM's own handler shows it
 _VERSION = version("patchgate")
-
-
-def settings_of(config: Any) -> ServingSettings | None:
-    """Reads the settings of a model's configuration; None: its videos are not gated.
-
-    Args:
-        config: the configuration of transformers, with ``--hf-overrides`` in it.
-
-    Raises:
-        TypeError, ValueError: see ``ServingSettings.read``.
-    """
-    given = getattr(config, "patchgate", None)
-    if given is None or given is False:
-        return None
-    vision = config.vision_config
-    geometry = Geometry(
-        int(vision.patch_size), int(vision.spatial_merge_size), int(vision.temporal_patch_size)
-    )
-    return ServingSettings.read(given, geometry, getattr(vision, "patchgate", None))
 
 
 def check_config(vllm_config: Any) -> None:
