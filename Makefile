@@ -52,7 +52,9 @@ $(VENV)/torch.stamp: constraints.txt .ci/build.in .ci/versions.py
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r .ci/build.in
 	touch $@
 
+# The native library first: pip would hide how far its build is.
 $(VENV)/built.stamp: $(VENV)/torch.stamp $(SOURCES)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python setup.py --quiet build_ext --inplace
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation \
 		-c $(VENV)/constraints.txt -e ".[test,lint]"
 	touch $@
@@ -113,8 +115,8 @@ pretrained: setup
 	$(BIN)/python benchmarks/pretrained/run.py
 	$(BIN)/python benchmarks/table.py
 
-# One wheel of this Python, in dist/.
-wheel: setup
+# One wheel of this Python, in dist/. It is built of a copy: .venv needs the tools only.
+wheel: $(VENV)/torch.stamp
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r packaging/build.in
 	PYTHON=$(BIN)/python bash packaging/wheel.sh
 

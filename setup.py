@@ -9,6 +9,7 @@ PATCHGATE_SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,9 +55,12 @@ class CMakeBuild(build_ext):
             os.environ["CUDAARCHS"] = chosen
         kind = "sanitize" if sanitize == "1" else f"cuda-{cuda.lower()}"
         kind += "".join(f"-{name}" for name in chosen.split(";") if name)
+        ninja = shutil.which("ninja")  # without it CMake takes what it finds
+        kind += "-ninja" if ninja else ""
         build = ROOT / "build" / f"cmake-{kind}"
         configure = [
             "cmake", "--no-warn-unused-cli", "-S", str(ROOT), "-B", str(build),
+            *(["-G", "Ninja"] if ninja else []),
             "-DCMAKE_BUILD_TYPE=Release",
             f"-DPATCHGATE_SANITIZE={sanitize}",
             f"-DTORCH_ROOT={torch_root()}", f"-DPACKAGE_DIR={package}",
