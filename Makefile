@@ -120,10 +120,13 @@ wheel: $(VENV)/torch.stamp
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r packaging/build.in
 	PYTHON=$(BIN)/python bash packaging/wheel.sh
 
-# The documentation site, in build/site; what mkdocs warns of is an error.
-docs: setup
-	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r packaging/docs.in
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+# The documentation site, in build/site, with the notebooks run; what mkdocs warns of is an error.
+.venv-docs/docs.stamp: constraints.txt packaging/docs.in packaging/docs_environment.sh | setup
+	PYTHON=$(BIN)/python bash packaging/docs_environment.sh
+
+docs: setup .venv-docs/docs.stamp
+	PYTHONPATH=python .venv-docs/bin/python packaging/notebooks.py
+	PYTHONPATH=python NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
 
 lint: setup
 	$(BIN)/ruff check .
