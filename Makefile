@@ -31,7 +31,7 @@ help:
 	@echo "make pretrained  what is saved inside a tower of published weights, on real clips (hours)"
 	@echo "make fuzz      damaged files and odd command lines, SECONDS=600 long"
 	@echo "make sanitize  the CPU's ops under ASan and UBSan, with hostile arguments"
-	@echo "make wheel     one wheel of this Python, in dist/"
+	@echo "make wheel     one wheel for every Python, in dist/"
 	@echo "make docs      the documentation site, in build/site"
 	@echo "make test-serving  the plugin of vLLM, with vLLM in .venv-vllm (make lock-serving: its versions)"
 	@echo "make lock      constraints.txt anew: the exact versions that all of these install"
@@ -115,7 +115,7 @@ pretrained: setup
 	$(BIN)/python benchmarks/pretrained/run.py
 	$(BIN)/python benchmarks/table.py
 
-# One wheel of this Python, in dist/. It is built of a copy: .venv needs the tools only.
+# One wheel, in dist/. It is built of a copy: .venv needs the tools only.
 wheel: $(VENV)/torch.stamp
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r packaging/build.in
 	PYTHON=$(BIN)/python bash packaging/wheel.sh

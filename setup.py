@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent.resolve()
@@ -78,9 +79,16 @@ class CMakeBuild(build_ext):
         return super().get_ext_filename(fullname)
 
 
+class AnyPython(bdist_wheel):
+    """A wheel for every Python: ``_C`` is loaded by torch and knows no Python."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
+
 setup(
     packages=["patchgate.kernels", *find_packages("python")],
     package_dir={"": "python", "patchgate.kernels": "kernels"},
     ext_modules=[Extension("patchgate._C", [])],
-    cmdclass={"build_ext": CMakeBuild},
+    cmdclass={"bdist_wheel": AnyPython, "build_ext": CMakeBuild},
 )

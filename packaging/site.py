@@ -90,7 +90,7 @@ def _command_line() -> str:
         context = command.make_context(name, [], resilient_parsing=True)
         words = " ".join(command.collect_usage_pieces(context))
         lines += [f"## patchgate {name}", "", f"```\npatchgate {name} {words}\n```", ""]
-        lines += [_plain(command.help or ""), "", "| option | |", "| --- | --- |"]
+        lines += [_plain(command.help or ""), "", "| option | what it says |", "| --- | --- |"]
         for parameter in command.get_params(context):
             told = parameter.get_help_record(context)
             if told:

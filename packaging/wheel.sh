@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the one wheel of this Python in dist/: `make wheel`. PYTHON is an interpreter with the
+# Builds the one wheel in dist/, for every Python: `make wheel`. PYTHON is an interpreter with the
 # versions of the lock (packaging/build.in among them).
 #
 # The CUDA kernels are in the wheel where nvcc is found and the wheel stays under 60 MB; else it is a
