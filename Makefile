@@ -70,7 +70,7 @@ lock:
 		--allow-unsafe --no-emit-options --no-annotate --extra test --extra lint --extra pretrained \
 		$(foreach pin,$(PINNED),--upgrade-package $(pin)) \
 		--output-file constraints.txt .ci/build.in packaging/build.in packaging/docs.in pyproject.toml
-	sed -i.old -E 's/^(torch==[0-9.]+)[+].*/\1/' constraints.txt && rm constraints.txt.old
+	sed -i.old -E 's/^(torch(vision)?==[0-9.]+)[+].*/\1/' constraints.txt && rm constraints.txt.old
 
 setup: $(VENV)/built.stamp
 

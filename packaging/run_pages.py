@@ -21,7 +21,7 @@ PAGES = [
     ROOT / "docs" / "add-a-tower.md",
     *sorted((ROOT / "docs" / "how").glob("*.md")),
 ]
-LIMIT = 600  # seconds for a page
+LIMIT = 900  # seconds for a page
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PART = re.compile(r"^<!-- runs in: (\w+) -->$", re.MULTILINE)
 _MODEL = re.compile(r"build/models/(\w+)")

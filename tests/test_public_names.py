@@ -64,5 +64,10 @@ def test_what_a_package_defines_or_hands_on_stands_in_its_all() -> None:
         assert not lost, f"{path}: __all__ has no {', '.join(sorted(lost))}"
 
 
+def test_the_version_stands_in_one_place_and_the_citation_repeats_it() -> None:
+    citation = (PAGES[0].parents[2] / "CITATION.cff").read_text("utf-8")
+    assert re.search(r"^version: (.+)$", citation, re.M)[1] == patchgate.__version__
+
+
 def test_type_checkers_are_told_that_the_package_has_types() -> None:
     assert (Path(patchgate.__file__).parent / "py.typed").exists()

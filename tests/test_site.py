@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "packaging"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "packaging"))
 
 import run_pages
 from run_pages import ROOT
