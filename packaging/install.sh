@@ -2,7 +2,7 @@
 # Tries the lines of docs/install.md, each in an empty environment and without a pip cache, and
 # prints how long each took and what it left on the disk: `bash packaging/install.sh [LINE...]`.
 #
-# The lines are named cpu, source, isolated, cuda and extras. All but the sources' want the wheel that
+# The lines are named cpu, small, source, isolated, cuda and extras. All but the sources' want the wheel that
 # `make wheel` left in dist/. torch is asked for without the index option that docs/install.md names,
 # by the version of the lock: whichever index this machine uses decides. cuda is a dry run of pip's
 # resolver.
@@ -33,14 +33,17 @@ first_tokens() { # first_tokens NAME
   echo "$1: installed, and the first tokens of a clip, in $SECONDS s; $(du -sm "$venv" | cut -f1) MB"
 }
 
-cpu() {
+wheel_for_cpu() { # wheel_for_cpu NAME [OPTION...]: of pip install
   local file
   file=$(wheel)
-  empty cpu
-  pip install --no-deps "$torch"
-  pip install "$file" "$torch"
-  first_tokens cpu
+  empty "$1"
+  pip install "${@:2}" --no-deps "$torch"
+  pip install "${@:2}" "$file" "$torch"
+  first_tokens "$1"
 }
+
+cpu() { wheel_for_cpu cpu; }
+small() { wheel_for_cpu small --no-compile; }
 
 source() {
   empty source
@@ -86,11 +89,11 @@ print("extras: transformers", transformers.__version__, "pyarrow", pyarrow.__ver
   echo "extras: installed in $SECONDS s; $(du -sm "$venv" | cut -f1) MB"
 }
 
-for line in "${@:-cpu source isolated cuda extras}"; do
+for line in "${@:-cpu small source isolated cuda extras}"; do
   for each in $line; do
     case $each in
-      cpu | source | isolated | cuda | extras) $each ;;
-      *) echo "expected cpu, source, isolated, cuda or extras, got $each" >&2; exit 2 ;;
+      cpu | small | source | isolated | cuda | extras) $each ;;
+      *) echo "expected cpu, small, source, isolated, cuda or extras, got $each" >&2; exit 2 ;;
     esac
   done
 done

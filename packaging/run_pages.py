@@ -54,7 +54,7 @@ def run(page: Path) -> bool:
     code, began = program(page), time.perf_counter()
     write_models(code)
     # A file, not -c: what starts processes of its own imports it again.
-    script = ROOT / "build" / "pages" / f"{page.stem.replace('-', '_')}.py"
+    script = ROOT / "build" / "pages" / f"page_{page.stem.replace('-', '_')}.py"
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(code, "utf-8")
     done = subprocess.run(
