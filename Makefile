@@ -31,7 +31,7 @@ help:
 	@echo "make pretrained  what is saved inside a tower of published weights, on real clips (hours)"
 	@echo "make fuzz      damaged files and odd command lines, SECONDS=600 long"
 	@echo "make sanitize  the CPU's ops under ASan and UBSan, with hostile arguments"
-	@echo "make wheel     one wheel of this Python, in dist/"
+	@echo "make wheel     one wheel for every Python, in dist/"
 	@echo "make docs      the documentation site, in build/site"
 	@echo "make test-serving  the plugin of vLLM, with vLLM in .venv-vllm (make lock-serving: its versions)"
 	@echo "make lock      constraints.txt anew: the exact versions that all of these install"
@@ -52,7 +52,9 @@ $(VENV)/torch.stamp: constraints.txt .ci/build.in .ci/versions.py
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r .ci/build.in
 	touch $@
 
+# The native library first: pip would hide how far its build is.
 $(VENV)/built.stamp: $(VENV)/torch.stamp $(SOURCES)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python setup.py --quiet build_ext --inplace
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation \
 		-c $(VENV)/constraints.txt -e ".[test,lint]"
 	touch $@
@@ -68,7 +70,7 @@ lock:
 		--allow-unsafe --no-emit-options --no-annotate --extra test --extra lint --extra pretrained \
 		$(foreach pin,$(PINNED),--upgrade-package $(pin)) \
 		--output-file constraints.txt .ci/build.in packaging/build.in packaging/docs.in pyproject.toml
-	sed -i.old -E 's/^(torch==[0-9.]+)[+].*/\1/' constraints.txt && rm constraints.txt.old
+	sed -i.old -E 's/^(torch(vision)?==[0-9.]+)[+].*/\1/' constraints.txt && rm constraints.txt.old
 
 setup: $(VENV)/built.stamp
 
@@ -114,15 +116,18 @@ pretrained: setup
 	$(BIN)/python benchmarks/pretrained/vectors.py
 	$(BIN)/python benchmarks/table.py
 
-# One wheel of this Python, in dist/.
-wheel: setup
+# One wheel, in dist/. It is built of a copy: .venv needs the tools only.
+wheel: $(VENV)/torch.stamp
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r packaging/build.in
 	PYTHON=$(BIN)/python bash packaging/wheel.sh
 
-# The documentation site, in build/site; what mkdocs warns of is an error.
-docs: setup
-	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -r packaging/docs.in
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+# The documentation site, in build/site, with the notebooks run; what mkdocs warns of is an error.
+.venv-docs/docs.stamp: constraints.txt packaging/docs.in packaging/docs_environment.sh | setup
+	PYTHON=$(BIN)/python bash packaging/docs_environment.sh
+
+docs: setup .venv-docs/docs.stamp
+	PYTHONPATH=python .venv-docs/bin/python packaging/notebooks.py
+	PYTHONPATH=python NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
 
 lint: setup
 	$(BIN)/ruff check .

@@ -9,11 +9,13 @@ PATCHGATE_SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent.resolve()
@@ -54,9 +56,12 @@ class CMakeBuild(build_ext):
             os.environ["CUDAARCHS"] = chosen
         kind = "sanitize" if sanitize == "1" else f"cuda-{cuda.lower()}"
         kind += "".join(f"-{name}" for name in chosen.split(";") if name)
+        ninja = shutil.which("ninja")  # without it CMake takes what it finds
+        kind += "-ninja" if ninja else ""
         build = ROOT / "build" / f"cmake-{kind}"
         configure = [
             "cmake", "--no-warn-unused-cli", "-S", str(ROOT), "-B", str(build),
+            *(["-G", "Ninja"] if ninja else []),
             "-DCMAKE_BUILD_TYPE=Release",
             f"-DPATCHGATE_SANITIZE={sanitize}",
             f"-DTORCH_ROOT={torch_root()}", f"-DPACKAGE_DIR={package}",
@@ -74,9 +79,16 @@ class CMakeBuild(build_ext):
         return super().get_ext_filename(fullname)
 
 
+class AnyPython(bdist_wheel):
+    """A wheel for every Python: ``_C`` is loaded by torch and knows no Python."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
+
 setup(
     packages=["patchgate.kernels", *find_packages("python")],
     package_dir={"": "python", "patchgate.kernels": "kernels"},
     ext_modules=[Extension("patchgate._C", [])],
-    cmdclass={"build_ext": CMakeBuild},
+    cmdclass={"bdist_wheel": AnyPython, "build_ext": CMakeBuild},
 )

@@ -14,6 +14,9 @@ LIMIT = 60_000_000  # bytes
 def check(path: Path) -> None:
     size = path.stat().st_size
     assert size < LIMIT, f"{path.name}: expected less than {LIMIT} bytes, got {size}"
+    python, abi, platform = path.stem.split("-")[-3:]
+    assert (python, abi) == ("py3", "none"), f"expected a wheel for every Python, got {path.name}"
+    assert platform.startswith("manylinux"), f"expected a repaired wheel, got {path.name}"
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()
         native = [name for name in names if name.endswith(".so") or ".so." in name]

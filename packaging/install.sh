@@ -2,9 +2,10 @@
 # Tries the lines of docs/install.md, each in an empty environment and without a pip cache, and
 # prints how long each took and what it left on the disk: `bash packaging/install.sh [LINE...]`.
 #
-# The lines are named cpu, source, cuda and extras. cpu wants the wheel that `make wheel` left in
-# dist/. torch is asked for without the index option that docs/install.md names, by the version of
-# the lock: whichever index this machine uses decides. cuda is a dry run of pip's resolver.
+# The lines are named cpu, small, source, isolated, cuda and extras. All but the sources' want the wheel that
+# `make wheel` left in dist/. torch is asked for without the index option that docs/install.md names,
+# by the version of the lock: whichever index this machine uses decides. cuda is a dry run of pip's
+# resolver.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -32,21 +33,33 @@ first_tokens() { # first_tokens NAME
   echo "$1: installed, and the first tokens of a clip, in $SECONDS s; $(du -sm "$venv" | cut -f1) MB"
 }
 
-cpu() {
+wheel_for_cpu() { # wheel_for_cpu NAME [OPTION...]: of pip install
   local file
   file=$(wheel)
-  empty cpu
-  pip install --no-deps "$torch"
-  pip install "$file" "$torch"
-  first_tokens cpu
+  empty "$1"
+  pip install "${@:2}" --no-deps "$torch"
+  pip install "${@:2}" "$file" "$torch"
+  first_tokens "$1"
 }
+
+cpu() { wheel_for_cpu cpu; }
+small() { wheel_for_cpu small --no-compile; }
 
 source() {
   empty source
   pip install --no-deps "$torch"
-  pip install "$torch" "setuptools>=77" "pybind11>=3" cmake ninja
+  pip install "$torch" "setuptools>=77" "cmake>=3.25" ninja
   PATH="$venv/bin:$PATH" PATCHGATE_CUDA=0 pip install --no-build-isolation "$root"
   first_tokens source
+}
+
+isolated() {
+  empty isolated
+  # The same torch in the environment that pip makes for the build.
+  echo "$torch" >"$venv/constraints.txt"
+  pip install --no-deps "$torch"
+  PIP_CONSTRAINT="$venv/constraints.txt" PATCHGATE_CUDA=0 pip install "$root"
+  first_tokens isolated
 }
 
 cuda() {
@@ -69,15 +82,18 @@ extras() {
   file=$(wheel)
   empty extras
   pip install --no-deps "$torch"
-  pip install "$file[tower]" "$torch"
-  "$venv/bin/python" -c 'import transformers, patchgate; print("extras: transformers", transformers.__version__)'
+  pip install "$file[tower,live,corpus]" "$torch"
+  "$venv/bin/python" -c '
+import patchgate, pyarrow, starlette, transformers, uvicorn
+print("extras: transformers", transformers.__version__, "pyarrow", pyarrow.__version__)'
+  echo "extras: installed in $SECONDS s; $(du -sm "$venv" | cut -f1) MB"
 }
 
-for line in "${@:-cpu source cuda extras}"; do
+for line in "${@:-cpu small source isolated cuda extras}"; do
   for each in $line; do
     case $each in
-      cpu | source | cuda | extras) $each ;;
-      *) echo "expected cpu, source, cuda or extras, got $each" >&2; exit 2 ;;
+      cpu | small | source | isolated | cuda | extras) $each ;;
+      *) echo "expected cpu, small, source, isolated, cuda or extras, got $each" >&2; exit 2 ;;
     esac
   done
 done

@@ -33,4 +33,5 @@ native = torch.ops.patchgate.compact(kind, 4)
 assert all(map(torch.equal, native, patchgate.reference.compact(kind, 4)))
 said = patchgate.build_info()
 assert said["version"] == patchgate.__version__
-print(f"patchgate {said['version']}: CUDA kernels for {said['cuda_architectures'] or 'no device'}")
+kernels = ", ".join(said["cuda_architectures"]) or "no device"
+print(f"patchgate {said['version']}: CUDA kernels for {kernels}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the one wheel of this Python in dist/: `make wheel`. PYTHON is an interpreter with the
+# Builds the one wheel in dist/, for every Python: `make wheel`. PYTHON is an interpreter with the
 # versions of the lock (packaging/build.in among them).
 #
 # The CUDA kernels are in the wheel where nvcc is found and the wheel stays under 60 MB; else it is a
@@ -11,17 +11,19 @@ bin=$(cd "$(dirname "$PYTHON")" && pwd)
 export PATH="$bin:$PATH" CUDAARCHS="${CUDAARCHS:-80-real;90-real;100-real}"
 limit=$((60 * 1000 * 1000)) # bytes
 
-# From a copy: a build leaves files in its tree, and an older one's must not get in.
+# From a copy: a build leaves files in its tree, and an older one's must not get in. Only what CMake
+# has compiled stays for the next time.
 work=build/wheel
-rm -rf "$work" dist
 mkdir -p "$work/source"
+find "$work/source" -mindepth 1 -maxdepth 1 ! -name build -exec rm -r {} +
+rm -rf dist "$work"/source/build/{lib,bdist}*
 tar -c --exclude='*.so' --exclude='*.egg-info' --exclude=__pycache__ \
   setup.py pyproject.toml CMakeLists.txt README.md LICENSE csrc kernels python |
   tar -x -C "$work/source"
 
 build() { # build PATCHGATE_CUDA: one unrepaired wheel in $work/raw
   rm -rf "$work/raw"
-  PATCHGATE_CUDA=$1 "$bin/python" -m pip wheel --quiet --no-deps --no-build-isolation \
+  PATCHGATE_CUDA=$1 "$bin/python" -m pip wheel --verbose --no-deps --no-build-isolation \
     --wheel-dir "$work/raw" "$work/source"
 }
 

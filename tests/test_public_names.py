@@ -1,5 +1,6 @@
 """Every public name has a docstring and a page of the reference."""
 
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -45,6 +46,27 @@ def test_the_reference_has_no_name_that_is_gone() -> None:
     public = {f"{place}.{name}" for place, module in MODULES.items() for name in module.__all__}
     assert set(_listed()) <= public
     assert len(_listed()) == len(set(_listed())), "a name stands on two pages"
+
+
+def test_what_a_package_defines_or_hands_on_stands_in_its_all() -> None:
+    """Type checkers take no other name of a typed package as public."""
+    for path in sorted(Path(patchgate.__file__).parent.rglob("__init__.py")):
+        named, public = set(), set()
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                public = set(ast.literal_eval(node.value))
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                named.add(node.name)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                named.add(ast.unparse(target))
+        lost = {name for name in named - public if not name.startswith("_")}
+        assert not lost, f"{path}: __all__ has no {', '.join(sorted(lost))}"
+
+
+def test_the_version_stands_in_one_place_and_the_citation_repeats_it() -> None:
+    citation = (PAGES[0].parents[2] / "CITATION.cff").read_text("utf-8")
+    assert re.search(r"^version: (.+)$", citation, re.M)[1] == patchgate.__version__
 
 
 def test_type_checkers_are_told_that_the_package_has_types() -> None:

@@ -1,6 +1,8 @@
-# The documentation site, whose warnings are errors, and the code of its pages.
+# The documentation site, whose warnings are errors, its notebooks, and the code of its pages.
 # time limit: 20m
 set -euo pipefail
 
+export HF_HUB_OFFLINE=1 # nothing is fetched
+
 make docs
-.venv/bin/python packaging/run_pages.py
+PYTHONPATH=python .venv-docs/bin/python packaging/run_pages.py

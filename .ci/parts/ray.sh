@@ -22,3 +22,4 @@ fi
 "$venv/bin/python" -c 'import ray.data, daft, lance, webdataset, polars, pandas'
 OMP_NUM_THREADS=1 PYTHONPATH="$PWD/python" "$venv/bin/python" -m pytest -q tests/corpus \
   -m "slow or not slow"
+PYTHONPATH="$PWD/python" "$venv/bin/python" packaging/run_pages.py --part ray

@@ -16,5 +16,5 @@ echo "installed in $SECONDS s, $(du -sm .venv-wheel | cut -f1) MB"
 clip=$PWD/examples/clips/asl_book.mkv
 smoke=$PWD/packaging/smoke.py
 python=$PWD/.venv-wheel/bin/python
-(cd build/elsewhere && "$python" "$smoke" "$clip" && "$python" -m patchgate inspect "$clip")
+(cd build/elsewhere && "$python" "$smoke" "$clip" && "$python" -m patchgate inspect "$clip" -o report.html)
 echo "installed and tried in $SECONDS s"

@@ -20,6 +20,19 @@ import numpy as np
 
 from patchgate._check.text import a_or_an
 
+__all__ = [
+    "LANGUAGE_MODELS",
+    "TRANSFORMERS",
+    "check_transformers",
+    "checked_choice",
+    "checked_count",
+    "checked_number",
+    "checked_size",
+    "checked_switch",
+    "release",
+    "settle",
+]
+
 # The oldest versions of transformers: for towers (as in pyproject.toml), and for language models,
 # which must take a tower's output.
 TRANSFORMERS = "5.17"

@@ -19,6 +19,22 @@ from patchgate._check import ops as _op_checks
 from patchgate._check import token_ops as _token_op_checks
 from patchgate._ops import library as _library
 
+__all__ = [
+    "activate",
+    "compact",
+    "contract",
+    "exchange",
+    "expand",
+    "expand_backward",
+    "frame_grid",
+    "gate",
+    "gather",
+    "nearest_token",
+    "residual_attention",
+    "row_distance",
+    "segment_mean",
+]
+
 if not _library.PATH.exists():
     raise ImportError(
         f"patchgate's native library is missing ({_library.PATH.name} in {_library.PATH.parent}). "

@@ -29,6 +29,11 @@ from patchgate.encoders.families.vit import Vit
 from patchgate.encoders.tower import Tower
 from patchgate.encoders.weights import check_whole
 
+__all__ = [
+    "FAMILIES",
+    "tower_of",
+]
+
 # ``tower_of`` tries them in this order; append your own.
 FAMILIES: list[type[Tower]] = [
     Siglip,

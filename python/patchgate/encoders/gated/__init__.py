@@ -37,6 +37,12 @@ from patchgate.gate import GateSettings
 from patchgate.gate.settings import GEOMETRY, GateRules
 from patchgate.gather import PixelSpec
 
+__all__ = [
+    "GatedKwargs",
+    "gated",
+    "pixel_spec",
+]
+
 
 def pixel_spec(tower: Tower, processor: Any, mean: Any, std: Any) -> PixelSpec:
     """Makes the ``PixelSpec`` that describes how the tower's pixel values were made.

@@ -16,6 +16,11 @@ from patchgate.policies.named.focus import focus
 from patchgate.policies.named.love_r1 import love_r1
 from patchgate.policies.plan import Plan
 
+__all__ = [
+    "POLICIES",
+    "Named",
+]
+
 
 class Named(NamedTuple):
     """A policy: ``run(frames, budget, ..) -> Plan``."""

@@ -17,6 +17,13 @@ import os
 from importlib import import_module
 from importlib.metadata import version
 
+__all__ = [
+    "MODELS",
+    "SUPPORTED",
+    "register",
+    "supported",
+]
+
 SUPPORTED = ("0.32",)  # versions of vLLM with which .ci/parts/serving.sh passes
 MODELS = {
     "Qwen3VLForConditionalGeneration": "patchgate.serving.vllm.qwen3:GatedQwen3VL",
