@@ -47,6 +47,7 @@ class GateMemory:
             self.bytes = torch.zeros(self.layout.size, dtype=torch.uint8, device=device)
             self.state = self.layout.parts(self.bytes)
         self.before = Before(self.layout, self.bytes, self.state)
+        self._spare: State | None = None
         self._most: int | None = 0  # tokens that any stream has emitted, at most; None: look it up
 
     def follow(self, settings: GateSettings) -> None:
@@ -72,6 +73,18 @@ class GateMemory:
         """Notes that the state was handed out, so that its holder may have written to it."""
         self._most = None
         self.before.lent()
+
+    @staticmethod
+    def streams(state: State, first: int) -> State:
+        """Returns one stream's part of a state, as views."""
+        return State(*(part[first : first + 1] for part in state))
+
+    def spare(self) -> State:
+        """Returns memory of a state's size to write to, whose numbers have no meaning."""
+        if self._spare is None:
+            with torch.inference_mode(False):
+                self._spare = self.layout.parts(torch.empty_like(self.bytes))
+        return self._spare
 
     def has_room(self, frames: int) -> bool:
         """Whether there are enough token ids if all cells of that many frames change.
@@ -111,5 +124,6 @@ class GateMemory:
 
     def __setstate__(self, own: dict[str, Any]) -> None:
         vars(self).update(own)
+        self._spare = None
         self.state = self.layout.parts(self.bytes)
         self.before = Before(self.layout, self.bytes, self.state)

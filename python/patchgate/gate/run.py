@@ -3,6 +3,7 @@
 Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ class GateResult(NamedTuple):
     ``temporal_patch=2``, T counts tubelets.
     """
 
-    kind: Tensor  # [.., T, h, w] uint8: 0 static, 1 moved, 2 changed
+    kind: Tensor  # [.., T, h, w] uint8: 0 static, 1 moved, 2 changed, 4 returned
     motion: Tensor  # [.., T, h, w, 2] int8: (dy, dx) from the cell to where it came from, in steps
     # of 1 / motion_precision pixels
     # The cost of the cell's vector; of a changed cell the least one tested; -1 in a first frame.
@@ -34,6 +35,16 @@ class GateResult(NamedTuple):
     def __repr__(self) -> str:
         kept = float((self.kind == CHANGED).float().mean()) if self.kind.numel() else 0.0
         return f"GateResult(kind={list(self.kind.shape)}, kept={kept:.1%})"
+
+
+def each(result: GateResult, work: Callable[[Tensor], Tensor]) -> GateResult:
+    """Does the same with each tensor of a result."""
+    return GateResult(*map(work, result))
+
+
+def joined(parts: Sequence[GateResult], dim: int) -> GateResult:
+    """Joins results along a dimension."""
+    return GateResult(*(torch.cat(column, dim) for column in zip(*parts, strict=True)))
 
 
 def run_op(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> GateResult:
@@ -54,6 +65,11 @@ def gate_clip(planes: Tensor, settings: GateSettings) -> GateResult:
 
     It keeps no state, and ``torch.compile`` makes one graph of it. It does not synchronise.
     """
+    if settings.memory:
+        raise ValueError(
+            f"memory: expected None in one graph of a whole clip, got {settings.memory}; a picture "
+            "that comes back is found between frames: push the clip to a Gate"
+        )
     frames = checked_planes(planes, settings, None)  # [1, T * f, C, H, W]
     picture = (1, settings.temporal_patch, *frames.shape[2:])
     shapes = shapes_of(picture, settings)
@@ -63,4 +79,4 @@ def gate_clip(planes: Tensor, settings: GateSettings) -> GateResult:
     tubelets = frames.reshape(1, -1, *picture[1:])
     rules = settings.op_rules(state[2][0].numel())  # whose order is the op's
     result = GateResult(*_ops.gate(tubelets, *state, None, *rules.values()))
-    return GateResult(*(tensor[0] for tensor in result))
+    return each(result, lambda tensor: tensor[0])
