@@ -179,7 +179,14 @@ def gated(
     found = found.fitted(spec)
     if feature_layer is not None:
         found = found.ended(feature_layer)
-    parts = (tower, found, spec, gate_settings(found, gate), fidelity)
+    rules = gate_settings(found, gate)
+    fidelity.check_gate(rules)
+    if capacity is not None and rules.memory:
+        raise ValueError(
+            "memory: not available with capacity, because a picture that returns is found between "
+            "frames; use gated(...) without capacity"
+        )
+    parts = (tower, found, spec, rules, fidelity)
     if capacity is None:
         return GatedTower(*parts, output)
     if output != "dense":

@@ -3,6 +3,7 @@
 Letters: T frames (or tubelets), f frames of a tubelet, C channels, H W pixels, N cells.
 """
 
+import torch
 from torch import Tensor
 
 from patchgate.encoders.run.clip import ClipOutput, encode_steps
@@ -15,6 +16,7 @@ from patchgate.encoders.run.together import Steps, alone
 from patchgate.encoders.tower import Tower
 from patchgate.gate import CHANGED, Gate, GateResult
 from patchgate.gate.calls import Undo
+from patchgate.gate.turns import Turn
 
 
 class Session:
@@ -74,7 +76,7 @@ class Session:
         assert self.gate is not None
         result = self.gate._pushed(planes, None)  # undone by ``mark``
         later = None if last else later_ids(self.gate)
-        kept = self.kept(tower, frames, result)
+        kept = self.kept(tower, frames, result)._replace(turns=turns_of(self.gate))
         return (yield from self.encoding(tower, kept, hidden, later)), result
 
     def encode(
@@ -158,7 +160,16 @@ class Session:
 def later_ids(gate: Gate) -> Tensor:
     """Returns the ids, int64, of tokens that later frames may name and the last may not show.
 
-    Motion can move single pixels of the reference picture so that they form a cell again.
+    Motion can move single pixels of the reference picture so that they form a cell again, and cells
+    of remembered pictures may return.
     """
     assert gate.picture_ids is not None
-    return gate.picture_ids.flatten().long()
+    ids, remembered = gate.picture_ids.flatten().long(), gate.memory_ids
+    if remembered is None:
+        return ids
+    return torch.cat([ids, remembered[remembered >= 0]])
+
+
+def turns_of(gate: Gate) -> tuple[Turn, ...]:
+    """Returns the turns of the last push of a gate of one stream."""
+    return gate.turns[0] if gate.turns else ()
