@@ -1,5 +1,7 @@
 """Towers with a gate that remembers pictures: a picture that returns costs nothing and is exact."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from torch import Tensor
 
 import patchgate
 from patchgate.gate import CHANGED, RETURNED
+from patchgate.gate.saved import letters, sealed
 
 EXACT = {"rtol": 0, "atol": 1e-10}
 ALL = {name: rules for name, rules in RULES.items() if name != "passing"}
@@ -179,3 +182,65 @@ def test_flicker_is_no_turn() -> None:
     x = normalised(flicker(8))
     with_memory, without = (gated("siglip", memory=m, **ALL["watched"]) for m in (2, None))
     assert torch.equal(with_memory(x).last_hidden_state, without(x).last_hidden_state)
+
+
+# ---- saved streams
+
+
+@every_rule
+@pytest.mark.parametrize("at", [3, 8, 13])
+def test_a_saved_stream_goes_on(rule: str, at: int, tmp_path: Path) -> None:
+    tower, x = gated("clip", memory=2, **ALL[rule]), normalised(lively("ABCAB"))
+    stream, other, third = (tower.stream() for _ in range(3))
+    stream(x[:at])
+    stream.save(tmp_path / "state")
+    other.restore(tmp_path / "state")
+    third.load_stream_state_dict(stream.stream_state_dict())
+    expected = stream(x[at:])
+    for each in (other, third):
+        found = each(x[at:])
+        assert torch.equal(found.last_hidden_state, expected.last_hidden_state)
+        assert torch.equal(found.pooler_output, expected.pooler_output)
+        assert vars(each.last_work) == vars(stream.last_work)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "picture.0.source",
+        "picture.0.pooled",
+        "layer.1.picture.0.row",
+        "layer.0.picture.0.sums.total",
+        "output.features.picture.0.row",
+        "gate.memory_tokens",
+    ],
+)
+def test_a_damaged_state_is_refused(name: str) -> None:
+    tower, x = gated("clip", memory=2, **ALL["watched"]), normalised(lively("ABA"))
+    stream = tower.stream()
+    stream(x)
+    state = stream.stream_state_dict()
+    assert name in state
+    for change in ("missing", "other"):
+        damaged = dict(state)
+        if change == "missing":
+            del damaged[name]
+        else:
+            damaged[name] = state[name] + 10**6
+        with pytest.raises(ValueError, match="state"):
+            stream.load_stream_state_dict(damaged)
+
+
+def test_a_state_from_before_there_was_memory_is_loaded() -> None:
+    """Its description of the gate lacks the setting, which is off."""
+    stream, x = gated("clip", **ALL["watched"]).stream(), normalised(lively("AB"))
+    stream(x[:4])
+    state = stream.stream_state_dict()
+    owner = json.loads(bytes(state["belongs_to"].tolist()))
+    assert json.loads(owner["gate"]).pop("memory") is None
+    gate = {name: value for name, value in json.loads(owner["gate"]).items() if name != "memory"}
+    old = {**state, "belongs_to": letters(json.dumps({**owner, "gate": json.dumps(gate)}))}
+    del old["digest"]
+    other = gated("clip", **ALL["watched"]).stream()
+    other.load_stream_state_dict(sealed(old))
+    assert torch.equal(other(x[4:]).last_hidden_state, stream(x[4:]).last_hidden_state)

@@ -13,6 +13,7 @@ emitted.py       the output of a call as VideoTokens
 calibrate.py     finds the cheapest settings at which a user's answers stay the same
 search.py        which settings it tries; answers.py what a user's read-out says with them
 stream_state.py  a stream's state as a dict of tensors; stream_check.py finds what is wrong in one
+                 (stream_pictures.py: in pictures that may return); stream_tables.py: its tables
 stream_file.py   the same state as a file
 """
 
