@@ -154,6 +154,11 @@ class GateSettings:
         """The largest cost that passes: ``threshold`` times the pixels of a sub-block."""
         return math.floor(self.threshold * self.sub_block**2)
 
+    def picture_bytes(self, h: int, w: int) -> int:
+        """Returns the bytes of one picture that ``memory`` remembers, of ``h x w`` cells."""
+        samples = self.temporal_patch * (3 if self.chroma else 1) * self.cell**2  # of a cell
+        return h * w * (samples + 8)
+
     def op_rules(self, cells: int) -> dict[str, Any]:
         """Returns the rules as the op's integers, in its order, for a grid of that many cells.
 
