@@ -138,8 +138,8 @@ def test_what_comes_back_and_what_is_raised_has_a_public_name() -> None:
 
 
 def test_kinds_have_names() -> None:
-    assert [kind.name for kind in Kind] == ["STATIC", "MOVED", "CHANGED", "MERGED"]
-    assert [int(kind) for kind in Kind] == [0, 1, 2, 3]
+    assert [kind.name for kind in Kind] == ["STATIC", "MOVED", "CHANGED", "MERGED", "RETURNED"]
+    assert [int(kind) for kind in Kind] == [0, 1, 2, 3, 4]
 
 
 def test_a_setting_that_does_not_exist_is_named_with_those_that_do() -> None:

@@ -8,7 +8,7 @@ import torch
 from between import block_between
 from torch import Tensor
 
-STATIC, MOVED, CHANGED = 0, 1, 2
+STATIC, MOVED, CHANGED, RETURNED = 0, 1, 2, 4
 POISON = 77  # what the picture holds before anything was emitted
 
 
@@ -21,18 +21,28 @@ def emitted_cells(video: Tensor, kind: Tensor, p: int, f: int = 1) -> Tensor:
     return torch.stack(cells) if cells else video.new_empty(0, f, video.shape[1], p, p)
 
 
-def rebuild(kind: Tensor, motion: Tensor, emitted: Tensor, precision: int = 1) -> Tensor:
+def rebuild(
+    kind: Tensor,
+    motion: Tensor,
+    emitted: Tensor,
+    precision: int = 1,
+    source: Tensor | None = None,
+) -> Tensor:
     """The video ``[T * f, C, H, W]`` of kind ``[T, h, w]`` and motion ``[T, h, w, 2]``.
 
-    Vectors count in ``1 / precision`` pixels.
+    Vectors count in ``1 / precision`` pixels; ``source [T, h, w]`` says what returns.
     """
     _, h, w = kind.shape
     _, f, c, p, _ = emitted.shape
     picture = emitted.new_full((f, c, h * p, w * p), POISON)
     frames, following = [], iter(emitted)
-    for kinds, vectors in zip(kind, motion, strict=True):
+    for t, (kinds, vectors) in enumerate(zip(kind, motion, strict=True)):
+        for y, x in (kinds == RETURNED).nonzero().tolist():  # before anything is moved
+            assert source is not None
+            picture = picture.clone()
+            picture[..., y * p : (y + 1) * p, x * p : (x + 1) * p] = emitted[int(source[t, y, x])]
         old, picture = picture, picture.clone()
-        for y, x in (kinds != STATIC).nonzero().tolist():
+        for y, x in ((kinds == MOVED) | (kinds == CHANGED)).nonzero().tolist():
             block = picture[..., y * p : (y + 1) * p, x * p : (x + 1) * p]
             if kinds[y, x] == MOVED:
                 dy, dx = (4 // precision * vectors[y, x].long()).tolist()

@@ -120,7 +120,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "source beyond": (put("source", (3, 0, 0), 10**6), "source refers to tokens"),
     "source of the future": (shows_the_future, "source refers to tokens"),
     "source of another": (shown_elsewhere, "source: expected every token in its own cell"),
-    "kind unknown": (put("kind", (3, 0, 0), 200), "kind: expected 0..3, got 200"),
+    "kind unknown": (put("kind", (3, 0, 0), 200), "kind: expected 0..4, got 200"),
     "kind changed without a token": (
         lambda f: f["kind"].__setitem__(first(f, STATIC), CHANGED),
         "kind: expected a token of its own for every changed cell",

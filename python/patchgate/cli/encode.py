@@ -10,6 +10,7 @@ from patchgate.cli.several import Facts
 from patchgate.cli.terminal import bytes_text
 from patchgate.corpus.writing import TokenWriter
 from patchgate.encoders.named import DTYPES
+from patchgate.gate import GateSettings
 from patchgate.pipeline import StageSeconds
 from patchgate.pipeline.embedding import own_pool, prepared_vectors
 from patchgate.report import costs
@@ -103,8 +104,13 @@ def _frames_line(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _file_lines(facts: Mapping[str, Any]) -> dict[str, str]:
+    settings = GateSettings(**facts["gate"])
+    pictures = settings.memory or 0
+    each = bytes_text(pictures * settings.picture_bytes(*facts["cells"]))
+    memory = {"memory": f"{pictures} earlier pictures, {each} in all"} if pictures else {}
     stages = ", ".join(f"{name} {spent:.2f}" for name, spent in facts["seconds"].items())
     return {
+        **memory,
         "speed": f"{facts['frames_per_second']:,.0f} frames/s",
         "seconds": stages,
         "size": bytes_text(facts["output_bytes"]),

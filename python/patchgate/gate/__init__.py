@@ -10,6 +10,9 @@ bank.py      the memories of several gates side by side
 tensors.py   the tensors of that memory; state.py checks loaded ones
 saved.py     the parts that all saved states of streams share: a digest, a safetensors file
 calls.py     calls that change their object completely or not at all; only one runs at a time
+pushing.py   takes the frames of a push through the op
+remembered.py  the rules of pictures that come back; turns.py gates one stream by them, returns.py
+             several
 undo.py      undoes a push with a copy of the state from before it
 
 The rule by which a cell is called changed is the op's: ``reference/gate.py`` defines it in plain
@@ -17,12 +20,21 @@ torch, ``csrc/cpu/gate/`` and ``csrc/cuda/gate/`` compute it.
 """
 
 from patchgate.gate.gate import Gate, GateResult
-from patchgate.gate.settings import CHANGED, MERGED, MOVED, STATIC, GateSettings, OnMotion
+from patchgate.gate.settings import (
+    CHANGED,
+    MERGED,
+    MOVED,
+    RETURNED,
+    STATIC,
+    GateSettings,
+    OnMotion,
+)
 
 __all__ = [
     "CHANGED",
     "MERGED",
     "MOVED",
+    "RETURNED",
     "STATIC",
     "Gate",
     "GateResult",

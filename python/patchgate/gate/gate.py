@@ -6,31 +6,24 @@ Letters: S streams, T frames (or tubelets), C planes, H W pixels, h w cells, N =
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Literal, NamedTuple, Self, Unpack, cast
+from typing import Literal, Self, Unpack, cast
 
 import torch
 from torch import Tensor
 
 from patchgate import grid
 from patchgate._signature import spelled
-from patchgate._tensors import truths
 from patchgate.decode import FrameBatch
-from patchgate.gate import state as gate_state
 from patchgate.gate.calls import Calls, Undo
 from patchgate.gate.inputs import checked_map, checked_planes, checked_streams
 from patchgate.gate.memory import GateMemory
-from patchgate.gate.run import GateResult, Push, captures, run
+from patchgate.gate.now import Now, memory_ids, now_of, parts_of
+from patchgate.gate.pushing import push_tubelets
+from patchgate.gate.remembered import forget
+from patchgate.gate.returns import Returned
+from patchgate.gate.run import GateResult, Push, captures, each
 from patchgate.gate.settings import GateKwargs, GateSettings, OnMotion
-from patchgate.gate.tensors import State
-
-
-class _Now(NamedTuple):
-    """The state of a gate."""
-
-    memory: GateMemory | None = None
-    pending: Tensor | None = None  # [S, 1, C, H, W]: a frame without its partner
-    pending_map: Tensor | None = None  # [h, w]: the map of the push that brought this frame
-    streamed: bool = False  # the last push had a stream dimension
+from patchgate.gate.turns import Turn
 
 
 class Gate:
@@ -65,6 +58,8 @@ class Gate:
         fit: how a ``FrameBatch`` is resized to ``size``: ``"stretch"``, ``"crop"`` or ``"pad"``.
         motion_precision: 1, 2 or 4: vectors are whole, half or quarter pixels. Finer ones follow
             pans, scrolling and zooms, which seldom move by whole pixels, and take longer to find.
+        memory: the number of earlier reference pictures that are remembered of each stream. Cells
+            that equal one of them return: they need no new token. A push then synchronises.
 
     Source: docs/gate.md; the idea is Gated Residual Tokenization (arXiv 2509.14199).
     """
@@ -86,11 +81,12 @@ class Gate:
         size: int | tuple[int, int] | None = None,
         fit: grid.Fit = "stretch",
         motion_precision: Literal[1, 2, 4] = 1,
+        memory: int | None = None,
     ) -> None:
         settings = {name: value for name, value in locals().items() if name != "self"}
         self.settings = GateSettings(**settings)
         self._calls = Calls("Gate")
-        self._now = _Now()
+        self._now = Now()
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -106,6 +102,22 @@ class Gate:
         """
         self._calls.settle()
         return None if self._now.memory is None else self._now.memory.state.ids
+
+    @property
+    def memory_ids(self) -> Tensor | None:
+        """The tokens of the cells of remembered pictures, ``[S, M, h, w]`` int64; -1: none.
+
+        With ``memory``, later frames can name these beside ``picture_ids``. It is None without
+        memory, and before the first push.
+        """
+        self._calls.settle()
+        return memory_ids(self._now)
+
+    @property
+    def turns(self) -> tuple[tuple[Turn, ...], ...]:
+        """The turns of each stream in the last push: see docs/gate.md; empty without ``memory``."""
+        self._calls.settle()
+        return self._now.turns
 
     @classmethod
     def of(cls, settings: GateSettings) -> Self:
@@ -175,7 +187,7 @@ class Gate:
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the gate's state as tensors by name; empty before the first push.
 
-        They are not copies: do not write to them. ``load_state_dict`` checks its argument.
+        Most are not copies: do not write to them. ``load_state_dict`` checks its argument.
         """
         return self._calls.run(lambda: lambda: None, self._parts)
 
@@ -189,16 +201,7 @@ class Gate:
         """
         if not isinstance(state, Mapping):
             raise ValueError(f"state: expected what state_dict returns, got {type(state).__name__}")
-        state, now = dict(state), _Now()  # a copy, so that what is checked is also what is loaded
-        if state:
-            if wrong := gate_state.contradiction(state, self.settings):
-                raise ValueError(f"state: {wrong}")
-            copies = {
-                n: state[n].detach().clone() for n in ("pending", "pending_map") if n in state
-            }
-            memory = GateMemory.holding({n: state[n] for n in State._fields}, self.settings)
-            streamed = "streamed" in state and bool(state["streamed"])
-            now = _Now(memory, copies.get("pending"), copies.get("pending_map"), streamed)
+        now = now_of(dict(state), self.settings)  # a copy: what is checked is also what is loaded
         self._calls.run(self._mark, lambda: setattr(self, "_now", now))
 
     # The work of calls. ``_calls`` undoes it if a call fails.
@@ -210,7 +213,7 @@ class Gate:
         now.memory.before.keep()
         return partial(self._back, now)
 
-    def _back(self, now: _Now) -> None:
+    def _back(self, now: Now) -> None:
         assert now.memory is not None
         now.memory.before.back()
         self._now = now
@@ -221,19 +224,11 @@ class Gate:
         self.settings = settings
 
     def _parts(self) -> dict[str, Tensor]:
-        now = self._now
-        if now.memory is None:
-            return {}
-        now.memory.lent()
-        parts = now.memory.state._asdict()
-        for name in ("pending", "pending_map"):
-            if (tensor := getattr(now, name)) is not None:
-                parts[name] = tensor
-        return {**parts, "streamed": truths([now.streamed])[0]}
+        return parts_of(self._now)
 
     def _pushed(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None) -> GateResult:
         push = self._begun(planes, threshold_map)
-        return self._ended(push, run(push.tubelets, push.memory, push.factors))
+        return self._ended(push, self._run(push))
 
     def _begun(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None) -> Push:
         """Checks a push, and changes nothing."""
@@ -254,10 +249,16 @@ class Gate:
             frames, pending = frames[:, :-odd], frames[:, -odd:].clone()
         return Push(*self._whole(frames), factors, pending, planes.dim() == 5)
 
-    def _ended(self, push: Push, result: GateResult) -> GateResult:
+    def _run(self, push: Push) -> Returned:
+        """Gates what was begun, and changes the memory."""
+        given = push.memory, self._now.remembered, push.factors, self.settings
+        return push_tubelets(push.tubelets, *given)
+
+    def _ended(self, push: Push, came: Returned) -> GateResult:
         """Takes the state that a push leaves."""
-        self._now = _Now(push.memory, push.pending, push.factors, push.streamed)
-        return result if push.streamed else GateResult(*(tensor[0] for tensor in result))
+        result, remembered, turns = came
+        self._now = Now(push.memory, push.pending, push.factors, push.streamed, remembered, turns)
+        return result if push.streamed else each(result, lambda tensor: tensor[0])
 
     def _flushed(self) -> GateResult:
         now = self._now
@@ -267,13 +268,13 @@ class Gate:
         pending = now.pending
         if pending is None:
             pending = now.memory.state.picture.new_empty((s, 0, c, height, width))
-        result = run(*self._whole(torch.cat([pending, pending], 1)), now.pending_map)
-        self._now = now._replace(pending=None)
-        return result if now.streamed else GateResult(*(tensor[0] for tensor in result))
+        whole = self._whole(torch.cat([pending, pending], 1))
+        push = Push(*whole, now.pending_map, None, now.streamed)
+        return self._ended(push, self._run(push))
 
     def _reset(self, streams: Iterable[int] | Tensor | None) -> None:
         if streams is None:
-            self._now = _Now()
+            self._now = Now()
             return
         if self._now.memory is None:
             raise ValueError("reset(streams=...): nothing was pushed yet, so there are no streams")
@@ -282,6 +283,7 @@ class Gate:
         clock = self._now.memory.clock
         index = checked_streams(streams, len(clock))
         clock[index] = 0  # frame 0 again: the rest of the state is not read any more
+        self._now = self._now._replace(remembered=forget(self._now.remembered, index))
 
     def _whole(self, frames: Tensor) -> tuple[Tensor, GateMemory]:
         """Returns frames ``[S, T * f, C, H, W]`` as tubelets, and the memory that they change."""

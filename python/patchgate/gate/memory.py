@@ -47,6 +47,7 @@ class GateMemory:
             flat = torch.zeros(self.layout.size, dtype=torch.uint8, device=device)
             home = Home(self.layout.parts(flat), flat)
         self.before = Before(self.layout, home)
+        self._spare: State | None = None
         self._most: int | None = 0  # tokens that any stream has emitted, at most; None: look it up
 
     @property
@@ -100,6 +101,20 @@ class GateMemory:
         self._most = None
         self.before.lent()
 
+    @staticmethod
+    def streams(state: State, first: int) -> State:
+        """Returns one stream's part of a state, as views."""
+        return State(*(part[first : first + 1] for part in state))
+
+    def spare(self) -> State:
+        """Returns memory of a state's size to write to, whose numbers have no meaning."""
+        if self._spare is None:
+            with torch.inference_mode(False):
+                device = self.state.clock.device
+                flat = torch.empty(self.layout.size, dtype=torch.uint8, device=device)
+                self._spare = self.layout.parts(flat)
+        return self._spare
+
     def has_room(self, frames: int) -> bool:
         """Whether there are enough token ids if all cells of that many frames change.
 
@@ -139,4 +154,5 @@ class GateMemory:
     def __setstate__(self, own: dict[str, Any]) -> None:
         flat = own.pop("bytes")
         vars(self).update(own)
+        self._spare = None
         self.before = Before(self.layout, Home(self.layout.parts(flat), flat))

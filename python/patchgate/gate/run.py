@@ -3,7 +3,7 @@
 Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,7 +24,7 @@ class GateResult(NamedTuple):
     ``temporal_patch=2``, T counts tubelets.
     """
 
-    kind: Tensor  # [.., T, h, w] uint8: 0 static, 1 moved, 2 changed
+    kind: Tensor  # [.., T, h, w] uint8: 0 static, 1 moved, 2 changed, 4 returned
     motion: Tensor  # [.., T, h, w, 2] int8: (dy, dx) from the cell to where it came from, in steps
     # of 1 / motion_precision pixels
     # The cost of the cell's vector; of a changed cell the least one tested; -1 in a first frame.
@@ -36,6 +36,16 @@ class GateResult(NamedTuple):
     def __repr__(self) -> str:
         kept = float((self.kind == CHANGED).float().mean()) if self.kind.numel() else 0.0
         return f"GateResult(kind={list(self.kind.shape)}, kept={kept:.1%})"
+
+
+def each(result: GateResult, work: Callable[[Tensor], Tensor]) -> GateResult:
+    """Does the same with each tensor of a result."""
+    return GateResult(*map(work, result))
+
+
+def joined(parts: Sequence[GateResult], dim: int) -> GateResult:
+    """Joins results along a dimension."""
+    return GateResult(*(torch.cat(column, dim) for column in zip(*parts, strict=True)))
 
 
 class Push(NamedTuple):
@@ -56,18 +66,19 @@ def run(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> GateRes
     """
     if captures(memory):
         memory.fixed = True
-        return _run_op(tubelets, memory, factors)
+        return run_op(tubelets, memory, factors)
     if memory.has_room(tubelets.shape[1]):
-        return _run_op(tubelets, memory, factors)
+        return run_op(tubelets, memory, factors)
     # One by one: which frame is the first without room must not depend on the chunk's size.
     parts = []
     for tubelet in tubelets.split(1, 1):
         memory.check_room()
-        parts.append(_run_op(tubelet, memory, factors))
-    return GateResult(*(torch.cat(each, 1) for each in zip(*parts, strict=True)))
+        parts.append(run_op(tubelet, memory, factors))
+    return joined(parts, 1)
 
 
-def _run_op(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> GateResult:
+def run_op(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> GateResult:
+    """Gates tubelets by one call of the op; there must be room for their token ids."""
     before = memory.before.changing(tubelets.shape[1])
     result = GateResult(*_ops.gate(tubelets, *memory.state, factors, *memory.rules))
     memory.before.changed(before, result.kind)
@@ -123,19 +134,19 @@ def _neighbours(calls: Sequence[Call]) -> list[list[int]]:
 def _run_neighbours(calls: list[Call]) -> list[GateResult]:
     """Gates streams whose states lie side by side."""
     if len(calls) == 1:
-        return [_run_op(*calls[0], None)]
+        return [run_op(*calls[0], None)]
     memories = [memory for _, memory in calls]
-    tubelets = torch.cat([each for each, _ in calls])  # [S, T, f, C, H, W]
+    tubelets = torch.cat([frames for frames, _ in calls])  # [S, T, f, C, H, W]
     before = [memory.before.changing(tubelets.shape[1]) for memory in memories]
     bank, first = memories[0].bank, memories[0].slot
     assert bank is not None
     state = bank.part(first, first + len(calls))
     joint = GateResult(*_ops.gate(tubelets, *state, None, *memories[0].rules))
-    parts = [GateResult(*each) for each in zip(*(x.split(1) for x in joint), strict=True)]
+    parts = [GateResult(*own) for own in zip(*(x.split(1) for x in joint), strict=True)]
     if not tubelets.is_cpu:
         return parts
     # Views would keep the results of all streams for as long as one of them is kept.
-    parts = [GateResult(*(x.clone() for x in each)) for each in parts]
+    parts = [each(part, torch.clone) for part in parts]
     moving = joint.kind.flatten(1).any(1).tolist()
     for memory, earlier, own, moves in zip(memories, before, parts, moving, strict=True):
         memory.before.changed(earlier, own.kind, still=not moves)
@@ -152,6 +163,11 @@ def gate_clip(planes: Tensor, settings: GateSettings) -> GateResult:
 
     It keeps no state, and ``torch.compile`` makes one graph of it. It does not synchronise.
     """
+    if settings.memory:
+        raise ValueError(
+            f"memory: expected None in one graph of a whole clip, got {settings.memory}; a picture "
+            "that comes back is found between frames: push the clip to a Gate"
+        )
     frames = checked_planes(planes, settings, None)  # [1, T * f, C, H, W]
     picture = (1, settings.temporal_patch, *frames.shape[2:])
     shapes = shapes_of(picture, settings)
@@ -161,4 +177,4 @@ def gate_clip(planes: Tensor, settings: GateSettings) -> GateResult:
     tubelets = frames.reshape(1, -1, *picture[1:])
     rules = settings.op_rules(state[2][0].numel())  # whose order is the op's
     result = GateResult(*_ops.gate(tubelets, *state, None, *rules.values()))
-    return GateResult(*(tensor[0] for tensor in result))
+    return each(result, lambda tensor: tensor[0])

@@ -23,10 +23,11 @@ class Kind(IntEnum):
     MOVED = 1  # equal to another place of the reference picture
     CHANGED = 2  # new: the cell has a token of its own
     MERGED = 3  # in VideoTokens only: it had a token of its own, which joined another
+    RETURNED = 4  # with ``memory`` only: equal to a remembered picture; it shows an earlier token
 
 
 # The values in csrc/gate.h, as plain integers: tensors are compared with these.
-STATIC, MOVED, CHANGED, MERGED = (int(kind) for kind in Kind)
+STATIC, MOVED, CHANGED, MERGED, RETURNED = (int(kind) for kind in Kind)
 
 OnMotion = Literal["encode", "camera", "reuse"]
 
@@ -34,6 +35,7 @@ _ON_MOTION_CODE = {"encode": 0, "camera": 1, "reuse": 2}  # csrc/gate.h
 MAX_CELL = 256  # pixels: sums of a cell's column must fit 16 bits
 _MAX_STEPS = 127  # the most steps of a vector, which is stored as int8
 _MAX_AGE = 1_000_000  # frames: the state holds one number for each
+_MOST_PICTURES = 64  # each is compared with every frame in which many cells changed
 
 
 class GateRules(TypedDict, total=False):
@@ -49,6 +51,7 @@ class GateRules(TypedDict, total=False):
     hysteresis: float | None
     noise: Literal["adaptive"] | None
     motion_precision: Literal[1, 2, 4]
+    memory: int | None
 
 
 class GateKwargs(GateRules, total=False):
@@ -83,6 +86,7 @@ class GateSettings:
     size: int | tuple[int, int] | None = None
     fit: Fit = "stretch"
     motion_precision: Literal[1, 2, 4] = 1
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         precision = checked_count("motion_precision", self.motion_precision, 0)
@@ -119,6 +123,8 @@ class GateSettings:
         if self.hysteresis is not None:
             factor = checked_number("hysteresis", self.hysteresis, 0, 1, "of the limit")
             settle(self, hysteresis=factor)
+        if self.memory is not None:
+            settle(self, memory=checked_count("memory", self.memory, 0, _MOST_PICTURES))
 
     def _check_cell(self) -> None:
         if self.cell > MAX_CELL:
@@ -147,6 +153,11 @@ class GateSettings:
     def limit(self) -> int:
         """The largest cost that passes: ``threshold`` times the pixels of a sub-block."""
         return math.floor(self.threshold * self.sub_block**2)
+
+    def picture_bytes(self, h: int, w: int) -> int:
+        """Returns the bytes of one picture that ``memory`` remembers, of ``h x w`` cells."""
+        samples = self.temporal_patch * (3 if self.chroma else 1) * self.cell**2  # of a cell
+        return h * w * (samples + 8)
 
     def op_rules(self, cells: int) -> dict[str, Any]:
         """Returns the rules as the op's integers, in its order, for a grid of that many cells.

@@ -13,7 +13,8 @@ from torch import Tensor
 from patchgate._tensors import arange
 from patchgate.gate.memory import MOST_TOKENS
 from patchgate.gate.settings import GateSettings
-from patchgate.gate.tensors import DTYPES, State, shapes_of
+from patchgate.gate.state_memory import wrong_memory
+from patchgate.gate.tensors import DTYPES, MEMORY, State, memory_shapes, shapes_of
 
 _MOST_FRAMES = 1 << 53  # the most frames since a reset
 _EXTRAS = {"pending": torch.uint8, "pending_map": torch.float64, "streamed": torch.bool}
@@ -27,21 +28,23 @@ def contradiction(state: Mapping[str, Any], settings: GateSettings) -> str | Non
         settings: those of the gate that it is for.
     """
     missing = [name for name in State._fields if name not in state]
-    unknown = [name for name in state if name not in DTYPES | _EXTRAS]
+    unknown = [name for name in state if name not in DTYPES | MEMORY | _EXTRAS]
     if missing or unknown:
         return f"expected {', '.join(State._fields)}, got {sorted(map(str, state))}"
     return (
         _wrong_tensor(state)
         or _wrong_settings(state, settings)
+        or _wrong_names(state, settings)
         or _wrong_shape(state, settings)
         or _wrong_numbers(State(*(state[name] for name in State._fields)), settings)
         or _wrong_waiting(state, settings)
+        or wrong_memory(state, settings)
     )
 
 
 def _wrong_tensor(state: Mapping[str, Any]) -> str | None:
     """Checks that all are dense tensors of the right dtypes, on one device."""
-    dtypes = {name: dtype for name, dtype in (DTYPES | _EXTRAS).items() if name in state}
+    dtypes = {name: dtype for name, dtype in (DTYPES | MEMORY | _EXTRAS).items() if name in state}
     for name, dtype in dtypes.items():
         came = state[name]
         if not isinstance(came, Tensor):
@@ -73,12 +76,22 @@ def _wrong_settings(state: Mapping[str, Tensor], settings: GateSettings) -> str 
     return None
 
 
+def _wrong_names(state: Mapping[str, Tensor], settings: GateSettings) -> str | None:
+    """Checks that a gate with memory made the state, if the settings have one, and else not."""
+    found = [name for name in MEMORY if name in state]
+    if settings.memory and len(found) < len(MEMORY):
+        return f"expected {', '.join(MEMORY)} of a gate with memory={settings.memory}, got {found}"
+    if found and not settings.memory:
+        return f"it is of a gate with memory, this one has memory={settings.memory}"
+    return None
+
+
 def _wrong_shape(state: Mapping[str, Tensor], settings: GateSettings) -> str | None:
     """Checks that all shapes fit the reference picture."""
     picture = tuple(state["picture"].shape)
     if not picture[0]:
         return "expected at least one stream, got none"
-    shapes = shapes_of(picture, settings)
+    shapes = shapes_of(picture, settings) | memory_shapes(picture, settings)
     shapes["pending"] = (picture[0], 1, *picture[2:])
     shapes["pending_map"], shapes["streamed"] = shapes["source"][1:], ()
     for name, tensor in state.items():

@@ -10,14 +10,16 @@ from collections.abc import Hashable, Sequence
 from torch import Tensor
 
 from patchgate.gate.gate import Gate
-from patchgate.gate.run import GateResult, Push, captures, run, run_together
+from patchgate.gate.returns import Returned
+from patchgate.gate.run import GateResult, Push, captures, run_together
 
 
 class GateStep:
     """A push of one gate, which is checked at once, and made by ``alone`` or ``together``.
 
     Gates of one stream each, with the same rules and frames of one shape, are served by one call of
-    the op. Whoever makes it has marked all of these gates, so that it can be undone.
+    the op; those that remember pictures are not. Whoever makes it has marked all of these gates, so
+    that it can be undone.
 
     Attributes:
         key: steps of one key may be made together.
@@ -36,7 +38,8 @@ class GateStep:
             return
         self._push = gate._begun(planes, None)
         tubelets, memory, *_ = self._push
-        if len(tubelets) == 1 and tubelets.shape[1] and not (memory.fixed or captures(memory)):
+        alone = gate.settings.memory or memory.fixed or captures(memory)
+        if len(tubelets) == 1 and tubelets.shape[1] and not alone:
             age = memory.layout.shapes["births"][1]
             self.key = ("gate", tubelets.shape, tubelets.device, age, memory.rules)
 
@@ -50,11 +53,11 @@ class GateStep:
         gate, push = self._gate, self._push
         if push is None:
             return gate._pushed(self._planes, None)
-        return gate._ended(push, run(push.tubelets, push.memory, push.factors))
+        return gate._ended(push, gate._run(push))
 
     def together(self, steps: Sequence[GateStep]) -> list[GateResult]:
         """Makes the pushes of several steps of one key, this one among them."""
         pushes = [step._push for step in steps if step._push is not None]
         results = run_together([(push.tubelets, push.memory) for push in pushes])
-        return [step._gate._ended(push, result)
+        return [step._gate._ended(push, Returned(result, (), ((),)))
                 for step, push, result in zip(steps, pushes, results, strict=True)]  # fmt: skip

@@ -36,6 +36,15 @@ DTYPES: dict[str, torch.dtype] = {
     "quartiles": torch.int32,
 }
 
+# What a gate with memory has besides, with M pictures of each stream.
+MEMORY: dict[str, torch.dtype] = {
+    "memory_pixels": torch.uint8,  # [S, M, f, C, H, W]
+    "memory_tokens": torch.int64,  # [S, M, h, w]: of each cell; -1: it cannot return
+    "memory_numbers": torch.int64,  # [S, M, 2]: the turn of the last use, of its shot; -1: none
+    "memory_whole": torch.bool,  # [S, h, w]: cells that show their source as it was encoded
+    "memory_now": torch.int64,  # [S, 3]: turns, the turn that began the shot, many cells changed
+}
+
 # The order in memory: first the tensors that every frame changes, then those that a still frame
 # does not change.
 _ORDER = ("clock", "quartiles", "births", "source", "ids", "picture")
@@ -51,6 +60,19 @@ def shapes_of(picture: tuple[int, ...], settings: GateSettings) -> dict[str, tup
         "clock": (s, 2),
         "births": (s, settings.max_age or 0),
         "quartiles": (s, QUARTILES),
+    }
+
+
+def memory_shapes(picture: tuple[int, ...], settings: GateSettings) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the ``MEMORY`` beside a reference picture ``[S, f, C, H, W]``."""
+    s, *one = picture
+    count, grid = settings.memory or 0, shapes_of(picture, settings)["source"][1:]
+    return {
+        "memory_pixels": (s, count, *one),
+        "memory_tokens": (s, count, *grid),
+        "memory_numbers": (s, count, 2),
+        "memory_whole": (s, *grid),
+        "memory_now": (s, 3),
     }
 
 

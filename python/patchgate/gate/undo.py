@@ -106,6 +106,16 @@ class Before:
         if not still and self._is_large:
             self._rows |= kind.amax((0, 1, 3)).bool().numpy()
 
+    def start(self) -> Tensor:
+        """Returns the state at hand, ``[size]`` uint8, to read from until the next ``keep``.
+
+        It is not copied if this is the state that ``keep`` has just copied.
+        """
+        if self._copy is None or self._all or self._frames or self._rows.any():
+            return self.flat().clone()
+        on_cpu = self.home.state.clock.is_cpu
+        return torch.from_numpy(self._copy) if on_cpu else self._copy
+
     def lent(self) -> None:
         """Notes that the state was handed out, so that its holder may have written to it."""
         self._all = True

@@ -14,7 +14,7 @@ from torch import Tensor
 from patchgate._check import checked_choice
 from patchgate._check.text import a_or_an
 from patchgate._tensors import arange, as_given, whole
-from patchgate.gate import MERGED
+from patchgate.gate import MERGED, RETURNED
 from patchgate.language.images import Images
 from patchgate.language.positions import Place, PromptSpan, token_places
 from patchgate.tokens import VideoTokens
@@ -177,9 +177,11 @@ def shown_mask(video: VideoTokens) -> Tensor:
     """Returns the cells of the packed layout, ``[T, h, w]`` bool."""
     first = video.source[0].flatten()  # [N]
     shared = len(first.unique()) < len(first)  # also where a slice has no cell that says MERGED
-    if not shared and not bool((video.kind == MERGED).any()):
+    others = (video.kind == MERGED) | (video.kind == RETURNED)
+    if not shared and not bool(others.any()):
         return first_and(kept_cells(video))
-    # Merged cells share tokens: showing all cells of the first frame would exceed the budget.
+    # Merged cells share tokens: showing all cells of the first frame would exceed the budget. Cells
+    # of a slice may return to tokens that its first frame does not show.
     (frame, cell), some = token_places(video), video.size > 0
     mask = torch.zeros_like(video.source, dtype=torch.bool)
     mask[frame[some], cell[some, 0], cell[some, 1]] = True

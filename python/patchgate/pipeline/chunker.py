@@ -9,7 +9,7 @@ from torch import Tensor
 
 from patchgate import _ops
 from patchgate.decode import FrameBatch
-from patchgate.encoders.run.session import later_ids
+from patchgate.encoders.run.session import later_ids, turns_of
 from patchgate.encoders.run.together import Steps, alone
 from patchgate.gate import Gate
 from patchgate.gate.calls import Undo
@@ -87,7 +87,7 @@ class Chunker:
             if self._first:
                 source, later = source - self._first, later - self._first
             needed = self.features.needed(result.kind)
-            gated = GatedCells(result.kind, source, needed, later)
+            gated = GatedCells(result.kind, source, needed, later, turns_of(self.gate))
         with stages.time("gather"):
             cells = needed.flatten().nonzero().flatten()  # [G]
             rows = self.features.rows(planes, batch, cells)

@@ -25,6 +25,7 @@ from patchgate.encoders.run.session import Session
 from patchgate.encoders.run.together import Steps
 from patchgate.gate import CHANGED, GateSettings
 from patchgate.gate.calls import Undo
+from patchgate.gate.turns import Turn
 from patchgate.gather import PixelSpec, gather
 from patchgate.grid import Placement
 
@@ -38,6 +39,7 @@ class GatedCells(NamedTuple):
     source: Tensor  # [T, h, w] int64
     needed: Tensor  # [T, h, w] bool: the cells that have rows, see ``Features.needed``
     later_ids: Tensor  # integers: tokens that frames after these may name
+    turns: tuple[Turn, ...] = ()  # of a gate with memory, by the frames of the chunk
 
 
 class Features(Protocol):
@@ -198,7 +200,7 @@ class TowerFeatures:
         cells = (mask, gated.source, gated.needed)
         mask, source, needed = (each.flatten(1).to(weight.device) for each in cells)  # [T, N]
         patches = patches.to(weight.device, weight.dtype)
-        kept = Kept(patches, mask, source, needed, int(mask.sum()))
+        kept = Kept(patches, mask, source, needed, int(mask.sum()), gated.turns)
         later = gated.later_ids.to(weight.device)
         return (yield from self.session.encoding(self.tower, kept, [], later, dense, pool))
 

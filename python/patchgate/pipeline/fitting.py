@@ -106,6 +106,7 @@ def tower_gate(
         raise ValueError(f"gate: the tower needs size={own.size}, got {settings.size}")
     if size is not None and checked_size("size", size, 1) != own.size:
         raise ValueError(f"size: the tower takes {own.size}, got {size}")
+    tower.fidelity.check_gate(settings)
     return Gate.of(replace(settings, size=own.size))
 
 

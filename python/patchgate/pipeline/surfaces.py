@@ -24,9 +24,10 @@ from patchgate.decode import Colour, Video
 from patchgate.decode.nvdec.surface import BorrowedPicture, Coded, CudaStream, Shown
 from patchgate.decode.nvdec.surface_packer import copy_planes, empty_planes
 from patchgate.decode.orientation import oriented
-from patchgate.encoders.run.session import later_ids
+from patchgate.encoders.run.session import later_ids, turns_of
 from patchgate.encoders.run.together import alone
 from patchgate.gate import CHANGED, Gate, GateResult
+from patchgate.gate.turns import Turn
 from patchgate.pipeline.features import Features, GatedCells
 from patchgate.pipeline.stages import StageSeconds, timed
 from patchgate.tokens import TokenChunk
@@ -186,6 +187,7 @@ class _Chunk:
         self.tubelets = 0  # the number that have gone through the gate
         self._results: list[GateResult] = []
         self._needed: list[Tensor] = []  # [t, h, w] bool each
+        self._turns: list[Turn] = []
         self._times: list[tuple[float, float]] = []  # of pictures
 
     def ends_before(self, shown: Shown) -> bool:
@@ -214,6 +216,9 @@ class _Chunk:
         with self._stages.time("gather"):
             rows = self._features.rows(planes, frames, cells)  # [t * N, E]
             self._packed.add(rows.unflatten(0, (len(result.kind), -1)), count)
+        self._turns += [
+            turn._replace(frame=turn.frame + self.tubelets) for turn in turns_of(self._gate)
+        ]
         self._results.append(result)
         self._needed.append(needed)
         self.tubelets += len(result.kind)
@@ -238,7 +243,7 @@ class _Chunk:
             count, given = host[0].tolist()
             rows = self._packed.take(given)  # [G, E]
         self._cuda_stream.lead(rows, kind, source, needed, later)
-        gated = GatedCells(kind, source, needed, later)
+        gated = GatedCells(kind, source, needed, later, tuple(self._turns))
         with torch.no_grad():
             tokens = alone(self._features.encoding(rows, gated, self._stages.time))
         # Copies: page-locked memory is scarce, and most of the capacity is empty.

@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from patchgate.gate import CHANGED, MOVED
-from patchgate.tokens.notebook import CHANGED_COLOUR, MOVED_COLOUR
+from patchgate.gate import CHANGED, MOVED, RETURNED
+from patchgate.gate.settings import Kind
+from patchgate.tokens.notebook import CHANGED_COLOUR, MOVED_COLOUR, RETURNED_COLOUR
 
 _SHORTEST = 0.25  # pixels: the mean of vectors that cancel points nowhere
 _HEAD = 0.38  # of an arrow's length
@@ -58,9 +59,10 @@ def _cell_of_pixel(
 def _shades() -> np.ndarray:
     """Makes the table of colours, ``[(kind * 2 + edge) * 256 + grey, 3]`` uint8."""
     grey = np.arange(256.0)[:, None]
-    shades = np.empty((6, 256, 3))
-    shades[:2] = 90 + 0.45 * grey
-    for kind, colour in ((MOVED, MOVED_COLOUR), (CHANGED, CHANGED_COLOUR)):
+    shades = np.empty((2 * len(Kind), 256, 3))
+    shades[:] = 90 + 0.45 * grey
+    colours = ((MOVED, MOVED_COLOUR), (CHANGED, CHANGED_COLOUR), (RETURNED, RETURNED_COLOUR))
+    for kind, colour in colours:
         shades[2 * kind] = 0.40 * grey + 0.60 * np.array(colour)
         shades[2 * kind + 1] = 0.75 * shades[2 * kind]
     return shades.round().astype(np.uint8).reshape(-1, 3)

@@ -39,6 +39,9 @@ def facts_of(name: str, history: History, gate: Gate, spent: Costs | None = None
         "kept_share": tokens / cells,
         "moved_share": int(history.moved.sum()) / cells,
         "key_frame_seconds": history.pts_seconds[history.is_key].tolist(),
+        "return_seconds": (
+            [] if history.returned is None else history.pts_seconds[history.returned > 0].tolist()
+        ),
         "sampled": {
             f"{fps}_fps": {"frames": seen, "tokens": history.dense_tokens(seen)}
             for fps, seen in ((fps, history.frames_at(fps)) for fps in (1, 2))
@@ -76,6 +79,7 @@ def lines_of(facts: dict[str, Any]) -> dict[str, str]:
             else costs.lines_of(facts["costs"])
         ),
         "key frames": f"{len(facts['key_frame_seconds']):,}",
+        **({"returns": f"{len(back):,}"} if (back := facts["return_seconds"]) else {}),
         "shown": ", ".join(shown) or f"all {every}",
     }
     if "adjacent" in facts:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import arange, doubles, whole
-from patchgate.gate import CHANGED, MOVED
+from patchgate.gate import CHANGED, MOVED, RETURNED
 from patchgate.tokens import TokenChunk
 
 OnChunk = Callable[[TokenChunk], None]
@@ -32,6 +32,8 @@ class History:
     changed: Tensor  # [T] int64: cells
     moved: Tensor  # [T] int64: cells
     tubelet: int = 1  # frames of one
+    # [T] int64: cells that show a picture of before again; None: the gate remembers none
+    returned: Tensor | None = None
 
     @property
     def is_key(self) -> Tensor:
@@ -108,17 +110,19 @@ def history_of(
     # Numbers, not tensors: small tensors that stay between large ones that go keep the heap from
     # shrinking (measured: half a megabyte a chunk).
     pts, duration, changed, moved = array("d"), array("d"), array("q"), array("q")
+    returned = array("q")
     for chunk in chunks:
         kind = chunk.kind.flatten(1)  # [T, h * w]
         pts.extend(chunk.pts_seconds.tolist())
         duration.extend(chunk.duration_seconds.tolist())
         changed.extend((kind == CHANGED).sum(1).tolist())
         moved.extend((kind == MOVED).sum(1).tolist())
+        returned.extend((kind == RETURNED).sum(1).tolist())
         if on_chunk is not None:
             on_chunk(chunk)
     starts, lengths = (doubles(values) for values in (pts, duration))
     new, moving = (whole(values) for values in (changed, moved))
-    return History(cells, starts, lengths, new, moving, tubelet)
+    return History(cells, starts, lengths, new, moving, tubelet, whole(returned))
 
 
 def telling_frames(history: History) -> list[Choice]:

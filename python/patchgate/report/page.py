@@ -135,6 +135,7 @@ def _totals(history: History) -> dict[str, Any]:
         "kept": tokens / cells,
         "moved": int(history.moved.sum()) / cells,
         "key_frames": int(history.is_key.sum()),
+        "returns": 0 if history.returned is None else int((history.returned > 0).sum()),
         "seconds": history.end - history.begin,
     }
 

@@ -30,7 +30,9 @@ PRINT = Palette()
 
 
 def draw_shares(axes: Axes, history: History, palette: Palette, bins: int = BINS) -> None:
-    """Draws the shares of changed and moved cells as stacked steps, the mean, and key frames."""
+    """Draws the shares of changed and moved cells as stacked steps, the mean, key frames, and
+    frames in which cells return (triangles to the left).
+    """
     shares = np.stack([history.kept_share.numpy(), history.moved.numpy() / history.cells])
     time, (kept, moved) = binned(history, shares, bins)  # [B]
     ordinary = (history.changed + history.moved)[~history.is_key].double() / history.cells
@@ -48,6 +50,8 @@ def draw_shares(axes: Axes, history: History, palette: Palette, bins: int = BINS
     axes.text(time[-1], mean, f" mean {mean:.1%}", size=8, color=palette.ink, va="center")
     keys = key_seconds(history)
     axes.plot(keys, [top] * len(keys), "v", color=palette.ink, markersize=6, clip_on=False)
+    back = return_seconds(history)
+    axes.plot(back, [top] * len(back), "<", color=palette.moved, markersize=6, clip_on=False)
     axes.set(xlim=(time[0], time[-1]), ylim=(0, top))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     plain(axes, palette)
@@ -57,6 +61,14 @@ def key_seconds(history: History) -> list[float]:
     """Returns the times at which key frames are marked; none if they would be too many."""
     keys = history.pts_seconds[history.is_key].tolist()
     return keys if len(keys) <= _MAX_MARKS else []
+
+
+def return_seconds(history: History) -> list[float]:
+    """Returns the times at which returns are marked; none if they would be too many."""
+    if history.returned is None:
+        return []
+    back: list[float] = history.pts_seconds[history.returned > 0].tolist()
+    return back if len(back) <= _MAX_MARKS else []
 
 
 def binned(history: History, values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ from patchgate.gate import Gate
 from patchgate.gather import PixelSpec
 from patchgate.pipeline import StageSeconds, token_chunks
 from patchgate.pipeline.features import Features, PixelFeatures
+from patchgate.report.earlier import Earlier
 from patchgate.report.history import Choice, OnChunk
 from patchgate.tokens import TokenChunk, TokenLayout, layout_of, reconstruct
 
@@ -133,7 +134,7 @@ def played(
     features = features or pixels_of(gate)
     f = gate.settings.temporal_patch
     first, before = 0, None
-    with open_video(path, errors="ignore", **open_options) as video:
+    with open_video(path, errors="ignore", **open_options) as video, Earlier() as earlier:
         matrix = video.colour.matrix
         layout = layout_of(gate, matrix)
         with closing(side_by_side(video, gate, None, features)) as chunks:
@@ -142,7 +143,8 @@ def played(
                 frames = sum(map(len, planes))
                 planes += [planes[-1][-1:]] * (len(chunk.kind) * f - frames)
                 originals = torch.cat(planes).unflatten(0, (-1, f))
-                pictures = rebuilt(chunk, layout, before)
+                known = earlier.completed(chunk) if gate.settings.memory else chunk
+                pictures = rebuilt(known, layout, before)
                 yield Played(first, chunk, originals, pictures, matrix)
                 first, before = first + len(pictures), pictures[-1]
                 if on_chunk is not None:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchgate.gate import CHANGED, MERGED, MOVED, STATIC
+from patchgate.gate import CHANGED, MOVED, RETURNED, STATIC
 from patchgate.tokens.check_layout import wrong_grid, wrong_ids, wrong_layout
 
 Numbers = NDArray[Any]
@@ -191,8 +191,8 @@ class _Part:
 
     def wrong_kinds(self) -> str | None:
         """Checks the kinds of cells against the tokens that they emitted."""
-        if self.kind.max() > MERGED:
-            return f"kind: expected 0..{MERGED}, got {self.kind.max()}"
+        if self.kind.max() > RETURNED:
+            return f"kind: expected 0..{RETURNED}, got {self.kind.max()}"
         if bool((self.place[1:] <= self.place[:-1]).any()):
             return "cell: expected each once in a frame, in reading order"
         changed = np.count_nonzero(self.kind == CHANGED)
@@ -236,8 +236,9 @@ class _Part:
             return "kind: expected tokens of pixels of changed cells only"
         if bool(((kind == STATIC) & ~first).any()):
             return "source: expected cells that stand still to show what they did before"
-        if bool(((kind < CHANGED) & (self.shown >= self.ends[self.frame])).any()):
-            return "source: expected cells that stand still or move to show earlier tokens"
+        earlier = (kind < CHANGED) | (kind == RETURNED)
+        if bool((earlier & (self.shown >= self.ends[self.frame])).any()):
+            return "source: expected cells that stand still, move or return to show earlier tokens"
         if not starts and bool(((kind < CHANGED) & first).any()):
             return "kind: expected a first frame of changed cells, or a start_picture"
         return None

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from patchgate._ops.library import build_info
 from patchgate.beside import written_beside
+from patchgate.gate import RETURNED
 from patchgate.tokens.check import FIELDS, OPTIONAL, contradiction
 from patchgate.tokens.check_layout import GRID, LAYOUT
 
 _FORMAT = "patchgate.VideoTokens/1"
+_RETURNING = "patchgate.VideoTokens/2"  # cells may return (kind 4), which readers of 1 do not know
 EMBEDDING = "patchgate.Embedding/1"
 
 Fields = dict[str, Any] | None  # those of a TokenLayout or a TokenGrid; None: there is none
@@ -30,10 +32,20 @@ def metadata(
     about: Mapping[str, str] = MappingProxyType({}),
     complete: bool = True,
     grid: Fields = None,
+    returns: bool = False,
 ) -> dict[str, str]:
-    """Makes the metadata of a file of tokens, with their layout and grid; see ``described``."""
+    """Makes the metadata of a file of tokens, with their layout and grid; see ``described``.
+
+    Args:
+        returns: whether cells return to earlier tokens (kind 4).
+    """
     own = {"layout": json.dumps(layout), "grid": json.dumps(grid)}
-    return described(_FORMAT, about, complete) | own
+    return described(_RETURNING if returns else _FORMAT, about, complete) | own
+
+
+def returns(kind: Tensor) -> bool:
+    """Returns whether any of these cells ``[T, h, w]`` returns to an earlier token."""
+    return bool((kind == RETURNED).any())
 
 
 def described(form: str, about: Mapping[str, str], complete: bool) -> dict[str, str]:
@@ -62,7 +74,8 @@ def write(
     dense = {name: value.contiguous() for name, value in tensors.items()}
     with written_beside(path) as whole:
         try:
-            save_file(dense, whole, metadata(layout, grid=grid))
+            about = metadata(layout, grid=grid, returns=returns(tensors["kind"]))
+            save_file(dense, whole, about)
         except (OSError, SafetensorError) as error:
             raise OSError(f"{path}: the tokens could not be written there ({error})") from error
 
@@ -83,8 +96,8 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields, Fields]:
         raise
     except Exception as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
-    if found.get("format") != _FORMAT:
-        raise ValueError(f"{path}: expected {_FORMAT}, got {found.get('format')!r}")
+    if found.get("format") not in (_FORMAT, _RETURNING):
+        raise ValueError(f"{path}: expected {_FORMAT} or {_RETURNING}, got {found.get('format')!r}")
     layout, grid = (_fields(path, found, name) for name in ("layout", "grid"))
     _check_names(path, "tensors", tensors, FIELDS, OPTIONAL)
     if layout is not None:
@@ -93,6 +106,8 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields, Fields]:
         _check_names(path, "grid", grid, {"cell": 0}, GRID)
     if wrong := contradiction(tensors, layout, grid):
         raise ValueError(f"{path}: damaged: {wrong}")
+    if found["format"] == _FORMAT and returns(tensors["kind"]):
+        raise ValueError(f"{path}: damaged: kind: expected no cells that return in {_FORMAT}")
     if found.get("complete") == "false":
         warnings.warn(
             f"{path}: it holds the first {len(tensors['pts_seconds']):,} frames only: the command "

@@ -11,6 +11,7 @@ from patchgate.gate import CHANGED, MOVED
 # Okabe and Ito's palette: it can be distinguished with any colour vision, and in grey by lightness.
 CHANGED_COLOUR = (213, 94, 0)  # vermilion
 MOVED_COLOUR = (86, 180, 233)  # sky blue
+RETURNED_COLOUR = (0, 158, 115)  # bluish green
 
 _BINS, _HEIGHT = 240, 48  # of the plot, in its own units
 

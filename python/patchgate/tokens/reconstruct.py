@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from patchgate._tensors import arange
-from patchgate.gate import MERGED, MOVED
+from patchgate.gate import MERGED, MOVED, RETURNED
 from patchgate.reference.subpixel import blocks_between
 from patchgate.tokens.chunk import TokenChunk
 from patchgate.tokens.layout import TokenLayout, cu_seqlens
@@ -74,9 +74,16 @@ def _start(chunk: TokenChunk, layout: TokenLayout, before: Tensor | None) -> Ten
 def _next(
     picture: Tensor, chunk: TokenChunk, layout: TokenLayout, t: int, emitted: slice
 ) -> Tensor:
-    """Makes the picture ``[f, C, H, W]`` after frame ``t``; moved cells come from the old one."""
-    new = picture.clone()
+    """Makes the picture ``[f, C, H, W]`` after frame ``t``; moved cells come from the old one, into
+    which cells that return were put first.
+    """
     kind = chunk.kind[t]  # [h, w]
+    back = (kind == RETURNED).nonzero()  # [n, 2]
+    if len(back):
+        picture = picture.clone()
+        shown = chunk.source[t][kind == RETURNED]
+        _paste(picture, back * layout.cell, _cells(chunk, shown, layout))
+    new = picture.clone()
     moved = (kind == MOVED).nonzero()  # [n, 2]
     if len(moved):
         corner = moved * layout.cell

@@ -74,6 +74,7 @@ class TokenSpill:
         self._calls = Calls("TokenSpill")
         self._undo_last: Undo = _nothing
         self.frames = self.tokens = 0
+        self._returns = False  # whether cells return to earlier tokens
         self._parts = Parts(path, (*self._empty, "last", "cu_seqlens"), replace)
         self.scratch = self._parts.scratch
         self._parts.put("cu_seqlens", torch.zeros(1, dtype=torch.int32, device="cpu"))
@@ -100,13 +101,13 @@ class TokenSpill:
 
     def _mark(self) -> Undo:
         cut = self._parts.mark()
-        frames, tokens = self.frames, self.tokens
+        frames, tokens, returns = self.frames, self.tokens, self._returns
         self._undo_last = _nothing
 
         def back() -> None:
             self._undo_last()
             cut()
-            self.frames, self.tokens = frames, tokens
+            self.frames, self.tokens, self._returns = frames, tokens, returns
 
         return back
 
@@ -127,6 +128,7 @@ class TokenSpill:
         self._note_last_uses(source, tokens)
         self.tokens = tokens
         self.frames += len(chunk.kind)
+        self._returns = self._returns or token_file.returns(chunk.kind)
 
     def _note_last_uses(self, source: Tensor, tokens: int) -> None:
         """Notes the last frame that shows each token. Any token may be shown again, however old it
@@ -161,7 +163,9 @@ class TokenSpill:
 
     def _finish(self, check: Callable[[], None], complete: bool) -> Path:
         self._write_spans(check)
-        metadata = token_file.metadata(self._layout, self._about, complete, self._grid)
+        metadata = token_file.metadata(
+            self._layout, self._about, complete, self._grid, self._returns
+        )
         return self._parts.join(self._tensors(), metadata, check, complete)
 
     def _write_spans(self, check: Callable[[], None]) -> None:

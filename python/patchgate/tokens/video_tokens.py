@@ -42,7 +42,8 @@ class VideoTokens(Dense, Handled):
     duration_seconds: Tensor  # [T] float64
     cu_seqlens: Tensor  # [T + 1] int32: frame t emitted the tokens cu_seqlens[t]:cu_seqlens[t + 1]
     source: Tensor  # [T, h, w] int64: index into features
-    kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed, 3 merged into another token
+    kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed, 3 merged into another token,
+    # 4 returned: it shows an earlier token as it was encoded
     motion: Tensor  # [T, h, w, 2] int8: (dy, dx) to where a moved cell came from, in steps of the
     # gate's 1 / motion_precision pixels
     layout: TokenLayout | None  # None: the features are a tower's, or of several looks

@@ -71,6 +71,11 @@ class GateOptions:
         _option(_GATE, "Motion to a whole (1), half (2) or quarter (4) of a pixel: finer follows "
                 "pans and scrolling, and takes longer.", metavar="1|2|4"),
     ] = 1  # fmt: skip
+    memory: Annotated[
+        int | None,
+        _option(_GATE, "Remember so many earlier pictures: cells that equal one need no new "
+                "token (dialogues, slides, windows).", show_default="off"),
+    ] = None  # fmt: skip
     grid: Annotated[
         str,
         _option(_ENCODER, "Whose grid, so that shares and costs are the model's: own (--size, "

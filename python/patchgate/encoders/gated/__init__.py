@@ -13,6 +13,7 @@ emitted.py       the output of a call as VideoTokens
 calibrate.py     finds the cheapest settings at which a user's answers stay the same
 search.py        which settings it tries; answers.py what a user's read-out says with them
 stream_state.py  a stream's state as a dict of tensors; stream_check.py finds what is wrong in one
+                 (stream_pictures.py: in pictures that may return); stream_tables.py: its tables
 stream_file.py   the same state as a file
 """
 
@@ -185,7 +186,14 @@ def gated(
     found = found.fitted(spec)
     if feature_layer is not None:
         found = found.ended(feature_layer)
-    parts = (tower, found, spec, gate_settings(found, gate), fidelity)
+    rules = gate_settings(found, gate)
+    fidelity.check_gate(rules)
+    if capacity is not None and rules.memory:
+        raise ValueError(
+            "memory: not available with capacity, because a picture that returns is found between "
+            "frames; use gated(...) without capacity"
+        )
+    parts = (tower, found, spec, rules, fidelity)
     if capacity is None:
         return GatedTower(*parts, output)
     if output != "dense":

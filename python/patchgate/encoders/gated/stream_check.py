@@ -6,13 +6,14 @@ n numbers for pooling or of a tap.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from patchgate._tensors import arange
+from patchgate.encoders.gated.stream_pictures import wrong_pictures, wrong_rows
 from patchgate.encoders.run import leaving
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums
@@ -127,12 +128,17 @@ def contradiction(
     rows = [*shapes.layers, *(shapes.outputs[name] for name in memory.outputs)]
     for (name, part, slots), expected in zip(parts, rows, strict=True):
         wrong = _wrong_part(part, expected, slots) or _wrong_dtype(part, expected, tower)
-        if wrong := wrong or _wrong_sums(part, expected, tokens):
+        wrong = wrong or _wrong_sums(part, expected, tokens)
+        for picture in part.pictures:
+            if picture is not None and not wrong:
+                wrong = _wrong_sums(replace(part, sums=picture.sums), expected, tokens)
+        if wrong:
             return f"{name}: {wrong}"
     return (
         _wrong_attention(memory)
         or _wrong_births(memory, units)
         or _wrong_gate(memory, gate, shapes, pooled)
+        or wrong_pictures(memory, gate, tower)
     )
 
 
@@ -189,8 +195,8 @@ def _wrong_part(part: LayerMemory, expected: Rows, slots: int) -> str | None:
             return f"expected table {name} {list(shape)}, got {list(table.shape)} {table.dtype}"
     if not 0 <= int(part.row.min()) <= int(part.row.max()) < r:
         return f"expected rows of tables of {r}, got {int(part.row.min())}..{int(part.row.max())}"
-    if part.tables and len(part.row.unique()) != r:
-        return f"expected each of {r} rows in a slot, got {len(part.row.unique())} of them"
+    if wrong := wrong_rows(part, r):
+        return wrong
     return None
 
 

@@ -4,7 +4,8 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from patchgate._tensors import whole
 from patchgate.encoders.gated.stream_check import contradiction
+from patchgate.encoders.gated.stream_tables import flat, memory_of
 from patchgate.encoders.run.computed import Waiting
 from patchgate.encoders.run.fidelity import Fidelity
-from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
+from patchgate.encoders.run.memory import Memory
 from patchgate.encoders.run.session import Session
 from patchgate.encoders.tower import Tower
 from patchgate.gate.saved import (
@@ -67,7 +69,7 @@ def tables(session: Session) -> Saved:
         own = memory.made_with
         assert own is not None
         counts = Counts(memory.emitted, memory.frames, own.prefix, own.cells, len(memory.layers))
-        found |= {**dict(_flat(memory)), **_waiting(session.waiting), COUNTS: whole(counts)}
+        found |= {**dict(flat(memory)), **_waiting(session.waiting), COUNTS: whole(counts)}
     return found
 
 
@@ -131,11 +133,16 @@ def check_owner(found: Mapping[str, Any], owner: dict[str, str]) -> None:
 
 
 def _same(found: Any, expected: str) -> bool:
-    """Whether two descriptions are equal: a threshold of 4.0 may have been written as 4."""
+    """Whether two descriptions are equal: a threshold of 4.0 may have been written as 4, and an
+    older version had no setting of a rule that is off.
+    """
     if found == expected:
         return True
     try:
-        return bool(json.loads(found or "") == json.loads(expected))
+        before, now = json.loads(found or ""), json.loads(expected)
+        if isinstance(before, dict) and isinstance(now, dict):
+            before = {name: None for name, value in now.items() if value is None} | before
+        return bool(before == now)
     except (TypeError, ValueError, RecursionError):  # some descriptions are not JSON
         return False
 
@@ -175,8 +182,9 @@ def _remembered(
         raise ValueError(f"expected source [{counts.cells}], got {list(there['source'].shape)}")
     session.waiting = loaded_waiting(there, counts, session.fidelity)
     sized = _sized(tower, counts, own)
-    memory = _memory(there, counts, sized)
-    unknown = there.keys() - dict(_flat(memory)).keys()
+    memory = memory_of(there, counts.layers, sized)
+    memory = replace(memory, emitted=counts.emitted, frames=counts.frames)
+    unknown = there.keys() - dict(flat(memory)).keys()
     if unknown:
         raise ValueError(f"it has unknown tensors: {', '.join(sorted(unknown))}")
     if wrong := contradiction(memory, own, sized, session.fidelity, pooled):
@@ -234,41 +242,3 @@ def _sized(tower: Tower, counts: Counts, gate: Mapping[str, Tensor]) -> Tower:
             f"{counts.layers}"
         )
     return sized
-
-
-def _flat(memory: Memory) -> Iterator[tuple[str, Tensor]]:
-    for name in ("ids", "source", "patches", "pooled"):
-        if (tensor := getattr(memory, name)) is not None:
-            yield name, tensor
-    parts = {f"layer.{i}": layer for i, layer in enumerate(memory.layers)}
-    parts |= {f"output.{name}": output for name, output in memory.outputs.items()}
-    for name, part in parts.items():
-        yield f"{name}.row", part.row
-        for table, rows in part.tables.items():
-            yield f"{name}.table.{table}", rows
-        for field, tensor in part.sums._asdict().items() if part.sums is not None else ():
-            yield f"{name}.sums.{field}", tensor
-
-
-def _memory(tensors: dict[str, Tensor], counts: Counts, tower: Tower) -> Memory:
-    outputs = {name.split(".")[1] for name in tensors if name.startswith("output.")}
-    return Memory(
-        ids=tensors["ids"],
-        layers=tuple(_layer(tensors, f"layer.{i}.") for i in range(counts.layers)),
-        outputs={name: _layer(tensors, f"output.{name}.") for name in outputs},
-        emitted=counts.emitted,
-        frames=counts.frames,
-        source=tensors.get("source"),
-        patches=tensors.get("patches"),
-        pooled=tensors.get("pooled"),
-        made_with=made_with(tower),  # ``check_owner`` has compared the dtypes
-    )
-
-
-def _layer(tensors: dict[str, Tensor], prefix: str) -> LayerMemory:
-    own = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
-    tables = {name[6:]: rows for name, rows in own.items() if name.startswith("table.")}
-    sums: Any = {name[5:]: tensor for name, tensor in own.items() if name.startswith("sums.")}
-    if sums and sums.keys() != set(Sums._fields):
-        raise ValueError(f"expected sums of {', '.join(Sums._fields)}, got {sorted(sums)}")
-    return LayerMemory(own["row"], tables, Sums(**sums) if sums else None)

@@ -58,6 +58,8 @@ def encode_steps(
     """
     parts, counts, done = [], [], 0
     for part in _runs(tower, fidelity, kept):
+        for turn in part.turns:  # of its first frame
+            memory = memory.turned(turn, tower)
         run: Run | Still
         if stand_still(fidelity, memory, len(part.patches), part.source):
             run = Still(tower, fidelity, memory, part)
@@ -88,22 +90,27 @@ def encode_steps(
 
 
 def _runs(tower: Tower, fidelity: Fidelity, kept: Kept) -> Iterator[Kept]:
-    """Cuts the frames into runs of at most ``_ROWS`` rows (one frame may have more)."""
+    """Cuts the frames into runs of at most ``_ROWS`` rows (one frame may have more). A turn begins
+    a run.
+    """
     frames, n = kept.mask.shape
     each = tower.tokens_per_cell
     given, counts = torch.stack([kept.given.sum(1), kept.mask.sum(1)]).tolist()
     watched = fidelity.watches(0) or fidelity.repositions or fidelity.refresh is not None
     most = max(1, _TOKENS // (tower.prefix + n * each)) if watched else frames
     first = patch = rows = patches = 0
+    turns = {turn.frame: turn for turn in kept.turns}
 
     def run(end: int) -> Kept:
         part, own = slice(first, end), slice(patch, patch + patches)
         masks = kept.mask[part], kept.source[part], kept.given[part]
-        return Kept(kept.patches[own], *masks, sum(counts[part]))
+        turned = (turns[first],) if first in turns else ()
+        return Kept(kept.patches[own], *masks, sum(counts[part]), turned)
 
     for t, cells in enumerate(given):
         length = cells * each + tower.prefix if cells else 0
-        if t > first and (rows + length > _ROWS or t - first == most):
+        full = rows + length > _ROWS or t - first == most
+        if t > first and (full or t in turns):
             yield run(t)
             first, patch, rows, patches = t, patch + patches, 0, 0
         rows, patches = rows + length, patches + cells * each

@@ -26,7 +26,11 @@ def entering(tower: Tower, fidelity: Fidelity, kept: Kept, moved: Tensor, before
         cells = cells | moved if fidelity.repositions else cells
         cells = refreshed(cells, fidelity.refresh, before)
     tokens = cells.repeat_interleave(tower.tokens_per_cell, 1)
-    return torch.cat([cells.any(1, keepdim=True).expand(-1, tower.prefix), tokens], 1)
+    some = cells.any(1, keepdim=True)  # [T, 1]
+    if kept.turns and fidelity.context == "full":
+        # Cells show what they showed in another frame than that of the prefix tokens' state.
+        some[0] |= moved[0].any()
+    return torch.cat([some.expand(-1, tower.prefix), tokens], 1)
 
 
 def embedded(tower: Tower, rows: Tensor, cell: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypedDict, get_args
 
 from patchgate._check import checked_choice, checked_count, checked_number, checked_switch, settle
+from patchgate.gate import GateSettings
 
 Context = Literal["full", "kept"]
 Moved = Literal["own", "source", "lend"]
@@ -85,6 +86,14 @@ class Fidelity:
     def embeds_again(self) -> bool:
         """Whether the pixels of earlier tokens can be needed."""
         return not self.owns and (self.repositions or self.refresh is not None)
+
+    def check_gate(self, settings: GateSettings) -> None:
+        """Raises a ``ValueError`` if such a tower cannot use a gate of these settings."""
+        if self.pass_over is not None and settings.memory:
+            raise ValueError(
+                "memory: a tower that passes frames over (pass_over) does not know which picture "
+                "returns; use one of them"
+            )
 
     def without_frames(self) -> "Fidelity":
         """Returns the fidelity of calls that are given the pixels of kept cells only."""

@@ -6,12 +6,13 @@ m merge side, C channels, f frames of a tubelet, P patch side.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from patchgate.encoders.tower import Tower
+from patchgate.gate.turns import Turn
 
 
 class Sums(NamedTuple):
@@ -26,6 +27,13 @@ class Sums(NamedTuple):
     age: Tensor  # [M] int64: exchanges since then
 
 
+class LayerPicture(NamedTuple):
+    """What one layer remembers of a picture that may return: that of its last frame."""
+
+    row: Tensor  # [M] int64: the row of the layer's tables that each token shows
+    sums: Sums | None
+
+
 @dataclass(frozen=True)
 class LayerMemory:
     """The rows of one layer's tables, and which of them each remembered slot shows."""
@@ -33,6 +41,7 @@ class LayerMemory:
     row: Tensor  # [S] int64
     tables: dict[str, Tensor] = field(default_factory=dict)  # name -> [r, ...]
     sums: Sums | None = None  # those of the last frame
+    pictures: tuple[LayerPicture | None, ...] = ()  # those that the gate remembers, by its places
 
     @classmethod
     def empty(cls, device: torch.device) -> Self:
@@ -60,19 +69,61 @@ class LayerMemory:
         return [self.tables[name].to(new.dtype), new]  # autocast may have changed
 
     @classmethod
-    def of(cls, tables: dict[str, Tensor], row: Tensor, sums: Sums | None) -> Self:
-        """Remembers those rows of whole tables that the slots show.
+    def of(
+        cls,
+        tables: dict[str, Tensor],
+        row: Tensor,
+        sums: Sums | None,
+        pictures: tuple[LayerPicture | None, ...] = (),
+    ) -> Self:
+        """Remembers those rows of whole tables that the slots and the pictures show.
 
         Args:
             row: ``[S]`` int64: the row that each slot shows.
         """
-        keep, row = row.unique(return_inverse=True)
-        return cls(row, {name: table[keep] for name, table in tables.items()}, sums)
+        rows = [row, *(each.row for each in pictures if each is not None)]
+        keep, every = torch.cat(rows).unique(return_inverse=True)
+        row, *others = every.split([len(each) for each in rows])
+        left = iter(others)
+        pictures = tuple(
+            None if each is None else each._replace(row=next(left)) for each in pictures
+        )
+        return cls(row, {name: table[keep] for name, table in tables.items()}, sums, pictures)
+
+    def turned(self, turn: Turn, tokens: int) -> Self:
+        """Goes on from another picture, and keeps the one at hand: see ``Memory.turned``."""
+        pictures, row, sums = list(self.pictures), self.row, self.sums
+        last = LayerPicture(row[:tokens], sums)
+        if turn.base and (base := pictures[turn.base - 1]) is not None:
+            row, sums = torch.cat([base.row, row[tokens:]]), base.sums
+        _keep(pictures, turn, last)
+        return replace(self, row=row, sums=sums, pictures=tuple(pictures))
 
     def detached(self) -> Self:
         tables = {name: table.detach() for name, table in self.tables.items()}
-        sums = None if self.sums is None else Sums(*(part.detach() for part in self.sums))
-        return replace(self, tables=tables, sums=sums)
+        pictures = tuple(
+            None if each is None else each._replace(sums=_detached(each.sums))
+            for each in self.pictures
+        )
+        return replace(self, tables=tables, sums=_detached(self.sums), pictures=pictures)
+
+
+def _detached(sums: Sums | None) -> Sums | None:
+    return None if sums is None else Sums(*(part.detach() for part in sums))
+
+
+def _keep(pictures: list[Any], turn: Turn, last: Any) -> None:
+    """Puts the last picture in its place among those that may return."""
+    if turn.kept:
+        pictures += [None] * (turn.kept - len(pictures))
+        pictures[turn.kept - 1] = last
+
+
+class Shown(NamedTuple):
+    """What is remembered of a picture that may return, besides the rows of layers."""
+
+    source: Tensor  # [N] int64
+    pooled: Tensor | None  # [1, D]
 
 
 class MadeWith(NamedTuple):
@@ -106,12 +157,38 @@ class Memory:
     patches: Tensor | None = None
     pooled: Tensor | None = None  # [1, D], that of the last frame that computed anything
     made_with: MadeWith | None = None
+    pictures: tuple[Shown | None, ...] = ()  # those that the gate remembers, by its places
 
     @classmethod
     def empty(cls, device: torch.device, depth: int) -> Self:
         """Makes the memory of a stream that has seen no frame, for a tower of ``depth`` layers."""
         none = torch.empty(0, dtype=torch.int64, device=device)
         return cls(none, (LayerMemory.empty(device),) * (depth + 1))
+
+    def turned(self, turn: Turn, tower: Tower) -> Self:
+        """Returns the memory with which the frame of a turn is encoded.
+
+        The picture of the frame before is kept if the gate keeps it. If a remembered picture
+        returns, its frame takes the place of the frame before: what it showed, its sums, its pooled
+        output.
+        """
+        if self.source is None or not (turn.base or turn.kept):
+            return self
+        units = tower.prefix + tower.cells
+        tokens = tower.prefix + tower.cells * tower.tokens_per_cell
+        pictures, source, pooled = list(self.pictures), self.source, self.pooled
+        last = Shown(source, pooled)
+        if turn.base and (base := pictures[turn.base - 1]) is not None:
+            source, pooled = base
+        _keep(pictures, turn, last)
+        return replace(
+            self,
+            layers=tuple(layer.turned(turn, tokens) for layer in self.layers),
+            outputs={name: output.turned(turn, units) for name, output in self.outputs.items()},
+            source=source,
+            pooled=pooled,
+            pictures=tuple(pictures),
+        )
 
     def index_of(self, ids: Tensor) -> Tensor:
         """Numbers tokens: remembered ones first, in order of their ids, then new ones."""
@@ -134,6 +211,12 @@ class Memory:
             self,
             pooled=None if self.pooled is None else self.pooled.detach(),
             patches=None if self.patches is None else self.patches.detach(),
+            pictures=tuple(
+                each
+                if each is None or each.pooled is None
+                else each._replace(pooled=each.pooled.detach())
+                for each in self.pictures
+            ),
             layers=tuple(layer.detached() for layer in self.layers),
             outputs={name: output.detached() for name, output in self.outputs.items()},
         )

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from patchgate.gate.turns import Turn
+
 
 class Kept(NamedTuple):
     """What the gate kept of some frames, and the pixels of the cells that are embedded."""
@@ -17,6 +19,8 @@ class Kept(NamedTuple):
     source: Tensor  # [T, N] int64: the token that explains each cell
     given: Tensor  # [T, N] bool: those whose pixels there are, the kept ones among them
     number: int  # K
+    # The frames that a gate with memory calls turns, by their numbers
+    turns: tuple[Turn, ...] = ()
 
 
 class Table(NamedTuple):

@@ -43,7 +43,7 @@ class _Layer(NamedTuple):
     def kept(self, earlier: LayerMemory, slots: Tensor) -> LayerMemory:
         """Remembers the rows that some slots show."""
         row = torch.cat([earlier.row, self.shown.flatten()])[slots]
-        return LayerMemory.of(self.tables, row, self.sums)
+        return LayerMemory.of(self.tables, row, self.sums, earlier.pictures)
 
 
 def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:

@@ -20,6 +20,7 @@ from patchgate.encoders.tower import Tower
 from patchgate.gate import CHANGED, Gate, GateResult
 from patchgate.gate.calls import Undo
 from patchgate.gate.step import GateStep
+from patchgate.gate.turns import Turn
 
 
 class Session:
@@ -79,7 +80,7 @@ class Session:
         assert self.gate is not None
         result = yield GateStep(self.gate, planes)  # undone by ``mark``
         later = None if last else later_ids(self.gate)
-        kept = self.kept(tower, frames, result)
+        kept = self.kept(tower, frames, result)._replace(turns=turns_of(self.gate))
         return (yield from self.encoding(tower, kept, hidden, later)), result
 
     def encode(
@@ -182,10 +183,19 @@ class Session:
 
 
 def later_ids(gate: Gate) -> Tensor:
-    """Returns the ids, int32, of tokens that later frames may name and the last may not show.
+    """Returns the ids, integers, of tokens that later frames may name and the last may not show.
 
-    They are a view of the gate's own memory, which its next push changes. Motion can move single
-    pixels of the reference picture so that they form a cell again.
+    They are a view of the gate's own memory, which its next push changes, or a copy. Motion can
+    move single pixels of the reference picture so that they form a cell again, and cells of
+    remembered pictures may return.
     """
     assert gate.picture_ids is not None
-    return gate.picture_ids.flatten()
+    ids, remembered = gate.picture_ids.flatten(), gate.memory_ids
+    if remembered is None:
+        return ids
+    return torch.cat([ids.long(), remembered[remembered >= 0]])
+
+
+def turns_of(gate: Gate) -> tuple[Turn, ...]:
+    """Returns the turns of the last push of a gate of one stream."""
+    return gate.turns[0] if gate.turns else ()

@@ -35,12 +35,18 @@ class CappedGate(Gate):
             above 0.
 
     Raises:
-        ValueError: a share is outside (0, 1]; the threshold is 0 and a share is less than 1.
+        ValueError: a share is outside (0, 1]; the threshold is 0 and a share is less than 1; there
+            is ``memory``.
     """
 
     @spelled(GateSettings)
     def __init__(self, shares: Sequence[float], **settings: Unpack[GateKwargs]) -> None:
         super().__init__(**settings)
+        if self.settings.memory:
+            raise ValueError(
+                f"memory: a gate that keeps at most a share of a frame tries it several times, and "
+                f"remembers no pictures; expected None, got {self.settings.memory}"
+            )
         self._shares = [checked_number("shares", s, 0, 1, "of the cells") for s in shares]
         if not self.settings.limit and min(self._shares, default=1.0) < 1:
             raise ValueError("a share of less than 1 needs a threshold above 0, to be raised")
