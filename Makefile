@@ -126,8 +126,8 @@ wheel: $(VENV)/torch.stamp
 	PYTHON=$(BIN)/python bash packaging/docs_environment.sh
 
 docs: setup .venv-docs/docs.stamp
-	PYTHONPATH=python .venv-docs/bin/python packaging/notebooks.py
-	PYTHONPATH=python NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
+	PYTHONPATH="$(CURDIR)/python" .venv-docs/bin/python packaging/notebooks.py
+	PYTHONPATH="$(CURDIR)/python" NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,4 +5,4 @@ set -euo pipefail
 export HF_HUB_OFFLINE=1 # nothing is fetched
 
 make docs
-PYTHONPATH=python .venv-docs/bin/python packaging/run_pages.py
+PYTHONPATH="$PWD/python" .venv-docs/bin/python packaging/run_pages.py
