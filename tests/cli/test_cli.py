@@ -64,7 +64,7 @@ def test_every_option_reaches_the_gate(tmp_path):
     words = shlex.split("""
         --threshold 6.5 --search-radius 3 --on-motion encode --no-scene-cut --max-age 5
         --patch 8 --merge 2 --temporal-patch 2 --sub-blocks 4 --no-chroma --hysteresis 0.5
-        --noise adaptive --motion-precision 4 --size 32x64 --fit pad
+        --noise adaptive --motion-precision 4 --memory 3 --size 32x64 --fit pad
     """)
     result = run(
         "tokenize", clips.clip("h264.mp4"), "-o", tmp_path / "t.safetensors", *words, "--json"
@@ -73,7 +73,7 @@ def test_every_option_reaches_the_gate(tmp_path):
         "threshold": 6.5, "search_radius": 3, "on_motion": "encode", "scene_cut": None,
         "max_age": 5, "patch": 8, "merge": 2, "temporal_patch": 2, "sub_blocks": 4,
         "chroma": False, "hysteresis": 0.5, "noise": "adaptive", "size": [32, 64], "fit": "pad",
-        "motion_precision": 4,
+        "motion_precision": 4, "memory": 3,
     }  # fmt: skip
     layout = patchgate.VideoTokens.load(tmp_path / "t.safetensors").layout
     assert (layout.temporal_patch, layout.motion_precision) == (2, 4)

@@ -174,6 +174,43 @@ def test_where_nothing_turns_memory_changes_nothing() -> None:
     assert_same(pushed(video), pushed(video, None))
 
 
+# ---- back ends
+
+RULES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "all": {"max_age": 9, "hysteresis": 0.5, "noise": "adaptive", "motion_precision": 2},
+    "tubelets": {"temporal_patch": 2, "on_motion": "reuse"},
+    "cells apart": {"search_radius": 0, "scene_cut": None},
+}
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("kernel", ["definition", "emulated"])
+def test_every_back_end_gives_the_same_bits(
+    kernel: str, rules: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The op is taken from elsewhere: plain torch, or CUDA's kernels on the CPU."""
+    from emulated_gate import definition, emulated
+
+    from patchgate import _ops
+
+    video = torch.cat([shots("ABAB", 2), returning(SIZE, 3, 11)])[:24]
+    gate = Gate(patch=P, memory=2, **RULES[rules])
+    expected = [gate.push(part) for part in video.split(8)]
+    calls = []
+
+    def op(*args: Any) -> list[Tensor]:
+        calls.append(args[10])  # the limit
+        return emulated(args, 3, 0) if kernel == "emulated" else list(definition(*args))
+
+    monkeypatch.setattr(_ops, "gate", op)
+    other = Gate(patch=P, memory=2, **RULES[rules])
+    for part, own in zip(video.split(8), expected, strict=True):
+        assert_same(other.push(part), own)
+    assert_equal(state_of(other), state_of(gate))
+    assert 255 * 16 in calls  # pictures were compared
+
+
 # ---- chunks, streams, state
 
 

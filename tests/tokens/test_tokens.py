@@ -173,10 +173,8 @@ def test_what_is_no_token_file_is_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"{broken}: not a safetensors file"):
             VideoTokens.load(tmp_path / broken)
     save_file({"weight": torch.ones(3)}, tmp_path / "model")
-    with pytest.raises(
-        ValueError,
-        match=r"model: expected patchgate.VideoTokens/1 or patchgate.VideoTokens/2, got None",
-    ):
+    expected = r"model: expected patchgate.VideoTokens/1 or patchgate.VideoTokens/2, got None"
+    with pytest.raises(ValueError, match=expected):
         VideoTokens.load(tmp_path / "model")
     save_file({"weight": torch.ones(3)}, tmp_path / "lies", {"format": "patchgate.VideoTokens/1"})
     with pytest.raises(ValueError, match=r"lies: "):

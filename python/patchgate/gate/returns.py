@@ -48,6 +48,10 @@ def gate_with_memory(
     if not tubelets.shape[1]:
         return Returned(run_op(tubelets, memory, factors), remembered, none)
     begin = memory.before.start()
+    idle = all(own.quiet >= _SOON and not own.busy for own in remembered)
+    result = run_op(tubelets, memory, factors) if idle else None
+    if result is not None and not bool(result.kind.any()):
+        return Returned(result, remembered, none)  # a still video: nothing is to be noted
     soon = tubelets.shape[1] > 1 and min(own.quiet for own in remembered) < _SOON
     jumps: Sequence[Sequence[int]] = ((),) * len(remembered)
     if soon:
@@ -57,7 +61,7 @@ def gate_with_memory(
         for s, now in enumerate(remembered)
     ]
     if not any(jumps):
-        result = run_op(tubelets, memory, factors)
+        result = result or run_op(tubelets, memory, factors)
         seen = [push.looked_at(result.kind[s]) for s, push in enumerate(pushes)]
         if all(own.turn is None for own in seen):
             after = (p.after(result.kind[s], seen[s].busy) for s, p in enumerate(pushes))
