@@ -21,16 +21,30 @@ def emitted_cells(video: Tensor, kind: Tensor, p: int, f: int = 1) -> Tensor:
     return torch.stack(cells) if cells else video.new_empty(0, f, video.shape[1], p, p)
 
 
-def rebuild(kind: Tensor, motion: Tensor, emitted: Tensor, precision: int = 1) -> Tensor:
+def rebuild(
+    kind: Tensor,
+    motion: Tensor,
+    emitted: Tensor,
+    precision: int = 1,
+    weights: Tensor | None = None,
+    lit: Tensor | None = None,
+) -> Tensor:
     """The video ``[T * f, C, H, W]`` of kind ``[T, h, w]`` and motion ``[T, h, w, 2]``.
 
-    Vectors count in ``1 / precision`` pixels.
+    Vectors count in ``1 / precision`` pixels. weights ``[T, f, C, 2]`` and lit ``[T, h, w]``, if
+    there are any: the light of the frames, and which cells of the picture follow it.
     """
     _, h, w = kind.shape
     _, f, c, p, _ = emitted.shape
     picture = emitted.new_full((f, c, h * p, w * p), POISON)
     frames, following = [], iter(emitted)
-    for kinds, vectors in zip(kind, motion, strict=True):
+    for t, (kinds, vectors) in enumerate(zip(kind, motion, strict=True)):
+        if weights is not None and weights.numel() and lit is not None:
+            picture = picture.clone()
+            for y, x in lit[t].nonzero().tolist():
+                block = picture[..., y * p : (y + 1) * p, x * p : (x + 1) * p]
+                gain, offset = weights[t].long().movedim(-1, 0)[..., None, None]  # [f, C, 1, 1]
+                block[...] = ((block.long() * gain + offset + 2048) // 4096).clamp(0, 255)
         old, picture = picture, picture.clone()
         for y, x in (kinds != STATIC).nonzero().tolist():
             block = picture[..., y * p : (y + 1) * p, x * p : (x + 1) * p]

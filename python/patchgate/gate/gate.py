@@ -65,6 +65,8 @@ class Gate:
         fit: how a ``FrameBatch`` is resized to ``size``: ``"stretch"``, ``"crop"`` or ``"pad"``.
         motion_precision: 1, 2 or 4: vectors are whole, half or quarter pixels. Finer ones follow
             pans, scrolling and zooms, which seldom move by whole pixels, and take longer to find.
+        illumination: with ``"global"``, the reference follows the light of the frames: fades cost
+            few tokens. A token then stands for half to twice the contrast that it was encoded in.
 
     Source: docs/gate.md; the idea is Gated Residual Tokenization (arXiv 2509.14199).
     """
@@ -86,6 +88,7 @@ class Gate:
         size: int | tuple[int, int] | None = None,
         fit: grid.Fit = "stretch",
         motion_precision: Literal[1, 2, 4] = 1,
+        illumination: Literal["global"] | None = None,
     ) -> None:
         settings = {name: value for name, value in locals().items() if name != "self"}
         self.settings = GateSettings(**settings)
@@ -183,9 +186,8 @@ class Gate:
         """Copies the state of another gate with the same settings. Synchronises.
 
         Raises:
-            ValueError: it is no result of ``state_dict``: a tensor is missing, has another dtype or
-                shape, or its numbers contradict others (clocks, token ids); or it is that of a gate
-                with another cell, ``temporal_patch`` or ``max_age``. The gate is left as it was.
+            ValueError: it is no result of ``state_dict``, its numbers contradict each other, or it
+                is of a gate of another cell, ``temporal_patch``, ``max_age`` or ``illumination``.
         """
         if not isinstance(state, Mapping):
             raise ValueError(f"state: expected what state_dict returns, got {type(state).__name__}")
@@ -226,9 +228,8 @@ class Gate:
             return {}
         now.memory.lent()
         parts = now.memory.state._asdict()
-        for name in ("pending", "pending_map"):
-            if (tensor := getattr(now, name)) is not None:
-                parts[name] = tensor
+        extra = {"pending": now.pending, "pending_map": now.pending_map}
+        parts |= {name: tensor for name, tensor in extra.items() if tensor is not None}
         return {**parts, "streamed": truths([now.streamed])[0]}
 
     def _pushed(self, planes: Tensor | FrameBatch, threshold_map: Tensor | None) -> GateResult:

@@ -49,6 +49,7 @@ class GateRules(TypedDict, total=False):
     hysteresis: float | None
     noise: Literal["adaptive"] | None
     motion_precision: Literal[1, 2, 4]
+    illumination: Literal["global"] | None
 
 
 class GateKwargs(GateRules, total=False):
@@ -83,6 +84,7 @@ class GateSettings:
     size: int | tuple[int, int] | None = None
     fit: Fit = "stretch"
     motion_precision: Literal[1, 2, 4] = 1
+    illumination: Literal["global"] | None = None
 
     def __post_init__(self) -> None:
         precision = checked_count("motion_precision", self.motion_precision, 0)
@@ -95,6 +97,7 @@ class GateSettings:
             sub_blocks=checked_count("sub_blocks", self.sub_blocks, 1),
             on_motion=checked_choice("on_motion", self.on_motion, _ON_MOTION_CODE),
             noise=checked_choice("noise", self.noise, (None, "adaptive")),
+            illumination=checked_choice("illumination", self.illumination, (None, "global")),
             fit=checked_choice("fit", self.fit, get_args(Fit)),
             motion_precision=checked_choice("motion_precision", precision, (1, 2, 4)),
             chroma=checked_switch("chroma", self.chroma),

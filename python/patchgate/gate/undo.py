@@ -35,7 +35,7 @@ class Before:
         self._layout, self._flat, self._state = layout, flat, state
         self._raw, self._is_large = _raw(flat), len(flat) > _LARGE
         self._copy: Any = None  # the copy of the state
-        self._parts: list[tuple[Any, Any]] = []  # of source, ids and picture: the copy, the state's
+        self._parts: list[tuple[Any, Any]] = []  # of what cells change: the copy, the state's
         self._still = torch.empty(
             0, dtype=torch.uint8, device="cpu"
         )  # kinds of frames that stand still
@@ -72,19 +72,21 @@ class Before:
         self._frames += frames
         return before
 
-    def changed(self, before: bool, kind: Tensor) -> None:
+    def changed(self, before: bool, kind: Tensor, lit: Tensor) -> None:
         """Notes which cells the op changed; call it after the op, which writes to no others.
 
         Args:
             before: what ``changing`` returned.
             kind: ``[S, T, h, w]``, the op's answer; 0 where a cell stands still.
+            lit: ``[S, T, h or 0, w]`` bool, cells of the reference that took the light.
         """
         if not kind.is_cpu:
             return
         if self._still.shape != kind.shape:
             self._still = torch.zeros_like(kind)
         still = torch.equal(kind, self._still)
-        self._all = before or not (still or self._is_large)
+        relit = lit.numel() > 0 and bool(lit.any())
+        self._all = before or relit or not (still or self._is_large)
         if not still and self._is_large:
             self._rows |= kind.amax((0, 1, 3)).bool().numpy()
 
@@ -108,7 +110,7 @@ class Before:
             name: (_raw(copy), _raw(own))
             for name, (copy, own) in zip(State._fields, both, strict=True)
         }
-        self._parts = [parts[name] for name in ("source", "ids", "picture")]
+        self._parts = [parts[name] for name in ("source", "light", "ids", "picture")]
         self._births = parts["births"]
         return _raw(flat)
 
@@ -128,7 +130,7 @@ class Before:
             copy[s, at] = births[s, at]
 
     def _keep_rows(self) -> None:
-        """Copies the sources, ids and pixels of the cells in some rows."""
+        """Copies the sources, light, ids and pixels of the cells in some rows."""
         edges = np.flatnonzero(np.diff(self._rows, prepend=False, append=False)).tolist()
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
             for copy, own in self._parts:

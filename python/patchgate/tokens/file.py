@@ -20,6 +20,7 @@ from patchgate.tokens.check import FIELDS, OPTIONAL, contradiction
 from patchgate.tokens.check_layout import GRID, LAYOUT
 
 _FORMAT = "patchgate.VideoTokens/1"
+_LIT = "patchgate.VideoTokens/2"  # with weights, which readers of /1 would not apply
 EMBEDDING = "patchgate.Embedding/1"
 
 Fields = dict[str, Any] | None  # those of a TokenLayout or a TokenGrid; None: there is none
@@ -30,10 +31,15 @@ def metadata(
     about: Mapping[str, str] = MappingProxyType({}),
     complete: bool = True,
     grid: Fields = None,
+    lit: bool = False,
 ) -> dict[str, str]:
-    """Makes the metadata of a file of tokens, with their layout and grid; see ``described``."""
+    """Makes the metadata of a file of tokens, with their layout and grid; see ``described``.
+
+    Args:
+        lit: whether the file has the weights of the light.
+    """
     own = {"layout": json.dumps(layout), "grid": json.dumps(grid)}
-    return described(_FORMAT, about, complete) | own
+    return described(_LIT if lit else _FORMAT, about, complete) | own
 
 
 def described(form: str, about: Mapping[str, str], complete: bool) -> dict[str, str]:
@@ -62,7 +68,7 @@ def write(
     dense = {name: value.contiguous() for name, value in tensors.items()}
     with written_beside(path) as whole:
         try:
-            save_file(dense, whole, metadata(layout, grid=grid))
+            save_file(dense, whole, metadata(layout, grid=grid, lit="weights" in dense))
         except (OSError, SafetensorError) as error:
             raise OSError(f"{path}: the tokens could not be written there ({error})") from error
 
@@ -83,8 +89,8 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields, Fields]:
         raise
     except Exception as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
-    if found.get("format") != _FORMAT:
-        raise ValueError(f"{path}: expected {_FORMAT}, got {found.get('format')!r}")
+    if found.get("format") not in (_FORMAT, _LIT):
+        raise ValueError(f"{path}: expected {_FORMAT} or {_LIT}, got {found.get('format')!r}")
     layout, grid = (_fields(path, found, name) for name in ("layout", "grid"))
     _check_names(path, "tensors", tensors, FIELDS, OPTIONAL)
     if layout is not None:

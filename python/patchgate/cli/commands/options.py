@@ -71,6 +71,11 @@ class GateOptions:
         _option(_GATE, "Motion to a whole (1), half (2) or quarter (4) of a pixel: finer follows "
                 "pans and scrolling, and takes longer.", metavar="1|2|4"),
     ] = 1  # fmt: skip
+    illumination: Annotated[
+        str | None,
+        _option(_GATE, "'global': follow the light of the scene: fades, flicker, lamps and "
+                "exposure cost few tokens.", show_default="off", metavar="global"),
+    ] = None  # fmt: skip
     grid: Annotated[
         str,
         _option(_ENCODER, "Whose grid, so that shares and costs are the model's: own (--size, "
