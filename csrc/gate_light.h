@@ -20,8 +20,9 @@ constexpr int kLightSlack = kLightSamples;     // a cell's squared error that is
 constexpr int kLightCap = 64 * kLightSamples;  // and what it counts at most
 constexpr int32_t kMostLightError = (1 << 24) - 1;
 constexpr int kLightParts = 4;  // of a cell's plane: least and greatest gain, and of mid-grey
-constexpr int64_t kLeastTotal = kLightOne / 2, kMostTotal = 2 * kLightOne;  // gain since the token
-constexpr int64_t kMiddle = 128 * kLightOne, kMostShift = 64 * kLightOne;  // of mid-grey since then
+constexpr int64_t kLeastTotal = kLightOne * 7 / 10,
+                  kMostTotal = kLightOne * 10 / 7;                         // gain since the token
+constexpr int64_t kMiddle = 128 * kLightOne, kMostShift = 40 * kLightOne;  // of mid-grey since then
 
 // What a plane's samples become: (gain * sample + offset) / kLightOne.
 struct LightWeights {

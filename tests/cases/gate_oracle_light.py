@@ -92,6 +92,6 @@ def widest(ledgers: list[Ledger]) -> Ledger:
 
 def is_too_far(ledger: Ledger) -> bool:
     return any(
-        not (ONE // 2 <= low <= high <= 2 * ONE and 64 * ONE <= dark <= light <= 192 * ONE)
+        not (2867 <= low <= high <= 5851 and 88 * ONE <= dark <= light <= 168 * ONE)
         for low, high, dark, light in ledger
     )

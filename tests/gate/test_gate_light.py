@@ -40,10 +40,10 @@ def test_a_held_picture_that_fades_to_a_fifth_is_encoded_a_few_times(c: int) -> 
     video = faded(31, 0.2, c)
     plain, lit = Gate(patch=P).push(video), Gate(**LIT).push(video)
     assert sum(kept(lit)) <= 0.3 * sum(kept(plain))
-    assert max(kept(lit)[1:]) == 42  # it is encoded anew where its light is half of the tokens'
+    assert max(kept(lit)[1:]) == 42  # it is encoded anew where its light is too far
 
 
-def test_a_token_never_stands_for_less_than_half_or_more_than_twice_its_contrast() -> None:
+def test_a_token_never_stands_for_a_light_beyond_the_bound() -> None:
     video = torch.cat([faded(31, 0.2), faded(31, 0.2).flip(0)])
     result = Gate(**LIT).push(video)
     shown = torch.zeros(6, 7, dtype=torch.long)  # the frame whose light each cell's token is in
@@ -51,7 +51,7 @@ def test_a_token_never_stands_for_less_than_half_or_more_than_twice_its_contrast
     for t, kind in enumerate(result.kind):
         shown[kind == CHANGED] = t
         ratio = light[t] / light[shown]
-        assert 0.48 <= float(ratio.min()) <= float(ratio.max()) <= 2.08, t
+        assert 0.68 <= float(ratio.min()) <= float(ratio.max()) <= 1.48, t
     assert bool((result.kind[1:] == STATIC).any())
 
 
@@ -97,7 +97,7 @@ def test_motion_is_found_in_the_light_of_the_frame() -> None:
     page = drift((6 * P, 7 * P), t, (0, 4), c=3, grain=24)
     video = lit_by(page, np.linspace(1, 0.5, t).tolist(), [0.0] * t)
     plain, lit = Gate(patch=P).push(video), Gate(**LIT).push(video)
-    assert bool((lit.kind[1:, :, :-1] == MOVED).float().mean() > 0.6)
+    assert bool((lit.kind[1:, :, :-1] == MOVED).float().mean() > 0.5)
     assert sum(kept(lit)) < 0.6 * sum(kept(plain))
 
 
@@ -158,8 +158,8 @@ def test_a_state_goes_on_and_is_refused_by_a_gate_without_light() -> None:
         assert torch.equal(a, b)
     with pytest.raises(ValueError, match="illumination='global', this one has None"):
         Gate(patch=P).load_state_dict(state)
-    state["light"][0, 0, 0, 0, 0, 0] = ONE // 2 - 1
-    with pytest.raises(ValueError, match="state: expected light within half and twice"):
+    state["light"][0, 0, 0, 0, 0, 0] = ONE * 7 // 10 - 1
+    with pytest.raises(ValueError, match="state: expected light within 7/10 and 10/7"):
         other.load_state_dict(state)
 
 

@@ -147,18 +147,19 @@ void GateStream::expire_light() {
 // Moved cells are all read before any is written, as the picture is.
 void GateStream::write_light(const GateResult& result) {
   if (state_.light == nullptr) return;
+  std::vector<int64_t> moved, changed;
+  for (int64_t n = 0; n < shape_.cells(); ++n) {
+    if (cells_[n].kind == kMoved) moved.push_back(n);
+    if (cells_[n].kind == kChanged) changed.push_back(n);
+  }
+  std::vector<int32_t> brought(moved.size());
   for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
     result.weights[2 * p] = weights_[p].gain, result.weights[2 * p + 1] = weights_[p].offset;
     for (int k = 0; k < kLightParts; ++k) {
-      std::vector<int32_t> moved;
-      for (int64_t n = 0; n < shape_.cells(); ++n)
-        if (cells_[n].kind == kMoved) moved.push_back(light_brought(n, p, k));
+      for (size_t i = 0; i < moved.size(); ++i) brought[i] = light_brought(moved[i], p, k);
       int32_t* light = light_at(p, k);
-      auto next = moved.begin();
-      for (int64_t n = 0; n < shape_.cells(); ++n) {
-        if (cells_[n].kind == kMoved) light[n] = *next++;
-        if (cells_[n].kind == kChanged) light[n] = fresh_light(k);
-      }
+      for (size_t i = 0; i < moved.size(); ++i) light[moved[i]] = brought[i];
+      for (int64_t n : changed) light[n] = fresh_light(k);
     }
   }
   std::copy_n(lit_.begin(), shape_.cells(), result.lit);

@@ -66,7 +66,7 @@ class Gate:
         motion_precision: 1, 2 or 4: vectors are whole, half or quarter pixels. Finer ones follow
             pans, scrolling and zooms, which seldom move by whole pixels, and take longer to find.
         illumination: with ``"global"``, the reference follows the light of the frames: fades cost
-            few tokens. A token then stands for half to twice the contrast that it was encoded in.
+            few tokens. A token then stands for 0.7 to 1.43 times the contrast it was encoded in.
 
     Source: docs/gate.md; the idea is Gated Residual Tokenization (arXiv 2509.14199).
     """

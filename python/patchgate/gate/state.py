@@ -149,7 +149,7 @@ def _wrong_light(state: Mapping[str, Tensor]) -> str | None:
     least, greatest = light[:, :, :, 0::2], light[:, :, :, 1::2]
     strange = gate_light.too_far(light.flatten(0, 1))
     if bool(strange.any()) or bool((least > greatest).any()):
-        return "expected light within half and twice a token's own, the least before the greatest"
+        return "expected light within 7/10 and 10/7 of a token's own, the least before the greatest"
     return None
 
 

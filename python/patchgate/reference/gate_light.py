@@ -31,9 +31,9 @@ FLAT = 4  # a variance of samples below which no gain can be told from noise
 SLACK = SAMPLES  # the squared error of a cell that is never left out: one grey level a sample
 CAPPED = 64 * SAMPLES  # the squared error of a cell that counts at most
 MOST_ERROR = (1 << 24) - 1
-LEAST_TOTAL, MOST_TOTAL = ONE // 2, 2 * ONE  # the gain that a token may have gone through
+LEAST_TOTAL, MOST_TOTAL = ONE * 7 // 10, ONE * 10 // 7  # the gain since a token
 MIDDLE = 128 * ONE  # mid-grey, in 4096ths of a level
-MOST_SHIFT = 64 * ONE  # how far mid-grey may have gone from itself
+MOST_SHIFT = 40 * ONE  # how far mid-grey may have gone from itself
 ALWAYS = 2**31 - 1  # a limit that every cost passes
 LEAST_OF_TOTALS = (ONE, ONE, MIDDLE, MIDDLE)  # least and greatest gain, and where mid-grey is
 
