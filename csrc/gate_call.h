@@ -38,15 +38,18 @@ struct GateState {
   int64_t* clock;      // [2] frames seen, tokens emitted
   int64_t* births;     // [max_age] a ring: the first token id of each of the last frames
   int32_t* quartiles;  // [15] a ring: lower quartiles of the zero test's costs
+  int32_t* light;      // [f, C, 4, h, w] what cells have gone through since encoded; null: off
 };
 
 struct GateResult {
-  uint8_t* kind;    // [h, w]
-  int8_t* motion;   // [h, w, 2]
-  int32_t* cost;    // [h, w]
-  int64_t* source;  // [h, w]
-  bool* is_key;     // []
-  int32_t* limit;   // []
+  uint8_t* kind;     // [h, w]
+  int8_t* motion;    // [h, w, 2]
+  int32_t* cost;     // [h, w]
+  int64_t* source;   // [h, w]
+  bool* is_key;      // []
+  int32_t* limit;    // []
+  int32_t* weights;  // [f, C, 2], null where light is
+  bool* lit;         // [h, w]
 };
 
 }  // namespace patchgate

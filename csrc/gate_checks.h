@@ -53,19 +53,29 @@ inline std::string fault_of(const GateShape& g) {
   return {};
 }
 
-// What the state of a call must look like: picture, ids, source, clock, births, quartiles.
+// What the state of a call must look like: picture, ids, source, clock, births, quartiles,
+// light.
 struct NamedShape {
   const char* name;
   std::vector<int64_t> sizes;
 };
 
-inline std::vector<NamedShape> state_shapes(const GateShape& g, int64_t max_age) {
+inline std::vector<NamedShape> state_shapes(const GateShape& g, int64_t max_age,
+                                            int64_t light_rows) {
   return {{"gate: picture", {g.streams, g.tubelet, g.planes, g.height, g.width}},
           {"gate: ids", {g.streams, g.height, g.width}},
           {"gate: source", {g.streams, g.h, g.w}},
           {"gate: clock", {g.streams, 2}},
           {"gate: births", {g.streams, max_age}},
-          {"gate: quartiles", {g.streams, kQuartiles}}};
+          {"gate: quartiles", {g.streams, kQuartiles}},
+          {"gate: light", {g.streams, g.tubelet, g.planes, 4, light_rows, g.w}}};
+}
+
+// Rows of cells whose light is followed: all, or none.
+inline std::string fault_of_light(const GateShape& g, int64_t light_rows) {
+  if (light_rows != 0 && light_rows != g.h)
+    return message("gate: light has ", light_rows, " rows of cells, must have 0 or ", g.h);
+  return {};
 }
 
 inline std::string fault_of_rules(int64_t limit, int64_t texture, int64_t radius, int64_t on_motion,

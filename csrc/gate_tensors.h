@@ -23,9 +23,12 @@ inline GateShape gate_shape(const Tensor& planes, const Tensor& source, int64_t 
 }
 
 // State that shares memory would write over what was checked before.
-inline void check_apart(const std::vector<NamedShape>& shapes, const Tensor* const (&state)[6]) {
-  uintptr_t begin[6], end[6];
-  for (int i = 0; i < 6; ++i) {
+constexpr int kStateTensors = 7;
+
+inline void check_apart(const std::vector<NamedShape>& shapes,
+                        const Tensor* const (&state)[kStateTensors]) {
+  uintptr_t begin[kStateTensors], end[kStateTensors];
+  for (int i = 0; i < kStateTensors; ++i) {
     begin[i] = reinterpret_cast<uintptr_t>(state[i]->const_data_ptr());
     end[i] = begin[i] + state[i]->numel() * state[i]->element_size();
     for (int j = 0; j < i; ++j)
@@ -36,16 +39,25 @@ inline void check_apart(const std::vector<NamedShape>& shapes, const Tensor* con
 
 inline GateState gate_state(const GateShape& g, const Tensor& picture, const Tensor& ids,
                             const Tensor& source, const Tensor& clock, const Tensor& births,
-                            const Tensor& quartiles) {
+                            const Tensor& quartiles, const Tensor& light) {
   check_dims(births, 2, "gate: births");
-  const std::vector<NamedShape> shapes = state_shapes(g, births.size(1));
-  const Tensor* const state[] = {&picture, &ids, &source, &clock, &births, &quartiles};
+  check_dims(light, 6, "gate: light");
+  refuse(fault_of_light(g, light.size(4)));
+  const std::vector<NamedShape> shapes = state_shapes(g, births.size(1), light.size(4));
+  const Tensor* const state[] = {&picture, &ids, &source, &clock, &births, &quartiles, &light};
   constexpr ScalarType kDtypes[] = {ScalarType::Byte, ScalarType::Int,  ScalarType::Long,
-                                    ScalarType::Long, ScalarType::Long, ScalarType::Int};
-  for (int i = 0; i < 6; ++i) check_shaped(*state[i], kDtypes[i], shapes[i].sizes, shapes[i].name);
+                                    ScalarType::Long, ScalarType::Long, ScalarType::Int,
+                                    ScalarType::Int};
+  for (int i = 0; i < kStateTensors; ++i)
+    check_shaped(*state[i], kDtypes[i], shapes[i].sizes, shapes[i].name);
   check_apart(shapes, state);
-  return {data<uint8_t>(picture), data<int32_t>(ids),    data<int64_t>(source),
-          data<int64_t>(clock),   data<int64_t>(births), data<int32_t>(quartiles)};
+  return {data<uint8_t>(picture),
+          data<int32_t>(ids),
+          data<int64_t>(source),
+          data<int64_t>(clock),
+          data<int64_t>(births),
+          data<int32_t>(quartiles),
+          light.size(4) ? data<int32_t>(light) : nullptr};
 }
 
 // `map` is the op's threshold_map, contiguous.
@@ -66,11 +78,13 @@ inline GateRules gate_rules(const GateShape& g, const std::optional<Tensor>& map
           map ? const_data<double>(*map) : nullptr};
 }
 
+using GateTuple = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+
 // What the op returns, on the device of the planes.
 struct GateOutputs {
-  Tensor kind, motion, cost, source, is_key, limit;
+  Tensor kind, motion, cost, source, is_key, limit, weights, lit;
 
-  GateOutputs(const Tensor& planes, const GateShape& shape) {
+  GateOutputs(const Tensor& planes, const GateShape& shape, int64_t light_rows) {
     const std::vector<int64_t> frames{shape.streams, shape.frames};
     std::vector<int64_t> cells{shape.streams, shape.frames, shape.h, shape.w};
     kind = empty_like_device(planes, cells, ScalarType::Byte);
@@ -80,17 +94,21 @@ struct GateOutputs {
     motion = empty_like_device(planes, cells, ScalarType::Char);
     is_key = empty_like_device(planes, frames, ScalarType::Bool);
     limit = empty_like_device(planes, frames, ScalarType::Int);
+    const int64_t lights = light_rows ? shape.tubelet : 0;
+    weights = empty_like_device(planes, {shape.streams, shape.frames, lights, shape.planes, 2},
+                                ScalarType::Int);
+    lit = empty_like_device(planes, {shape.streams, shape.frames, light_rows, shape.w},
+                            ScalarType::Bool);
   }
 
   // Of stream 0, frame 0.
   GateResult result() const {
-    return {data<uint8_t>(kind),   data<int8_t>(motion), data<int32_t>(cost),
-            data<int64_t>(source), data<bool>(is_key),   data<int32_t>(limit)};
+    return {data<uint8_t>(kind),    data<int8_t>(motion), data<int32_t>(cost),
+            data<int64_t>(source),  data<bool>(is_key),   data<int32_t>(limit),
+            data<int32_t>(weights), data<bool>(lit)};
   }
 
-  std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> tensors() const {
-    return {kind, motion, cost, source, is_key, limit};
-  }
+  GateTuple tensors() const { return {kind, motion, cost, source, is_key, limit, weights, lit}; }
 };
 
 }  // namespace patchgate

@@ -21,16 +21,19 @@ STABLE_TORCH_LIBRARY(patchgate, m) {
   // Motion gate. planes [S, T, f, C, H, W] u8; the stream state is updated in place:
   // picture [S, f, C, H, W] u8, ids [S, H, W] int32, source [S, h, w] int64,
   // clock [S, 2] int64 (frames seen, tokens emitted), births [S, max_age or 0] int64,
-  // quartiles [S, 15] int32; threshold_map [h, w] float64. Vectors count in 1 / motion_precision
+  // quartiles [S, 15] int32, light [S, f, C, 4, h, w] int32 (h = 0: the light is not followed);
+  // threshold_map [h, w] float64. Vectors count in 1 / motion_precision
   // pixels (1, 2 or 4 of them).
   // -> kind [S, T, h, w] u8, motion [S, T, h, w, 2] int8, cost [S, T, h, w] int32,
-  //    source [S, T, h, w] int64, is_key [S, T] bool, limit [S, T] int32.
+  //    source [S, T, h, w] int64, is_key [S, T] bool, limit [S, T] int32,
+  //    weights [S, T, f, C, 2] int32, lit [S, T, h, w] bool (f = 0 and h = 0 where light has no h).
   m.def(
       "gate(Tensor planes, Tensor(a!) picture, Tensor(b!) ids, Tensor(c!) source, "
-      "Tensor(d!) clock, Tensor(e!) births, Tensor(f!) quartiles, Tensor? threshold_map, "
+      "Tensor(d!) clock, Tensor(e!) births, Tensor(f!) quartiles, Tensor(g!) light, "
+      "Tensor? threshold_map, "
       "int cell, int sub_block, int limit, int texture, int search_radius, int on_motion, "
       "int cut, float hysteresis, bool adaptive, int motion_precision) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 
   // Compact. kind [..., h, w] u8 -> index [capacity] int64 (flat cell index, -1 past the end),
   // cu_seqlens [frames + 1] int32 (clamped to the capacity), count [1] int64 (all changed cells:

@@ -62,7 +62,7 @@ def gate_case(
 
 def run(planes: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     """The op, with its rules by name."""
-    return op(planes, *rest[:6], None, **rest[6])
+    return op(planes, *rest[:7], None, **rest[7])
 
 
 def grid_case(frames: int, small: bool) -> Case:
@@ -102,6 +102,7 @@ def new_state(planes: Tensor, patch: int) -> tuple[Tensor, ...]:
         torch.zeros(s, 2, dtype=torch.int64),
         torch.zeros(s, 0, dtype=torch.int64),
         torch.zeros(s, 15, dtype=torch.int32),
+        torch.zeros(s, f, c, 4, 0, width // patch, dtype=torch.int32),
     )
 
 

@@ -15,7 +15,7 @@ from patchgate.gate import CHANGED, MOVED
 from patchgate.pipeline.collect import assemble
 from patchgate.tokens import blend as blending
 from patchgate.tokens import grid_of
-from patchgate.tokens.chunk import HostResult, TokenChunk, chunk_of
+from patchgate.tokens.chunk import HostResult, chunk_of, no_frames
 
 FPS, WIDTH, P = 10.0, 5, 8
 DRIFTS: dict[str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ def gated_tokens(video: Tensor, gate: Gate, width: int = WIDTH) -> tuple[VideoTo
         features = torch.randn(len(at), width, generator=random)
         chunks.append(chunk_of(features, host, seconds, every, t))
     h, w = (side // cell for side in video.shape[-2:])
-    empty = TokenChunk(*(part[:0] for part in chunks[0]))
+    empty = no_frames(chunks[0])
     assert empty.kind.shape == (0, h, w)
     return assemble(chunks, empty, None, grid_of(gate)), ids
 

@@ -25,12 +25,12 @@ def assert_equals_cpu(
     args: tuple[Any, ...], pushes: int = 1, blocks: int = 3, seed: int = 0, expect: Any = op
 ) -> None:
     """Results and state after each of a few pushes. Even seeds let some warps run far ahead."""
-    ours, theirs = copied(args[1:7]), copied(args[1:7])
+    ours, theirs = copied(args[1:8]), copied(args[1:8])
     for i, planes in enumerate(args[0].tensor_split(pushes, 1)):
         if planes.shape[1] == 0:
             continue  # the op launches nothing
-        got = emulated((planes, *ours, *args[7:]), blocks, seed + 2 * i)
-        expected = expect(planes, *theirs, *args[7:])
+        got = emulated((planes, *ours, *args[8:]), blocks, seed + 2 * i)
+        expected = expect(planes, *theirs, *args[8:])
         for name, a, b in zip(
             NAMES + STATE_NAMES, (*got, *ours), (*expected, *theirs), strict=True
         ):

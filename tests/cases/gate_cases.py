@@ -6,12 +6,14 @@ import torch
 from gate_videos import any_map, busy_video
 from torch import Tensor
 
-NAMES = ("kind", "motion", "cost", "source", "is_key", "limit")
-STATE_NAMES = ("picture", "ids", "source", "clock", "births", "quartiles")
+NAMES = ("kind", "motion", "cost", "source", "is_key", "limit", "weights", "lit")
+STATE_NAMES = ("picture", "ids", "source", "clock", "births", "quartiles", "light")
 ON_MOTION = {"encode": 0, "camera": 1, "reuse": 2}
 
 
-def state_for(planes: Tensor, p: int, max_age: int | None) -> tuple[Tensor, ...]:
+def state_for(
+    planes: Tensor, p: int, max_age: int | None, illumination: str | None = None
+) -> tuple[Tensor, ...]:
     """A stream state as the schema says, for planes ``[S, T, f, C, H, W]``.
 
     Full of rubbish but for the clock: a stream's first frame must not read the rest.
@@ -24,6 +26,9 @@ def state_for(planes: Tensor, p: int, max_age: int | None) -> tuple[Tensor, ...]
         torch.zeros(s, 2, dtype=torch.int64),
         torch.full((s, max_age or 0), 12345, dtype=torch.int64),
         torch.full((s, 15), 12345, dtype=torch.int32),
+        torch.full(
+            (s, f, c, 4, height // p if illumination else 0, width // p), 12345, dtype=torch.int32
+        ),
     )
 
 
@@ -54,7 +59,7 @@ def tubelets(videos: list[Tensor], f: int) -> Tensor:
 CONFIG: dict[str, Any] = {
     "threshold": 4, "search_radius": 3, "on_motion": "camera", "scene_cut": 0.8, "max_age": 4,
     "patch": 8, "merge": 1, "temporal_patch": 1, "sub_blocks": 2, "chroma": True,
-    "hysteresis": 0.5, "noise": "adaptive", "motion_precision": 1,
+    "hysteresis": 0.5, "noise": "adaptive", "motion_precision": 1, "illumination": None,
 }  # fmt: skip
 # Where cells have nothing to do with each other: the kernel that takes them through all frames.
 APART = {"search_radius": 0, "scene_cut": None, "hysteresis": None, "noise": None}
@@ -64,7 +69,7 @@ def arguments(config: dict[str, Any] | None = None, streams: int = 2) -> tuple[A
     """Planes, state, map and rules of busy videos of 3 x 4 cells."""
     config = CONFIG | (config or {})
     planes = tubelets([busy_video(seed) for seed in range(streams)], config["temporal_patch"])
-    state = state_for(planes, 8, config["max_age"])
+    state = state_for(planes, 8, config["max_age"], config["illumination"])
     return (planes, *state, any_map(3, 4, 7).double(), *rules_for(config, 12))
 
 
@@ -78,5 +83,5 @@ def call(config: dict[str, Any], videos: list[Tensor], factors: Tensor | None = 
     planes = tubelets(videos, config["temporal_patch"])
     p = config["patch"] * config["merge"]
     cells = planes.shape[-2] // p * (planes.shape[-1] // p)
-    state = state_for(planes, p, config["max_age"])
+    state = state_for(planes, p, config["max_age"], config["illumination"])
     return (planes, *state, factors, *rules_for(config, cells))

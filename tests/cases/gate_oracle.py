@@ -10,6 +10,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from between import block_between
 from gate_oracle_cell import CHANGED, MOVED, ZERO, Array, Cell, Frame, Vector
+from gate_oracle_light import (
+    FRESH,
+    ONE,
+    Ledger,
+    Weights,
+    composed,
+    is_too_far,
+    weighed,
+    weights_of,
+    widest,
+)
 
 
 @dataclass
@@ -29,10 +40,12 @@ class Oracle:
     hysteresis: float | None = None
     noise: str | None = None
     motion_precision: int = 1
+    illumination: str | None = None
     picture: Array | None = None  # [f, C, H, W]: the reference picture(s)
     ids: Array | None = None  # [H, W]: the token of every pixel
     births: list[int] = field(default_factory=list)  # the frame of every token
     quartiles: list[int] = field(default_factory=list)
+    light: dict[Vector, Ledger] = field(default_factory=dict)
     now: int = 0
 
     def push(self, planes: Array, factors: Array | None = None) -> list[Frame]:
@@ -53,15 +66,59 @@ class Oracle:
         if self.picture is None:
             self.picture, self.ids = new.copy(), np.zeros(new.shape[2:], np.int64)
             cells = {at: Cell(limit, {ZERO: -1}, kind=CHANGED) for at in places}
+            weights, lit = self._same_light(), set()
         else:
+            weights, lit = self._relight(new, places, limit, factors)
             zero = {at: self._cost(new, at, ZERO) for at in places}
             limit = self._adapted(limit, zero)
             cells = {at: Cell(_scaled(limit, factors, at), {ZERO: zero[at]}) for at in places}
             self._decide(new, cells)
         self._update(new, cells)
         frame = self._result(cells, h, w, limit)
+        if self.illumination:
+            frame.weights = np.array(weights).reshape(*new.shape[:2], 2)
+            frame.lit = np.array([at in lit for at in places]).reshape(h, w)
         self.now += 1
         return frame
+
+    # --- the light ---
+
+    def _same_light(self) -> Weights:
+        return [(ONE, 0)] * (self.picture.shape[0] * self.picture.shape[1])
+
+    def _relight(
+        self, new: Array, places: list[Vector], limit: int, factors: Array | None
+    ) -> tuple[Weights, set[Vector]]:
+        limits = {at: _scaled(limit, factors, at) for at in places}
+        plain = {at: self._cost(new, at, ZERO) for at in places}
+        doubtful = [at for at in places if 2 * plain[at] > limits[at]]
+        if not self.illumination or 8 * len(doubtful) < len(places):
+            return self._same_light(), set()
+        weights = weights_of(new, self.picture, doubtful, self.p)
+        if weights == self._same_light():
+            return weights, set()
+        old, lit = self.picture, set()
+        planes = old.reshape(-1, *old.shape[2:])
+        lighter = [weighed(plane, each) for plane, each in zip(planes, weights, strict=True)]
+        self.picture = np.stack(lighter).reshape(old.shape)
+        for at in places:
+            nearer = self._cost(new, at, ZERO) < plain[at]
+            if not math.isinf(limits[at]) and (nearer or plain[at] > limits[at]):
+                lit.add(at)
+                self.light[at] = composed(self.light[at], weights)
+            else:
+                self._block(self.picture, at)[...] = self._block(old, at)
+        return weights, lit
+
+    def _brought(self, at: Vector, cell: Cell) -> Ledger:
+        """What the pixels that a kept cell shows have gone through."""
+        if cell.kind != MOVED:
+            return self.light[at]
+        y, x = (self.p * at[i] + self._whole(cell.used)[i] for i in (0, 1))
+        under = {
+            (i // self.p, j // self.p) for i in range(y, y + self.p) for j in range(x, x + self.p)
+        }
+        return widest([self.light[each] for each in under])
 
     # --- the vectors of one cell ---
 
@@ -81,10 +138,11 @@ class Oracle:
 
     def _then_ids(self, at: Vector, v: Vector) -> Array:
         """The ids that come with it, by whole pixels: fractions are rounded by turns."""
+        return self._block(self.ids, at, self._whole(v))
+
+    def _whole(self, v: Vector) -> Vector:
         up = (0, 2, 1, 3)[self.now % 4]
-        return self._block(
-            self.ids, at, tuple((4 // self.motion_precision * d + up) // 4 for d in v)
-        )
+        return tuple((4 // self.motion_precision * d + up) // 4 for d in v)
 
     def _cost(self, new: Array, at: Vector, v: Vector) -> int:
         """The largest SAD of any sub-block in any plane of any frame of the cell."""
@@ -155,6 +213,9 @@ class Oracle:
             for at, cell in cells.items():
                 if self.now - self.births[self._source(at, cell)] >= self.max_age:
                     cell.kind = CHANGED
+        for at, cell in cells.items():
+            if self.illumination and cell.kind != CHANGED and is_too_far(self._brought(at, cell)):
+                cell.kind = CHANGED
 
     def _dominant(self, new: Array, cells: dict[Vector, Cell]) -> Vector:
         votes: Counter[Vector] = Counter()
@@ -207,6 +268,11 @@ class Oracle:
 
     def _update(self, new: Array, cells: dict[Vector, Cell]) -> None:
         picture, ids = self.picture.copy(), self.ids.copy()
+        fresh = [list(FRESH) for _ in self._same_light()]
+        self.light = {
+            at: fresh if cell.kind == CHANGED else self._brought(at, cell)
+            for at, cell in cells.items()
+        }
         for at, cell in cells.items():
             if cell.kind == CHANGED:
                 self._block(picture, at)[...] = self._block(new, at)
@@ -229,6 +295,8 @@ class Oracle:
             source=grid([self._source(at, Cell(0, {})) for at in cells]),
             is_key=all(cell.kind == CHANGED for cell in every),
             limit=limit,
+            weights=np.zeros((0, self.picture.shape[1], 2), int),
+            lit=np.zeros((0, w), bool),
         )
 
 

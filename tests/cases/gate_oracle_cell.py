@@ -40,3 +40,5 @@ class Frame:
     source: Array  # [h, w]
     is_key: bool
     limit: int
+    weights: Array  # [f, C, 2]; [0, C, 2] without illumination
+    lit: Array  # [h, w]; [0, w] without illumination

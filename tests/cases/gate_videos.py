@@ -79,6 +79,16 @@ def fade(video: Tensor, per_frame: int) -> Tensor:
     return (video.short() + ramp).clamp(0, 255).to(torch.uint8)
 
 
+def relit(video: Tensor, seed: int) -> Tensor:
+    """In another light every frame: one gain and offset that wander; now and then it stays."""
+    random = torch.Generator().manual_seed(seed)
+    steps = torch.rand((len(video), 2, 1, 1, 1), generator=random)
+    steps[steps[:, 0, 0, 0, 0] < 0.25] = 0.5  # the light stays
+    gain, level = ((steps - 0.5) * torch.tensor([0.5, 30.0]).view(2, 1, 1, 1)).cumsum(0).unbind(1)
+    shown = (video.float() - 128) * (gain.clamp(-2, 1)).exp() + 128 + level
+    return shown.round().clamp(0, 255).to(torch.uint8)
+
+
 def stripes(size: tuple[int, int], t: int, period: int, c: int = 1) -> Tensor:
     """Diagonal stripes that wander: every vector has many equals, so that ties decide."""
     y, x, i = (torch.arange(n) for n in (*size, t))
@@ -114,6 +124,8 @@ def any_video(size: tuple[int, int], c: int, seed: int) -> Tensor:
             segment = faint(segment, luck(4, 24))
         if not luck(0, 3):
             segment = fade(segment, luck(-9, 9))
+        if not luck(0, 2):
+            segment = relit(segment, luck(0, 10**6))
         if not luck(0, 2):
             segment = noisy(segment, luck(1, 24), luck(0, 10**6))
         segments.append(segment)
@@ -156,6 +168,7 @@ def gate_settings(draw: st.DrawFn, **fixed: Any) -> dict[str, Any]:
         "motion_precision": precision,
         "hysteresis": draw(st.sampled_from([None, None, 0.5, 0.0, 0.9, 1.0])),
         "noise": draw(st.sampled_from([None, None, "adaptive"])),
+        "illumination": draw(st.sampled_from([None, "global"])),
     }
     return drawn | fixed
 

@@ -26,17 +26,27 @@ def rebuild(
     motion: Tensor,
     emitted: Tensor,
     precision: int = 1,
+    weights: Tensor | None = None,
+    lit: Tensor | None = None,
     source: Tensor | None = None,
 ) -> Tensor:
     """The video ``[T * f, C, H, W]`` of kind ``[T, h, w]`` and motion ``[T, h, w, 2]``.
 
-    Vectors count in ``1 / precision`` pixels; ``source [T, h, w]`` says what returns.
+    Vectors count in ``1 / precision`` pixels; ``source [T, h, w]`` says what returns. weights
+    ``[T, f, C, 2]`` and lit ``[T, h, w]``, if there are any: the light of the frames, and which
+    cells of the picture follow it.
     """
     _, h, w = kind.shape
     _, f, c, p, _ = emitted.shape
     picture = emitted.new_full((f, c, h * p, w * p), POISON)
     frames, following = [], iter(emitted)
     for t, (kinds, vectors) in enumerate(zip(kind, motion, strict=True)):
+        if weights is not None and weights.numel() and lit is not None:
+            picture = picture.clone()
+            for y, x in lit[t].nonzero().tolist():
+                block = picture[..., y * p : (y + 1) * p, x * p : (x + 1) * p]
+                gain, offset = weights[t].long().movedim(-1, 0)[..., None, None]  # [f, C, 1, 1]
+                block[...] = ((block.long() * gain + offset + 2048) // 4096).clamp(0, 255)
         for y, x in (kinds == RETURNED).nonzero().tolist():  # before anything is moved
             assert source is not None
             picture = picture.clone()

@@ -68,6 +68,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "reuse": {"on_motion": "reuse", "max_age": 6},
     "tubelets": {"temporal_patch": 2, "hysteresis": 0.5},  # 21 frames: the last is repeated
     "quarters": {"on_motion": "reuse", "motion_precision": 4, "threshold": 12},
+    "light": {"illumination": "global", "threshold": 6},
 }
 
 

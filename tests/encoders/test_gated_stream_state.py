@@ -133,7 +133,7 @@ def test_the_file_has_the_same_tables_and_a_format(tmp_path):
         told, names = file.metadata(), set(file.keys())
     beside = {"counts", "belongs_to", "digest"}
     assert names == state.keys() - beside
-    assert told["format"] == "patchgate.TowerStream/3"
+    assert told["format"] == "patchgate.TowerStream/4"
     assert list(json.loads(told["counts"]).values()) == state["counts"].tolist()
     belongs = json.loads(bytes(state["belongs_to"].tolist()))
     assert {name: told[name] for name in belongs} == belongs
@@ -225,6 +225,6 @@ def test_a_file_of_another_rule_is_refused_in_these_words(tmp_path):
         told = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file(tensors, path, {**told, "format": "patchgate.TowerStream/2"})
-    message = "expected a state of format patchgate.TowerStream/3, got patchgate.TowerStream/2"
+    message = "expected a state of format patchgate.TowerStream/4, got patchgate.TowerStream/2"
     with pytest.raises(ValueError, match=message):
         stream.restore(path)

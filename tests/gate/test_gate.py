@@ -44,6 +44,7 @@ def test_the_gate_equals_its_oracle_on_larger_grids(seed: int) -> None:
         "temporal_patch": 1 + seed % 2,
         "merge": 1 + seed // 7 % 2,
         "motion_precision": (1, 2, 4)[seed // 3 % 3],
+        "illumination": ("global", None)[seed // 4 % 2],
     }
     video = any_video((4 * 16, 5 * 16), 1 + 2 * (seed // 2 % 2), seed)
     h, w = (side // (8 * config["merge"]) for side in video.shape[-2:])
@@ -56,7 +57,7 @@ def assert_equals_oracle(config: dict[str, Any], video: Tensor, factors: Tensor 
     frames = Oracle(**config).push(video.numpy(), None if factors is None else factors.numpy())
     assert len(frames) == len(result.kind)
     for t, frame in enumerate(frames):
-        for name in ("kind", "motion", "cost", "source"):
+        for name in ("kind", "motion", "cost", "source", "weights", "lit"):
             got, expected = getattr(result, name)[t].long(), torch.tensor(getattr(frame, name))
             assert torch.equal(got, expected), (t, name)
         assert (bool(result.is_key[t]), int(result.limit[t])) == (frame.is_key, frame.limit)

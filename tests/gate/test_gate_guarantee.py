@@ -34,7 +34,8 @@ def rebuilt_by(config: dict[str, Any], video: Tensor, factors: Tensor | None) ->
     f, p = config["temporal_patch"], config["patch"] * config["merge"]
     used = video[: len(result.kind) * f, : None if config["chroma"] else 1]
     emitted = emitted_cells(used, result.kind, p, f)
-    seen = rebuild(result.kind, result.motion, emitted, config.get("motion_precision", 1))
+    precision, light = config.get("motion_precision", 1), (result.weights, result.lit)
+    seen = rebuild(result.kind, result.motion, emitted, precision, *light)
     worst = worst_sub_blocks(used, seen, p, config["patch"] // config["sub_blocks"], f)
     limit = result.limit[:, None, None].double()  # [T, 1, 1]
     if factors is not None:

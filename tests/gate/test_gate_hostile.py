@@ -17,12 +17,12 @@ from patchgate import reference
 _tested = pytest.importorskip("patchgate._tested", reason="built only beside the sources")
 
 op = torch.ops.patchgate.gate
-PLANES, PICTURE, IDS, SOURCE, CLOCK, BIRTHS, QUARTILES, MAP = range(8)
+PLANES, PICTURE, IDS, SOURCE, CLOCK, BIRTHS, QUARTILES, LIGHT, MAP = range(9)
 NUMBERS = (
     "cell", "sub_block", "limit", "texture", "search_radius", "on_motion", "cut", "hysteresis",
     "adaptive", "motion_precision",
 )  # fmt: skip
-RULES = {name: position for position, name in enumerate(NUMBERS, 8)}
+RULES = {name: position for position, name in enumerate(NUMBERS, 9)}
 
 
 def on_cuda_emulated(*args: Any) -> Any:
@@ -38,10 +38,10 @@ refusals = (RuntimeError, ValueError, TypeError)
 
 
 def assert_refused(run: Callable[..., Any], args: tuple[Any, ...], message: str) -> None:
-    before = copied(args[1:7])
+    before = copied(args[1:8])
     with pytest.raises(refusals, match=message):
         run(*args)
-    assert all(map(torch.equal, args[1:7], before))
+    assert all(map(torch.equal, args[1:8], before))
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -74,7 +74,7 @@ def test_sizes_of_nothing_are_refused(run: Any, axis: int) -> None:
     shape = list(args[PLANES].shape)
     shape[axis] = 0
     args[PLANES] = torch.zeros(shape, dtype=torch.uint8)
-    args[1:7] = state_for(args[PLANES], 8, 4)
+    args[1:8] = state_for(args[PLANES], 8, 4)
     args[MAP] = None
     assert_refused(run, tuple(args), "must have .*pixels")
 
@@ -127,7 +127,7 @@ def test_more_than_32_bits_can_count_is_refused(run: Any) -> None:
         with pytest.raises(refusals, match=message):
             run(*sized(*shape))
     wide = list(sized(0, 1, 80, 3, 256, 256))
-    wide[1:7], wide[RULES["cell"]] = state_for(wide[PLANES], 256, 4), 256
+    wide[1:8], wide[RULES["cell"]] = state_for(wide[PLANES], 256, 4), 256
     with pytest.raises(refusals, match="80 frames of cells of 256"):
         run(*wide)
 

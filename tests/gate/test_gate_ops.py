@@ -36,10 +36,10 @@ def in_one_thread(function: Any, *args: Any) -> Any:
 
 def assert_equals_reference(args: tuple[Any, ...], pushes: int) -> None:
     """Results and state after each of a few pushes."""
-    ours, theirs = copied(args[1:7]), copied(args[1:7])
+    ours, theirs = copied(args[1:8]), copied(args[1:8])
     for planes in args[0].tensor_split(pushes, 1):
-        got = op(planes, *ours, *args[7:])
-        expected = in_one_thread(reference.gate, planes, *theirs, *args[7:])
+        got = op(planes, *ours, *args[8:])
+        expected = in_one_thread(reference.gate, planes, *theirs, *args[8:])
         for name, a, b in zip(
             NAMES + STATE_NAMES, (*got, *ours), (*expected, *theirs), strict=True
         ):
@@ -122,10 +122,10 @@ def test_non_contiguous_planes_and_maps_equal_contiguous_ones() -> None:
     expected = op(*copied(args))
     wide = args[0].repeat_interleave(2, -1)[..., ::2]  # every other column of a wider tensor
     last = args[0].movedim(3, -1).contiguous().movedim(-1, 3)  # [S, T, f, H, W, C] in memory
-    columns = args[7].t().contiguous().t()
+    columns = args[8].t().contiguous().t()
     for planes in (wide, last):
         assert not planes.is_contiguous()
-        got = op(planes, *copied(args[1:7]), columns, *args[8:])
+        got = op(planes, *copied(args[1:8]), columns, *args[9:])
         assert all(map(torch.equal, got, expected))
 
 
@@ -133,11 +133,13 @@ def test_non_contiguous_planes_and_maps_equal_contiguous_ones() -> None:
 def test_no_frames_give_empty_results_and_leave_the_state(run: Any) -> None:
     args = arguments()
     before = copied(args)
-    kind, motion, cost, source, is_key, limit = run(args[0][:, :0], *args[1:])
+    kind, motion, cost, source, is_key, limit, weights, lit = run(args[0][:, :0], *args[1:])
     assert kind.shape == cost.shape == source.shape == (2, 0, 3, 4)
     assert motion.shape == (2, 0, 3, 4, 2)
     assert is_key.shape == limit.shape == (2, 0)
-    assert all(map(torch.equal, args[1:7], before[1:7]))
+    assert weights.shape == (2, 0, 0, 3, 2)
+    assert lit.shape == (2, 0, 0, 4)
+    assert all(map(torch.equal, args[1:8], before[1:8]))
 
 
 def test_results_are_not_views_of_the_state() -> None:
@@ -152,7 +154,7 @@ def test_results_are_not_views_of_the_state() -> None:
 def test_opcheck_of_the_mutating_op(f: int) -> None:
     torch.library.opcheck(op.default, arguments({"temporal_patch": f}))
     without_map = arguments({"max_age": None})
-    torch.library.opcheck(op.default, (*without_map[:7], None, *without_map[8:]))
+    torch.library.opcheck(op.default, (*without_map[:8], None, *without_map[9:]))
 
 
 @pytest.mark.parametrize(
@@ -165,11 +167,13 @@ def test_opcheck_of_the_mutating_op(f: int) -> None:
         (3, torch.zeros(2, 4, 4, dtype=torch.int64)),  # another grid
         (4, torch.zeros(1, 2, dtype=torch.int64)),  # a stream too few
         (6, torch.zeros(2, 14, dtype=torch.int32)),
-        (7, torch.ones(3, 5).double()),  # a map of another grid
-        (7, torch.ones(3, 4)),  # a float32 map
-        (8, 7),  # cells that do not divide
-        (9, 3),  # sub-blocks that do not divide
-        (12, 128),  # a radius beyond int8
+        (7, torch.zeros(2, 1, 3, 4, 2, 4, dtype=torch.int32)),  # light of other rows
+        (7, torch.zeros(2, 1, 3, 4, 3, 4)),  # of the wrong type
+        (8, torch.ones(3, 5).double()),  # a map of another grid
+        (8, torch.ones(3, 4)),  # a float32 map
+        (9, 7),  # cells that do not divide
+        (10, 3),  # sub-blocks that do not divide
+        (13, 128),  # a radius beyond int8
     ],
 )
 def test_what_would_corrupt_memory_is_refused_and_the_state_kept(position: int, bad: Any) -> None:
@@ -177,7 +181,7 @@ def test_what_would_corrupt_memory_is_refused_and_the_state_kept(position: int, 
     before = copied(args)
     with pytest.raises(RuntimeError):
         op(*args[:position], bad, *args[position + 1 :])
-    assert all(map(torch.equal, args[1:7], before[1:7]))
+    assert all(map(torch.equal, args[1:8], before[1:8]))
 
 
 def test_token_ids_beyond_32_bits_are_refused() -> None:

@@ -59,10 +59,10 @@ def test_halves_are_h264s_six_taps_and_quarters_rounded_means() -> None:
 
 def assert_equals_reference(args: tuple[Any, ...], pushes: int = 2) -> tuple[Tensor, Tensor]:
     """Results and state after each push; returns the kinds and vectors of the last."""
-    ours, theirs = copied(args[1:7]), copied(args[1:7])
+    ours, theirs = copied(args[1:8]), copied(args[1:8])
     for planes in args[0].tensor_split(pushes, 1):
-        got = op(planes, *ours, *args[7:])
-        expected = reference.gate(planes, *theirs, *args[7:])
+        got = op(planes, *ours, *args[8:])
+        expected = reference.gate(planes, *theirs, *args[8:])
         for name, a, b in zip(
             NAMES + STATE_NAMES, (*got, *ours), (*expected, *theirs), strict=True
         ):
@@ -139,7 +139,7 @@ def test_the_op_refuses_other_steps_and_vectors_beyond_8_bits(precision: int, ra
     before = copied(args)
     with pytest.raises(RuntimeError, match=r"must be (1, 2 or 4|0\.\.)"):
         op(*args)
-    assert all(map(torch.equal, args[1:7], before[1:7]))
+    assert all(map(torch.equal, args[1:8], before[1:8]))
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def new_state(device: torch.device) -> tuple[Tensor, ...]:
             ((1, 2), torch.int64),
             ((1, 0), torch.int64),
             ((1, 15), torch.int32),
+            ((1, 1, 3, 4, 0, CELLS), torch.int32),
         )
     )
 

@@ -40,10 +40,10 @@ def on_cuda(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def assert_equals_cpu(args: tuple[Any, ...], pushes: int = 1) -> None:
     """Results and state after each of a few pushes; ``args`` are the op's, on the CPU."""
-    state, there = copied(args[1:7]), on_cuda(args[1:7])
-    rest = on_cuda(args[7:])
+    state, there = copied(args[1:8]), on_cuda(args[1:8])
+    rest = on_cuda(args[8:])
     for planes in args[0].tensor_split(pushes, 1):
-        expected, got = op(planes, *state, *args[7:]), op(planes.cuda(), *there, *rest)
+        expected, got = op(planes, *state, *args[8:]), op(planes.cuda(), *there, *rest)
         for name, a, b in zip(
             NAMES + STATE_NAMES, (*got, *there), (*expected, *state), strict=True
         ):
@@ -158,7 +158,7 @@ def test_no_frames_give_empty_results_and_leave_the_state(rules: dict[str, Any])
     kind, motion, *_ = op(args[0][:, :0], *args[1:])
     assert kind.shape == (2, 0, 3, 4)
     assert motion.shape == (2, 0, 3, 4, 2)
-    assert all(map(torch.equal, args[1:7], before[1:7]))
+    assert all(map(torch.equal, args[1:8], before[1:8]))
 
 
 def test_planes_of_any_strides_equal_contiguous_ones() -> None:
@@ -168,7 +168,7 @@ def test_planes_of_any_strides_equal_contiguous_ones() -> None:
     odd = odd.view(args[0].shape).copy_(args[0])  # an odd address
     wide = args[0].repeat_interleave(2, -1)[..., ::2]
     for planes in (odd, wide):
-        got = op(planes, *copied(args[1:7]), *args[7:])
+        got = op(planes, *copied(args[1:8]), *args[8:])
         assert all(map(torch.equal, got, expected))
 
 

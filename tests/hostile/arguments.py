@@ -17,7 +17,7 @@ from torch import Tensor
 
 from patchgate import grid
 
-MUTATED = {"gate": range(1, 7), "exchange": range(2), "exchange_level": range(2)}  # in place
+MUTATED = {"gate": range(1, 8), "exchange": range(2), "exchange_level": range(2)}  # in place
 
 
 def gate(luck: random.Random) -> list[Any]:
@@ -30,13 +30,16 @@ def gate(luck: random.Random) -> list[Any]:
         "max_age": luck.choice([None, 1, 3, 40]), "scene_cut": luck.choice([None, 0.5]),
         "hysteresis": luck.choice([None, 0.5]), "noise": luck.choice([None, "adaptive"]),
         "motion_precision": luck.choice([1, 1, 2, 4]),
+        "illumination": luck.choice([None, "global"]),
     }  # fmt: skip
     size = (patch * merge * luck.randint(1, 3), patch * merge * luck.randint(1, 3))
     planes = luck.choice([1, 3])
-    videos = [
+    seen = [
         gate_videos.any_video(size, planes, luck.randrange(1000))[:6]
         for _ in range(luck.randint(1, 2))
     ]
+    relit = luck.random() < 0.5
+    videos = [gate_videos.relit(video, 5) if relit else video for video in seen]
     cells = [side // (patch * merge) for side in size]
     factors = gate_videos.any_map(*cells, luck.randrange(99)).double()
     args = list(gate_cases.call(config, videos, factors if luck.random() < 0.5 else None))

@@ -109,7 +109,7 @@ def test_a_chunk_is_refused_when_it_comes(fault, error, message, window: int) ->
             stream.push(fault(good))
     got = joined([*out, *stream.push(good), *stream.push(rest), *stream.flush()])
     whole = merge(tokens, **asked)
-    for name in TokenChunk._fields:
+    for name in TokenChunk._fields[:-2]:  # no light
         assert torch.equal(getattr(got, name), getattr(whole, name)), name
 
 

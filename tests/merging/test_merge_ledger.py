@@ -96,7 +96,7 @@ def test_a_stream_that_is_told_what_can_come_gives_the_same(
         before += len(first.kind)
         out += stream.push(first, in_pictures(tokens, before - 1).int())
     got = joined([*out, *stream.flush()])
-    for name in TokenChunk._fields:
+    for name in TokenChunk._fields[:-2]:  # no light
         assert torch.equal(getattr(got, name), getattr(want, name)), name
 
 
@@ -191,12 +191,14 @@ def test_a_gates_picture_ids_are_enough(precision: int) -> None:
         )  # fmt: skip
         now = told.push(chunk, gate.picture_ids)
         again = cut.push(chunk, gate.picture_ids)
-        assert all(torch.equal(*pair) for pair in zip(sum(now, ()), sum(again, ()), strict=True))
+        assert len(now) == len(again)
+        for one, other in zip(now, again, strict=True):
+            assert all(torch.equal(x, getattr(other, n)) for n, x in one.tensors().items())
         got += now
         if frame % 7 == 3:  # it goes on elsewhere
             cut = MergeStream(window=3, ratio=0.8, spatial=True)
             cut.load_state_dict(told.state_dict())
         want += whole.push(chunk)
     assert back > 5
-    for name in TokenChunk._fields:
+    for name in TokenChunk._fields[:-2]:  # no light
         assert torch.equal(getattr(joined(got), name), getattr(joined(want), name)), name

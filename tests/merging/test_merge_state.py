@@ -58,9 +58,9 @@ def nameable(tokens: TokenChunk, frame: int) -> Tensor:
 def same(a: list[TokenChunk], b: list[TokenChunk]) -> bool:
     """Bit for bit."""
     return len(a) == len(b) and all(
-        torch.equal(x, y) and x.dtype == y.dtype
+        torch.equal(x, other.tensors()[name]) and x.dtype == other.tensors()[name].dtype
         for one, other in zip(a, b, strict=True)
-        for x, y in zip(one, other, strict=True)
+        for name, x in one.tensors().items()
     )
 
 

@@ -48,6 +48,6 @@ def test_every_kernel_compiles_for_every_architecture_and_none_spills() -> None:
     rows = cuda.cuda_report()
     assert {row["op"] for row in rows} == {"compact", "frame_grid", "gate"}
     kernels = {(row["op"], row["variant"]) for row in rows}
-    assert len(kernels) == 11
+    assert len(kernels) == 12
     assert len(rows) == len(kernels) * len(cuda.ARCHITECTURES)
     assert [row for row in rows if row["spills"] or row["stack"]] == []

@@ -224,6 +224,6 @@ def test_merging_goes_on_beyond(before: int, keep_grid: bool) -> None:
         got += stream.push(chunk._replace(source=chunk.source + before), names + before)
     a, b = joined([*got, *stream.flush()]), joined([*expected, *twin.flush()])
     assert len(b.frame) < len(tokens.frame)
-    for name, value in b._asdict().items():
+    for name, value in b.tensors().items():
         shift = before if name == "source" else 0
         assert torch.equal(getattr(a, name), value + shift if shift else value), name

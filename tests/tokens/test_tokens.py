@@ -44,8 +44,8 @@ def test_reconstruct_is_what_a_decoder_rebuilds_within_the_limit(name: str) -> N
     f = 2 if name == "tubelets" else 1
     emitted = tokens.features.view(-1, f, 3, 8, 8)
     precision = KINDS[name].get("motion_precision", 1)
-    seen = tokens.reconstruct()
-    assert torch.equal(seen, rebuild(tokens.kind, tokens.motion, emitted, precision))
+    seen, light = tokens.reconstruct(), (tokens.weights, tokens.lit)
+    assert torch.equal(seen, rebuild(tokens.kind, tokens.motion, emitted, precision, *light))
     limit = KINDS[name].get("threshold", 4) * 16
     assert int(worst_sub_blocks(planes, seen, 8, 4, f).max()) <= limit
 

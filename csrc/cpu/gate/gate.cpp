@@ -25,6 +25,19 @@ void zero_test(Streams& streams, const GateShape& shape) {
   });
 }
 
+// Follows the light of the frame, where it has changed.
+void relight(Streams& streams, const GateShape& shape) {
+  std::vector<std::pair<int64_t, int64_t>> rows;  // stream, row of cells
+  for (int64_t s = 0; s < shape.streams; ++s) {
+    streams[s].find_light();
+    for (int64_t row = 0; streams[s].is_relit() && row < shape.h; ++row) rows.emplace_back(s, row);
+  }
+  const int64_t grain = std::max<int64_t>(1, kZeroTestGrain * shape.h / (4 * shape.picture()));
+  torch::stable::parallel_for(0, rows.size(), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) streams[rows[i].first].relight_row(rows[i].second);
+  });
+}
+
 // Calls work(stream, cell) for every failed cell of every stream, in parallel.
 template <class MakeScratch, class Work>
 void each_failed(Streams& streams, int64_t grain, MakeScratch&& make_scratch, Work&& work) {
@@ -78,36 +91,39 @@ void step(Streams& streams, const GateShape& shape, const GateRules& rules) {
     if (rules.on_motion == kReuse) streams[s].reuse_motion();
     streams[s].tighten_beside_changed();
     streams[s].expire();
+    streams[s].expire_light();
   }
 }
 
 Streams make_streams(const GateShape& shape, const GateRules& rules, const GateState& all) {
   Streams streams;
+  const int64_t lights = shape.planes_per_cell() * kLightParts * shape.cells();
   for (int64_t s = 0; s < shape.streams; ++s)
-    streams.emplace_back(shape, rules,
-                         GateState{all.picture + s * shape.picture(), all.ids + s * shape.plane(),
-                                   all.source + s * shape.cells(), all.clock + 2 * s,
-                                   all.births + s * rules.max_age, all.quartiles + s * kQuartiles});
+    streams.emplace_back(
+        shape, rules,
+        GateState{all.picture + s * shape.picture(), all.ids + s * shape.plane(),
+                  all.source + s * shape.cells(), all.clock + 2 * s, all.births + s * rules.max_age,
+                  all.quartiles + s * kQuartiles, all.light ? all.light + s * lights : nullptr});
   return streams;
 }
 
 }  // namespace
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate(
-    const Tensor& planes_, const Tensor& picture, const Tensor& ids, const Tensor& source,
-    const Tensor& clock, const Tensor& births, const Tensor& quartiles,
-    const std::optional<Tensor>& threshold_map, int64_t cell, int64_t sub_block, int64_t limit,
-    int64_t texture, int64_t search_radius, int64_t on_motion, int64_t cut, double hysteresis,
-    bool adaptive, int64_t motion_precision) {
+GateTuple gate(const Tensor& planes_, const Tensor& picture, const Tensor& ids,
+               const Tensor& source, const Tensor& clock, const Tensor& births,
+               const Tensor& quartiles, const Tensor& light,
+               const std::optional<Tensor>& threshold_map, int64_t cell, int64_t sub_block,
+               int64_t limit, int64_t texture, int64_t search_radius, int64_t on_motion,
+               int64_t cut, double hysteresis, bool adaptive, int64_t motion_precision) {
   const Tensor planes = dense(planes_);
   const GateShape shape = gate_shape(planes, source, cell, sub_block);
-  const GateState state = gate_state(shape, picture, ids, source, clock, births, quartiles);
+  const GateState state = gate_state(shape, picture, ids, source, clock, births, quartiles, light);
   std::optional<Tensor> map;
   if (threshold_map) map = dense(*threshold_map);
   const GateRules rules = gate_rules(shape, map, limit, texture, search_radius, on_motion, cut,
                                      hysteresis, adaptive, motion_precision, births.size(1));
   refuse(fault_of_clock(shape, state.clock));
-  const GateOutputs outputs(planes, shape);
+  const GateOutputs outputs(planes, shape, light.size(4));
   if (outputs.kind.numel() == 0) return outputs.tensors();
   Streams streams = make_streams(shape, rules, state);
   const GateResult all = outputs.result();
@@ -117,12 +133,21 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate(
     for (int64_t s = 0; s < shape.streams; ++s)
       streams[s].begin(const_data<uint8_t>(planes) + frame(s) * shape.picture());
     zero_test(streams, shape);
+    relight(streams, shape);
     for (int64_t s = 0; s < shape.streams; ++s) streams[s].decide_static(all.limit + frame(s));
     step(streams, shape, rules);
     for (int64_t s = 0; s < shape.streams; ++s) {
       const int64_t at = frame(s) * shape.cells();
-      streams[s].finish({all.kind + at, all.motion + 2 * at, all.cost + at, all.source + at,
-                         all.is_key + frame(s), all.limit + frame(s)});
+      const GateResult result{all.kind + at,
+                              all.motion + 2 * at,
+                              all.cost + at,
+                              all.source + at,
+                              all.is_key + frame(s),
+                              all.limit + frame(s),
+                              all.weights + frame(s) * 2 * shape.planes_per_cell(),
+                              all.lit + at};
+      streams[s].finish(result);
+      streams[s].write_light(result);
       streams[s].write_picture();
     }
   }

@@ -6,6 +6,7 @@
 #include "cpu/gate/search_window.h"
 #include "cpu/gate/subpixel.h"
 #include "gate_call.h"
+#include "gate_light.h"
 
 namespace patchgate {
 
@@ -17,6 +18,9 @@ class GateStream {
   // The stages, in order. Those named after a row or a cell may run in parallel.
   void begin(const uint8_t* frame);  // [f, C, H, W]
   void zero_test_row(int64_t row);
+  void find_light();
+  bool is_relit() const { return is_relit_; }
+  void relight_row(int64_t row);
   void decide_static(int32_t* limit);
   const std::vector<int64_t>& failed() const { return failed_; }  // cells that need more
   void search_cell(int64_t n, SearchWindow& window);
@@ -26,7 +30,9 @@ class GateStream {
   void follow_cell(int64_t n, Vector dominant);
   void tighten_beside_changed();
   void expire();
+  void expire_light();
   void finish(const GateResult& result);
+  void write_light(const GateResult& result);
   void write_picture();
 
  private:
@@ -58,6 +64,10 @@ class GateStream {
   bool is_textured(int64_t n) const;
   bool beside_changed(int64_t n) const;
   int64_t source(int64_t n) const;
+  int32_t plain_limit(int64_t n) const;  // before noise is looked at
+  std::vector<int64_t> doubtful_cells() const;
+  int32_t* light_at(int64_t plane, int k) const;  // [N]
+  int32_t light_brought(int64_t n, int64_t plane, int k) const;
   void copy_block(int64_t n, Vector from, uint8_t* pixels, int32_t* ids) const;
   void paste_block(int64_t n, const uint8_t* pixels, const int32_t* ids);
   void encode_block(int64_t n);
@@ -66,10 +76,13 @@ class GateStream {
   const GateRules rules_;
   const GateState state_;
   const uint8_t* frame_ = nullptr;
-  int64_t number_ = 0;           // of the frame, since the reset
-  std::vector<Cell> cells_;      // [N]
-  std::vector<int32_t> zero_;    // [N]
-  std::vector<int64_t> failed_;  // cells that the zero test did not pass
+  int64_t number_ = 0;                 // of the frame, since the reset
+  std::vector<Cell> cells_;            // [N]
+  std::vector<int32_t> zero_;          // [N]
+  std::vector<int64_t> failed_;        // cells that the zero test did not pass
+  std::vector<LightWeights> weights_;  // [f * C]
+  std::vector<uint8_t> lit_;           // [N] cells of the reference that took them
+  bool is_relit_ = false;
 };
 
 }  // namespace patchgate

@@ -7,6 +7,8 @@
 
 namespace patchgate {
 
+constexpr int kLightTotals = 5;  // that a fit of the light adds up
+
 // A block's shared memory; each warp's own lies behind it.
 struct GateShared {
   int32_t cost[kGateThreads];  // of the cells of a segment
@@ -16,6 +18,7 @@ struct GateShared {
   int32_t trial_cost[kGateWarps][9];
   int32_t trial_sum[kGateWarps][9];
   int32_t found;
+  unsigned long long light[kLightTotals];
 };
 
 // A kernel for one cell side and sub-block side, which the compiler then knows; 0, 0: any.

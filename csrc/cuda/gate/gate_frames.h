@@ -3,10 +3,12 @@
 #pragma once
 
 #include "cuda/gate/gate_motion.h"
+#include "cuda/gate/gate_relight.h"
 
 namespace patchgate {
 
 // What the zero test says of a cell.
+template <bool kLight>
 __device__ __forceinline__ void decide_cell(const GatePlan& g, int s, int t, int n, int32_t cost) {
   const int64_t at = g.at(s, t) + n;
   const int64_t source = g.state.source[int64_t{s} * g.cells + n];
@@ -16,7 +18,10 @@ __device__ __forceinline__ void decide_cell(const GatePlan& g, int s, int t, int
   g.scratch.decided[entry] = g.result.kind[at] = passes ? kStatic : kChanged;
   g.result.motion[2 * at] = g.result.motion[2 * at + 1] = 0;
   g.result.source[at] = source;
-  const bool expires = passes && g.rules.max_age > 0 && source < oldest_token(g, s, t);
+  bool expires = passes && g.rules.max_age > 0 && source < oldest_token(g, s, t);
+  if constexpr (kLight)
+    if (passes && g.scratch.relit_stream[g.step(t, s)])
+      expires |= in_strange_light(g, s, n, {0, 0});
   if (!passes || expires) g.scratch.active[t] = 1;
   if (passes || first) return;
   g.scratch.worklist[atomicAdd(&g.scratch.failed[t], 1)] = entry;
@@ -26,12 +31,14 @@ __device__ __forceinline__ void decide_cell(const GatePlan& g, int s, int t, int
 
 // Brings the reference up to date with the frame before, and compares. Each block touches only
 // cells of its own, so that the two need no barrier in between.
-template <int kCell, int kSubBlock>
+template <int kCell, int kSubBlock, bool kLight>
 __device__ __forceinline__ void zero_stage(const GatePlan& g, GateShared& shared, int t) {
   for (int task = blockIdx.x; task < segment_tasks(g); task += gridDim.x) {
     const Segment segment = segment_of(g, task);
     const int s = segment.s;
     if (t > 0) update_segment<kCell>(g, segment, t - 1);
+    if constexpr (kLight)
+      if (t > 0) update_light(g, segment, t - 1);
     if (threadIdx.x == 0) {
       g.result.is_key[g.frame_of(s, t)] = false;
       if (!g.rules.adaptive || g.is_first(s, t)) g.result.limit[g.frame_of(s, t)] = g.rules.limit;
@@ -39,37 +46,10 @@ __device__ __forceinline__ void zero_stage(const GatePlan& g, GateShared& shared
     zero_test<kCell, kSubBlock>(g, shared, segment, t);
     for (int i = threadIdx.x; i < segment.count; i += kGateThreads) {
       g.result.cost[g.at(s, t) + segment.first + i] = shared.cost[i];
-      if (!g.rules.adaptive) decide_cell(g, s, t, segment.first + i, shared.cost[i]);
+      if (!g.rules.adaptive && !kLight)
+        decide_cell<kLight>(g, s, t, segment.first + i, shared.cost[i]);
     }
   }
-}
-
-// The value of the given rank among a frame's zero-test costs (below 2^24), byte by byte from the
-// top: each round counts the values that agree so far by their next byte.
-__device__ __forceinline__ int32_t select_cost(const int32_t* costs, int count, int rank,
-                                               GateShared& shared) {
-  static_assert(kGateThreads == 256);
-  uint32_t prefix = 0;
-  for (int shift = 16; shift >= 0; shift -= 8) {
-    shared.histogram[threadIdx.x] = 0;
-    __syncthreads();
-    for (int i = threadIdx.x; i < count; i += kGateThreads) {
-      const auto cost = static_cast<uint32_t>(costs[i]);
-      if (cost >> shift >> 8 == prefix) atomicAdd(&shared.histogram[cost >> shift & 255], 1);
-    }
-    __syncthreads();
-    const int mine = shared.histogram[threadIdx.x];
-    int total;
-    const int before = block_scan<kGateThreads>(mine, shared.sums, total);
-    if (before <= rank && rank < before + mine) {
-      shared.found = static_cast<int32_t>(threadIdx.x);
-      shared.cost[0] = rank - before;
-    }
-    __syncthreads();
-    prefix = prefix << 8 | static_cast<uint32_t>(shared.found);
-    rank = shared.cost[0];
-  }
-  return static_cast<int32_t>(prefix);
 }
 
 // noise="adaptive": the limit of each stream's frame; a block takes a stream.
@@ -91,10 +71,11 @@ __device__ __forceinline__ void adapt_stage(const GatePlan& g, GateShared& share
   }
 }
 
+template <bool kLight>
 __device__ __forceinline__ void decide_stage(const GatePlan& g, int t) {
   for (int i = first_thread(); i < g.streams * g.cells; i += all_threads()) {
     const int s = i / g.cells, n = i % g.cells;
-    decide_cell(g, s, t, n, g.result.cost[g.at(s, t) + n]);
+    decide_cell<kLight>(g, s, t, n, g.result.cost[g.at(s, t) + n]);
   }
 }
 
@@ -108,6 +89,7 @@ __device__ __forceinline__ bool beside_changed(const GatePlan& g, int s, int n) 
 }
 
 // A cell's kind in the end: scene cut, hysteresis, max_age.
+template <bool kLight>
 __device__ __forceinline__ uint8_t settled_kind(const GatePlan& g, int s, int t, int n) {
   const uint8_t decided = g.scratch.decided[s * g.cells + n];
   if (decided == kChanged || is_cut(g, s, t)) return kChanged;
@@ -116,10 +98,17 @@ __device__ __forceinline__ uint8_t settled_kind(const GatePlan& g, int s, int t,
       g.result.cost[at] > scaled_limit(g.cell_limit(s, t, n), g.rules.hysteresis))
     return kChanged;
   const bool expires = g.rules.max_age > 0 && g.result.source[at] < oldest_token(g, s, t);
-  return expires ? uint8_t{kChanged} : decided;
+  if (expires) return kChanged;
+  if constexpr (kLight) {
+    const Vector v{g.result.motion[2 * at], g.result.motion[2 * at + 1]};
+    if (g.scratch.relit_stream[g.step(t, s)] && in_strange_light(g, s, n, g.whole(s, t, v)))
+      return kChanged;
+  }
+  return decided;
 }
 
 // The last word on every cell, and how many of each chunk changed; a thread takes a cell.
+template <bool kLight>
 __device__ __forceinline__ void settle_stage(const GatePlan& g, int t) {
   const int64_t votes = int64_t{g.streams} * g.vote_side * g.vote_side;
   for (int64_t i = first_thread(); g.radius > 0 && i < votes; i += all_threads())
@@ -132,7 +121,7 @@ __device__ __forceinline__ void settle_stage(const GatePlan& g, int t) {
       const int entry = s * g.cells + n;
       const bool searched =
           g.radius > 0 && !g.is_first(s, t) && g.scratch.decided[entry] != kStatic;
-      const uint8_t kind = settled_kind(g, s, t, n);
+      const uint8_t kind = settled_kind<kLight>(g, s, t, n);
       changed = kind == kChanged;
       g.result.kind[at] = kind;
       if (changed) g.result.motion[2 * at] = g.result.motion[2 * at + 1] = 0;
@@ -166,7 +155,7 @@ __device__ __forceinline__ void number_stage(const GatePlan& g, GateShared& shar
 
 // Puts the displaced blocks by: all are read before the first is overwritten. Those between pixels
 // were when they were tried.
-template <int kCell>
+template <int kCell, bool kLight>
 __device__ __forceinline__ void save_stage(const GatePlan& g, int t) {
   for (int i = first_warp(); i < g.scratch.failed[t]; i += all_warps()) {
     const int entry = g.scratch.worklist[i], s = entry / g.cells, n = entry % g.cells;
@@ -176,6 +165,7 @@ __device__ __forceinline__ void save_stage(const GatePlan& g, int t) {
     if (g.precision == 1)
       copy_cell<kCell>(g, g.picture(s) + g.offset(n, v), g.displaced(s, n), g.cell_planes);
     copy_cell<kCell>(g, g.ids(s) + g.ids_offset(s, t, n, v), g.displaced_ids(s, n), 1);
+    if constexpr (kLight) save_light(g, s, n, g.whole(s, t, v));
   }
 }
 
@@ -185,17 +175,33 @@ __device__ __forceinline__ void carry_stage(const GatePlan& g, int t) {
     g.scratch.tokens[g.step(t + 1, s)] = g.scratch.tokens[g.step(t, s)];
 }
 
-template <int kCell, int kSubBlock>
+template <int kCell, bool kLight>
+__device__ __forceinline__ void finish_segment(const GatePlan& g, Segment segment) {
+  update_segment<kCell>(g, segment, g.times - 1);
+  if constexpr (kLight) update_light(g, segment, g.times - 1);
+}
+
+template <int kCell, int kSubBlock, bool kLight = false>
 __device__ __forceinline__ void gate_frames(const GatePlan& g, GateShared& shared, uint8_t* warps) {
   clear_stage(g);
   grid_barrier();
   for (int t = 0; t < g.times; ++t) {
-    zero_stage<kCell, kSubBlock>(g, shared, t);
+    zero_stage<kCell, kSubBlock, kLight>(g, shared, t);
     grid_barrier();
+    if constexpr (kLight) {
+      light_stage(g, shared, t);
+      grid_barrier();
+      if (g.scratch.relit[t]) {
+        relight_stage<kCell, kSubBlock>(g, shared, t);
+        grid_barrier();
+      }
+    }
     if (g.rules.adaptive) {
       adapt_stage(g, shared, t);
       grid_barrier();
-      decide_stage(g, t);
+    }
+    if (g.rules.adaptive || kLight) {
+      decide_stage<kLight>(g, t);
       grid_barrier();
     }
     if (g.scratch.active[t] == 0) {
@@ -210,14 +216,14 @@ __device__ __forceinline__ void gate_frames(const GatePlan& g, GateShared& share
         grid_barrier();
       }
     }
-    settle_stage(g, t);
+    settle_stage<kLight>(g, t);
     grid_barrier();
     number_stage(g, shared, t);
-    if (g.radius > 0 && g.rules.on_motion != kEncode) save_stage<kCell>(g, t);
+    if (g.radius > 0 && g.rules.on_motion != kEncode) save_stage<kCell, kLight>(g, t);
     grid_barrier();
   }
   for (int task = blockIdx.x; task < segment_tasks(g); task += gridDim.x)
-    update_segment<kCell>(g, segment_of(g, task), g.times - 1);
+    finish_segment<kCell, kLight>(g, segment_of(g, task));
   for (int s = first_thread(); s < g.streams; s += all_threads()) finish_stream(g, s);
 }
 

@@ -1,4 +1,4 @@
-// The gate's two kernels. Both are cooperative launches: gate_plan.h says why.
+// The gate's kernels. All are cooperative launches: gate_plan.h says why.
 #pragma once
 
 #include "cuda/gate/gate_apart.h"
@@ -12,6 +12,15 @@ __global__ void __launch_bounds__(kGateThreads, kGateBlocks)
   PG_SHARED(memory);
   gate_frames<kCell, kSubBlock>(plan, *reinterpret_cast<GateShared*>(memory),
                                 memory + sizeof(GateShared));
+}
+
+// The same, and the reference follows the light.
+template <int kCell, int kSubBlock>
+__global__ void __launch_bounds__(kGateThreads, kGateBlocks)
+    gate_light_kernel(const __grid_constant__ GatePlan plan) {
+  PG_SHARED(memory);
+  gate_frames<kCell, kSubBlock, true>(plan, *reinterpret_cast<GateShared*>(memory),
+                                      memory + sizeof(GateShared));
 }
 
 template <int kCell, int kSubBlock>
@@ -39,6 +48,7 @@ void with_gate_kernel(const GatePlan& plan, Launch&& launch) {
   const auto sides = [&](int cell, int sub_block) {
     return plan.cell == cell && plan.sub_block == sub_block;
   };
+  if (plan.follows_light()) return launch(gate_light_kernel<0, 0>);
   if (plan.apart()) {
     const int parts = plan.cell / plan.sub_block;
     const bool fits = plan.cell_planes * parts * parts <= kGateThreads;  // in one block's threads

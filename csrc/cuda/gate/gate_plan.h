@@ -10,6 +10,7 @@
 
 #include "cuda/device.h"
 #include "gate_call.h"
+#include "gate_light.h"
 
 namespace patchgate {
 
@@ -28,6 +29,8 @@ struct GateScratch {
   int32_t* lost;             // [T, S] failed cells whose minimum does not pass
   int32_t* still;            // [T, S] static cells with texture
   unsigned long long* mode;  // [T, S] of the minima: votes, and in the lower half ~tie_rank
+  int32_t* relit;            // [T] 1: the light of some stream has changed
+  int32_t* relit_stream;     // [T, S] 1: that of this one has
   int32_t* votes;            // [S, vote_side, vote_side] passing minima
   int32_t* counts;           // [S, chunks] (or [T, S] where cells are apart): changed cells
   int64_t* tokens;           // [T + 1, S] emitted before the frame
@@ -39,6 +42,8 @@ struct GateScratch {
   uint8_t* decided;          // [S, N] kinds before hysteresis and max_age
   uint8_t* moved;            // [S, f, C, H, W] displaced blocks, until all are read, or as tried
   int32_t* moved_ids;        // [S, H, W]
+  int32_t* light_errors;     // [S, light_slots] of the sampled cells; -1 of those left out
+  int32_t* moved_light;      // [S, f, C, 4, N] of displaced blocks, until all are read
 };
 
 // Of a row of a block and the samples that six taps take in beside it, to whole words.
@@ -59,10 +64,13 @@ struct GatePlan {
   int chunks;                 // of kGateThreads cells
   int now_words, tile_words;  // of a row of cell and window in shared memory; 0: they stay outside
   int warp_words;             // of shared memory that a warp has for itself
+  int light_stride, light_slots;  // one cell in so many is sampled: so many of a stream
 
   PG_HOST_DEVICE bool apart() const {
-    return radius == 0 && rules.cut < 0 && rules.hysteresis < 0 && !rules.adaptive;
+    return radius == 0 && rules.cut < 0 && rules.hysteresis < 0 && !rules.adaptive &&
+           !follows_light();
   }
+  PG_HOST_DEVICE bool follows_light() const { return state.light != nullptr; }
   PG_HOST_DEVICE int64_t frame_of(int s, int t) const { return int64_t{s} * times + t; }
   PG_HOST_DEVICE int64_t step(int64_t t, int s) const { return t * streams + s; }  // in [T, S]
   PG_HOST_DEVICE int64_t at(int s, int t) const { return frame_of(s, t) * cells; }
@@ -80,6 +88,22 @@ struct GatePlan {
   PG_HOST_DEVICE int32_t cell_limit(int s, int t, int n) const {
     const int32_t limit = result.limit[frame_of(s, t)];
     return rules.threshold_map ? scaled_limit(limit, rules.threshold_map[n]) : limit;
+  }
+  PG_HOST_DEVICE int32_t plain_limit(int n) const {
+    return rules.threshold_map ? scaled_limit(rules.limit, rules.threshold_map[n]) : rules.limit;
+  }
+  // [N]; a part is one of the four of a plane.
+  PG_HOST_DEVICE int32_t* light(int s, int part) const {
+    return state.light + (int64_t{s} * cell_planes * kLightParts + part) * cells;
+  }
+  PG_HOST_DEVICE int32_t* moved_light(int s, int part) const {
+    return scratch.moved_light + (int64_t{s} * cell_planes * kLightParts + part) * cells;
+  }
+  PG_HOST_DEVICE int32_t* weights(int s, int t) const {
+    return result.weights + frame_of(s, t) * 2 * cell_planes;
+  }
+  PG_HOST_DEVICE Vector whole(int s, int t, Vector v) const {
+    return whole_vector(v, precision, state.clock[2 * s] + t);
   }
   // Of the token ids that v brings to a cell in frame t: by whole pixels.
   PG_HOST_DEVICE int64_t ids_offset(int s, int t, int n, Vector v) const {
@@ -133,6 +157,8 @@ inline int64_t carve(GatePlan& plan, void* memory) {
   carver.take(scratch.lost, frames);
   carver.take(scratch.still, frames);
   carver.take(scratch.mode, frames);
+  carver.take(scratch.relit, plan.times);
+  carver.take(scratch.relit_stream, frames);
   carver.take(scratch.votes, int64_t{plan.streams} * plan.vote_side * plan.vote_side);
   carver.take(scratch.counts, plan.apart() ? frames : int64_t{plan.streams} * plan.chunks);
   carver.take(scratch.tokens, frames + plan.streams);
@@ -144,6 +170,10 @@ inline int64_t carve(GatePlan& plan, void* memory) {
   carver.take(scratch.decided, cells);
   carver.take(scratch.moved, moves || between ? plan.streams * plan.picture_bytes : 0);
   carver.take(scratch.moved_ids, moves ? plan.streams * plan.plane_bytes : 0);
+  const bool follows = plan.follows_light();
+  const int64_t parts = int64_t{plan.cell_planes} * kLightParts;
+  carver.take(scratch.light_errors, follows ? int64_t{plan.streams} * plan.light_slots : 0);
+  carver.take(scratch.moved_light, follows && moves ? cells * parts : 0);
   return carver.used();
 }
 
@@ -168,6 +198,8 @@ inline GatePlan plan_gate(const GateShape& shape, const GateRules& rules) {
   plan.segments = (plan.w + most - 1) / most;
   plan.segment = (plan.w + plan.segments - 1) / plan.segments;
   plan.chunks = (plan.cells + kGateThreads - 1) / kGateThreads;
+  plan.light_stride = narrow((plan.cells + kLightCells - 1) / kLightCells);
+  plan.light_slots = (plan.cells + plan.light_stride - 1) / plan.light_stride;
   plan.now_words = (plan.cell + 3) / 4;
   plan.tile_words = ((plan.reach + 3) / 4 + 1) | 1;  // odd: rows start in different banks
   if (plan.radius == 0 || plan.tile_size() * 4 * kGateWarps > kMostTileBytes)

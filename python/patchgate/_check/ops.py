@@ -62,11 +62,12 @@ def check_shape(name: str, tensor: Tensor, dtype: torch.dtype, *shape: Any) -> N
 
 def gate(planes: Tensor, state: Sequence[Tensor], threshold_map: Tensor | None) -> None:
     """Checks the gate's tensors, but not what its clock says; ``state`` is in the op's order."""
-    picture, ids, source, clock, births, quartiles = state
+    picture, ids, source, clock, births, quartiles, light = state
     check_dtype("gate: planes", planes, torch.uint8)
     check_dims("gate: planes", planes, "[S, T, f, C, H, W]")
     check_dims("gate: source", source, "[S, h, w]")
     check_dims("gate: births", births, "[S, max_age or 0]")
+    check_dims("gate: light", light, "[S, f, C, 4, h or 0, w]")
     s, t, f, c, height, width = planes.shape
     h, w = source.shape[1:]
     for size in (f, c, height, width):
@@ -83,6 +84,9 @@ def gate(planes: Tensor, state: Sequence[Tensor], threshold_map: Tensor | None) 
     check_shape("gate: clock", clock, torch.int64, s, 2)
     check_shape("gate: births", births, torch.int64, s, births.shape[1])
     check_shape("gate: quartiles", quartiles, torch.int32, s, 15)
+    rows = light.shape[4]
+    check(rows in (0, h), "gate: light has {} rows of cells, must have 0 or {}", rows, h)
+    check_shape("gate: light", light, torch.int32, s, f, c, 4, rows, w)
     if threshold_map is not None:
         check_shape("gate: threshold_map", threshold_map, torch.float64, h, w)
 

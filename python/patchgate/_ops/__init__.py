@@ -75,6 +75,7 @@ def _gate_fake(
     clock: Tensor,
     births: Tensor,
     quartiles: Tensor,
+    light: Tensor,  # [S, f, C, 4, h or 0, w]
     threshold_map: Tensor | None,
     cell: int,
     sub_block: int,
@@ -86,14 +87,16 @@ def _gate_fake(
     hysteresis: float,
     adaptive: bool,
     motion_precision: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    _op_checks.gate(planes, (picture, ids, source, clock, births, quartiles), threshold_map)
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    state = (picture, ids, source, clock, births, quartiles, light)
+    _op_checks.gate(planes, state, threshold_map)
     _op_checks.gate_rules(
         planes, source, cell, sub_block, limit, texture, search_radius, on_motion, cut, hysteresis,
         motion_precision,
     )  # fmt: skip
     frames = planes.shape[:2]
     cells = (*frames, *source.shape[1:])
+    lights = planes.shape[2] if light.shape[4] else 0
     return (
         planes.new_empty(cells),
         planes.new_empty((*cells, 2), dtype=torch.int8),
@@ -101,6 +104,8 @@ def _gate_fake(
         planes.new_empty(cells, dtype=torch.int64),
         planes.new_empty(frames, dtype=torch.bool),
         planes.new_empty(frames, dtype=torch.int32),
+        planes.new_empty((*frames, lights, planes.shape[3], 2), dtype=torch.int32),
+        planes.new_empty((*frames, *light.shape[4:]), dtype=torch.bool),
     )
 
 

@@ -60,6 +60,8 @@ class Gate:
             pans, scrolling and zooms, which seldom move by whole pixels, and take longer to find.
         memory: the number of earlier reference pictures that are remembered of each stream. Cells
             that equal one of them return: they need no new token. A push then synchronises.
+        illumination: with ``"global"``, the reference follows the light of the frames: fades cost
+            few tokens. A token then stands for 0.7 to 1.43 times the contrast it was encoded in.
 
     Source: docs/gate.md; the idea is Gated Residual Tokenization (arXiv 2509.14199).
     """
@@ -82,6 +84,7 @@ class Gate:
         fit: grid.Fit = "stretch",
         motion_precision: Literal[1, 2, 4] = 1,
         memory: int | None = None,
+        illumination: Literal["global"] | None = None,
     ) -> None:
         settings = {name: value for name, value in locals().items() if name != "self"}
         self.settings = GateSettings(**settings)
@@ -195,9 +198,8 @@ class Gate:
         """Copies the state of another gate with the same settings. Synchronises.
 
         Raises:
-            ValueError: it is no result of ``state_dict``: a tensor is missing, has another dtype or
-                shape, or its numbers contradict others (clocks, token ids); or it is that of a gate
-                with another cell, ``temporal_patch`` or ``max_age``. The gate is left as it was.
+            ValueError: it is no result of ``state_dict``, its numbers contradict each other, or it
+                is of a gate of another cell, ``temporal_patch``, ``max_age`` or ``illumination``.
         """
         if not isinstance(state, Mapping):
             raise ValueError(f"state: expected what state_dict returns, got {type(state).__name__}")

@@ -32,6 +32,10 @@ class GateResult(NamedTuple):
     source: Tensor  # [.., T, h, w] int64: the token that explains the cell, since the last reset
     is_key: Tensor  # [.., T] bool: every cell of the frame is encoded
     limit: Tensor  # [.., T] int32: the largest cost that passes, without threshold_map
+    # With illumination="global" (else f = 0 and h = 0): the gain and the offset by which each plane
+    # of the reference picture follows the light, in 4096ths, and the cells of it that took them.
+    weights: Tensor  # [.., T, f, C, 2] int32
+    lit: Tensor  # [.., T, h, w] bool
 
     def __repr__(self) -> str:
         kept = float((self.kind == CHANGED).float().mean()) if self.kind.numel() else 0.0
@@ -81,7 +85,7 @@ def run_op(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> Gate
     """Gates tubelets by one call of the op; there must be room for their token ids."""
     before = memory.before.changing(tubelets.shape[1])
     result = GateResult(*_ops.gate(tubelets, *memory.state, factors, *memory.rules))
-    memory.before.changed(before, result.kind)
+    memory.before.changed(before, result.kind, result.lit)
     return result
 
 
@@ -149,7 +153,7 @@ def _run_neighbours(calls: list[Call]) -> list[GateResult]:
     parts = [each(part, torch.clone) for part in parts]
     moving = joint.kind.flatten(1).any(1).tolist()
     for memory, earlier, own, moves in zip(memories, before, parts, moving, strict=True):
-        memory.before.changed(earlier, own.kind, still=not moves)
+        memory.before.changed(earlier, own.kind, own.lit, still=not moves)
     return parts
 
 

@@ -52,6 +52,7 @@ class GateRules(TypedDict, total=False):
     noise: Literal["adaptive"] | None
     motion_precision: Literal[1, 2, 4]
     memory: int | None
+    illumination: Literal["global"] | None
 
 
 class GateKwargs(GateRules, total=False):
@@ -87,6 +88,7 @@ class GateSettings:
     fit: Fit = "stretch"
     motion_precision: Literal[1, 2, 4] = 1
     memory: int | None = None
+    illumination: Literal["global"] | None = None
 
     def __post_init__(self) -> None:
         precision = checked_count("motion_precision", self.motion_precision, 0)
@@ -99,6 +101,7 @@ class GateSettings:
             sub_blocks=checked_count("sub_blocks", self.sub_blocks, 1),
             on_motion=checked_choice("on_motion", self.on_motion, _ON_MOTION_CODE),
             noise=checked_choice("noise", self.noise, (None, "adaptive")),
+            illumination=checked_choice("illumination", self.illumination, (None, "global")),
             fit=checked_choice("fit", self.fit, get_args(Fit)),
             motion_precision=checked_choice("motion_precision", precision, (1, 2, 4)),
             chroma=checked_switch("chroma", self.chroma),
@@ -125,6 +128,11 @@ class GateSettings:
             settle(self, hysteresis=factor)
         if self.memory is not None:
             settle(self, memory=checked_count("memory", self.memory, 0, _MOST_PICTURES))
+        if self.memory and self.illumination is not None:
+            raise ValueError(
+                f"memory, illumination: a gate has one of them, got memory={self.memory} and "
+                f"illumination={self.illumination!r}"
+            )
 
     def _check_cell(self) -> None:
         if self.cell > MAX_CELL:

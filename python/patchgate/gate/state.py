@@ -15,6 +15,7 @@ from patchgate.gate.memory import MOST_TOKENS
 from patchgate.gate.settings import GateSettings
 from patchgate.gate.state_memory import wrong_memory
 from patchgate.gate.tensors import DTYPES, MEMORY, State, memory_shapes, shapes_of
+from patchgate.reference import gate_light
 
 _MOST_FRAMES = 1 << 53  # the most frames since a reset
 _EXTRAS = {"pending": torch.uint8, "pending_map": torch.float64, "streamed": torch.bool}
@@ -36,6 +37,7 @@ def contradiction(state: Mapping[str, Any], settings: GateSettings) -> str | Non
         or _wrong_settings(state, settings)
         or _wrong_names(state, settings)
         or _wrong_shape(state, settings)
+        or _wrong_light(state)
         or _wrong_numbers(State(*(state[name] for name in State._fields)), settings)
         or _wrong_waiting(state, settings)
         or wrong_memory(state, settings)
@@ -62,15 +64,22 @@ def _wrong_tensor(state: Mapping[str, Any]) -> str | None:
 def _wrong_settings(state: Mapping[str, Tensor], settings: GateSettings) -> str | None:
     """Checks that a gate of these settings can have made the state."""
     picture, source, births = state["picture"], state["source"], state["births"]
-    for name, letters in (("picture", "S, f, C, H, W"), ("source", "S, h, w"), ("births", "S, A")):
+    for name, letters in (
+        ("picture", "S, f, C, H, W"),
+        ("source", "S, h, w"),
+        ("births", "S, A"),
+        ("light", "S, f, C, 4, h, w"),
+    ):
         if state[name].dim() != letters.count(",") + 1:
             return f"expected {name} [{letters}], got {list(state[name].shape)}"
     (f, c, height, width), (h, w), cell = picture.shape[1:], source.shape[1:], settings.cell
     if (h * cell, w * cell) != (height, width) or not h or not w:
         return f"expected cells of {cell} px, got {h} x {w} cells on {height} x {width} px"
-    for name, got in {"temporal_patch": f, "max_age": births.shape[1] or None}.items():
+    lit = "global" if state["light"].shape[4] else None
+    own = {"temporal_patch": f, "max_age": births.shape[1] or None, "illumination": lit}
+    for name, got in own.items():
         if got != (expected := getattr(settings, name)):
-            return f"it is of a gate with {name}={got}, this one has {expected}"
+            return f"it is of a gate with {name}={got!r}, this one has {expected!r}"
     if c not in (1, 3) or (c == 3 and not settings.chroma):
         return f"expected 1 plane, or 3 with chroma, got {c} and chroma={settings.chroma}"
     return None
@@ -144,6 +153,16 @@ def _wrong_pictures(state: State, begun: Tensor, p: int) -> str | None:
             f"expected source among the ids of a cell's pixels, got token "
             f"{int(source[s, row, column])} in cell {row, column}, where ids has others"
         )
+    return None
+
+
+def _wrong_light(state: Mapping[str, Tensor]) -> str | None:
+    """Checks what the cells have gone through since they were encoded."""
+    light = state["light"][state["clock"][:, 0] > 0]  # [S, f, C, 4, h, w]: only of these it is read
+    least, greatest = light[:, :, :, 0::2], light[:, :, :, 1::2]
+    strange = gate_light.too_far(light.flatten(0, 1))
+    if bool(strange.any()) or bool((least > greatest).any()):
+        return "expected light within 7/10 and 10/7 of a token's own, the least before the greatest"
     return None
 
 

@@ -40,8 +40,8 @@ class GateStep:
         tubelets, memory, *_ = self._push
         alone = gate.settings.memory or memory.fixed or captures(memory)
         if len(tubelets) == 1 and tubelets.shape[1] and not alone:
-            age = memory.layout.shapes["births"][1]
-            self.key = ("gate", tubelets.shape, tubelets.device, age, memory.rules)
+            age, light = memory.layout.shapes["births"][1], gate.settings.illumination
+            self.key = ("gate", tubelets.shape, tubelets.device, age, light, memory.rules)
 
     @property
     def rows(self) -> int:

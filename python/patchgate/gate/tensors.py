@@ -12,6 +12,7 @@ from torch import Tensor
 
 from patchgate.gate.settings import GateSettings
 
+PARTS = 4  # of what a cell has gone through: least and greatest gain, and of mid-grey
 QUARTILES = 15  # the number of earlier frames that the adaptive limit uses
 _ALIGNED = 64  # bytes between the beginnings of two tensors
 
@@ -25,6 +26,8 @@ class State(NamedTuple):
     clock: Tensor  # [S, 2] int64: frames seen, tokens emitted
     births: Tensor  # [S, A] int64: for each of the last A frames t, at t % A, the tokens before it
     quartiles: Tensor  # [S, 15] int32: those of the last frames' costs, for the adaptive limit
+    light: Tensor  # [S, f, C, 4, h, w] int32: what cells have gone through since they were encoded;
+    # h = 0 without illumination
 
 
 DTYPES: dict[str, torch.dtype] = {
@@ -34,6 +37,7 @@ DTYPES: dict[str, torch.dtype] = {
     "clock": torch.int64,
     "births": torch.int64,
     "quartiles": torch.int32,
+    "light": torch.int32,
 }
 
 # What a gate with memory has besides, with M pictures of each stream.
@@ -47,19 +51,22 @@ MEMORY: dict[str, torch.dtype] = {
 
 # The order in memory: first the tensors that every frame changes, then those that a still frame
 # does not change.
-_ORDER = ("clock", "quartiles", "births", "source", "ids", "picture")
+_ORDER = ("clock", "quartiles", "births", "source", "light", "ids", "picture")
 
 
 def shapes_of(picture: tuple[int, ...], settings: GateSettings) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a state whose reference picture is ``[S, f, C, H, W]``."""
-    s, _, _, height, width = picture
+    s, f, c, height, width = picture
+    rows, columns = height // settings.cell, width // settings.cell
+    lights = rows if settings.illumination else 0
     return {
         "picture": picture,
         "ids": (s, height, width),
-        "source": (s, height // settings.cell, width // settings.cell),
+        "source": (s, rows, columns),
         "clock": (s, 2),
         "births": (s, settings.max_age or 0),
         "quartiles": (s, QUARTILES),
+        "light": (s, f, c, PARTS, lights, columns),
     }
 
 

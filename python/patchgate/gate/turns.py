@@ -200,7 +200,8 @@ class Push:
         own = self.settings
         full = 255 * own.sub_block**2  # the largest cost: all cells are static
         clock = before.clock.new_tensor([[1, 0]])
-        scratch = before.source.clone(), clock, before.births[:, :0], before.quartiles.clone()
+        scratch = (before.source.clone(), clock, before.births[:, :0], before.quartiles.clone(),
+                   before.light)  # fmt: skip
         rules = (own.cell, own.sub_block, full, 0, 0, 0, -1, -1.0, False, 1)
         return _ops.gate(frame, picture, before.ids, *scratch, None, *rules)[2][0, 0]
 

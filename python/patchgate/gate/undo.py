@@ -88,12 +88,13 @@ class Before:
         self._frames += frames
         return before
 
-    def changed(self, before: bool, kind: Tensor, still: bool | None = None) -> None:
+    def changed(self, before: bool, kind: Tensor, lit: Tensor, still: bool | None = None) -> None:
         """Notes which cells the op changed; call it after the op, which writes to no others.
 
         Args:
             before: what ``changing`` returned.
             kind: ``[S, T, h, w]``, the op's answer; 0 where a cell stands still.
+            lit: ``[S, T, h or 0, w]`` bool, cells of the reference that took the light.
             still: whether all of them do, if that is known.
         """
         if not kind.is_cpu:
@@ -102,7 +103,8 @@ class Before:
             if self._still.shape != kind.shape:
                 self._still = torch.zeros_like(kind)
             still = torch.equal(kind, self._still)
-        self._all = before or not (still or self._is_large)
+        relit = lit.numel() > 0 and bool(lit.any())
+        self._all = before or relit or not (still or self._is_large)
         if not still and self._is_large:
             self._rows |= kind.amax((0, 1, 3)).bool().numpy()
 
@@ -185,10 +187,10 @@ class Before:
             copy[s, at] = births[s, at]
 
     def _keep_rows(self) -> None:
-        """Copies the sources, ids and pixels of the cells in some rows."""
+        """Copies the sources, light, ids and pixels of the cells in some rows."""
         edges = np.flatnonzero(np.diff(self._rows, prepend=False, append=False)).tolist()
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            for name in ("source", "ids", "picture"):
+            for name in ("source", "light", "ids", "picture"):
                 copy, own = self._copies[name], self._at.parts[name]
                 side = own.shape[-2] // len(self._rows)
                 band = slice(begin * side, end * side)

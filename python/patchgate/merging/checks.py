@@ -31,6 +31,8 @@ _FIELDS: dict[str, tuple[tuple[str | int, ...], torch.dtype | None]] = {
     "duration_seconds": (("T",), torch.float64),
     "kind": (("T", "h", "w"), torch.uint8),
     "motion": (("T", "h", "w", 2), torch.int8),
+    "weights": (("T", "f", "C", 2), torch.int32),
+    "lit": (("T", "h", "w"), torch.bool),
 }
 
 
@@ -100,6 +102,8 @@ class Before:
         for name, (letters, dtype) in _FIELDS.items():
             field, value = f"{self.name}.{name}", getattr(chunk, name)
             shape = f"[{', '.join(map(str, letters))}]"
+            if value is None and name in ("weights", "lit"):
+                continue
             if not isinstance(value, Tensor):
                 raise TypeError(f"{field}: expected a tensor {shape}, got {type(value).__name__}")
             if dtype is not None and (value.dtype, value.device.type) != (dtype, "cpu"):

@@ -47,7 +47,7 @@ def state_of(now: Now) -> Saved:
     state["counts"] = whole(_counts(now))
     if before.cells is not None:
         chunk = joined(now.waiting) if now.waiting else _no_frames(before)
-        state |= {f"waiting.{name}": tensor for name, tensor in chunk._asdict().items()}
+        state |= {f"waiting.{name}": tensor for name, tensor in chunk.tensors().items()}
         state |= _of_ledger("cells", before.cells)
         state["clock"] = doubles([now.origin or 0.0, before.until])
     if merger.carried is not None:
@@ -186,7 +186,8 @@ def _built(state: Saved, settings: MergeSettings, head: Head | None) -> Now:
     now = Now.fresh(settings, head)._replace(ended=bool(counts.ended))
     if "waiting.features" not in state:
         return now
-    chunk = TokenChunk(*(state[f"waiting.{name}"] for name in TokenChunk._fields))
+    known = {name: state.get(f"waiting.{name}") for name in TokenChunk._fields}
+    chunk = TokenChunk(**{name: part for name, part in known.items() if part is not None})
     past = Before(settings, "waiting", counts.frames, counts.tokens)
     past.check(chunk)
     if wrong := wrong_shapes(state, chunk):

@@ -69,15 +69,17 @@ class Counts(NamedTuple):
 
 def wrong_names(state: Mapping[str, Tensor], settings: MergeSettings) -> str | None:
     """Says which tensors are missing or unknown; None if none are."""
-    needed, optional = {"settings", "counts", DIGEST}, set()
+    needed, optional = {"settings", "counts", DIGEST}, set[str]()
     counts = Counts.of(state["counts"], settings) if "counts" in state else None
     if counts is not None and (counts.frames or "waiting.features" in state):
-        needed |= {f"waiting.{name}" for name in TokenChunk._fields}
+        waiting = {f"waiting.{name}" for name in TokenChunk._fields}
+        optional = {"waiting.weights", "waiting.lit"}
+        needed |= waiting - optional
         needed |= {"clock", *(f"cells.{name}" for name in _LEDGER)}
     if counts is not None and counts.frames:
         needed |= {f"titles.{name}" for name in _LEDGER}
         needed |= {f"carried.{name}" for name in _CARRIED} | {f"scenes.{n}" for n in _SCENES}
-        optional = {_RETURNED}
+        optional.add(_RETURNED)
     missing, unknown = needed - state.keys(), state.keys() - needed - optional
     if missing:
         return f"{', '.join(sorted(missing))} missing"

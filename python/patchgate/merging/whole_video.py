@@ -114,4 +114,6 @@ def _own(tokens: VideoTokens, earlier: int) -> TokenChunk:
         tokens.source,
         tokens.kind,
         tokens.motion,
+        tokens.weights,
+        tokens.lit,
     )

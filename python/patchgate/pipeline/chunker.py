@@ -92,7 +92,7 @@ class Chunker:
             cells = needed.flatten().nonzero().flatten()  # [G]
             rows = self.features.rows(planes, batch, cells)
         tokens = yield from self.features.encoding(rows, gated, stages.time)
-        on_device = (index, source, result.kind, result.motion)
+        on_device = (index, source, result.kind, result.motion, result.weights, result.lit)
         host = HostResult(*(tensor.cpu() for tensor in on_device))
         times = batch.pts_seconds, batch.duration_seconds  # [T * f] each
         if f > 1:

@@ -18,6 +18,7 @@ from patchgate.tokens import (
     spans,
 )
 from patchgate.tokens.check import contradiction
+from patchgate.tokens.chunk import joined
 
 
 def collected(
@@ -48,11 +49,11 @@ def assemble(
     grid: TokenGrid | None = None,
 ) -> VideoTokens:
     """Joins consecutive chunks from the video's start in one container."""
-    joined = TokenChunk(*map(torch.cat, zip(empty, *chunks, strict=True)))
+    whole = joined([empty, *chunks])
     return VideoTokens(
-        **joined._asdict(),
-        span=spans(joined.frame, joined.source),
-        cu_seqlens=cu_seqlens(joined.kind),
+        **whole._asdict(),
+        span=spans(whole.frame, whole.source),
+        cu_seqlens=cu_seqlens(whole.kind),
         layout=layout,
         grid=grid,
     )
@@ -76,7 +77,11 @@ def checked_whole(
     expected = "chunks: expected those of all pushes since the first one, in their order"
     try:
         tokens = assemble(list(chunks), empty, layout, grid)
-    except (RuntimeError, IndexError) as error:  # another grid; a token that is not there
+    except (
+        RuntimeError,
+        IndexError,
+        ValueError,
+    ) as error:  # another grid; a token that is not there
         raise ValueError(f"{expected} ({error})") from error
     told = (None if each is None else asdict(each) for each in (layout, grid))
     if wrong := contradiction(tokens.tensors(), *told):
@@ -88,6 +93,8 @@ def empty_chunk(gate: Gate, features: Features | None = None) -> TokenChunk:
     """Makes a chunk of no frames and no tokens, with the right shapes and dtypes."""
     assert gate.size is not None
     h, w = (side // gate.settings.cell for side in gate.size)
+    f, planes = gate.settings.temporal_patch, 3 if gate.settings.chroma else 1
+    lit = gate.settings.illumination is not None
     return TokenChunk(
         features=(features or PixelFeatures(gate.settings, gate.size)).empty(),
         frame=torch.empty(0, dtype=torch.int64, device="cpu"),
@@ -97,4 +104,6 @@ def empty_chunk(gate: Gate, features: Features | None = None) -> TokenChunk:
         source=torch.empty((0, h, w), dtype=torch.int64, device="cpu"),
         kind=torch.empty((0, h, w), dtype=torch.uint8, device="cpu"),
         motion=torch.empty((0, h, w, 2), dtype=torch.int8, device="cpu"),
+        weights=torch.empty((0, f, planes, 2), dtype=torch.int32, device="cpu") if lit else None,
+        lit=torch.empty((0, h, w), dtype=torch.bool, device="cpu") if lit else None,
     )

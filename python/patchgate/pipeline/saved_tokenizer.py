@@ -34,7 +34,7 @@ from patchgate.pipeline.chunker import Chunker
 from patchgate.pipeline.features import PixelFeatures, TowerFeatures
 from patchgate.pipeline.given import Clock
 
-FORMAT = "patchgate.Tokenizer/1"
+FORMAT = "patchgate.Tokenizer/2"  # 2: with the light that cells have gone through
 
 _OWNER, _ABOUT, _CLOCK = stream_state.BELONGS_TO, "about", "clock"
 _HELD = ("y", "cb", "cr", "pts_seconds", "duration_seconds")

@@ -228,17 +228,17 @@ class _Chunk:
         with self._cuda_stream.running():
             if self._group.held:
                 self._run(self._group.rest(self._f))
-            kind, motion, source = (
+            kind, motion, source, weights, lit = (
                 torch.cat([getattr(result, name) for result in self._results])
-                for name in ("kind", "motion", "source")
-            )  # [T, h, w], [T, h, w, 2], [T, h, w]
+                for name in ("kind", "motion", "source", "weights", "lit")
+            )  # [T, h, w], [T, h, w, 2], [T, h, w], [T, f, C, 2], [T, h, w]
             index, _, kept = _ops.compact(kind, kind.numel())
             needed = torch.cat(self._needed)  # [T, h, w]
             counts = torch.cat([kept, needed.sum()[None]])
             later = later_ids(self._gate).clone()  # the next frames change the gate's own
             with self._stages.time("wait"):
-                host = [tensor.to("cpu", non_blocking=True)
-                        for tensor in (counts, index, source, kind, motion)]  # fmt: skip
+                asked = (counts, index, source, kind, motion, weights, lit)
+                host = [tensor.to("cpu", non_blocking=True) for tensor in asked]
                 self._cuda_stream.synchronize()
             count, given = host[0].tolist()
             rows = self._packed.take(given)  # [G, E]

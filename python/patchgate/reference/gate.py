@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from patchgate.reference import gate_light
+from patchgate.reference.gate_light import ALWAYS
 from patchgate.reference.gate_motion import (
     Rules,
     Search,
@@ -24,7 +26,6 @@ from patchgate.reference.subpixel import QUARTERS, blocks_between
 
 STATIC, MOVED, CHANGED = 0, 1, 2
 ENCODE, CAMERA, REUSE = 0, 1, 2
-ALWAYS = 2**31 - 1  # a limit that every cost passes
 ROUNDED_UP = (0, 2, 1, 3)  # quarters of a pixel that are added before rounding down, frame by frame
 
 
@@ -38,6 +39,7 @@ class _Stream:
     clock: Tensor  # [2]
     births: Tensor  # [max_age]
     quartiles: Tensor  # [15]
+    light: Tensor  # [f, C, 4, h or 0, w]
 
 
 def gate(
@@ -48,6 +50,7 @@ def gate(
     clock: Tensor,  # [S, 2]
     births: Tensor,  # [S, max_age or 0]
     quartiles: Tensor,  # [S, 15]
+    light: Tensor,  # [S, f, C, 4, h or 0, w]
     threshold_map: Tensor | None,  # [h, w]
     cell: int,
     sub_block: int,
@@ -59,12 +62,13 @@ def gate(
     hysteresis: float,
     adaptive: bool,
     motion_precision: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One push of frames through the gate; the state tensors are updated in place.
 
     ``cut`` is the number of cells above which a frame is a scene cut (-1: off), ``hysteresis`` a
-    factor on the limit (negative: off); vectors count in ``1 / motion_precision`` pixels. Returns
-    kind, motion, cost, source, is_key, limit.
+    factor on the limit (negative: off); vectors count in ``1 / motion_precision`` pixels. With a
+    ``light`` of h rows the reference follows the frames' light. Returns kind, motion, cost, source,
+    is_key, limit, weights, lit.
     """
     rules = Rules(
         cell,
@@ -85,18 +89,27 @@ def gate(
     cost = planes.new_empty((*frames, *grid), dtype=torch.int32)
     out_source = planes.new_empty((*frames, *grid), dtype=torch.int64)
     out_limit = planes.new_empty(frames, dtype=torch.int32)
+    rows = light.shape[4]  # h, or 0
+    weights = planes.new_empty(
+        (*frames, planes.shape[2] if rows else 0, planes.shape[3], 2), dtype=torch.int32
+    )
+    lit = planes.new_empty((*frames, rows, grid[1]), dtype=torch.bool)
     for s in range(frames[0]):
-        stream = _Stream(picture[s], ids[s], source[s], clock[s], births[s], quartiles[s])
+        state = (picture, ids, source, clock, births, quartiles, light)
+        stream = _Stream(*(tensor[s] for tensor in state))
         for t in range(frames[1]):
-            step = _step(planes[s, t], stream, threshold_map, rules)
+            step, relit = _step(planes[s, t], stream, threshold_map, rules)
             kind[s, t], motion[s, t], cost[s, t], out_source[s, t], out_limit[s, t] = step
+            if rows:
+                weights[s, t] = relit.weights.view(weights.shape[2:])
+                lit[s, t] = relit.lit.view(grid)
     is_key = (kind == CHANGED).all(-1).all(-1)
-    return kind, motion, cost, out_source, is_key, out_limit
+    return kind, motion, cost, out_source, is_key, out_limit, weights, lit
 
 
 def _step(
     frame: Tensor, stream: _Stream, threshold_map: Tensor | None, rules: Rules
-) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor, int], gate_light.Relit]:
     """One frame ``[f, C, H, W]`` of one stream, in the order of the rules."""
     h, w = stream.source.shape
     corners = cell_corners(h, w, rules.cell, frame.device)  # [N, 2]
@@ -108,14 +121,20 @@ def _step(
     if first:
         kind = torch.full_like(motion[:, 0], CHANGED)
         cost = torch.full_like(motion[:, 0], -1)
+        relit = gate_light.unlit(frame, cost)
     else:
         zero = cost_of(now, blocks_at(stream.picture, corners, rules.cell), rules.sub_block)
+        relit = gate_light.unlit(frame, zero)
+        if stream.light.numel():
+            plain = _cell_limits(limit, threshold_map, h * w, frame.device)
+            relit = gate_light.relight(frame, stream.picture, stream.light, zero, plain, rules)
         if rules.adaptive:
-            limit = _adaptive_limit(zero, stream, rules.limit)
+            limit = _adaptive_limit(relit.zero, stream, rules.limit)
         limits = _cell_limits(limit, threshold_map, h * w, frame.device)
-        kind, motion, cost = _classify(frame, now, stream, corners, zero, limits, rules)
+        kind, motion, cost = _classify(frame, now, stream, corners, relit.zero, limits, rules)
     source = _update(now, kind, motion, corners, stream, rules)
-    return kind.view(h, w), motion.view(h, w, 2), cost.view(h, w), source.view(h, w), limit
+    step = kind.view(h, w), motion.view(h, w, 2), cost.view(h, w), source.view(h, w), limit
+    return step, relit
 
 
 def _classify(
@@ -154,6 +173,9 @@ def _classify(
     if rules.hysteresis >= 0:
         kind = _hysteresis(kind, cost, limits, stream.source.shape, rules.hysteresis)
     kind = _expire(kind, motion, corners, stream, rules)
+    if stream.light.numel():
+        strange = gate_light.too_far(_light(motion, corners, stream, rules))
+        kind = torch.where(strange, CHANGED, kind)
     motion = torch.where((kind == MOVED)[:, None], motion, 0)
     return kind, motion, torch.where(kind == CHANGED, least, cost)
 
@@ -197,6 +219,12 @@ def _expire(kind: Tensor, motion: Tensor, corners: Tensor, stream: _Stream, rule
     kept = torch.where((kind == MOVED)[:, None], motion, 0)
     source = _vote(_id_blocks(stream, kept, corners, rules))
     return torch.where(source < oldest, CHANGED, kind)
+
+
+def _light(motion: Tensor, corners: Tensor, stream: _Stream, rules: Rules) -> Tensor:
+    """What the pixels that every cell's vector brings have gone through, ``[f, C, 4, N]``."""
+    whole = whole_pixels(motion, rules.precision, int(stream.clock[0]))  # [N, 2]
+    return gate_light.brought(stream.light, corners, whole, rules.cell)
 
 
 def _id_blocks(stream: _Stream, motion: Tensor, corners: Tensor, rules: Rules) -> Tensor:
@@ -256,6 +284,10 @@ def _update(
     ids = torch.where(changed.view(-1, 1, 1), fresh.view(-1, 1, 1), ids)
     paste_blocks(stream.picture, pixels, corners, cell)
     paste_blocks(stream.ids, ids.int(), corners, cell)
+    if stream.light.numel():
+        light = _light(motion, corners, stream, rules)  # [f, C, 4, N]
+        light = torch.where(changed, gate_light.fresh(light), light)
+        stream.light.copy_(light.view(stream.light.shape))
     stream.source.copy_(source.view(stream.source.shape))
     stream.clock[0] += 1
     stream.clock[1] += changed.sum()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchgate.gate import CHANGED, MOVED, RETURNED, STATIC
-from patchgate.tokens.check_layout import wrong_grid, wrong_ids, wrong_layout
+from patchgate.tokens.check_layout import wrong_grid, wrong_ids, wrong_layout, wrong_light
 
 Numbers = NDArray[Any]
 
@@ -33,7 +33,12 @@ FIELDS: dict[str, tuple[tuple[str | int, ...], torch.dtype | None]] = {
     "kind": (("T", "h", "w"), torch.uint8),
     "motion": (("T", "h", "w", 2), torch.int8),
 }
-OPTIONAL = {"start_picture": torch.uint8, "start_ids": torch.int32}
+OPTIONAL = {
+    "start_picture": torch.uint8,
+    "start_ids": torch.int32,
+    "weights": torch.int32,
+    "lit": torch.bool,
+}
 
 _MOST_PIXELS = 2**31 - 1  # the most pixels of a picture (or cells, if their size is not known)
 _MOST_FRAMES = 2**53  # the most frames before a slice
@@ -56,7 +61,7 @@ def contradiction(
         grid: those of a ``TokenGrid``, if they are a tower's.
     """
     wrong = _wrong_fields(tensors) or wrong_layout(tensors, layout)
-    wrong = wrong or wrong_grid(tensors, layout, grid)
+    wrong = wrong or wrong_grid(tensors, layout, grid) or wrong_light(tensors, layout)
     if wrong:
         return wrong
     others = {name: value for name, value in tensors.items() if name != "features"}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from patchgate.colour import Matrix
 from patchgate.gate.settings import MAX_CELL
+from patchgate.reference.gate_light import LEAST_GAIN, MOST_GAIN, MOST_OFFSET
 from patchgate.tokens.blend import Cells, ids_after
 from patchgate.tokens.layout import TokenGrid
 
@@ -89,6 +90,28 @@ def wrong_grid(
         return "start_ids has no meaning where every cell shows one token whole"
     if (ids.dtype, list(ids.shape)) != (torch.int32, [h * p, w * p]):
         return f"expected start_ids int32 {[h * p, w * p]}, got {ids.dtype} {list(ids.shape)}"
+    return None
+
+
+def wrong_light(tensors: Mapping[str, Tensor], layout: Mapping[str, Any] | None) -> str | None:
+    """Checks the weights of the light, and the cells that follow it."""
+    weights, lit = tensors.get("weights"), tensors.get("lit")
+    if weights is None or lit is None:
+        return None if weights is lit else "expected weights and lit together, or neither"
+    shape = list(tensors["source"].shape)
+    if (lit.dtype, list(lit.shape)) != (torch.bool, shape):
+        return f"expected lit bool {shape}, got {lit.dtype} {list(lit.shape)}"
+    layout = layout or {"planes": 3}
+    frames = [layout["temporal_patch"]] if "temporal_patch" in layout else [1, 2]
+    planes = [1, layout["planes"]]  # 1: of a gate without chroma
+    allowed = [[shape[0], f, c, 2] for f in frames for c in planes]
+    if weights.dtype != torch.int32 or list(weights.shape) not in allowed:
+        return f"expected weights int32 {allowed[-1]}, got {weights.dtype} {list(weights.shape)}"
+    gain, offset = weights.unbind(-1)
+    if bool(((gain < LEAST_GAIN) | (gain > MOST_GAIN)).any()):
+        return f"weights: expected gains of {LEAST_GAIN}..{MOST_GAIN} 4096ths, got others"
+    if bool((offset.abs() > MOST_OFFSET).any()):
+        return f"weights: expected offsets of up to {MOST_OFFSET} 4096ths, got others"
     return None
 
 

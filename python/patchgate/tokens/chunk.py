@@ -26,6 +26,12 @@ class TokenChunk(NamedTuple):
     source: Tensor  # [T, h, w] int64
     kind: Tensor  # [T, h, w] uint8
     motion: Tensor  # [T, h, w, 2] int8
+    weights: Tensor | None = None  # [T, f, C, 2] int32: the light; None: it is not followed
+    lit: Tensor | None = None  # [T, h, w] bool, with weights: cells that follow it
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the fields that are set, by name."""
+        return {name: part for name, part in self._asdict().items() if part is not None}
 
 
 class HostResult(NamedTuple):
@@ -35,6 +41,8 @@ class HostResult(NamedTuple):
     source: Tensor  # [T, h, w] int64
     kind: Tensor  # [T, h, w] uint8
     motion: Tensor  # [T, h, w, 2] int8
+    weights: Tensor | None = None  # [T, f or 0, C, 2] int32
+    lit: Tensor | None = None  # [T, h or 0, w] bool: no rows if the light is not followed
 
 
 def chunk_of(
@@ -52,11 +60,14 @@ def chunk_of(
         pts_seconds, duration_seconds: ``[T]`` float64 each.
         frames_before: the number of frames of the video before the chunk.
     """
-    index, source, kind, motion = host
+    index, source, kind, motion, weights, lit = host
     h, w = kind.shape[1:]
     frame = index // (h * w) + frames_before
     cell = torch.stack([index // w % h, index % w], 1)
-    return TokenChunk(features, frame, cell, pts_seconds, duration_seconds, source, kind, motion)
+    if lit is not None and not lit.shape[1]:
+        weights = lit = None
+    times = (pts_seconds, duration_seconds)
+    return TokenChunk(features, frame, cell, *times, source, kind, motion, weights, lit)
 
 
 def concatenated(parts: Sequence[Tensor]) -> Tensor:
@@ -65,9 +76,25 @@ def concatenated(parts: Sequence[Tensor]) -> Tensor:
     return some[0] if len(some) == 1 else torch.cat(list(parts))
 
 
-def joined(chunks: list[TokenChunk]) -> TokenChunk:
-    """Joins consecutive chunks."""
-    return TokenChunk(*map(concatenated, zip(*chunks, strict=True)))
+def joined(chunks: Sequence[TokenChunk]) -> TokenChunk:
+    """Joins consecutive chunks.
+
+    Raises:
+        ValueError: some have the light, and others have not.
+    """
+    parts: dict[str, Tensor] = {}
+    for name, *column in zip(TokenChunk._fields, *chunks, strict=True):
+        known = [part for part in column if part is not None]
+        if 0 < len(known) < len(column):
+            raise ValueError("expected chunks of one gate: some have the light, others have not")
+        if known:
+            parts[name] = concatenated(known)
+    return TokenChunk(**parts)
+
+
+def no_frames(like: TokenChunk) -> TokenChunk:
+    """Makes a chunk of no frames and no tokens."""
+    return TokenChunk(**{name: part[:0] for name, part in like.tensors().items()})
 
 
 def split(chunk: TokenChunk, frames: int, before: int = 0) -> tuple[TokenChunk, TokenChunk]:
@@ -79,6 +106,8 @@ def split(chunk: TokenChunk, frames: int, before: int = 0) -> tuple[TokenChunk, 
     # Not all tokens are of kept cells: a tower with a tolerance computes others, too.
     tokens = int((chunk.frame < before + frames).sum())
     ends = [tokens if name in _OF_TOKENS else frames for name in TokenChunk._fields]
-    first = (part[:end] for part, end in zip(chunk, ends, strict=True))
-    others = (part[end:] for part, end in zip(chunk, ends, strict=True))
-    return TokenChunk(*first), TokenChunk(*others)
+    end = dict(zip(TokenChunk._fields, ends, strict=True))
+    parts = chunk.tensors()
+    first = {name: part[: end[name]] for name, part in parts.items()}
+    others = {name: part[end[name] :] for name, part in parts.items()}
+    return TokenChunk(**first), TokenChunk(**others)

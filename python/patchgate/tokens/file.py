@@ -21,7 +21,7 @@ from patchgate.tokens.check import FIELDS, OPTIONAL, contradiction
 from patchgate.tokens.check_layout import GRID, LAYOUT
 
 _FORMAT = "patchgate.VideoTokens/1"
-_RETURNING = "patchgate.VideoTokens/2"  # cells may return (kind 4), which readers of 1 do not know
+_NEWER = "patchgate.VideoTokens/2"  # what readers of 1 would get wrong: see ``metadata``
 EMBEDDING = "patchgate.Embedding/1"
 
 Fields = dict[str, Any] | None  # those of a TokenLayout or a TokenGrid; None: there is none
@@ -32,15 +32,15 @@ def metadata(
     about: Mapping[str, str] = MappingProxyType({}),
     complete: bool = True,
     grid: Fields = None,
-    returns: bool = False,
+    newer: bool = False,
 ) -> dict[str, str]:
     """Makes the metadata of a file of tokens, with their layout and grid; see ``described``.
 
     Args:
-        returns: whether cells return to earlier tokens (kind 4).
+        newer: whether cells return to earlier tokens (kind 4), or follow the light by weights.
     """
     own = {"layout": json.dumps(layout), "grid": json.dumps(grid)}
-    return described(_RETURNING if returns else _FORMAT, about, complete) | own
+    return described(_NEWER if newer else _FORMAT, about, complete) | own
 
 
 def returns(kind: Tensor) -> bool:
@@ -74,8 +74,8 @@ def write(
     dense = {name: value.contiguous() for name, value in tensors.items()}
     with written_beside(path) as whole:
         try:
-            about = metadata(layout, grid=grid, returns=returns(tensors["kind"]))
-            save_file(dense, whole, about)
+            newer = returns(tensors["kind"]) or "weights" in dense
+            save_file(dense, whole, metadata(layout, grid=grid, newer=newer))
         except (OSError, SafetensorError) as error:
             raise OSError(f"{path}: the tokens could not be written there ({error})") from error
 
@@ -96,8 +96,8 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Fields, Fields]:
         raise
     except Exception as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
-    if found.get("format") not in (_FORMAT, _RETURNING):
-        raise ValueError(f"{path}: expected {_FORMAT} or {_RETURNING}, got {found.get('format')!r}")
+    if found.get("format") not in (_FORMAT, _NEWER):
+        raise ValueError(f"{path}: expected {_FORMAT} or {_NEWER}, got {found.get('format')!r}")
     layout, grid = (_fields(path, found, name) for name in ("layout", "grid"))
     _check_names(path, "tensors", tensors, FIELDS, OPTIONAL)
     if layout is not None:

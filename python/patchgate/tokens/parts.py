@@ -32,6 +32,7 @@ _DTYPES = {
     torch.int32: "I32",
     torch.int8: "I8",
     torch.uint8: "U8",
+    torch.bool: "BOOL",
 }
 SLICE = 1 << 20  # elements, or bytes, worked on at once
 

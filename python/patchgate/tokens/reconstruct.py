@@ -7,10 +7,12 @@ n some of the cells, p cell side in pixels.
 from collections.abc import Iterator
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from patchgate._tensors import arange
 from patchgate.gate import MERGED, MOVED, RETURNED
+from patchgate.reference.gate_light import weigh
 from patchgate.reference.subpixel import blocks_between
 from patchgate.tokens.chunk import TokenChunk
 from patchgate.tokens.layout import TokenLayout, cu_seqlens
@@ -77,6 +79,7 @@ def _next(
     """Makes the picture ``[f, C, H, W]`` after frame ``t``; moved cells come from the old one, into
     which cells that return were put first.
     """
+    picture = _relit(picture, chunk, layout, t)
     kind = chunk.kind[t]  # [h, w]
     back = (kind == RETURNED).nonzero()  # [n, 2]
     if len(back):
@@ -96,6 +99,17 @@ def _next(
     if emitted.start < emitted.stop:
         corner = chunk.cell[emitted] * layout.cell
         _paste(new, corner, _cells(chunk, emitted, layout))
+    return new
+
+
+def _relit(picture: Tensor, chunk: TokenChunk, layout: TokenLayout, t: int) -> Tensor:
+    """Brings the cells of the picture ``[f, C, H, W]`` that follow the light to frame ``t``'s."""
+    if chunk.weights is None or chunk.lit is None or not bool(chunk.lit[t].any()):
+        return picture
+    gain, offset = chunk.weights[t].long()[..., None, None].unbind(2)  # [f, C, 1, 1] each
+    lit = chunk.lit[t].repeat_interleave(layout.cell, 0).repeat_interleave(layout.cell, 1)  # [H, W]
+    new, c = picture.clone(), gain.shape[1]  # without chroma, the light is that of luma
+    new[:, :c] = torch.where(lit, weigh(picture[:, :c], gain, offset), picture[:, :c])
     return new
 
 

@@ -70,7 +70,7 @@ class TokenSpill:
         self._layout = None if layout is None else asdict(layout)
         self._grid = None if grid is None else asdict(grid)
         self._about = about
-        self._empty = empty._asdict()
+        self._empty = empty.tensors()
         self._calls = Calls("TokenSpill")
         self._undo_last: Undo = _nothing
         self.frames = self.tokens = 0
@@ -120,8 +120,8 @@ class TokenSpill:
                 f"chunk.source: expected some of the {tokens} tokens so far, got "
                 f"{int(source.min())}..{int(source.max())}"
             )
-        for name, values in chunk._asdict().items():
-            self._parts.put(name, values)
+        for name in self._empty:
+            self._parts.put(name, getattr(chunk, name))
         self._parts.put("last", chunk.frame)
         ends = (chunk.kind == CHANGED).flatten(1).sum(1).cumsum(0) + self.tokens  # [T]
         self._parts.put("cu_seqlens", ends.int())
@@ -164,7 +164,11 @@ class TokenSpill:
     def _finish(self, check: Callable[[], None], complete: bool) -> Path:
         self._write_spans(check)
         metadata = token_file.metadata(
-            self._layout, self._about, complete, self._grid, self._returns
+            self._layout,
+            self._about,
+            complete,
+            self._grid,
+            self._returns or "lit" in self._empty,
         )
         return self._parts.join(self._tensors(), metadata, check, complete)
 

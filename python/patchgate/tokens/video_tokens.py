@@ -52,6 +52,11 @@ class VideoTokens(Dense, Handled):
     # tokens are of a version that did not know
     start_ids: Tensor | None = None  # [H, W] int32, with a grid: the token under each pixel before
     # a slice, -1 where its first frame does not show it; None: every cell of that shows its source
+    weights: Tensor | None = None  # [T, f, C, 2] int32: gain and offset of each plane, in 4096ths,
+    # by which the picture follows the light; None: a gate that does not follow it
+    lit: Tensor | None = (
+        None  # [T, h, w] bool, with weights: the cells of the picture that took them
+    )
 
     @property
     def shape(self) -> TokenShape:
@@ -179,6 +184,8 @@ class VideoTokens(Dense, Handled):
             start_picture=picture,
             grid=grid,
             start_ids=ids,
+            weights=None if self.weights is None else self.weights[first:last],
+            lit=None if self.lit is None else self.lit[first:last],
         )
 
     def _frames_between(self, start: float, end: float) -> tuple[int, int]:

@@ -76,6 +76,11 @@ class GateOptions:
         _option(_GATE, "Remember so many earlier pictures: cells that equal one need no new "
                 "token (dialogues, slides, windows).", show_default="off"),
     ] = None  # fmt: skip
+    illumination: Annotated[
+        str | None,
+        _option(_GATE, "'global': follow the light of the scene: fades, flicker, lamps and "
+                "exposure cost few tokens.", show_default="off", metavar="global"),
+    ] = None  # fmt: skip
     grid: Annotated[
         str,
         _option(_ENCODER, "Whose grid, so that shares and costs are the model's: own (--size, "

@@ -53,7 +53,13 @@ class Trying:
         """Returns the answers of the dense tower: every cell is computed from its own pixels."""
         gate, _ = self._own
         self._tower.gate_settings = replace(
-            gate, threshold=0, on_motion="encode", chroma=True, hysteresis=None, noise=None
+            gate,
+            threshold=0,
+            on_motion="encode",
+            chroma=True,
+            hysteresis=None,
+            noise=None,
+            illumination=None,
         )
         self._tower.fidelity = Fidelity(tolerance=0)
         right = []

@@ -59,6 +59,8 @@ def emitted_tokens(
         motion=result.motion.cpu(),
         layout=None,
         # A cell shows what the tower computed there, or what it lent it: never a mean.
+        weights=result.weights.cpu() if settings.illumination else None,
+        lit=result.lit.cpu() if settings.illumination else None,
         grid=TokenGrid(settings.cell, settings.motion_precision, before, blends=False),
     )
 

@@ -16,7 +16,7 @@ from patchgate.gate import GateSettings, saved
 from patchgate.gate.saved import DIGEST, Saved
 from patchgate.gather import PixelSpec
 
-_FORMAT = "patchgate.TowerStream/3"  # 3: a still token wakes by how far its state would move
+_FORMAT = "patchgate.TowerStream/4"  # 4: with the light that cells have gone through
 _SAMPLE = 64  # values of each parameter that tell one tower from another
 
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 from patchgate._check import checked_count, checked_number
 from patchgate.pipeline.collect import checked_whole
 from patchgate.tokens import TokenChunk, TokenLayout
+from patchgate.tokens.chunk import no_frames
 
 from ..events import LiveEvent
 from .index import Index, Segment, folder_name
@@ -110,7 +111,7 @@ class Segments:
         chunk = chunk._replace(features=chunk.features.detach().cpu())
         part.chunks.append(chunk)
         part.end_unix = unix
-        part.size += sum(each.numel() * each.element_size() for each in chunk)
+        part.size += sum(each.numel() * each.element_size() for each in chunk.tensors().values())
 
     def end(self, camera: str) -> None:
         """Finishes the segment of a camera that is not watched any more."""
@@ -143,8 +144,7 @@ class Segments:
                 self._tell(part.camera, f"a segment could not be written: {error}")
 
     def _written(self, part: _Part) -> Segment:
-        empty = TokenChunk(*(each[:0] for each in part.chunks[0]))
-        tokens = checked_whole(part.chunks, empty, part.layout).to("cpu")
+        tokens = checked_whole(part.chunks, no_frames(part.chunks[0]), part.layout).to("cpu")
         folder = self.folder / folder_name(part.camera)
         folder.mkdir(exist_ok=True)
         path = folder / f"{part.begin_unix:017.6f}.safetensors"

@@ -1,0 +1,168 @@
+// The light of a frame, and the cells of the reference that follow it. docs/gate.md has the rule.
+#include "gate_light.h"
+
+#include <algorithm>
+
+#include "cpu/gate/gate_stream.h"
+#include "cpu/gate/sad.h"
+#include "cpu/simd.h"
+
+namespace patchgate {
+namespace {
+
+PG_SIMD_CLONES void weigh_samples(const uint8_t* from, int64_t count, LightWeights w,
+                                  uint8_t* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = weighed(from[i], w);
+}
+
+// The line through all cells but the quarter that it fits worst.
+LightWeights fitted(const std::vector<LightSums>& cells) {
+  const auto count = static_cast<int64_t>(cells.size());
+  std::vector<int32_t> errors(count), sorted;
+  int32_t worst = INT32_MAX;
+  LightWeights line{};
+  for (int round = 0; round <= kLightRounds; ++round) {
+    LightSums sums{};
+    int64_t kept = 0;
+    for (int64_t i = 0; i < count; ++i)
+      if (errors[i] <= worst) add(sums, cells[i]), ++kept;
+    line = light_line(sums, kept);
+    if (round == kLightRounds) break;
+    for (int64_t i = 0; i < count; ++i) errors[i] = light_error(cells[i], line);
+    sorted = errors;
+    const auto rank = sorted.begin() + 3 * (count - 1) / 4;
+    std::nth_element(sorted.begin(), rank, sorted.end());
+    worst = std::max(*rank, kLightSlack);
+  }
+  int64_t before = 0, after = 0;
+  for (const LightSums& cell : cells) {
+    before += capped_error(cell, same_light());
+    after += capped_error(cell, line);
+  }
+  return light_helps(before, after) ? line : same_light();
+}
+
+}  // namespace
+
+int32_t GateStream::plain_limit(int64_t n) const {
+  return rules_.threshold_map ? scaled_limit(rules_.limit, rules_.threshold_map[n]) : rules_.limit;
+}
+
+// The cells that the weights are found in; none: the light has not changed.
+std::vector<int64_t> GateStream::doubtful_cells() const {
+  std::vector<int64_t> wanted;
+  const int64_t count = shape_.cells(), stride = (count + kLightCells - 1) / kLightCells;
+  int64_t doubtful = 0;
+  for (int64_t n = 0; n < count; ++n) {
+    if (!in_doubtful_light(zero_[n], plain_limit(n))) continue;
+    ++doubtful;
+    if (n % stride == 0) wanted.push_back(n);
+  }
+  if (kLightQuorum * doubtful < count) wanted.clear();
+  return wanted;
+}
+
+void GateStream::find_light() {
+  is_relit_ = false;
+  if (state_.light == nullptr) return;
+  weights_.assign(shape_.planes_per_cell(), same_light());
+  lit_.assign(shape_.cells(), 0);
+  if (is_first()) return;
+  const std::vector<int64_t> wanted = doubtful_cells();
+  if (wanted.empty()) return;
+  std::vector<LightSums> sums(wanted.size());
+  for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
+    const int64_t luma = p - p % shape_.planes;
+    if (p != luma && is_same(weights_[luma])) continue;
+    const int64_t plane = p * shape_.plane();
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      const int64_t at = plane + shape_.offset(wanted[i]);
+      sums[i] =
+          light_sums(state_.picture + at, frame_ + at, shape_.width, static_cast<int>(shape_.cell));
+    }
+    weights_[p] = fitted(sums);
+    is_relit_ |= !is_same(weights_[p]);
+  }
+}
+
+// Brings the cells of one row that follow the light to it, and tests them again.
+void GateStream::relight_row(int64_t row) {
+  thread_local std::vector<uint8_t> pixels;
+  thread_local std::vector<int32_t> cost;
+  const int64_t first = row * shape_.w, band = shape_.cell * shape_.width;
+  const int cell = static_cast<int>(shape_.cell);
+  pixels.resize(shape_.planes_per_cell() * band);
+  cost.assign(shape_.w, 0);
+  for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
+    const int64_t at = p * shape_.plane() + row * band;
+    weigh_samples(state_.picture + at, band, weights_[p], &pixels[p * band]);
+    row_costs(frame_ + at, &pixels[p * band], shape_.width, shape_.w, cell,
+              static_cast<int>(shape_.sub_block), cost.data());
+  }
+  for (int64_t i = 0; i < shape_.w; ++i) {
+    const int64_t n = first + i;
+    lit_[n] = takes_light(zero_[n], cost[i], plain_limit(n));
+    if (!lit_[n]) continue;
+    zero_[n] = cost[i];
+    for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
+      const uint8_t* from = &pixels[p * band + i * cell];
+      uint8_t* to = state_.picture + p * shape_.plane() + shape_.offset(n);
+      for (int y = 0; y < cell; ++y)
+        std::copy_n(from + y * shape_.width, cell, to + y * shape_.width);
+      for (int k = 0; k < kLightParts; ++k) {
+        int32_t& total = light_at(p, k)[n];
+        total = composed(total, weights_[p], k);
+      }
+    }
+  }
+}
+
+int32_t* GateStream::light_at(int64_t plane, int k) const {
+  return state_.light + (plane * kLightParts + k) * shape_.cells();
+}
+
+// What the pixels that a kept cell shows have gone through: the widest of the cells they come from.
+int32_t GateStream::light_brought(int64_t n, int64_t plane, int k) const {
+  const int32_t* light = light_at(plane, k);
+  if (cells_[n].kind != kMoved) return light[n];
+  const Vector whole = whole_vector(cells_[n].motion, rules_.precision, number_);
+  const int64_t top = shape_.top(n) + whole.dy, left = shape_.left(n) + whole.dx;
+  const int64_t y0 = top / shape_.cell * shape_.w, x0 = left / shape_.cell;
+  const int64_t y1 = (top + shape_.cell - 1) / shape_.cell * shape_.w;
+  const int64_t x1 = (left + shape_.cell - 1) / shape_.cell;
+  return widest(widest(light[y0 + x0], light[y0 + x1], k),
+                widest(light[y1 + x0], light[y1 + x1], k), k);
+}
+
+// A kept cell that shows its token in a light too far from the token's own is encoded. What cells
+// have gone through changes with the light only: of cells that are near enough, so is the widest.
+void GateStream::expire_light() {
+  if (!is_relit_) return;
+  for (int64_t n = 0; n < shape_.cells(); ++n)
+    for (int64_t p = 0; p < shape_.planes_per_cell() && cells_[n].kind != kChanged; ++p)
+      for (int k = 0; k < kLightParts; ++k)
+        if (is_too_far(light_brought(n, p, k), k)) cells_[n].kind = kChanged;
+}
+
+// Moved cells are all read before any is written, as the picture is.
+void GateStream::write_light(const GateResult& result) {
+  if (state_.light == nullptr) return;
+  std::vector<int64_t> moved, changed;
+  for (int64_t n = 0; n < shape_.cells(); ++n) {
+    if (cells_[n].kind == kMoved) moved.push_back(n);
+    if (cells_[n].kind == kChanged) changed.push_back(n);
+  }
+  std::vector<int32_t> brought(moved.size());
+  for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
+    result.weights[2 * p] = weights_[p].gain, result.weights[2 * p + 1] = weights_[p].offset;
+    for (int k = 0; k < kLightParts; ++k) {
+      for (size_t i = 0; i < moved.size(); ++i) brought[i] = light_brought(moved[i], p, k);
+      int32_t* light = light_at(p, k);
+      for (size_t i = 0; i < moved.size(); ++i) light[moved[i]] = brought[i];
+      for (int64_t n : changed) light[n] = fresh_light(k);
+    }
+  }
+  std::copy_n(lit_.begin(), shape_.cells(), result.lit);
+}
+
+}  // namespace patchgate
