@@ -116,7 +116,7 @@ def _weights(frame: Tensor, picture: Tensor, corners: Tensor, cell: int) -> Tens
 
 @dataclass
 class CellSums:
-    """Of the samples of each cell, in the reference (x) and in the frame (y): ``[n]`` int64."""
+    """Sums over the samples of each cell, in the reference (x) and the frame (y): ``[n]`` int64."""
 
     x: Tensor
     y: Tensor
@@ -126,7 +126,7 @@ class CellSums:
 
     @classmethod
     def of(cls, then: Tensor, now: Tensor, corners: Tensor, cell: int) -> "CellSums":
-        """Of one plane ``[H, W]``: a lattice of 4 x 4 samples a cell."""
+        """Adds up a lattice of 4 x 4 samples a cell of one plane ``[H, W]``."""
         at = (2 * arange(SIDE, device=corners.device) + 1) * cell // (2 * SIDE)  # [4]
         rows, columns = corners[:, 0, None, None] + at[:, None], corners[:, 1, None, None] + at
         x, y = (plane[rows, columns].long().flatten(1) for plane in (then, now))  # [n, 16]
