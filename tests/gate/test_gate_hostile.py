@@ -172,7 +172,10 @@ def test_factors_that_are_no_numbers_are_zero() -> None:
     args = list(arguments({"hysteresis": None}))
     factors = torch.tensor([torch.nan, -1, -torch.inf, -1e300] * 3, dtype=torch.float64)
     zeros = copied(tuple(args))
-    args[MAP], zeros = factors.view(3, 4), (*zeros[:MAP], torch.zeros(3, 4).double(), *zeros[8:])
+    args[MAP], zeros = (
+        factors.view(3, 4),
+        (*zeros[:MAP], torch.zeros(3, 4).double(), *zeros[MAP + 1 :]),
+    )
     expected = op(*zeros)
     for run in (op, on_cuda_emulated, reference.gate):
         got = run(*copied(tuple(args)))

@@ -118,7 +118,7 @@ def test_a_source_that_is_no_token_is_an_error(
 def video_to_dense(planes: Tensor, state: tuple[Any, ...], capacity: int) -> tuple[Tensor, ...]:
     """gate -> compact -> the cells' own samples -> expand, with no step that synchronises."""
     rules = rules_for(CONFIG, 12)
-    kind, _, _, source, _, _ = torch.ops.patchgate.gate(planes, *state, None, *rules)
+    kind, _, _, source, *_ = torch.ops.patchgate.gate(planes, *state, None, *rules)
     index, cu_seqlens, count = torch.ops.patchgate.compact(kind, capacity)
     s, t, f, c, _, _ = planes.shape
     cells = planes.view(s, t, f, c, 3, 8, 4, 8).permute(0, 1, 4, 6, 2, 3, 5, 7)

@@ -104,7 +104,7 @@ def test_a_file_of_version_1_has_no_returns(tmp_path: Path) -> None:
 def test_a_spill_writes_the_same_file(tmp_path: Path) -> None:
     tokenizer, video = Tokenizer(gate=gate()), frames_of("ABABA")
     chunks = [tokenizer.push(part(video, t, t + 4)) for t in range(0, 15, 4)]
-    empty = TokenChunk(*(field[:0] for field in chunks[0]))
+    empty = TokenChunk(**{name: field[:0] for name, field in chunks[0].tensors().items()})
     with TokenSpill(tmp_path / "spilt", empty, layout_of(gate(), "bt709")) as spill:
         for chunk in chunks:
             spill.add(chunk)

@@ -101,8 +101,9 @@ class Settings:
     def identity(self, model: str | None) -> dict[str, Any]:
         """Returns the settings that change what comes out, and ``model``: see ``model_of``."""
         gate = {name: _plain(value) for name, value in asdict(self.new_gate().settings).items()}
-        if not gate["memory"]:  # corpora of earlier versions do not name it
-            del gate["memory"]
+        for name in ("memory", "illumination"):  # corpora of earlier versions do not name them
+            if not gate[name]:
+                del gate[name]
         own = {"fps": self.fps, "save_as": self.save_as, "span_frames": self.span_frames}
         if self.tower is None:
             return {"gate": gate, "model": None, **own}
