@@ -38,7 +38,8 @@ def publish(folder: Path) -> Path:
     clips = summary.against(content["rows"]["clip"])
     scenes = summary.marks(content["rows"]["scene"])
     sides = grouped(clips, lambda row: row["side"])
-    middle = grouped(summary.medians(clips), lambda row: row["side"])
+    # Of the clips that have all methods.
+    middle = {side: summary.medians(summary.alike(rows)[-1]) for side, rows in sides.items()}
     plot.draw({_title(rows, side): rows for side, rows in middle.items()}, folder / f"{NAME}.png")
     for side, rows in sides.items():
         shown = grouped(rows, lambda row: row["clip"])
@@ -68,9 +69,10 @@ def _lines(clips: Sequence[Row], scenes: Sequence[Row], source: Mapping[str, Any
     sides = grouped(clips, lambda row: row["side"])
     yield from ("## Every method, the median over clips", "", f"![medians]({NAME}.png)", "")
     for side, rows in sides.items():
-        middle = summary.medians(rows)
-        shown = table.markdown([_shown(row) for row in middle])
-        yield from (f"### {_title(middle, side)}", "", *shown, "")
+        for part in summary.alike(rows):
+            middle = summary.medians(part)
+            shown = table.markdown([_shown(row) for row in middle])
+            yield from (f"### {_title(middle, side)}", "", *shown, "")
     yield from ("## A task with truth", "", _TRUTH, "", *_truth(scenes))
     yield from ("## Clip by clip", "")
     for side, rows in sides.items():

@@ -57,8 +57,21 @@ def medians(rows: Sequence[Row]) -> list[Row]:
         for name in own[0]:
             known = [row[name] for row in own if isinstance(row.get(name), int | float)]
             values[name] = median(known) if known else own[0][name]
-        found.append(values | {"clip": "median", "clips": len(own)})
+        found.append(values | {"clip": "median", "clips": len(own), "side": own[0]["side"]})
     return found
+
+
+def alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of clips at one size, in parts whose medians can be compared: the methods that all clips
+    have; then, if there are other methods, the clips that have all of them.
+    """
+    has = {clip: {row["method"] for row in own}
+           for clip, own in grouped(rows, lambda row: row["clip"]).items()}  # fmt: skip
+    every, some = set.intersection(*has.values()), set.union(*has.values())
+    parts = [[row for row in rows if row["method"] in every]]
+    if every != some:
+        parts.append([row for row in rows if has[row["clip"]] == some])
+    return [part for part in parts if part]
 
 
 def marks(rows: Sequence[Row]) -> list[Row]:

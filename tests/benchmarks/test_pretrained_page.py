@@ -44,6 +44,18 @@ def test_medians_over_clips() -> None:
     assert found["method"] == "m"
 
 
+def test_medians_are_of_the_same_clips() -> None:
+    rows = [row(OURS, name, 0.5, 0.1, clip=clip) for clip in "abc" for name in ("m", "n")]
+    assert summary.alike(rows) == [rows]
+    more = [row(OURS, "more", 0.5, 0.1, clip=clip) for clip in "ac"]
+    every, closely = summary.alike([*rows, *more])
+    assert every == rows
+    assert {each["clip"] for each in closely} == {"a", "c"}
+    assert [each["clips"] for each in summary.medians(closely)] == [2, 2, 2]
+    only = row(OURS, "only", 0.5, 0.1, clip="b")
+    assert summary.alike([*rows, *more, only]) == [rows]  # no clip has all
+
+
 def test_a_peer_is_ahead_where_our_curve_errs_more_at_its_work() -> None:
     (found,) = summary.ahead(CLIPS, OURS, ["Eventful", "RLT, residual"])
     assert found["method"] == "Eventful, 0.25"
