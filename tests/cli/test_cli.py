@@ -73,10 +73,16 @@ def test_every_option_reaches_the_gate(tmp_path):
         "threshold": 6.5, "search_radius": 3, "on_motion": "encode", "scene_cut": None,
         "max_age": 5, "patch": 8, "merge": 2, "temporal_patch": 2, "sub_blocks": 4,
         "chroma": False, "hysteresis": 0.5, "noise": "adaptive", "size": [32, 64], "fit": "pad",
-        "motion_precision": 4, "memory": 3,
+        "motion_precision": 4, "memory": 3, "illumination": None,
     }  # fmt: skip
     layout = patchgate.VideoTokens.load(tmp_path / "t.safetensors").layout
     assert (layout.temporal_patch, layout.motion_precision) == (2, 4)
+    words = ["--illumination", "global", "--size", "28"]
+    told = run(
+        "tokenize", clips.clip("h264.mp4"), "-o", tmp_path / "l.safetensors", *words, "--json"
+    )
+    assert json.loads(told.stdout)["gate"]["illumination"] == "global"
+    assert patchgate.VideoTokens.load(tmp_path / "l.safetensors").weights is not None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 inspected.py   patchgate.inspect: a report as an object, and what a notebook shows of it
 drawing.py     draws a page or a picture of a video; facts.py the numbers of both
-survey.py      plays the video through the gate: originals, rebuilt pictures, errors
+survey.py      plays the video through the gate: originals, rebuilt pictures, errors; earlier.py
+               the pixels of tokens to which cells return
 history.py     counts what the gate did to every frame; shares.py draws it
 cells.py       draws static, moved and changed cells over a frame
 picture.py     one picture of a few moments and of the kept share over time

@@ -11,4 +11,6 @@ tower.py      loads the vision tower of a model alone, beside SGLang's own
 processor.py  the processor, which gives SGLang kept rows, their positions and padded ids
 """
 
+__all__ = ["SUPPORTED"]
+
 SUPPORTED = ("0.5.23",)  # versions of SGLang with which .ci/parts/serving.sh passes
