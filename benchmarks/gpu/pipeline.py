@@ -52,8 +52,8 @@ def chain(
     *rest: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:  # [capacity, 3 * P * P], [T + 1], [1]
     """Fixed capacity, four ops, nothing synchronises."""
-    tables, state = rest[:4], rest[4:10]
-    taps_x, taps_y, matrix, levels, capacity, rules = rest[10:]
+    tables, state = rest[:4], rest[4:11]
+    taps_x, taps_y, matrix, levels, capacity, rules = rest[11:]
     small = _ops.frame_grid(y, cb, cr, *tables, False, 8)  # [T, 3, H, W]
     kind = _ops.gate(small[None, :, None], *state, None, **rules)[0]  # [1, T, h, w]
     index, cu_seqlens, count = _ops.compact(kind, capacity)

@@ -160,8 +160,8 @@ gate.push(video[:8])
 expected = {name: tensor.clone() for name, tensor in gate.state_dict().items()}
 hit = 0
 for i in range(60):
-    signal.setitimer(signal.ITIMER_REAL, length * (0.1 + 0.9 * (i % 20) / 20))
     try:
+        signal.setitimer(signal.ITIMER_REAL, length * (0.1 + 0.9 * (i % 20) / 20))
         gate.push(video[8:16])
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt as error:

@@ -199,7 +199,11 @@ def test_packed_cells_stay_on_one_stream(
 def test_no_token_shares_memory_with_a_surface_or_another_chunk(nvdec: FakeBackend) -> None:
     video = on_gpu(clips.clip("h264.mp4"), chunk=8)
     chunks = chunks_of(video, Gate(patch=8, size=(48, 64)))
-    own = [tensor.untyped_storage().data_ptr() for chunk in chunks for tensor in chunk]
+    own = [
+        tensor.untyped_storage().data_ptr()
+        for chunk in chunks
+        for tensor in chunk.tensors().values()
+    ]
     assert not set(own) & nvdec.nvc.buffers()
     features = [chunk.features.untyped_storage().data_ptr() for chunk in chunks]
     assert len(set(features)) == len(chunks)
