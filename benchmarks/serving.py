@@ -30,6 +30,7 @@ from typing import Any
 
 import harness
 import numpy as np
+import table
 
 from patchgate.serving.frames import read_frames
 
@@ -168,9 +169,9 @@ def measured(model: str, rounds: int) -> dict[str, Any]:
     return runs
 
 
-def summary(runs: dict[str, Any]) -> dict[str, Any]:
-    """Medians, and ratios of paired runs to vLLM's own."""
-    found: dict[str, Any] = {}
+def summary(runs: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of medians, and of ratios of paired runs to vLLM's own."""
+    found: list[dict[str, Any]] = []
     for video, engines in runs.items():
         stock = engines["vLLM"]
         for name, asked in engines.items():
@@ -178,7 +179,7 @@ def summary(runs: dict[str, Any]) -> dict[str, Any]:
             tower = median(own["tower"] / theirs["tower"] for own, theirs in pairs)
             # EVS prunes after the tower, which has all rows.
             rows = 1.0 if "EVS" in name else asked[0]["tokens"] / stock[0]["tokens"]
-            found[f"{video}: {name}"] = {
+            row = {
                 "seconds": median(each["seconds"] for each in asked),
                 "ratio": median(own["seconds"] / theirs["seconds"] for own, theirs in pairs),
                 "tower_seconds": median(each["tower"] for each in asked),
@@ -187,10 +188,11 @@ def summary(runs: dict[str, Any]) -> dict[str, Any]:
                     f"{each}_ratio": median(own[each] / theirs[each] for own, theirs in pairs)
                     for each in ("cpu", "tower_cpu")
                 },
-                "prompt_tokens": asked[0]["prompt"],
-                "video_tokens": asked[0]["tokens"],
-                **({"saved_of_saved": (1 - tower) / (1 - rows)} if rows < 1 else {}),
+                "saved_of_saved": (1 - tower) / (1 - rows) if rows < 1 else "",
             }
+            figures = {key: value and round(value, 3) for key, value in row.items()}
+            counts = {"prompt_tokens": asked[0]["prompt"], "video_tokens": asked[0]["tokens"]}
+            found.append({"what": f"{video}: {name}", **figures, **counts})
     return found
 
 
@@ -201,8 +203,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = tiny.write("qwen3", Path(folder) / "model", **(QUICK if quick else TOWER))
         found = summary(measured(str(model), rounds=1 if quick else len(GATED) + 3))
-    for name, figures in found.items():
-        print(name, {key: round(value, 4) for key, value in figures.items()})
+    table.show(found)
     if not quick:
         harness.save("serving", found)
 
