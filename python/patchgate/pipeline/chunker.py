@@ -14,7 +14,7 @@ from patchgate.encoders.run.together import Steps, alone
 from patchgate.gate import Gate
 from patchgate.gate.calls import Undo
 from patchgate.gate.step import GateStep
-from patchgate.pipeline.features import Features, GatedCells
+from patchgate.pipeline.features import Features, GatedCells, PixelFeatures
 from patchgate.pipeline.stages import StageSeconds, spare_threads
 from patchgate.tokens import TokenChunk
 from patchgate.tokens.chunk import HostResult, chunk_of
@@ -42,11 +42,14 @@ class Chunker:
             gate: a gate with a size. Nobody else may use it.
             features: makes features of the kept cells.
             stages: counts the seconds of each stage, if given.
-            decoding: the number of threads that decode meanwhile.
+            decoding: the number of threads that decode meanwhile, and are left their cores if no
+                tower computes.
             frames: the number of frames that the gate and the features have seen.
         """
         self.gate, self.features, self.frames = gate, features, frames
-        self._stages, self._decoding = stages or StageSeconds(), decoding
+        self._stages = stages or StageSeconds()
+        # A tower's work is many times the decoder's: it takes all cores.
+        self._decoding = decoding if isinstance(features, PixelFeatures) else 0
         self._first = 0  # the gate's number of the video's first token, whose own is 0
 
     def push(self, batch: FrameBatch) -> TokenChunk:
