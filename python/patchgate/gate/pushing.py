@@ -8,7 +8,7 @@ from torch import Tensor
 from patchgate.gate.memory import GateMemory
 from patchgate.gate.remembered import Remembered
 from patchgate.gate.returns import Returned, gate_with_memory
-from patchgate.gate.run import GateResult, captures, joined, run
+from patchgate.gate.run import GateResult, captures, joined, run, with_room
 from patchgate.gate.settings import GateSettings
 from patchgate.gate.turns import Turn
 
@@ -38,30 +38,15 @@ def push_tubelets(
             "memory: a push that remembers pictures reads numbers from the device, which a CUDA "
             "graph cannot capture; push outside of it, or make the gate with memory=None"
         )
-    if memory.has_room(tubelets.shape[1]):
-        return _gated(tubelets, memory, remembered, factors, settings)
-    # One by one: which frame is the first without room must not depend on the chunk's size.
+    if not remembered:
+        remembered = tuple(Remembered.nothing(settings.memory, own) for own in memory.state.source)
     parts: list[GateResult] = []
     turns: tuple[tuple[Turn, ...], ...] = ((),) * len(tubelets)
-    for t, tubelet in enumerate(tubelets.split(1, 1)):
-        memory.check_room()
-        part, remembered, new = _gated(tubelet, memory, remembered, factors, settings)
+    for t, some in enumerate(with_room(tubelets, memory)):
+        part, remembered, new = gate_with_memory(some, memory, remembered, factors, settings)
         parts.append(part)
         turns = tuple(
-            (*old, *(turn._replace(frame=t) for turn in own))
+            (*old, *(turn._replace(frame=turn.frame + t) for turn in own))
             for old, own in zip(turns, new, strict=True)
         )
     return Returned(joined(parts, 1), remembered, turns)
-
-
-def _gated(
-    tubelets: Tensor,
-    memory: GateMemory,
-    remembered: tuple[Remembered, ...],
-    factors: Tensor | None,
-    settings: GateSettings,
-) -> Returned:
-    assert settings.memory is not None
-    if not remembered:
-        remembered = tuple(Remembered.nothing(settings.memory, own) for own in memory.state.source)
-    return gate_with_memory(tubelets, memory, remembered, factors, settings)

@@ -15,7 +15,7 @@ from patchgate.gate.remembered import Remembered
 from patchgate.gate.run import GateResult, each, joined, run_op
 from patchgate.gate.settings import GateSettings
 from patchgate.gate.tensors import State
-from patchgate.gate.turns import Push, Turn
+from patchgate.gate.turns import StreamPush, Turn
 
 _SOON = 256  # frames after a turn in which it pays to look for jumps first
 _JUMP = 4  # grey levels between samples of two frames
@@ -57,7 +57,7 @@ def gate_with_memory(
     if soon:
         jumps = _jumps(tubelets, memory.state, settings.cell)
     pushes = [
-        Push(memory.streams(memory.state, s), memory, s, now, factors, settings)
+        StreamPush(memory.streams(memory.state, s), memory, s, now, factors, settings)
         for s, now in enumerate(remembered)
     ]
     if not any(jumps):

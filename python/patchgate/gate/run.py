@@ -3,7 +3,7 @@
 Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W pixels, h w cells.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -49,6 +49,8 @@ def each(result: GateResult, work: Callable[[Tensor], Tensor]) -> GateResult:
 
 def joined(parts: Sequence[GateResult], dim: int) -> GateResult:
     """Joins results along a dimension."""
+    if len(parts) == 1:
+        return parts[0]
     return GateResult(*(torch.cat(column, dim) for column in zip(*parts, strict=True)))
 
 
@@ -71,14 +73,22 @@ def run(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> GateRes
     if captures(memory):
         memory.fixed = True
         return run_op(tubelets, memory, factors)
+    return joined([run_op(some, memory, factors) for some in with_room(tubelets, memory)], 1)
+
+
+def with_room(tubelets: Tensor, memory: GateMemory) -> Iterator[Tensor]:
+    """Yields the tubelets to gate at once: all, or one by one where token ids come to an end, for
+    which frame is the first without room must not depend on the chunk's size.
+
+    Raises:
+        TokenIdsUsedUp: there may be too few for the next one.
+    """
     if memory.has_room(tubelets.shape[1]):
-        return run_op(tubelets, memory, factors)
-    # One by one: which frame is the first without room must not depend on the chunk's size.
-    parts = []
+        yield tubelets
+        return
     for tubelet in tubelets.split(1, 1):
         memory.check_room()
-        parts.append(run_op(tubelet, memory, factors))
-    return joined(parts, 1)
+        yield tubelet
 
 
 def run_op(tubelets: Tensor, memory: GateMemory, factors: Tensor | None) -> GateResult:

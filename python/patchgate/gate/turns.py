@@ -1,4 +1,4 @@
-"""Gates the frames of one stream that remembers pictures: ``gated`` of a ``Push``.
+"""Gates the frames of one stream that remembers pictures: ``StreamPush.gated``.
 
 The op knows nothing of memory. It gates frames as ever; where a frame turns out to be a turn, the
 stream's state is brought back, cells that return are put into the reference picture, and the op
@@ -48,7 +48,7 @@ class Seen(NamedTuple):
 
 
 @dataclass
-class Push:
+class StreamPush:
     """A push of one stream."""
 
     state: State  # of one stream: views, changed in place
