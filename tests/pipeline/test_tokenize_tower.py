@@ -1,14 +1,20 @@
 """tokenize with a tower: from decoded planes to features, without whole RGB frames."""
 
 from dataclasses import asdict
+from typing import Any
 
+import clips
 import numpy as np
 import pytest
 import torch
+from gated_cases import MEAN, STD
+from stream_cases import MODELS
 from token_cases import FRAMES, path
 
 import patchgate
 from patchgate.gather import rgb_frames
+from patchgate.pipeline import stages
+from patchgate.pipeline.features import PixelFeatures, TowerFeatures
 
 transformers = pytest.importorskip("transformers")
 
@@ -143,3 +149,26 @@ def test_kept_share_does_not_depend_on_the_clock(video, tower):
     tokens = patchgate.tokenize(video, tower)
     assert np.all(np.diff(tokens.pts_seconds.numpy()) > 0)
     assert int(tokens.cu_seqlens[-1]) == len(tokens)
+
+
+def test_a_tower_has_all_cores_while_a_video_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixels leave the decoder its cores; a tower's work is many times the decoder's."""
+    monkeypatch.setattr(stages, "usable_cpus", lambda: 4)
+    seen: dict[str, set[int]] = {"TowerFeatures": set(), "PixelFeatures": set()}
+    for kind in (TowerFeatures, PixelFeatures):
+
+        def rows(self: Any, *given: Any, own: Any = kind.rows, name: str = kind.__name__) -> Any:
+            seen[name].add(torch.get_num_threads())
+            return own(self, *given)
+
+        monkeypatch.setattr(kind, "rows", rows)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        tower = patchgate.gated(MODELS["siglip"], mean=MEAN, std=STD)
+        patchgate.tokenize(clips.clip("h264.mp4"), tower, threads=3)
+        patchgate.tokenize(clips.clip("h264.mp4"), size=28, threads=3)
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {"TowerFeatures": {4}, "PixelFeatures": {1}}
