@@ -122,7 +122,7 @@ wheel: $(VENV)/torch.stamp
 	PYTHON=$(BIN)/python bash packaging/wheel.sh
 
 # The documentation site, in build/site, with the notebooks run; what mkdocs warns of is an error.
-.venv-docs/docs.stamp: constraints.txt packaging/docs.in packaging/docs_environment.sh | setup
+.venv-docs/docs.stamp: constraints.txt packaging/docs.in packaging/docs_environment.sh .ci/serving.py | setup
 	PYTHON=$(BIN)/python bash packaging/docs_environment.sh
 
 docs: setup .venv-docs/docs.stamp
