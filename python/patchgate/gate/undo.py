@@ -106,7 +106,7 @@ class Before:
                 self._still = torch.zeros_like(kind)
             still = torch.equal(kind, self._still)
         self.still = still
-        relit = lit.numel() > 0 and bool(lit.any())
+        relit = lit.numel() > 0 and bool(np.count_nonzero(lit.numpy()))
         self._all = before or relit or not (still or self._is_large)
         if not still and self._is_large:
             self._rows |= kind.amax((0, 1, 3)).bool().numpy()
@@ -116,7 +116,7 @@ class Before:
 
         It is not copied if this is the state that ``keep`` has just copied.
         """
-        if self._kept is None or self._all or self._frames or self._rows.any():
+        if self._kept is None or self._all or self._frames:
             return self.snapshot()
         return self._kept
 

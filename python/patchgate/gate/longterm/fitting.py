@@ -7,6 +7,8 @@ those of the zero test.
 Letters: f frames of a tubelet, C planes, H W pixels, h w cells, p cell side, M pictures.
 """
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -69,7 +71,7 @@ def alike_at_a_glance(
     A cell looks alike if none of them differs by more than twice what its limit allows a pixel on
     average: of a cell that fits, at most half of the pixels of any sub-block do.
     """
-    most = np.minimum(2 * limits // settings.sub_block**2, 255)  # [1 or h, 1 or w]
+    most = np.minimum(2 * limits // settings.sub_block**2, 255).astype(np.uint8)  # as limits
     samples = glance(frame[0, 0], settings.cell)  # [4, h, w]
     enough = max(1, -(-int(np.count_nonzero(changed)) // _GLANCE))
     found = []
@@ -99,16 +101,14 @@ def glance(picture: Tensor, p: int) -> Bytes:
 
 def limits_of(factors: Tensor | None, settings: GateSettings) -> Ids:
     """Returns each cell's limit, tightened by hysteresis: ``[h, w]``, or ``[1, 1]`` of all."""
-    factor: NDArray[np.float64] = np.ones((1, 1))
-    if factors is not None:
-        factor = factors.double().cpu().numpy()
+    tight = 1.0 if settings.hysteresis is None else settings.hysteresis
+    if factors is None:
+        return np.full((1, 1), math.floor(settings.limit * tight))
+    factor: NDArray[np.float64] = factors.double().cpu().numpy()
     always = np.isposinf(factor)
     scaled = np.floor(settings.limit * np.where(always, 0, np.nan_to_num(factor)))
     limits = np.where(always, _ALWAYS, scaled.clip(0, _ALWAYS)).astype(np.int64)
-    if settings.hysteresis is None:
-        return limits
-    tight = np.floor(limits * settings.hysteresis).astype(np.int64)
-    return np.where(limits == _ALWAYS, limits, tight)
+    return np.where(limits == _ALWAYS, limits, np.floor(limits * tight).astype(np.int64))
 
 
 def _costs(frame: Tensor, picture: Tensor, before: State, settings: GateSettings) -> Ids:

@@ -23,6 +23,7 @@ Bytes = NDArray[np.uint8]
 _MANY = 8  # more than one cell of so many are many
 _GAIN = 4  # of the changed cells, at least one in so many must come back
 _WHOLE = 4  # a picture is kept if at least one cell of so many can come back
+_NOTED = 64  # pushes before their frames are looked at
 _ALIKE = 8  # two pictures are one if fewer than one cell of so many differs
 
 
@@ -40,10 +41,33 @@ class Remembered(NamedTuple):
     """What a gate remembers of one stream. It is never written to: each turn makes another."""
 
     pictures: tuple[Picture | None, ...]  # M
-    whole: Flags  # [h, w]: cells of the reference that show one token as it was encoded
+    before: Flags  # [h, w]: cells of the reference that showed one token as it was encoded, when
     turns: int = 0  # so far
     shot: int = 0  # the number of the turn that began the shot at hand
     busy: bool = False  # many cells changed in the last frame
+    since: tuple[bytes, ...] = ()  # frames of these kinds were still to come, h * w bytes of each
+
+    @property
+    def whole(self) -> Flags:
+        """Cells of the reference that show one token as it was encoded, ``[h, w]``."""
+        if not self.since:
+            return self.before
+        kinds = np.frombuffer(b"".join(self.since), np.uint8)
+        return whole_after(self.before, kinds.reshape(-1, *self.before.shape))
+
+    def followed(self, kind: Bytes, busy: bool) -> Self:
+        """Returns what is remembered after frames of these kinds ``[T, h, w]``.
+
+        Args:
+            busy: many cells changed in the last.
+        """
+        # A frame is noted as bytes, and looked at when it is wanted: this is done for every frame.
+        new = self._replace(since=(*self.since, kind.tobytes()), busy=busy)
+        return new if len(new.since) < _NOTED else new.settled()
+
+    def settled(self) -> Self:
+        """Returns the same, with all frames looked at."""
+        return self._replace(before=self.whole, since=())
 
     @classmethod
     def nothing(cls, count: int, grid: tuple[int, ...]) -> Self:
@@ -82,10 +106,11 @@ def whole_after(whole: Flags, kind: Bytes) -> Flags:
         whole: ``[h, w]``, the same before them.
         kind: ``[T, h, w]``, their kinds.
     """
-    for one in kind:
-        if one.any():
-            whole = (whole & (one != MOVED)) | (one == CHANGED)
-    return whole
+    if len(kind) == 1:  # as below, in few calls
+        return (whole & (kind[0] != MOVED)) | (kind[0] == CHANGED)
+    told = (kind == MOVED) | (kind == CHANGED)  # [T, h, w]
+    last = kind[::-1][np.argmax(told[::-1], 0), *np.indices(whole.shape)]  # [h, w]
+    return np.where(told.any(0), last == CHANGED, whole)
 
 
 def chosen(fits: Flags, changed: Flags, pictures: tuple[Picture | None, ...]) -> Choice | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from patchgate.gate.longterm.pictures import Remembered
-from patchgate.gate.longterm.turns import StreamPush, Turn
+from patchgate.gate.longterm.turns import StreamPush, Turn, looked_at
 from patchgate.gate.memory import GateMemory
 from patchgate.gate.run import GateResult, each, joined, run_op
 from patchgate.gate.settings import GateSettings
@@ -53,22 +53,27 @@ def gate_with_memory(
     if begin is None or (memory.before.still and not any(own.busy for own in remembered)):
         return Returned(result, remembered, none)  # a still video: nothing is to be noted
     kinds = result.kind.cpu().numpy()
+    clock = memory.state.clock
+    seen = [looked_at(kinds[s], now, clock, s) for s, now in enumerate(remembered)]
+    after = tuple(
+        now.followed(kinds[s], own.busy) if own.turn is None else now
+        for s, (now, own) in enumerate(zip(remembered, seen, strict=True))
+    )
+    if all(own.turn is None for own in seen):
+        return Returned(result, after, none)
+    memory.before.lent()
     pushes = _pushes(memory, remembered, factors, settings)
-    parts: list[GateResult] = []
-    for s, push in enumerate(pushes):
-        turn, busy = push.looked_at(kinds[s])
-        if turn is None:
-            push.follow(kinds[s], busy)
-            continue
-        memory.before.lent()
-        parts = parts or [_stream(result, s) for s in range(len(pushes))]
+    parts = [_stream(result, s) for s in range(len(pushes))]
+    for s, (push, (turn, _)) in enumerate(zip(pushes, seen, strict=True)):
         own, first = tubelets[s : s + 1], memory.streams(begin, s)
-        if count == 1:
+        if turn is None:
+            push.now = after[s]
+        elif count == 1:
             parts[s] = push.turned(own, 0, first, parts[s])
         else:
             push.back(first)
             parts[s] = push.gated(own, {turn, turn + 1})
-    return _returned(pushes, joined(parts, 0) if parts else result)
+    return _returned(pushes, joined(parts, 0))
 
 
 def _pushes(

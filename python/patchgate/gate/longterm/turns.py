@@ -10,10 +10,11 @@ p cell side, M remembered pictures.
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from patchgate import _ops
@@ -27,7 +28,6 @@ from patchgate.gate.longterm.pictures import (
     are_many,
     chosen,
     slot_for,
-    whole_after,
 )
 from patchgate.gate.memory import GateMemory
 from patchgate.gate.run import GateResult, joined
@@ -79,12 +79,13 @@ class StreamPush:
             before, run = self.copy(), frames[:, t:end]
             part = self.op(run)
             kind = _on_host(part.kind[0])
-            turn, busy = self.looked_at(kind)
+            seen = looked_at(kind, self.now, self.state.clock)
+            turn = seen.turn
             if turn is None:
-                self.follow(kind, busy)
+                self.now = self.now.followed(kind, seen.busy)
                 most = 2 * most
             elif end - t == 1:
-                part, most = self.turned(run, t, before, part), 1
+                part, most = self.turned(run, t, before, part, before.picture[0]), 1
             else:
                 self.back(before)
                 ends = ends | {t + turn, t + turn + 1}
@@ -98,39 +99,28 @@ class StreamPush:
         rules = self.memory.rules
         return GateResult(*_ops.gate(frames, *self.state, self.factors, *rules))
 
-    def looked_at(self, kind: Bytes) -> Seen:
-        """Looks for turns in frames of these kinds ``[T, h, w]``, just gated."""
-        turn, busy, cells = None, self.now.busy, kind[0].size
-        for t, one in enumerate(kind):
-            count = int(np.count_nonzero(one == CHANGED))
-            many = are_many(count, cells)
-            is_turn = many and (count == cells or not busy)
-            if is_turn and turn is None and (t or not self._is_first(len(kind))):
-                turn = t
-            busy = many
-        return Seen(turn, busy)
-
-    def _is_first(self, frames: int) -> bool:
-        """Whether the frames just gated, so many, were the stream's first: that is no turn."""
-        return self.now.turns == 0 and int(self.state.clock[0, 0]) == frames
-
     def copy(self) -> State:
-        """Copies the state to spare memory, where the next copy will be."""
+        """Copies the state to spare memory, where the next copy will be: all but the picture, which
+        may be kept.
+        """
         spare = self.memory.streams(self.memory.spare(), self.number)
-        for part, now in zip(spare, self.state, strict=True):
+        for part, now in zip(spare[1:], self.state[1:], strict=True):
             part.copy_(now)
-        return spare
+        return spare._replace(picture=self.state.picture.clone())
 
     def back(self, before: State) -> None:
         """Brings the state back that was copied."""
         for part, then in zip(self.state, before, strict=True):
             part.copy_(then)
 
-    def follow(self, kind: Bytes, busy: bool) -> None:
-        """Notes what frames of these kinds ``[T, h, w]`` do to what is remembered."""
-        self.now = self.now._replace(whole=whole_after(self.now.whole, kind), busy=busy)
-
-    def turned(self, frame: Tensor, at: int, before: State, first: GateResult) -> GateResult:
+    def turned(
+        self,
+        frame: Tensor,
+        at: int,
+        before: State,
+        first: GateResult,
+        own: Tensor | None = None,
+    ) -> GateResult:
         """Does what is to be done at a turn.
 
         Args:
@@ -138,13 +128,15 @@ class StreamPush:
             at: its number in the push.
             before: the state before it.
             first: the result with the reference as it was; the state at hand is the one after it.
+            own: ``[f, C, H, W]``, the reference before it, if nobody else will write to it.
 
         Returns:
             The frame's result.
         """
-        then, result, kind = self.now, first, _on_host(first.kind[0])
-        turn, base, is_key = then.turns + 1, 0, bool((kind == CHANGED).all())
-        tokens = np.where(then.whole, _on_host(before.source[0]), -1)  # [h, w]
+        then = self.now = self.now.settled()
+        result, kind = first, _on_host(first.kind[0])
+        turn, base, is_key = then.turns + 1, 0, bool(first.is_key)
+        tokens = np.where(then.before, _on_host(before.source[0]), -1)  # [h, w]
         choice = self._choice(frame, before, kind[0] == CHANGED)
         if choice is not None:
             self.back(before)
@@ -160,12 +152,11 @@ class StreamPush:
         recalled = self.now.pictures[base - 1] if base else None
         shot = recalled.shot if recalled is not None else turn if is_key else then.shot
         if slot is not None:
-            pixels = before.picture[0].clone()
+            pixels = before.picture[0].clone() if own is None else own
             seen = glance(pixels, self.settings.cell)
             self._put(slot, Picture(pixels, seen, tokens, turn, then.shot))
-        busy = are_many(int(np.count_nonzero(kind == CHANGED)), kind.size)
-        self.follow(kind, busy)
-        self.now = self.now._replace(turns=turn, shot=shot)
+        busy = are_many(kind.tobytes().count(CHANGED), kind.size)
+        self.now = self.now.followed(kind, busy)._replace(turns=turn, shot=shot)
         self.turns.append(Turn(at, base, 0 if slot is None else slot + 1))
         return result
 
@@ -201,13 +192,32 @@ class StreamPush:
             cells.copy_(torch.where(at, pixels, cells))
             ids.copy_(torch.where(at, tokens[:, None, :, None].int(), ids))
             state.source[0].copy_(torch.where(own, tokens, state.source[0]))
-        self.now = self.now._replace(whole=self.now.whole | (taken > 0))
+        self.now = self.now._replace(before=self.now.before | (taken > 0))
 
 
-def _on_host(tensor: Tensor) -> np.ndarray:  # type: ignore[type-arg]
+def looked_at(kind: Bytes, now: Remembered, clock: Tensor, s: int = 0) -> Seen:
+    """Looks for turns in frames of these kinds ``[T, h, w]`` of one stream, just gated.
+
+    Args:
+        now: what was remembered before them. clock: ``[S, 2]``, after them; its row ``s`` is
+            the stream's.
+    """
+    turn, busy, cells = None, now.busy, kind[0].size
+    for t, one in enumerate(kind):
+        count = one.tobytes().count(CHANGED)
+        many = are_many(count, cells)
+        if many and turn is None and (count == cells or not busy):
+            # The stream's first frame is no turn.
+            first = t == 0 and now.turns == 0 and int(clock[s, 0]) == len(kind)
+            turn = None if first else t
+        busy = many
+    return Seen(turn, busy)
+
+
+def _on_host(tensor: Tensor) -> NDArray[Any]:
     """Synchronises, unless it is there already."""
     return tensor.cpu().numpy()
 
 
-def _on_device(what: np.ndarray, like: Tensor) -> Tensor:  # type: ignore[type-arg]
+def _on_device(what: NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(what).to(like.device)
