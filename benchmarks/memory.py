@@ -8,8 +8,8 @@ that ship.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import harness
 import table
@@ -105,7 +105,7 @@ def shares(clips: dict[str, Callable[[], Tensor]]) -> list[dict[str, object]]:
     return rows
 
 
-def decoded(path: object) -> Tensor:
+def decoded(path: Path) -> Tensor:
     """A clip on the grid, uint8 ``[T, 3, H, W]``."""
     with patchgate.open_video(path, threads=1) as video:
         return torch.cat([patchgate.grid.to_grid(batch, SIZE) for batch in video])
@@ -134,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
