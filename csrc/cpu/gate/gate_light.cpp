@@ -54,8 +54,13 @@ bool GateStream::is_doubtful(int64_t n) const {
 
 // Whether so many cells are in doubt that the light may have changed.
 bool GateStream::is_light_doubtful() const {
-  int64_t doubtful = 0;
-  for (int64_t n = 0; n < shape_.cells(); ++n) doubtful += is_doubtful(n);
+  int32_t doubtful = 0;
+  if (rules_.threshold_map) {
+    for (int64_t n = 0; n < shape_.cells(); ++n) doubtful += is_doubtful(n);
+  } else {  // the same, many cells at a time: every frame pays for it
+    const int32_t least = rules_.limit / 2;
+    for (const int32_t cost : zero_) doubtful += cost > least;
+  }
   return kLightQuorum * doubtful >= shape_.cells();
 }
 
