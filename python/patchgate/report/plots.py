@@ -63,7 +63,7 @@ def timeline(
             shares.texts[0].remove()
         _draw_errors(errors, history, np.stack([error, adjacent_error]), limit, bins, wide)
         if levels is not None:
-            _draw_light(under[0], history, levels.numpy(), bins)
+            _draw_light(under[0], history, levels.numpy(), bins, wide)
         last = (shares, errors, *under)[-1]
         last.set_xlabel("seconds", color=_PALETTE.ink, size=9)
         last.xaxis.set_major_locator(MaxNLocator(12 if wide else 5))
@@ -98,7 +98,7 @@ def _draw_errors(
     plain(axes, _PALETTE)
 
 
-def _draw_light(axes: Axes, history: History, levels: np.ndarray, bins: int) -> None:
+def _draw_light(axes: Axes, history: History, levels: np.ndarray, bins: int, wide: bool) -> None:
     """Draws what a mid-grey of the last key frame has become, ``[T]``: a line through the means, on
     a band from the least to the greatest level of each bin.
     """
@@ -113,6 +113,8 @@ def _draw_light(axes: Axes, history: History, levels: np.ndarray, bins: int) -> 
               solid_joinstyle="round")  # fmt: skip
     low, high = min(least.min(), MID_GREY - 16), max(most.max(), MID_GREY + 16)
     axes.set(ylim=(low - 4, high + 4))
+    if wide:
+        axes.text(time[-1], MID_GREY, f" {MID_GREY}", size=8, color=_PALETTE.ink, va="center")
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.set_ylabel("light", color=_PALETTE.ink, size=9)
     plain(axes, _PALETTE)
