@@ -67,7 +67,7 @@ def main(words: list[str] | None = None) -> None:
         errors[f"{LATER} frames later"] = error(first, last)
         rows.append({"clip": path.stem, "side": side}
                     | {name: round(each, 4) for name, each in errors.items()})  # fmt: skip
-    table.show(rows, "1 - cosine, mean over cells")
+    print("\n".join(table.markdown(rows)))
     print(harness.write(wanted.out, rows))
 
 

@@ -108,7 +108,7 @@ def main(words: Sequence[str] | None = None) -> None:
              for seed in range(given.clips)]  # fmt: skip
     rows = list(harness.spread(of_clip, tasks, given.processes, "clips"))
     found = list(retained(rows))
-    table.show(found, "right answers, over those in the pictures' own light")
+    print("\n".join(table.markdown(found)))
     harness.write(given.out, found)
     print(given.out)
 
