@@ -91,6 +91,7 @@ def decoded(path: str, frames: int) -> tuple[Tensor, Tensor]:
     with patchgate.open_video(path, threads=1) as video:
         for batch in video:
             planes.append(to_grid(batch, SIZE))
+            assert batch.key_frame is not None  # a decoder always knows
             keys.append(batch.key_frame)
             if sum(map(len, planes)) >= frames:
                 break

@@ -69,7 +69,7 @@ class Task(NamedTuple):
 def of_clip(task: Task) -> list[dict[str, Any]]:
     """How many of a clip's questions are answered right, in each light."""
     viewer = load(task.reader)[0]
-    film = footage(task.scene, "test", task.seed, viewer.size, SECONDS)  # type: ignore[attr-defined]
+    film = footage(task.scene, "test", task.seed, viewer.size, SECONDS)
     asked = [q for q in fewer(ask(film.truth, task.seed)) if all(x.kind == "text" for x in q.looks)]
     if not asked:
         return []

@@ -106,7 +106,7 @@ def _draw_light(axes: Axes, history: History, levels: np.ndarray, bins: int, wid
     at = bin_starts(history, bins)
     least, most = (np.append(ends := way.reduceat(levels, at), ends[-1])
                    for way in (np.minimum, np.maximum))  # fmt: skip
-    band = {"color": _PALETTE.light, "alpha": 0.25, "linewidth": 0, "step": "post"}
+    band: Any = {"color": _PALETTE.light, "alpha": 0.25, "linewidth": 0, "step": "post"}
     axes.axhline(MID_GREY, color=_PALETTE.ink, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.fill_between(time, least, most, **band)
     axes.plot(time, mean, color=_PALETTE.light, linewidth=1.8, drawstyle="steps-post",
