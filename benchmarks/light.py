@@ -8,8 +8,9 @@ pairs, and what they should be at most.
 Letters: T frames.
 """
 
-import sys
-from collections.abc import Callable, Iterator
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import harness
@@ -22,7 +23,7 @@ from torch import Tensor
 import patchgate
 from patchgate.grid import to_grid
 
-FRAMES, PAIRS, SIZE = 100, 15, (378, 378)
+SIZE = (378, 378)
 AIM = 1.03  # where the light does not change
 
 
@@ -37,24 +38,24 @@ def pushed(planes: Tensor, **rules: Any) -> Callable[[], None]:
     return call
 
 
-def clips(paths: list[str]) -> Iterator[tuple[str, Tensor]]:
-    smooth = glide(FRAMES)
-    yield "still", still(FRAMES)
-    yield "noise of 2 grey levels", grain(smooth[:1].expand(FRAMES, -1, -1, -1), 2)
+def clips(paths: Sequence[str], frames: int) -> Iterator[tuple[str, Tensor]]:
+    smooth = glide(frames)
+    yield "still", still(frames)
+    yield "noise of 2 grey levels", grain(smooth[:1].expand(frames, -1, -1, -1), 2)
     yield "a pan by 1.25 pixels", smooth
-    yield "a cut every frame", noise(FRAMES)
-    held = smooth[:1].expand(FRAMES, -1, -1, -1)
-    yield "a fade to a fifth", frame_gain(lambda t: 1 - 0.8 * t / FRAMES)(held)
+    yield "a cut every frame", noise(frames)
+    held = smooth[:1].expand(frames, -1, -1, -1)
+    yield "a fade to a fifth", frame_gain(lambda t: 1 - 0.8 * t / frames)(held)
     for path in paths:
         with patchgate.open_video(path, threads=1) as video:
             batch = next(iter(video))
-        yield path.rsplit("/", 1)[-1], to_grid(batch, SIZE)[:FRAMES]
+        yield path.rsplit("/", 1)[-1], to_grid(batch, SIZE)[:frames]
 
 
-def row(name: str, planes: Tensor) -> dict[str, object]:
+def row(name: str, planes: Tensor, pairs: int) -> dict[str, object]:
     """What one clip costs."""
     calls = {"without": pushed(planes), "with": pushed(planes, illumination="global")}
-    seconds = harness.paired(calls, PAIRS)
+    seconds = harness.paired(calls, pairs)
     return {
         "clip": name,
         "us a frame without": round(1e6 * min(seconds["without"]) / len(planes)),
@@ -63,9 +64,18 @@ def row(name: str, planes: Tensor) -> dict[str, object]:
     }
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("videos", nargs="*", metavar="VIDEO")
+    parser.add_argument("--frames", type=int, default=100, help="of each clip")
+    parser.add_argument("--pairs", type=int, default=15, help="of timed calls")
+    parser.add_argument("--out", type=Path, default=harness.RESULTS / "light.json")
+    given = parser.parse_args(words)
     torch.set_num_threads(1)
-    table.publish("light", [row(*clip) for clip in clips(sys.argv[1:])], __doc__.split(":")[0])
+    found = clips(given.videos, given.frames)
+    rows = [row(name, planes, given.pairs) for name, planes in found]
+    table.show(rows, parser.description or "")
+    print(harness.write(given.out, rows))
 
 
 if __name__ == "__main__":

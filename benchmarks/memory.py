@@ -8,7 +8,8 @@ that ship.
 """
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import harness
@@ -111,13 +112,20 @@ def decoded(path: Path) -> Tensor:
         return torch.cat([patchgate.grid.to_grid(batch, SIZE) for batch in video])
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few frames, no clips, no files")
     parser.add_argument("--times", action="store_true", help="times only")
-    given = parser.parse_args()
+    parser.add_argument("--out", type=Path, help="folder to write to; --quick: nothing is written")
+    given = parser.parse_args(words)
     torch.set_num_threads(1)
-    show = (lambda _, *told: table.show(*told)) if given.quick else table.publish
+    out = given.out or (None if given.quick else harness.RESULTS)
+
+    def show(name: str, rows: list[dict[str, object]], title: str) -> None:
+        table.show(rows, title)
+        if out is not None:
+            print(harness.write(out / f"{name}.json", rows))
+
     rows = times(64, 3) if given.quick else times(320, 15)
     show("returns", rows, "time, with memory over without")
     if given.times:
