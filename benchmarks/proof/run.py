@@ -1,8 +1,9 @@
 """Runs the proof: python benchmarks/proof/run.py [section ...] [--quick]
 
-Sections: readout, rates, speed, scaling. Each writes results/proof/<section>.json; docs/RESULTS.md
-and its plots are then drawn from all of them (--redraw: only that). --quick sees that it runs.
-Clips that are timed come from PATCHGATE_CLIPS, or are those that ship.
+Sections: readout, changing, rates, speed, scaling. Each writes results/proof/<section>.json;
+docs/RESULTS.md and its plots are then drawn from all of them (--redraw: only that). changing takes
+its settings from readout's file. --quick sees that it runs. Clips that are timed come from
+PATCHGATE_CLIPS, or are those that ship.
 """
 
 import argparse
@@ -16,10 +17,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import harness
 import torch
 
-from proof import page, rates, readout, scaling, speed
+from proof import changing, page, rates, readout, scaling, speed
 from proof.options import READERS, Options
 
-SECTIONS = {"readout": readout, "rates": rates, "speed": speed, "scaling": scaling}
+SECTIONS = {
+    "readout": readout,
+    "changing": changing,
+    "rates": rates,
+    "speed": speed,
+    "scaling": scaling,
+}
 
 
 def arguments() -> argparse.Namespace:
@@ -32,7 +39,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=2, help="rendered clips of each scene")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each rendered clip")
     parser.add_argument("--processes", type=int, default=2, help="for what is not timed")
-    parser.add_argument("--readers", nargs="+", choices=READERS, default=READERS, help="of readout")
+    parser.add_argument(
+        "--readers", nargs="+", choices=READERS, default=READERS, help="of readout, changing"
+    )
     parser.add_argument("--redraw", action="store_true", help="only the page, of what is there")
     parser.add_argument("--out", type=Path, default=harness.RESULTS / "proof", help="a folder")
     wanted = parser.parse_args()
