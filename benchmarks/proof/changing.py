@@ -49,13 +49,19 @@ class Chosen(NamedTuple):
         changes = dict(self.ours.changes)
         return self.ours, ours(**changes, **LIGHT), ours(**changes, **MEMORY)
 
+    @property
+    def named(self) -> dict[str, Method]:
+        """Ours with each rule, and the peers, by what a table calls them."""
+        rules = zip(("patchgate", "with illumination", "with memory"), self.rules, strict=True)
+        return {**dict(rules), **{peer.family: peer for peer in self.peers}}
+
 
 class Cuts(NamedTuple):
     """The cuts of a clip by which a picture may return, and what a gate keeps there."""
 
     reader: str  # whose size it is
     scene: str
-    setting: str
+    setting: str  # "default" or "one setting"
     cuts: int
     kept: float  # the sum of the shares of cells kept at the cuts, with memory
     usual: float  # the median share of a frame
@@ -82,21 +88,24 @@ def tables(
     """All tables of what was measured, by name."""
     by_reader = grouped(rows, lambda row: row.reader)
     alone = {name: by_reader[name] for name in choices}
-    single = [
-        row
-        for name, own in alone.items()
-        for row in by_group(own, (*choices[name].rules, *choices[name].peers))
-    ]
+    single = [row for name, own in alone.items() for row in by_group(own, choices[name].named)]
     return {
         "aims of light and returns": list(aims(alone, cuts, choices)),
+        "settings taken": [
+            {"reader": name, "method": method.family, "setting": method.setting}
+            for name, choice in choices.items()
+            for method in (choice.ours, *choice.peers)
+        ],
         "with one setting for all clips": single,
-        "with the defaults": [row for own in alone.values() for row in by_group(own, DEFAULTS)],
+        "with the defaults": [
+            row for own in alone.values() for row in by_group(own, _named(DEFAULTS))
+        ],
         "cuts": list(at_cuts(cuts)),
         "in a gated tower": [
             row
             for name, own in by_reader.items()
             if name not in choices
-            for row in by_group(own, (ours(), *RULES), work=True)
+            for row in by_group(own, _named((ours(), *RULES)), work=True)
         ],
     }
 
@@ -133,8 +142,8 @@ def of_clip(reader: str, task: Task) -> list[Row | Cuts]:
         found += rows_of(viewer, film, fewer(ask(film.truth, task.seed)), methods)
         if isinstance(viewer, OnPictures):
             seen = Seen(film.planes, film.truth.fps, film.matrix)
-            for step in (ours(), choice.ours):
-                found += cuts_of(viewer.name, task.scene, seen, step)
+            for name, step in (("default", ours()), ("one setting", choice.ours)):
+                found += cuts_of((viewer.name, task.scene, name), seen, step)
     return found
 
 
@@ -147,24 +156,26 @@ def viewers(reader: str) -> list[Any]:
     return [alone, *(each for each in others if isinstance(each, Gated) and each.ruled)]
 
 
-def cuts_of(reader: str, scene: str, seen: Seen, step: Ours) -> Iterator[Cuts]:
-    """What is kept at the cuts of a clip of two cameras, but the first, which shows the second."""
-    if scene not in ("dialogue", "speaker"):
+def cuts_of(of: tuple[str, str, str], seen: Seen, step: Ours) -> Iterator[Cuts]:
+    """What is kept at the cuts of a clip of two cameras, but the first, which shows the second.
+
+    Args:
+        of: reader, scene, and what the setting is called.
+    """
+    if of[1] not in ("dialogue", "speaker"):
         return
     plain = Gate(**step.settings).push(seen.planes)
     kept = Gate(**{**step.settings, **MEMORY}).push(seen.planes).kind == CHANGED  # [T, h, w]
     shares = kept.flatten(1).double().mean(1)  # [T]
     cuts = plain.is_key.nonzero().flatten()[2:]  # the first frame is a key frame, too
-    yield Cuts(
-        reader, scene, step.setting, len(cuts), float(shares[cuts].sum()), float(shares.median())
-    )
+    yield Cuts(*of, len(cuts), float(shares[cuts].sum()), float(shares.median()))
 
 
 # --- tables -----------------------------------------------------------------------------------
 
 
 def by_group(
-    rows: Sequence[Row], methods: Sequence[Method], *, work: bool = False
+    rows: Sequence[Row], methods: dict[str, Method], *, work: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Tokens a second of methods and, in brackets, what is retained; with ``work``, that."""
     groups = grouped(rows, lambda row: row.group)
@@ -173,13 +184,12 @@ def by_group(
         yield {
             "reader": own[0].reader, "group": group,
             "asked": total(of[Dense.family, Dense.setting]).asked,
-            **{named(m): _cell(of[m.family, m.setting], work) for m in methods},
+            **{name: _cell(of[m.family, m.setting], work) for name, m in methods.items()},
         }  # fmt: skip
 
 
-def named(method: Method) -> str:
-    """Its family and setting."""
-    return f"{method.family}, {method.setting}"
+def _named(methods: Sequence[Method]) -> dict[str, Method]:
+    return {method.setting: method for method in methods}
 
 
 def _cell(rows: Sequence[Row], work: bool) -> str:
@@ -193,7 +203,7 @@ def at_cuts(cuts: Sequence[Cuts]) -> Iterator[dict[str, Any]]:
     for (reader, scene, setting), own in grouped(cuts, lambda each: each[:3]).items():
         count = sum(each.cuts for each in own)
         yield {
-            "reader": reader, "scene": scene, "setting": setting, "cuts": count,
+            "reader": reader, "scene": scene, "setting": setting, "cuts back": count,
             "kept at a cut": number(_at_a_cut(own)),
             "kept in a usual frame": number(sum(each.usual for each in own) / len(own)),
         }  # fmt: skip

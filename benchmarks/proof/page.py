@@ -37,13 +37,14 @@ TOLD = {
     "one, `patchgate, merged`; `best peer`: the best of all peers, in each group anew. The last "
     "four columns: with the one setting for all clips of the table before, ours, and the peer "
     "(`of it`) that needs fewest tokens over all.",
-    "aims of light and returns": "Tokens at the setting of the table after this one. An aim is "
-    "reached only if as much is read, or 99 %. By a cut back, a camera comes on again.",
+    "settings taken": "The one setting of each method over the clips of the section before; of the "
+    "peers that look at pixels, the three that need fewest tokens there.",
+    "aims of light and returns": "Tokens at the settings of the next table, or at our defaults. An "
+    "aim is reached only if as much is read, or 99 %. By a cut back, a camera comes on again.",
     "with one setting for all clips": "Tokens a second and, in brackets, what is retained of what "
     "is read from the dense video. Nothing is tuned: each method has the one setting that retains "
     "99 % over the clips of the section before, and these clips are of seeds that nothing was "
-    "tuned on. Ours is shown as it is, with `illumination=global` and with `memory=4`; of the "
-    "peers that look at pixels, the three that need fewest tokens there.",
+    "tuned on. Ours is shown as it is, with `illumination=global` and with `memory=4`.",
     "with the defaults": "The same of our defaults: which rule helps against what. `dialogue`: two "
     "cameras in turn; `speaker`: a slide and its speaker in turn; `exposure`: steps of it; "
     "`mains`: bands of 50 or 60 Hz; `lamp`: switched off and on (`benchmarks/reading/scenes/`).",
