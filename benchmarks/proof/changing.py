@@ -164,7 +164,7 @@ def cuts_of(of: tuple[str, str, str], seen: Seen, step: Ours) -> Iterator[Cuts]:
     """
     if of[1] not in ("dialogue", "speaker"):
         return
-    plain = Gate(**step.settings).push(seen.planes)
+    plain = Gate(**ours().settings).push(seen.planes)  # whose key frames are the cuts
     kept = Gate(**{**step.settings, **MEMORY}).push(seen.planes).kind == CHANGED  # [T, h, w]
     shares = kept.flatten(1).double().mean(1)  # [T]
     cuts = plain.is_key.nonzero().flatten()[2:]  # the first frame is a key frame, too
