@@ -223,7 +223,8 @@ __device__ __forceinline__ void lit_test(const GatePlan& g, GateShared& shared, 
   __syncthreads();
 }
 
-// Whether a cell that took frame t's weights would show its token in a light near enough to its own.
+// Whether a cell that took frame t's weights would show its token in a light near enough to its
+// own.
 __device__ __forceinline__ bool stays_near(const GatePlan& g, int s, int n, int t) {
   for (int part = 0; part < g.cell_planes * kLightParts; ++part) {
     const int k = part % kLightParts;
