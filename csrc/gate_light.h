@@ -122,9 +122,10 @@ PG_HOST_DEVICE bool in_doubtful_light(int32_t cost, int32_t limit) {
   return 2 * int64_t{cost} > limit;
 }
 
-// A cell that still equals its reference keeps it, unless the light brings it nearer.
-PG_HOST_DEVICE bool takes_light(int32_t plain, int32_t cost, int32_t limit) {
-  return limit != kAlways && (cost < plain || plain > limit);
+// A cell that still equals its reference keeps it, unless the light brings it nearer, and not too
+// far from its token's own (it would be encoded for that): then `stays_near`.
+PG_HOST_DEVICE bool takes_light(int32_t plain, int32_t cost, int32_t limit, bool stays_near) {
+  return limit != kAlways && ((cost < plain && stays_near) || plain > limit);
 }
 
 // Part k of what a plane of a cell has gone through, after another frame's weights.

@@ -129,7 +129,7 @@ void GateStream::relight_row(int64_t row) {
   }
   for (int64_t i = 0; i < shape_.w; ++i) {
     const int64_t n = first + i;
-    lit_[n] = takes_light(zero_[n], cost[i], plain_limit(n));
+    lit_[n] = takes_light(zero_[n], cost[i], plain_limit(n), stays_near(n));
     if (!lit_[n]) continue;
     zero_[n] = cost[i];
     for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
@@ -147,6 +147,14 @@ void GateStream::relight_row(int64_t row) {
 
 int32_t* GateStream::light_at(int64_t plane, int k) const {
   return state_.light + (plane * kLightParts + k) * shape_.cells();
+}
+
+// Whether a cell that took the weights would show its token in a light near enough to its own.
+bool GateStream::stays_near(int64_t n) const {
+  for (int64_t p = 0; p < shape_.planes_per_cell(); ++p)
+    for (int k = 0; k < kLightParts; ++k)
+      if (is_too_far(composed(light_at(p, k)[n], weights_[p], k), k)) return false;
+  return true;
 }
 
 // What the pixels that a kept cell shows have gone through: the widest of the cells they come from.

@@ -71,6 +71,7 @@ class GateStream {
   std::vector<int64_t> doubtful_cells() const;
   LightWeights weights_in(const std::vector<int64_t>& cells, int64_t plane, int64_t eighths) const;
   int32_t* light_at(int64_t plane, int k) const;  // [N]
+  bool stays_near(int64_t n) const;
   int32_t light_brought(int64_t n, int64_t plane, int k) const;
   void copy_block(int64_t n, Vector from, uint8_t* pixels, int32_t* ids) const;
   void paste_block(int64_t n, const uint8_t* pixels, const int32_t* ids);

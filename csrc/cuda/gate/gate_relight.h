@@ -246,6 +246,17 @@ __device__ __forceinline__ void lit_test(const GatePlan& g, GateShared& shared, 
   __syncthreads();
 }
 
+// Whether a cell that took frame t's weights would show its token in a light near enough to its
+// own.
+__device__ __forceinline__ bool stays_near(const GatePlan& g, int s, int n, int t) {
+  for (int part = 0; part < g.cell_planes * kLightParts; ++part) {
+    const int k = part % kLightParts;
+    const LightWeights weights = weights_of(g, s, t, part / kLightParts);
+    if (is_too_far(composed(g.light(s, part)[n], weights, k), k)) return false;
+  }
+  return true;
+}
+
 // Brings the cells that follow the light to it, and notes what the zero test makes of them.
 template <int kCell, int kSubBlock>
 __device__ __forceinline__ void relight_stage(const GatePlan& g, GateShared& shared, int t) {
@@ -258,7 +269,7 @@ __device__ __forceinline__ void relight_stage(const GatePlan& g, GateShared& sha
     for (int i = threadIdx.x; i < segment.count; i += kGateThreads) {
       const int n = segment.first + i;
       int32_t& cost = g.result.cost[g.at(s, t) + n];
-      const bool lit = takes_light(cost, shared.cost[i], g.plain_limit(n));
+      const bool lit = takes_light(cost, shared.cost[i], g.plain_limit(n), stays_near(g, s, n, t));
       g.result.lit[g.at(s, t) + n] = lit;
       if (lit) cost = shared.cost[i];
       for (int part = 0; lit && part < g.cell_planes * kLightParts; ++part) {

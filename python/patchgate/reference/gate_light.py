@@ -95,10 +95,12 @@ def relight(
     gain, offset = (each.reshape(f, c, 1, 1) for each in weights.unbind(-1))
     weighed = weigh(then, gain, offset)
     cost = cost_of(now, weighed, rules.sub_block)
-    # A cell that still equals its reference keeps it, unless the light brings it nearer.
-    lit = ((cost < zero) | (zero > limits)) & (limits < ALWAYS)
-    paste_blocks(picture, torch.where(lit.view(-1, 1, 1, 1, 1), weighed, then), corners, rules.cell)
     composed = compose(light, weights)
+    # A cell that still equals its reference keeps it, unless the light brings it nearer, and not
+    # too far from its token's own: it would be encoded for that.
+    nearer = (cost < zero) & ~too_far(composed).flatten()
+    lit = (nearer | (zero > limits)) & (limits < ALWAYS)
+    paste_blocks(picture, torch.where(lit.view(-1, 1, 1, 1, 1), weighed, then), corners, rules.cell)
     light.copy_(torch.where(lit.view(h, w), composed, light))
     return Relit(weights, lit, torch.where(lit, cost, zero))
 
