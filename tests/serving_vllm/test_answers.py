@@ -128,6 +128,12 @@ def test_without_tolerance_the_tower_is_vllms_own_on_exact_repeats(gated, family
     assert found["share"] == pytest.approx((CELLS + 3) / (6 * CELLS))
 
 
+@both
+def test_what_is_all_new_goes_to_vllms_own_tower(gated, family):
+    [found] = answers(gated, f"exact {family}", 1)
+    assert found == {"all new": 1, "still": 0}
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
