@@ -12,6 +12,7 @@ frame, A active tokens of all frames, S remembered slots, I remembered sources, 
 remembered rows, H heads, d features of a head, D features, C channels, P patch side.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from patchgate._tensors import arange
 from patchgate.encoders.run import leaving
-from patchgate.encoders.run.attention import Groups, Segments
+from patchgate.encoders.run.attention import Groups, Segments, members
 from patchgate.encoders.run.entering import embedded, entering
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
@@ -57,12 +58,16 @@ def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
 
 @dataclass
 class Run:
-    """One run: take ``steps`` once, then ``remembered``, which returns the next run's memory."""
+    """One run: take ``steps`` once, then ``remembered``, which returns the next run's memory.
+
+    After the ``last`` run of a clip nothing follows, and ``remembered`` must not be called.
+    """
 
     tower: Tower
     fidelity: Fidelity
     memory: Memory
     kept: Kept
+    last: bool = False
 
     def __post_init__(self) -> None:
         mask, source = self.kept.mask, self.kept.source
@@ -77,7 +82,7 @@ class Run:
         if each > 1:
             moved = self._moved.repeat_interleave(each, 1)
             self._slots = Slots.of(self._source, moved, prefix, ids * each, new * each)
-        self._layers: list[_Layer] = []
+        self._layers: deque[_Layer] = deque(maxlen=0 if self.last else None)
         self._reaches: tuple[Tensor, ...] = ()
         self._outputs: dict[str, _Layer] = {}
         self._tokens: list[int] = []
@@ -242,7 +247,7 @@ class Run:
             scale=self.tower.scale(layer),
             out=out,
             lse=lse,
-            windows=_members(self.tower.windows(layer), active),
+            windows=members(self.tower.windows(layer), active),
             before=kept.row,
             sums=kept.sums,
             made=later.tables["made"][later.row] if later.tables else out[:0],
@@ -290,10 +295,3 @@ class Run:
         place = self._units.rows(units, kept.row, kept.count)
         self._outputs[name] = _Layer(tables, place, None)
         return Table(tables["rows"], place)
-
-
-def _members(window: Tensor | None, active: Tensor) -> list[Tensor]:
-    """Returns the tokens of each window, in order; without windows, all tokens of a frame."""
-    if window is None:
-        return [arange(active.shape[1], device=active.device)]
-    return [(window == w).nonzero().flatten() for w in window.unique()]
