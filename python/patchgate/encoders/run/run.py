@@ -22,11 +22,12 @@ from torch import Tensor
 
 from patchgate._tensors import arange
 from patchgate.encoders.run import leaving
-from patchgate.encoders.run.attention import Groups, Segments
+from patchgate.encoders.run.attention import Groups, Segments, members
 from patchgate.encoders.run.entering import embedded, entering
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
 from patchgate.encoders.run.packed import Counts, Encoded, Kept, Table
+from patchgate.encoders.run.pooling import STATES, Wanted
 from patchgate.encoders.run.slots import Slots
 from patchgate.encoders.run.together import Attend, Rowwise, Steps, key_of
 from patchgate.encoders.run.waking import Scan
@@ -57,12 +58,16 @@ def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
 
 @dataclass
 class Run:
-    """One run: take ``steps`` once, then ``remembered``, which returns the next run's memory."""
+    """One run: take ``steps`` once, then ``remembered``, which returns the next run's memory.
+
+    ``wanted`` says what is made of the states: all of them are shown, or vectors of frames.
+    """
 
     tower: Tower
     fidelity: Fidelity
     memory: Memory
     kept: Kept
+    wanted: Wanted = STATES
 
     def __post_init__(self) -> None:
         mask, source = self.kept.mask, self.kept.source
@@ -191,12 +196,15 @@ class Run:
         self._tokens.append(len(x))
         make, finish = partial(tower.qkv, layer), partial(tower.finish, layer)
         query, key, value = yield from self._by_rows("qkv", layer, make, x, self._cells(active))
+        every = active
+        active, mine = self.wanted.asking(tower, layer, every)
         if self.fidelity.context == "kept":
-            segments = Segments.of(active, tower.windows(layer))
+            segments = Segments.of(every, tower.windows(layer))
             self._pairs.append(sum(n * n for n in segments.lengths))
             self._layers.append(_Layer(known, shown, None))
-            out = segments.attend(query, key, value, scale)
-            return active, (yield from self._by_rows("finish", layer, finish, x, out)), None
+            out = segments.attend(query, key, value, scale)[mine]
+            return active, (yield from self._by_rows("finish", layer, finish, x[mine], out)), None
+        query, x = query[mine], x[mine]
         watched = self.fidelity.watches(layer)
         if watched and query.dtype in (torch.float16, torch.bfloat16):
             query, key, value = query.float(), key.float(), value.float()
@@ -242,7 +250,7 @@ class Run:
             scale=self.tower.scale(layer),
             out=out,
             lse=lse,
-            windows=_members(self.tower.windows(layer), active),
+            windows=members(self.tower.windows(layer), active),
             before=kept.row,
             sums=kept.sums,
             made=later.tables["made"][later.row] if later.tables else out[:0],
@@ -290,10 +298,3 @@ class Run:
         place = self._units.rows(units, kept.row, kept.count)
         self._outputs[name] = _Layer(tables, place, None)
         return Table(tables["rows"], place)
-
-
-def _members(window: Tensor | None, active: Tensor) -> list[Tensor]:
-    """Returns the tokens of each window, in order; without windows, all tokens of a frame."""
-    if window is None:
-        return [arange(active.shape[1], device=active.device)]
-    return [(window == w).nonzero().flatten() for w in window.unique()]
