@@ -294,7 +294,7 @@ def test_states_with_and_without_memory_do_not_fit_each_other() -> None:
 
 
 def test_a_push_that_fails_leaves_what_was_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    from patchgate.gate import turns
+    from patchgate.gate.longterm import turns
 
     gate = Gate(patch=P, memory=2)
     gate.push(shots("AB"))

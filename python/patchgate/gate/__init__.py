@@ -7,13 +7,11 @@ run.py       GateResult; calls the op, on the memory of one gate or several, or 
 step.py      a push that can be made together with those of other gates
 memory.py    the gate's memory of its streams, and how many token ids are left
 bank.py      the memories of several gates side by side
-tensors.py   the tensors of that memory; state.py checks loaded ones, state_memory.py those of
-             remembered pictures
+tensors.py   the tensors of that memory; state.py checks loaded ones
 saved.py     the parts that all saved states of streams share: a digest, a safetensors file
 calls.py     calls that change their object completely or not at all; only one runs at a time
 pushing.py   takes the frames of a push through the op
-remembered.py  the rules of pictures that come back; turns.py gates one stream by them, returns.py
-             several
+longterm/    pictures that a stream remembers, and that may come back
 undo.py      undoes a push with a copy of the state from before it
 
 The rule by which a cell is called changed is the op's: ``reference/gate.py`` defines it in plain

@@ -16,14 +16,14 @@ from patchgate._signature import spelled
 from patchgate.decode import FrameBatch
 from patchgate.gate.calls import Calls, Undo
 from patchgate.gate.inputs import checked_map, checked_planes, checked_streams
+from patchgate.gate.longterm.pictures import forget
+from patchgate.gate.longterm.streams import Returned
+from patchgate.gate.longterm.turns import Turn
 from patchgate.gate.memory import GateMemory
 from patchgate.gate.now import Now, memory_ids, now_of, parts_of
 from patchgate.gate.pushing import push_tubelets
-from patchgate.gate.remembered import forget
-from patchgate.gate.returns import Returned
 from patchgate.gate.run import GateResult, Push, captures, each
 from patchgate.gate.settings import GateKwargs, GateSettings, OnMotion
-from patchgate.gate.turns import Turn
 
 
 class Gate:

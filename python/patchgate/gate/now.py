@@ -11,11 +11,11 @@ from torch import Tensor
 
 from patchgate._tensors import truths
 from patchgate.gate import state as gate_state
+from patchgate.gate.longterm.pictures import Picture, Remembered
+from patchgate.gate.longterm.turns import Turn
 from patchgate.gate.memory import GateMemory
-from patchgate.gate.remembered import Picture, Remembered
 from patchgate.gate.settings import GateSettings
 from patchgate.gate.tensors import MEMORY, State
-from patchgate.gate.turns import Turn
 
 
 class Now(NamedTuple):

@@ -5,12 +5,12 @@ Letters: S streams, T frames (or tubelets), f frames of a tubelet, C planes, H W
 
 from torch import Tensor
 
+from patchgate.gate.longterm.pictures import Remembered
+from patchgate.gate.longterm.streams import Returned, gate_with_memory
+from patchgate.gate.longterm.turns import Turn
 from patchgate.gate.memory import GateMemory
-from patchgate.gate.remembered import Remembered
-from patchgate.gate.returns import Returned, gate_with_memory
 from patchgate.gate.run import GateResult, captures, joined, run, with_room
 from patchgate.gate.settings import GateSettings
-from patchgate.gate.turns import Turn
 
 
 def push_tubelets(

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from patchgate._tensors import arange
+from patchgate.gate.longterm.check import wrong_memory
 from patchgate.gate.memory import MOST_TOKENS
 from patchgate.gate.settings import GateSettings
-from patchgate.gate.state_memory import wrong_memory
 from patchgate.gate.tensors import DTYPES, MEMORY, State, memory_shapes, shapes_of
 from patchgate.reference import gate_light
 

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from torch import Tensor
 
 from patchgate.gate.gate import Gate
-from patchgate.gate.returns import Returned
+from patchgate.gate.longterm.streams import Returned
 from patchgate.gate.run import GateResult, Push, captures, run_together
 
 

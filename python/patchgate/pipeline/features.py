@@ -25,7 +25,7 @@ from patchgate.encoders.run.session import Session
 from patchgate.encoders.run.together import Steps
 from patchgate.gate import CHANGED, GateSettings
 from patchgate.gate.calls import Undo
-from patchgate.gate.turns import Turn
+from patchgate.gate.longterm.turns import Turn
 from patchgate.gather import PixelSpec, gather
 from patchgate.grid import Placement
 

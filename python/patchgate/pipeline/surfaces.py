@@ -27,7 +27,7 @@ from patchgate.decode.orientation import oriented
 from patchgate.encoders.run.session import later_ids, turns_of
 from patchgate.encoders.run.together import alone
 from patchgate.gate import CHANGED, Gate, GateResult
-from patchgate.gate.turns import Turn
+from patchgate.gate.longterm.turns import Turn
 from patchgate.pipeline.features import Features, GatedCells
 from patchgate.pipeline.stages import StageSeconds, timed
 from patchgate.tokens import TokenChunk

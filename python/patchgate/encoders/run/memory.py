@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from patchgate.encoders.tower import Tower
-from patchgate.gate.turns import Turn
+from patchgate.gate.longterm.turns import Turn
 
 
 class Sums(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from patchgate.gate.turns import Turn
+from patchgate.gate.longterm.turns import Turn
 
 
 class Kept(NamedTuple):

@@ -19,8 +19,8 @@ from patchgate.encoders.run.together import Steps, alone
 from patchgate.encoders.tower import Tower
 from patchgate.gate import CHANGED, Gate, GateResult
 from patchgate.gate.calls import Undo
+from patchgate.gate.longterm.turns import Turn
 from patchgate.gate.step import GateStep
-from patchgate.gate.turns import Turn
 
 
 class Session:

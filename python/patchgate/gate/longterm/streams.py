@@ -10,12 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from patchgate.gate.longterm.pictures import Remembered
+from patchgate.gate.longterm.turns import StreamPush, Turn
 from patchgate.gate.memory import GateMemory
-from patchgate.gate.remembered import Remembered
 from patchgate.gate.run import GateResult, each, joined, run_op
 from patchgate.gate.settings import GateSettings
 from patchgate.gate.tensors import State
-from patchgate.gate.turns import StreamPush, Turn
 
 _SOON = 256  # frames after a turn in which it pays to look for jumps first
 _JUMP = 4  # grey levels between samples of two frames

@@ -1,7 +1,7 @@
 """The pictures that a gate remembers of one stream: which come back, and which are kept.
 
 These are the rules of docs/gate.md, "Pictures that come back": integers only, so that every device
-gives the same bits. ``returns.py`` calls them in the course of a push.
+gives the same bits. ``turns.py`` calls them in the course of a push.
 
 Letters: f frames of a tubelet, C planes, H W pixels, h w cells, N = h * w, p cell side, M pictures.
 """

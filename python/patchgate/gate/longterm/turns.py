@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
-from patchgate.gate.memory import GateMemory
-from patchgate.gate.remembered import (
+from patchgate.gate.longterm.pictures import (
     Picture,
     Remembered,
     chosen,
@@ -25,6 +24,7 @@ from patchgate.gate.remembered import (
     slot_for,
     whole_after,
 )
+from patchgate.gate.memory import GateMemory
 from patchgate.gate.run import GateResult, joined
 from patchgate.gate.settings import CHANGED, MOVED, RETURNED, GateSettings
 from patchgate.gate.tensors import State
