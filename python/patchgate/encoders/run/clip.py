@@ -57,6 +57,8 @@ def encode_steps(
         pool: compute nothing but this vector of each frame (``leaving.pools``, for "pooled").
     """
     parts, counts, done = [], [], 0
+    wanted = pooling.Wanted.of(tower, pool)
+    fidelity = wanted.fidelity(tower, fidelity)
     for part in _runs(tower, fidelity, kept):
         for turn in part.turns:  # of its first frame
             memory = memory.turned(turn, tower)
@@ -67,7 +69,7 @@ def encode_steps(
             run = Still(tower, fidelity, memory, part)
             encoded = run.encode(hidden)
         else:
-            run = Run(tower, fidelity, memory, part, last)
+            run = Run(tower, fidelity, memory, part, wanted, last)
             encoded = yield from run.steps(hidden)
         states: dict[str, Tensor] = {}
         pooled, before = None, memory.pooled

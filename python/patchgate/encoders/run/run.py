@@ -28,6 +28,7 @@ from patchgate.encoders.run.entering import embedded, entering
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
 from patchgate.encoders.run.packed import Counts, Encoded, Kept, Table
+from patchgate.encoders.run.pooling import STATES, Wanted
 from patchgate.encoders.run.slots import Slots
 from patchgate.encoders.run.together import Attend, Rowwise, Steps, key_of
 from patchgate.encoders.run.waking import Scan
@@ -60,13 +61,15 @@ def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
 class Run:
     """One run: take ``steps`` once, then ``remembered``, which returns the next run's memory.
 
-    After the ``last`` run of a clip nothing follows, and ``remembered`` must not be called.
+    ``wanted`` says what is made of the states: all of them are shown, or vectors of frames. After
+    the ``last`` run of a clip nothing follows, and ``remembered`` must not be called.
     """
 
     tower: Tower
     fidelity: Fidelity
     memory: Memory
     kept: Kept
+    wanted: Wanted = STATES
     last: bool = False
 
     def __post_init__(self) -> None:
@@ -196,12 +199,15 @@ class Run:
         self._tokens.append(len(x))
         make, finish = partial(tower.qkv, layer), partial(tower.finish, layer)
         query, key, value = yield from self._by_rows("qkv", layer, make, x, self._cells(active))
+        every = active
+        active, mine = self.wanted.asking(tower, layer, every)
         if self.fidelity.context == "kept":
-            segments = Segments.of(active, tower.windows(layer))
+            segments = Segments.of(every, tower.windows(layer))
             self._pairs.append(sum(n * n for n in segments.lengths))
             self._layers.append(_Layer(known, shown, None))
-            out = segments.attend(query, key, value, scale)
-            return active, (yield from self._by_rows("finish", layer, finish, x, out)), None
+            out = segments.attend(query, key, value, scale)[mine]
+            return active, (yield from self._by_rows("finish", layer, finish, x[mine], out)), None
+        query, x = query[mine], x[mine]
         watched = self.fidelity.watches(layer)
         if watched and query.dtype in (torch.float16, torch.bfloat16):
             query, key, value = query.float(), key.float(), value.float()
