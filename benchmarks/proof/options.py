@@ -27,6 +27,7 @@ class Options:
     seconds: float  # of each rendered clip
     processes: int  # for what is not timed
     readers: tuple[str, ...] = READERS  # of what is left
+    streams: bool = False  # of the section speed only its live streams
 
     @property
     def steps(self) -> Steps:

@@ -67,7 +67,8 @@ TOLD = {
     "at equal reading": "Both at the one setting for all clips with which PP-OCR reads 99 % (the "
     "first section), kept cells only, in turn.",
     "streams": "So many live streams that each bring four frames a tick; all served on the same "
-    "threads. RLT packs all streams in one call, dense batches them, ours is one state a stream. "
+    "threads. RLT packs all streams in one call, dense batches them; ours has a state a stream, "
+    "gates all in one call and packs what they keep (`push_together`). "
     "`patchgate, merged`: the gate, residual attention, and what is kept merged to a fifth.",
     "memory": "The peak of one run above what was there before it, in a process of its own. The "
     "GRT gates hold every patch of the clip with what is measured of it, for the sake of speed.",

@@ -47,6 +47,7 @@ def arguments() -> argparse.Namespace:
         "--readers", nargs="+", choices=READERS, default=READERS, help="of readout, changing"
     )
     parser.add_argument("--add", action="store_true", help="readers to those of the last run")
+    parser.add_argument("--streams", action="store_true", help="of speed only its live streams")
     parser.add_argument("--redraw", action="store_true", help="only the page, of what is there")
     parser.add_argument("--out", type=Path, default=harness.RESULTS / "proof", help="a folder")
     wanted = parser.parse_args()
@@ -55,6 +56,9 @@ def arguments() -> argparse.Namespace:
             parser.error(f"section: expected {', '.join(SECTIONS)}, got {name}")
     if wanted.add and (not wanted.sections or set(wanted.sections) - set(OF_READERS)):
         parser.error(f"--add: expected one of {', '.join(OF_READERS)}: their rows are of readers")
+    whole = wanted.out / "speed.json"
+    if wanted.streams and (wanted.sections != ["speed"] or not whole.exists()):
+        parser.error(f"--streams: expected the section speed, and its other tables in {whole}")
     return wanted
 
 
@@ -74,6 +78,17 @@ def added(
     return joined, run | both | {"seconds": told["seconds"] + run["seconds"]}
 
 
+def put_among(path: Path, tables: dict[str, Any]) -> None:
+    """Puts tables in place of those of an earlier run, whose provenance says so."""
+    content = json.loads(path.read_text())
+    now, old = harness.provenance(), content["provenance"]
+    earlier = old["command"].split(" (live streams:")[0]
+    old["command"] = (f"{earlier} (live streams: {now['command']}, {now['date']}, commit "
+                      f"{now['commit']}, {now['cpu']}, {now['cores']} cores)")  # fmt: skip
+    content["rows"] |= tables
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
 def main() -> None:
     wanted = arguments()
     options = Options(
@@ -83,6 +98,7 @@ def main() -> None:
         seconds=3.0 if wanted.quick else wanted.seconds,
         processes=wanted.processes,
         readers=tuple(wanted.readers),
+        streams=wanted.streams,
     )
     torch.set_num_threads(harness.THREADS)
     for name in [] if wanted.redraw else wanted.sections or SECTIONS:
@@ -91,7 +107,10 @@ def main() -> None:
         run = {"load average before": round(load, 1), "seconds": round(time.perf_counter() - start)}
         if wanted.add:
             tables, run = added(path, tables, run)
-        harness.write(path, tables, **run)
+        if wanted.streams:
+            put_among(path, tables)
+        else:
+            harness.write(path, tables, **run)
     page.publish(wanted.out)
 
 

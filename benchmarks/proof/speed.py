@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from peers import rlt
 
-from patchgate import FrameBatch
+from patchgate import FrameBatch, TokenChunk, Tokenizer, push_together
 from patchgate.encoders.patch_grid import patch_rows
 from patchgate.merging import MergeStream
 from patchgate.pipeline import StageSeconds
@@ -25,13 +25,14 @@ from patchgate.pipeline.tubelets import part
 from proof import equal, ways
 from proof.frames import again, decoded
 from proof.options import Options
-from proof.ours import SHARE, Live
+from proof.ours import SHARE
 from proof.towers import Sized
 from proof.way import Done, timed
 
 STAGES = ("grid", "gate", "compact", "gather", "encode", "merge")
 STREAMS = {1: 12, 8: 4, 32: 2}  # so many at once, for so many ticks after the first
 TICK = 4  # frames that each stream brings at a time
+_FPS = 25.0  # of frames without times
 
 
 def measure(options: Options) -> dict[str, list[dict[str, Any]]]:
@@ -40,13 +41,16 @@ def measure(options: Options) -> dict[str, list[dict[str, Any]]]:
     tower = Sized("tiny/16-96" if quick else "SigLIP base/16-224")
     frames, rounds = (16, 1) if quick else (64, 3)
     clips = harness.clips()[: 1 if quick else None]
-    timed_ = [by_stage(tower, path, frames, rounds, path == clips[0]) for path in clips]
     counts = dict(list(STREAMS.items())[: 2 if quick else None])
     streams = [row for path in clips for row in in_streams(tower, path, frames, counts)]
+    live = {"streams": [{"tower": tower.name, **row} for row in streams]}
+    if options.streams:
+        return live
+    timed_ = [by_stage(tower, path, frames, rounds, path == clips[0]) for path in clips]
     return {
         "stages": [{"tower": tower.name, **row} for rows, _ in timed_ for row in rows],
         "at equal reading": [row for _, rows in timed_ for row in rows],
-        "streams": [{"tower": tower.name, **row} for row in streams],
+        **live,
         "memory": list(memory(tower.name, clips[0], frames, 2 if quick else None)),
     }
 
@@ -126,8 +130,11 @@ def in_streams(
 
 
 def _at(film: FrameBatch, first: int) -> FrameBatch:
+    """Frames of a clip that is shown again and again: their times would run back, so none have."""
     start = first % (len(film) - TICK + 1)
-    return part(film, start, start + TICK)
+    some = part(film, start, start + TICK)
+    unknown = torch.full_like(some.pts_seconds, torch.nan)
+    return FrameBatch(some.planes, unknown, unknown, some.colour)
 
 
 def _dense(tower: Sized, arrived: list[FrameBatch]) -> None:
@@ -137,14 +144,14 @@ def _dense(tower: Sized, arrived: list[FrameBatch]) -> None:
 
 
 class Gated:
-    """One of ours for each stream."""
+    """Ours: gates of all streams in one call, and what they keep in one pass of the tower."""
 
     def __init__(self, tower: Sized, count: int, **settings: Any) -> None:
-        self._live = [Live(tower, **settings) for _ in range(count)]
+        gated = tower.gated(**settings)
+        self._streams = [Tokenizer(gated, fps=_FPS) for _ in range(count)]
 
-    def __call__(self, arrived: list[FrameBatch]) -> None:
-        for live, batch in zip(self._live, arrived, strict=True):
-            live.push(batch, StageSeconds().time)
+    def __call__(self, arrived: list[FrameBatch]) -> list[TokenChunk]:
+        return push_together(dict(zip(self._streams, arrived, strict=True)))
 
 
 class Merged(Gated):
@@ -154,9 +161,11 @@ class Merged(Gated):
         super().__init__(tower, count, **settings)
         self._merge = [MergeStream(ratio=SHARE, window=TICK) for _ in range(count)]
 
-    def __call__(self, arrived: list[FrameBatch]) -> None:
-        for live, merge, batch in zip(self._live, self._merge, arrived, strict=True):
-            merge.push(live.push(batch, StageSeconds().time))
+    def __call__(self, arrived: list[FrameBatch]) -> list[TokenChunk]:
+        chunks = super().__call__(arrived)
+        for merge, chunk in zip(self._merge, chunks, strict=True):
+            merge.push(chunk)
+        return chunks
 
 
 class Rlt:

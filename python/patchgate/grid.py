@@ -207,7 +207,7 @@ def check_planes(planes: tuple[Tensor, ...], bit_depth: int) -> tuple[Tensor, Te
         if plane.device != planes[0].device:
             raise ValueError(f"Y is on {planes[0].device}, but {name} is on {plane.device}")
     y, cb, cr = planes
-    if not len(y) == len(cb) == len(cr):
+    if not y.shape[0] == cb.shape[0] == cr.shape[0]:
         raise ValueError(f"Y, Cb and Cr hold {len(y)}, {len(cb)} and {len(cr)} frames")
     if cb.shape != cr.shape:
         raise ValueError(f"Cb is {list(cb.shape[1:])}, but Cr is {list(cr.shape[1:])}")

@@ -57,6 +57,10 @@ class FrameBatch:
 
     def __post_init__(self) -> None:
         _check_planes(self.planes, self.colour)
+        self.check_times()
+
+    def check_times(self) -> None:
+        """Raises unless times and key frames are those of so many frames."""
         for name in ("pts_seconds", "duration_seconds"):
             _check_times(name, getattr(self, name), len(self))
         if self.key_frame is not None and self.key_frame.shape != (len(self),):
@@ -242,7 +246,7 @@ def _check_planes(planes: tuple[Tensor, ...], colour: Colour) -> None:
         if not plane.is_contiguous():
             raise ValueError(f"plane {name} must be contiguous; call .contiguous() on it")
     y, cb, cr = planes
-    fits = len(y) == len(cb) and cb.shape[1] <= y.shape[1] and cb.shape[2] <= y.shape[2]
+    fits = y.shape[0] == cb.shape[0] and cb.shape[1] <= y.shape[1] and cb.shape[2] <= y.shape[2]
     if cb.shape != cr.shape or not fits:
         raise ValueError(
             "Cb and Cr must have one shape, as many frames as Y and no more pixels, "

@@ -5,6 +5,7 @@ Letters: T frames.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from patchgate._tensors import doubles, truths
 from patchgate.decode import FrameBatch, Limits
 from patchgate.decode.pictures import Channels
+from patchgate.pipeline.tubelets import derived
 
 from .handover import Picture
 
@@ -62,12 +64,12 @@ def batch_of(
         take = FrameBatch.from_rgb if channels == "rgb" else FrameBatch.from_bgr
         own = take(frames if len(frames) > 1 else frames[0])
     pts = doubles(picture.seconds or 0.0 for picture in pictures)
-    return LiveBatch(
-        own.planes,
-        pts,
-        torch.full_like(pts, torch.nan),
-        own.colour,
-        truths(picture.key for picture in pictures),
-        doubles(picture.arrived for picture in pictures),
-        pictures[0].gap,
+    return derived(
+        LiveBatch,
+        own,
+        pts_seconds=pts,
+        duration_seconds=doubles([math.nan] * len(pictures)),
+        key_frame=truths(picture.key for picture in pictures),
+        arrived=doubles(picture.arrived for picture in pictures),
+        gap=pictures[0].gap,
     )

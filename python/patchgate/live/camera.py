@@ -88,6 +88,8 @@ class Seen:
     @property
     def scene_cut(self) -> bool:
         """Whether every cell of the last frame is new, and it is not the first."""
+        if self.chunk.frame.shape[0] < self.chunk.kind[0].numel():  # as of almost all frames
+            return False
         first = self.restart or int(self.chunk.source[-1].min()) == 0
         return not first and bool((self.chunk.kind[-1] == CHANGED).all())
 
@@ -121,16 +123,22 @@ class Camera:
         self.failed = False
         self._tower, self._rules = tower, rules
         self._grid: tuple[int, int] | None = None  # (H, W) in pixels
+        self._placed: tuple[tuple[int, int], tuple[Placement, Placement]] | None = None
         self._delays: deque[float] = deque(maxlen=_REMEMBERED)
         self._steps: deque[tuple[float, float]] = deque(maxlen=_STEPS)
         self._frames = self._tokens = self._kept = self._cells = self.failures = 0
 
     def place(self, frames: LiveBatch) -> tuple[Placement, Placement]:
         """Returns where a frame lies on the grid."""
+        picture = frames.height, frames.width
+        if self._placed is None or self._placed[0] != picture:
+            self._placed = picture, self._place(picture)
+        return self._placed[1]
+
+    def _place(self, picture: tuple[int, int]) -> tuple[Placement, Placement]:
         if self._tower is not None:
-            return self._tower.pixel_spec.place(frames.height, frames.width)
-        size = cast("tuple[int, int]", self._rules.size)
-        return fitted((frames.height, frames.width), size, self._rules.fit)
+            return self._tower.pixel_spec.place(*picture)
+        return fitted(picture, cast("tuple[int, int]", self._rules.size), self._rules.fit)
 
     def prepare(self, frames: LiveBatch, due: bool) -> bool:
         """Readies the tokenizer for a frame; returns whether it begins anew: ``due`` says so."""
@@ -156,8 +164,9 @@ class Camera:
                         gate.settings.limit, ready, self._layout(gate, frames),
                         self.place(frames))  # fmt: skip
             self._frames += len(chunk.kind)
-            self._tokens += len(chunk.frame)
-            self._kept += int((chunk.kind == CHANGED).sum())
+            if tokens := len(chunk.frame):  # each kept cell is one
+                self._tokens += tokens
+                self._kept += int((chunk.kind == CHANGED).sum())
             self._cells += chunk.kind.numel()
             self._delays.append(seen.delay)
             if self.budget.saw(seen.delay):

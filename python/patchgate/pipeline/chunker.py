@@ -8,16 +8,19 @@ import torch
 from torch import Tensor
 
 from patchgate import _ops
+from patchgate._tensors import whole
 from patchgate.decode import FrameBatch
 from patchgate.encoders.run.session import later_ids, turns_of
 from patchgate.encoders.run.together import Steps, alone
-from patchgate.gate import Gate
+from patchgate.gate import Gate, GateResult
 from patchgate.gate.calls import Undo
 from patchgate.gate.step import GateStep
 from patchgate.pipeline.features import Features, GatedCells, PixelFeatures
 from patchgate.pipeline.stages import StageSeconds, spare_threads
 from patchgate.tokens import TokenChunk
 from patchgate.tokens.chunk import HostResult, chunk_of
+
+_NO_CELLS = whole(())  # [0] int64
 
 
 class Chunker:
@@ -78,25 +81,44 @@ class Chunker:
             batch: the frames.
             planes: ``[T * f, C, H, W]``, the same frames in whole tubelets.
         """
-        f = self.gate.settings.temporal_patch
         stages = self._stages
         with stages.time("gate"):
             result = yield GateStep(self.gate, planes)  # ``mark`` undoes it
+            if self._stands_still(result):
+                return self._chunk(self.features.empty(), _NO_CELLS, result, batch)
             index, _, count = _ops.compact(result.kind, result.kind.numel())
             index = index[: int(count)]  # [K]
             if not self.frames and len(result.kind):
                 self._first = int(result.source[0, 0, 0])
-            source, later = result.source, later_ids(self.gate)
+            later = later_ids(self.gate)
             if self._first:
-                source, later = source - self._first, later - self._first
+                later = later - self._first
+                result = result._replace(source=result.source - self._first)
             needed = self.features.needed(result.kind)
-            gated = GatedCells(result.kind, source, needed, later, turns_of(self.gate))
+            gated = GatedCells(result.kind, result.source, needed, later, turns_of(self.gate))
         with stages.time("gather"):
             cells = needed.flatten().nonzero().flatten()  # [G]
             rows = self.features.rows(planes, batch, cells)
         tokens = yield from self.features.encoding(rows, gated, stages.time)
-        on_device = (index, source, result.kind, result.motion, result.weights, result.lit)
+        return self._chunk(tokens, index, result, batch)
+
+    def _stands_still(self, result: GateResult) -> bool:
+        """Whether no cell is kept or has moved, and the features need nothing of these frames.
+
+        As of most frames of a still camera, which then take no further step. On a GPU looking would
+        cost as much as it saves.
+        """
+        if not self.frames or self._first or not result.kind.is_cpu:
+            return False
+        return not result.kind.any() and self.features.still(result.source)
+
+    def _chunk(
+        self, tokens: Tensor, index: Tensor, result: GateResult, batch: FrameBatch
+    ) -> TokenChunk:
+        """Makes a chunk of features ``[K, D]`` and the cells ``[K]`` that they are of."""
+        on_device = (index, result.source, result.kind, result.motion, result.weights, result.lit)
         host = HostResult(*(tensor.cpu() for tensor in on_device))
+        f = self.gate.settings.temporal_patch
         times = batch.pts_seconds, batch.duration_seconds  # [T * f] each
         if f > 1:
             duration = torch.nn.functional.pad(times[1], (0, -len(batch) % f))

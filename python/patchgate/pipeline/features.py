@@ -51,6 +51,15 @@ class Features(Protocol):
     def empty(self) -> Tensor:
         """Returns the features of no cells, ``[0, D]``."""
 
+    def still(self, source: Tensor) -> bool:
+        """Whether frames in which the gate keeps and moves no cell need nothing computed.
+
+        If so, they are noted, and neither ``needed`` nor ``encoding`` is called for them.
+
+        Args:
+            source: ``[T, h, w]`` int64: the token that explains each cell.
+        """
+
     def needed(self, kind: Tensor) -> Tensor:
         """Returns the cells whose rows ``encoding`` needs, ``[T, h, w]`` bool: those that are kept,
         or those that a tower computes. Call it once for each frame, in order.
@@ -112,6 +121,9 @@ class PixelFeatures:
         width = self._settings.temporal_patch * 3 * self._settings.cell**2
         return torch.empty((0, width), dtype=torch.uint8, device=self._device)
 
+    def still(self, source: Tensor) -> bool:
+        return True
+
     def needed(self, kind: Tensor) -> Tensor:
         return kind == CHANGED
 
@@ -153,22 +165,30 @@ class TowerFeatures:
             session: what is remembered of earlier frames, without a gate; None: there are none.
         """
         self._spec, self.tower = gated.pixel_spec, gated.sized(*size)
+        self._placed: tuple[tuple[int, int], tuple[Placement, Placement]] | None = None
         self.session = session or Session(gated.fidelity)
 
     def to_grid(self, batch: Pictures) -> Tensor:
-        return grid.placed_grid(batch, self._spec.place(batch.height, batch.width))
+        size = batch.height, batch.width
+        if self._placed is None or self._placed[0] != size:
+            self._placed = size, self._spec.place(*size)
+        return grid.placed_grid(batch, self._placed[1])
 
     def empty(self) -> Tensor:
         return self.tower.weight.new_empty((0, self.tower.width))
+
+    def still(self, source: Tensor) -> bool:
+        return self.session.still(self.tower, source.flatten(1))
 
     def needed(self, kind: Tensor) -> Tensor:
         return self.session.computed(kind.flatten(1)).view_as(kind)
 
     def rows(self, planes: Tensor, batch: Pictures, cells: Tensor) -> Tensor:
-        spec, wanted = self._spec, self.tower.weight.dtype
-        if not len(cells):  # as of most frames of a still camera
+        spec = self._spec
+        if not len(cells):
             width = 3 * spec.temporal_patch * spec.cell**2
             return torch.empty((0, width), dtype=torch.float32, device=batch.planes[0].device)
+        wanted = self.tower.weight.dtype
         # Rounded at once to the tower's dtype: the numbers are the same, in half the memory.
         dtype = wanted if wanted in (torch.float16, torch.bfloat16) else torch.float32
         rows = gather(batch, cells, spec, dtype)  # [K * m * m, 3 * f * P * P]
@@ -244,6 +264,9 @@ class FrameVectors(TowerFeatures):
 
     def empty(self) -> Tensor:
         return self.tower.weight.new_empty((0, 0))
+
+    def still(self, source: Tensor) -> bool:
+        return False  # a vector is made of every frame
 
     def encoding(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Steps[Tensor]:
         with stage("encode"):

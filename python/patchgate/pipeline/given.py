@@ -15,7 +15,7 @@ from patchgate._check import checked_number
 from patchgate._tensors import doubles
 from patchgate.decode import Colour, FrameBatch, Video
 from patchgate.decode.pictures import is_pil
-from patchgate.pipeline.tubelets import part
+from patchgate.pipeline.tubelets import derived, part
 
 TOGETHER = 16  # frames that go through the stages at once, however many are given
 _PICTURES = (
@@ -175,9 +175,8 @@ class Clock(NamedTuple):
                 f"{pts[0]:g}..{pts[-1]:g} s; frames come in their order (reset() begins another "
                 "video)"
             )
-        times = doubles(pts), doubles(duration)
-        timed = FrameBatch(batch.planes, *times, batch.colour, batch.key_frame)
-        return timed, clock._replace(last=pts[-1])
+        times = {"pts_seconds": doubles(pts), "duration_seconds": doubles(duration)}
+        return derived(FrameBatch, batch, **times), Clock(clock.counted, pts[-1])
 
 
 class Given:

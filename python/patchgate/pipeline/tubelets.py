@@ -1,10 +1,13 @@
 """Cuts batches of decoded frames at whole tubelets. Letters: T frames, f frames of a tubelet."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 import torch
 
 from patchgate.decode import FrameBatch
+
+_Batch = TypeVar("_Batch", bound=FrameBatch)
 
 
 def whole_tubelets(batches: Iterable[FrameBatch], frames: int) -> Iterator[FrameBatch]:
@@ -77,6 +80,30 @@ def joined(*parts: FrameBatch) -> FrameBatch:
     keys = [part.key_frame for part in parts if part.key_frame is not None]
     key = torch.cat(keys) if len(keys) == len(parts) else None
     return FrameBatch((y, cb, cr), pts, duration, parts[0].colour, key)
+
+
+def derived(kind: type[_Batch], batch: FrameBatch, **changed: Any) -> _Batch:
+    """Makes a batch of the planes of another one, which were checked when that one was made.
+
+    Args:
+        kind: the class of the new one.
+        batch: the other one; nothing of it is copied.
+        changed: fields that differ, or that the other one does not have, such as ``pts_seconds``.
+
+    Raises:
+        ValueError: times or key frames are not of T frames.
+    """
+    made = object.__new__(kind)
+    own = {
+        "planes": batch.planes,
+        "pts_seconds": batch.pts_seconds,
+        "duration_seconds": batch.duration_seconds,
+        "colour": batch.colour,
+        "key_frame": batch.key_frame,
+    }
+    vars(made).update(own | changed)
+    made.check_times()
+    return made
 
 
 def _alike(a: FrameBatch, b: FrameBatch) -> bool:

@@ -62,8 +62,11 @@ def chunk_of(
     """
     index, source, kind, motion, weights, lit = host
     h, w = kind.shape[1:]
-    frame = index // (h * w) + frames_before
-    cell = torch.stack([index // w % h, index % w], 1)
+    if index.shape[0]:
+        frame = index // (h * w) + frames_before
+        cell = torch.stack([index // w % h, index % w], 1)
+    else:  # as of most frames of a still camera
+        frame, cell = index.new_empty(0), index.new_empty((0, 2))
     if lit is not None and not lit.shape[1]:
         weights = lit = None
     times = (pts_seconds, duration_seconds)

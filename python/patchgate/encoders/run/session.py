@@ -148,6 +148,17 @@ class Session:
         self.memory = replace(memory, frames=memory.frames + len(source))
         return True
 
+    def still(self, tower: Tower, source: Tensor) -> bool:
+        """Does what ``computed`` and ``stands_still`` do together, for frames in which the gate
+        kept and moved no cell. If this is False, nothing was noted.
+        """
+        if self.fidelity.pass_over is not None:  # cells of earlier frames may be due
+            return False
+        if not self.stands_still(tower, 0, source):
+            return False
+        self.waiting = Waiting(self.waiting.seen + len(source))
+        return True
+
     def kept(self, tower: Tower, frames: Tensor, result: GateResult) -> Kept:
         """Takes the patches of the cells that are embedded from frames ``[T * f, C, H, W]``.
         Synchronises.
