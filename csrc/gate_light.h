@@ -14,6 +14,8 @@ constexpr int kLightSamples = kLightSide * kLightSide;
 constexpr int64_t kLightQuorum = 8;    // one cell in so many in doubt: it is looked for
 constexpr int64_t kLightCells = 4096;  // that are sampled at most
 constexpr int kLightRounds = 3;        // of the fit, after the first line
+constexpr int kLightGlance = 32;       // places at which it is looked for first
+constexpr int kLightGlanceBits = 5;
 constexpr int64_t kLeastGain = kLightOne / 4, kMostGain = 4 * kLightOne;  // of one frame
 constexpr int64_t kFlatLight = 4;              // a variance below which no gain is told from noise
 constexpr int kLightSlack = kLightSamples;     // a cell's squared error that is never left out
@@ -98,9 +100,21 @@ PG_HOST_DEVICE int32_t capped_error(const LightSums& s, LightWeights w) {
   return error > kLightCap ? kLightCap : error;
 }
 
-// Whether weights leave clearly less than there was.
-PG_HOST_DEVICE bool light_helps(int64_t before, int64_t after) {
-  return before > 0 && 4 * after <= 3 * before;
+// How many eighths of what there was weights may leave at most.
+constexpr int64_t kGlanceLeaves = 7, kLightLeaves = 6;
+
+PG_HOST_DEVICE bool light_helps(int64_t before, int64_t after, int64_t eighths) {
+  return before > 0 && 8 * after <= eighths * before;
+}
+
+// Place i at which the light is looked for first: the cell's number. Hammersley's points: spread
+// over the picture alike, whatever its shape.
+PG_HOST_DEVICE int64_t glance_place(int i, int64_t h, int64_t w) {
+  int reversed = 0;
+  for (int bit = 0; bit < kLightGlanceBits; ++bit)
+    reversed |= (i >> bit & 1) << (kLightGlanceBits - 1 - bit);
+  const int64_t row = (2 * i + 1) * h / (2 * kLightGlance);
+  return row * w + (2 * reversed + 1) * w / (2 * kLightGlance);
 }
 
 // Whether the zero test leaves so much of a cell that its light may have changed.
@@ -108,9 +122,10 @@ PG_HOST_DEVICE bool in_doubtful_light(int32_t cost, int32_t limit) {
   return 2 * int64_t{cost} > limit;
 }
 
-// A cell that still equals its reference keeps it, unless the light brings it nearer.
-PG_HOST_DEVICE bool takes_light(int32_t plain, int32_t cost, int32_t limit) {
-  return limit != kAlways && (cost < plain || plain > limit);
+// A cell that still equals its reference keeps it, unless the light brings it nearer, and not too
+// far from its token's own (it would be encoded for that): then `stays_near`.
+PG_HOST_DEVICE bool takes_light(int32_t plain, int32_t cost, int32_t limit, bool stays_near) {
+  return limit != kAlways && ((cost < plain && stays_near) || plain > limit);
 }
 
 // Part k of what a plane of a cell has gone through, after another frame's weights.

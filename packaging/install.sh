@@ -2,8 +2,8 @@
 # Tries the lines of docs/install.md, each in an empty environment and without a pip cache, and
 # prints how long each took and what it left on the disk: `bash packaging/install.sh [LINE...]`.
 #
-# The lines are named cpu, small, source, isolated, cuda and extras. All but the sources' want the wheel that
-# `make wheel` left in dist/. torch is asked for without the index option that docs/install.md names,
+# The lines are named cpu, compiled, source, isolated, cuda and extras. All but the sources' want the
+# wheel that `make wheel` left in dist/. torch is asked for without the index option that docs/install.md names,
 # by the version of the lock: whichever index this machine uses decides. cuda is a dry run of pip's
 # resolver.
 set -euo pipefail
@@ -42,8 +42,8 @@ wheel_for_cpu() { # wheel_for_cpu NAME [OPTION...]: of pip install
   first_tokens "$1"
 }
 
-cpu() { wheel_for_cpu cpu; }
-small() { wheel_for_cpu small --no-compile; }
+cpu() { wheel_for_cpu cpu --no-compile; }
+compiled() { wheel_for_cpu compiled; }
 
 source() {
   empty source
@@ -89,11 +89,11 @@ print("extras: transformers", transformers.__version__, "pyarrow", pyarrow.__ver
   echo "extras: installed in $SECONDS s; $(du -sm "$venv" | cut -f1) MB"
 }
 
-for line in "${@:-cpu small source isolated cuda extras}"; do
+for line in "${@:-cpu compiled source isolated cuda extras}"; do
   for each in $line; do
     case $each in
-      cpu | small | source | isolated | cuda | extras) $each ;;
-      *) echo "expected cpu, small, source, isolated, cuda or extras, got $each" >&2; exit 2 ;;
+      cpu | compiled | source | isolated | cuda | extras) $each ;;
+      *) echo "expected cpu, compiled, source, isolated, cuda or extras, got $each" >&2; exit 2 ;;
     esac
   done
 done

@@ -37,6 +37,12 @@ def test_the_readmes_python_compiles_and_uses_public_names() -> None:
             assert name in patchgate.__all__, name
 
 
+def test_the_install_page_tells_the_versions_of_all_files() -> None:
+    form = re.compile(r"patchgate\.[A-Z][A-Za-z]+/[0-9]+")
+    written = {found for path in LIBRARY.rglob("*.py") for found in form.findall(path.read_text())}
+    assert set(form.findall((ROOT / "docs" / "install.md").read_text())) == written
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_a_folders_init_lists_its_files_and_no_others(folder: Path) -> None:
     text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""

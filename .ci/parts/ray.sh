@@ -10,8 +10,9 @@ venv=$PWD/.venv-ray
 if ! [ -x "$venv/bin/python" ] || ! cmp -s .ci/ray.in "$venv/ray.in"; then
   rm -rf "$venv"
   "${PYTHON:-python3}" -m venv "$venv"
-  # Daft takes no pyarrow as new as the lock's.
-  grep -v '^pyarrow==' .venv/constraints.txt >"$venv/constraints.txt"
+  # What ray.in names wins over the lock: Daft takes no pyarrow and no tqdm as new as the lock's.
+  cut -d= -f1 .ci/ray.in | sed 's/\[.*//; s/.*/^&==/' >"$venv/own.txt"
+  grep -vf "$venv/own.txt" .venv/constraints.txt >"$venv/constraints.txt"
   "$venv/bin/python" -m pip install --quiet -c "$venv/constraints.txt" -r .ci/ray.in
   site='import sysconfig; print(sysconfig.get_path("purelib"))'
   .venv/bin/python -c "$site" >"$("$venv/bin/python" -c "$site")/zz_main.pth"

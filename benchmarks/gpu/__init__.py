@@ -55,6 +55,7 @@ class Case:
         agree: whether outputs, brought to the CPU, are right.
         baseline: what a user would do without the op, on the same inputs; timed beside it.
         kernel: the op of torch that it calls, where that is not called as ``op``; "-": several.
+        mode: a way to call the op that has a line of its own in benchmarks/GPU.md.
     """
 
     op: str
@@ -66,6 +67,7 @@ class Case:
     agree: Callable[[Sequence[Tensor], Sequence[Tensor]], bool] = same_bits
     baseline: Callable[..., Any] | None = None
     kernel: str = ""
+    mode: str = ""
 
 
 def all_cases(ops: Sequence[str] = (), small: bool = False) -> list[Case]:

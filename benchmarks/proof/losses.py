@@ -15,7 +15,10 @@ Tables = dict[str, list[dict[str, Any]]]
 def of(sections: dict[str, Tables]) -> list[str]:
     """One sentence each; empty where nothing is lost."""
     found: list[str] = []
-    for name, told in (("readout", _reading), ("rates", _rates), ("speed", _speed)):
+    sections_told = (
+        ("readout", _reading), ("changing", _changing), ("rates", _rates), ("speed", _speed),
+    )  # fmt: skip
+    for name, told in sections_told:
         if name in sections:
             found += told(sections[name])
     return found
@@ -47,6 +50,12 @@ def _reading(tables: Tables) -> Iterator[str]:
             listed = ", ".join(f"{m} {spent[m]}" for m in fewer)
             yield (f"{reader}: with one setting for all clips that retains 99 %, fewer tokens a "
                    f"second than our {spent[OURS]}: {listed}.")  # fmt: skip
+
+
+def _changing(tables: Tables) -> Iterator[str]:
+    for row in tables["aims of light and returns"]:
+        if row[""] == "missed":
+            yield f"{row['reader']}, {row['what']}: {row['is']}, where {row['aim']} was aimed at."
 
 
 def _rates(tables: Tables) -> Iterator[str]:

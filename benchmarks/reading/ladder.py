@@ -13,7 +13,9 @@ from reading.methods import Ours, ours
 PRECISE: dict[str, Any] = {"motion_precision": 4}
 # What jumps by lines, and blank paper where something stood, is found further away.
 FAR: dict[str, Any] = {"on_motion": "reuse", "search_radius": 31, **PRECISE}
-_NEAR_STEPS = {2: (2, 3, 4, 8, 16), 4: (8, 12, 16, 24, 40), 8: (24, 40, 64), 16: (64, 100, 160)}
+# Rules for light that changes and for pictures that return; a gate has one of them.
+RULED: tuple[dict[str, Any], ...] = ({"illumination": "global"}, {"memory": 4})
+_NEAR_STEPS = {2: (2, 3, 4, 8, 16), 4: (8, 12, 16, 24, 40), 8: (24, 40, 64), 16: (64, 100)}
 _FAR_STEPS = {2: (8,), 4: (8, 12, 16, 24, 32, 48), 8: (24, 40, 64), 16: (64, 100)}
 
 
@@ -28,6 +30,7 @@ LADDER: tuple[Ours, ...] = (
     ours(),
     *(at(parts, value, **PRECISE) for parts, own in _NEAR_STEPS.items() for value in own),
     *(at(parts, value, **FAR) for parts, own in _FAR_STEPS.items() for value in own),
+    *(at(4, 12, **FAR, **rule) for rule in RULED),
 )
 # To meet a budget with, the finest first: thresholds by factors of the cube root of 2, 8 to 203.
 # Far between frames, things have far to go.

@@ -16,7 +16,7 @@ from peers import rlt, top_k, uniform
 from peers.pixels import by_pairs
 from torch import Tensor
 
-from patchgate import Gate
+from patchgate import Gate, GateResult
 from patchgate.colour import Matrix, yuv_to_rgb
 from patchgate.gate import CHANGED, STATIC, GateSettings
 from patchgate.report.adjacent import worst_errors
@@ -30,9 +30,10 @@ PHASES = 3  # of uniform sampling, averaged
 class Trace:
     """What was kept of every frame."""
 
-    kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed
+    kind: Tensor  # [T, h, w] uint8: 0 static, 1 moved, 2 changed, 4 returned
     motion: Tensor  # [T, h, w, 2] int8: (dy, dx) in steps to where a moved cell came from
     precision: int = field(default=1, kw_only=True)  # steps in a pixel: 1, 2 or 4
+    result: GateResult | None = field(default=None, kw_only=True)  # of our gate: light and sources
 
     @classmethod
     def of(cls, keep: Tensor) -> "Trace":
@@ -145,7 +146,8 @@ class Ours:
     def traces(self, seen: Seen) -> list[Trace]:
         gate = Gate(**self.settings)
         result = gate.push(seen.planes)
-        return [Trace(result.kind, result.motion, precision=gate.settings.motion_precision)]
+        precision = gate.settings.motion_precision
+        return [Trace(result.kind, result.motion, precision=precision, result=result)]
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,7 @@ SWEEP = tuple(round(0.5 * 2 ** (step / 3), 2) for step in range(19))
 _GREY = 0.0175  # tau of one grey level: 1 / (255 * ImageNet's mean standard deviation)
 THRESHOLDS = (1, 2, 3, 6, 8, 12)  # beside the default
 
+RULES = (ours(illumination="global"), ours(memory=4))  # for light, and for pictures that return
 OURS: tuple[Ours, ...] = (
     ours(),
     *(ours(threshold=value) for value in THRESHOLDS),
@@ -250,6 +253,7 @@ OURS: tuple[Ours, ...] = (
     ours(hysteresis=0.5),
     ours(hysteresis=0.5, threshold=8),
     ours(noise="adaptive"),
+    *RULES,
 )
 PEERS: tuple[Method, ...] = (
     Adjacent(0.1),  # RLT's own
@@ -263,7 +267,7 @@ FAMILIES = tuple(dict.fromkeys(method.family for method in (Dense(), *OURS, *PEE
 # For readers that are slow: our thresholds, every third of the sweep, and the peers' own settings.
 COARSE: frozenset[Method] = frozenset({
     Dense(), ours(), *(ours(threshold=value) for value in THRESHOLDS),
-    ours(sub_blocks=4, threshold=12), ours(on_motion="encode"), ours(hysteresis=0.5),
+    ours(sub_blocks=4, threshold=12), ours(on_motion="encode"), ours(hysteresis=0.5), *RULES,
     Adjacent(0.1), *(Adjacent(round(level * _GREY, 4)) for level in SWEEP[::3]),
     *(TopK(factor) for factor in (0.5, 1.0, 2.0)), *(Uniform(rate) for rate in (1, 2, 5, 10)),
 })  # fmt: skip

@@ -14,7 +14,7 @@ import torch
 import patchgate
 from reading.known import Known
 from reading.looks import Look
-from reading.methods import COARSE, Dense, Method, Ours, Trace, ours
+from reading.methods import COARSE, RULES, Dense, Method, Ours, Trace, ours
 from reading.readers import Pictures, Reader
 from reading.trial import Said, Viewer
 from reading.truth import SCREEN, SMALL, Size
@@ -32,6 +32,7 @@ CONTEXTS: dict[str, dict[str, Any]] = {
     },
     **{f"refresh {n}": {"tolerance": math.inf, "refresh": n} for n in (8, 4)},
 }
+RULED = ("residual", "tolerance 0.2")  # in which light and returns are looked at, too
 _TOWERS_OWN = ("patch", "merge", "temporal_patch", "size", "fit")
 
 
@@ -77,9 +78,10 @@ class Gated:
     size: Size
     reader: Any  # a VitReader
     settings: dict[str, Any] = field(default_factory=dict)
+    ruled: bool = False  # with the rules for light and for what returns, too
 
     def suits(self, method: Method) -> bool:
-        return method in (Dense(), ours())
+        return method in (Dense(), ours()) or (self.ruled and method in RULES)
 
     def read(self, footage: Any, method: Method, trace: Trace, looks: Sequence[Look]) -> Said:
         from reading.vit.model import pixel_values
@@ -110,7 +112,7 @@ def vit() -> list[Viewer]:
 
     reader = VitReader()
     contexts = [
-        Gated(f"ViT, gated, context {name}", SMALL, reader, settings)
+        Gated(f"ViT, gated, context {name}", SMALL, reader, settings, name in RULED)
         for name, settings in CONTEXTS.items()
     ]
     return [OnPictures("ViT, dense on rebuilt pictures", SMALL, reader, coarse=True), *contexts]

@@ -32,7 +32,7 @@ class Item(NamedTuple):
     name: str
     run: Callable[[], Iterable[dict[str, Any]]]  # yields facts, see facts.py
     seconds: float  # at most
-    kernel: str = ""  # that its facts are about: one of ``KERNELS``, or of ``PATHS``
+    kernel: str = ""  # that its facts are about: one of ``KERNELS``, ``MODES`` or ``PATHS``
 
 
 class Stage(NamedTuple):
@@ -40,7 +40,7 @@ class Stage(NamedTuple):
     module: str
     seconds: float  # the budget, unless another one is given
     rehearsed: float  # without a GPU
-    all_kernels: bool = False  # every kernel must have run in it
+    all_kernels: bool = False  # every kernel must have run in it, in every mode
 
 
 STAGES = {
@@ -67,6 +67,7 @@ KERNELS = (  # along the path of a frame; each is an op
     "nearest_token",
     "row_distance",
 )
+MODES = ("gate with light", "gates of cameras", "gate with memory")  # each has a line of its own
 PATHS = ("NVDEC", "towers")  # what is made of several
 
 

@@ -38,16 +38,18 @@ def items(device: Gpu) -> list[Item]:
 
 
 def chosen(device: Gpu, ops: Sequence[str] = ()) -> list[Case]:
-    """The small cases; in a rehearsal one of each kernel."""
+    """The small cases; in a rehearsal one of each kernel and mode."""
     cases = all_cases(ops, small=True)
     if not device.rehearsed:
         return cases
-    return list({(case.op, case.kernel): case for case in reversed(cases)}.values())[::-1]
+    return list({(case.op, case.kernel, case.mode): case for case in reversed(cases)}.values())[
+        ::-1
+    ]
 
 
 def kernel_of(case: Case) -> str:
-    """The kernel that a case is about; "" where it is about several."""
-    return "" if case.kernel == "-" else case.kernel or case.op
+    """The kernel, or its mode, that a case is about; "" where it is about several."""
+    return case.mode or ("" if case.kernel == "-" else case.kernel or case.op)
 
 
 def one(case: Case, device: Gpu) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from commit import ROOT
 
-from stages import KERNELS, PATHS, STAGES
+from stages import KERNELS, MODES, PATHS, STAGES
 from stages.facts import REHEARSAL, read
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -23,6 +23,9 @@ WHERE = {
     "exchange": "`kernels/`, 2 launches",
     "activate": "`kernels/`, 2 launches a frame",
     "row_distance": "plain torch on a GPU",
+    "gate with light": "`csrc/cuda/gate/gate_relight.h`, `gate_light_kernel`",
+    "gates of cameras": "`gate/bank.py`: the gates of many cameras in 1 launch",
+    "gate with memory": "`gate/longterm/`: the gate's kernels, again at a turn",
     "NVDEC": "`decode/nvdec/`, `pipeline/surfaces.py`",
     "towers": "`encoders/`, so400m in bfloat16",
 }
@@ -85,7 +88,7 @@ def table(facts: list[dict[str, Any]]) -> str:
     """A line per kernel."""
     lines = ["| kernel | where | ran | equal to the CPU, in cases | measured | date, commit |",
              "|---|---|---|---|---|---|"]  # fmt: skip
-    for kernel in (*KERNELS, *PATHS):
+    for kernel in (*KERNELS, *MODES, *PATHS):
         own = [fact for fact in facts if fact.get("kernel") == kernel]
         own = [fact for fact in own if fact["device"] != REHEARSAL]
         where = WHERE.get(kernel, "`kernels/`")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from commit import ROOT, commit
 
-from stages import KERNELS, STAGES, Stage
+from stages import KERNELS, MODES, STAGES, Stage
 from stages.carry import UNPACKING_FAILED, unpacked
 from stages.facts import GOOD, REHEARSAL, Facts, read, told
 from stages.worker_process import Worker
@@ -214,7 +214,8 @@ def run(letters: str, folder: Path, budget: float | None, rehearsed: bool) -> bo
         facts = list(read(path, before)) if path.exists() else []
         good &= summed_up(facts, time.monotonic() - begin)
         ran = {fact.get("kernel") for fact in facts if fact.get("ran")}
-        if stage.all_kernels and (never := [kernel for kernel in KERNELS if kernel not in ran]):
+        never = [each for each in (*KERNELS, *MODES) if each not in ran]
+        if stage.all_kernels and never:
             print(f"   did not run: {', '.join(never)}")
             good = False
     return good

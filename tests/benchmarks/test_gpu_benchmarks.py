@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import gpu
 import harness
 import pytest
 import torch
@@ -13,6 +14,7 @@ from gpu.gather import COLOUR_OPERATIONS, counted, make_inputs, sectors
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchgate.gate import RETURNED
 from patchgate.gather import PixelSpec
 
 TWICE = Case("op", "twice", Work(4300), (torch.ones(3),), lambda x: x * 2)
@@ -60,6 +62,18 @@ def test_small_cases_run(op: str) -> None:
         measure.check(case, device.moved(case.inputs), device)
         if case.baseline is not None:
             assert measure.outputs(case.baseline(*case.inputs))
+
+
+def test_cases_of_the_gates_modes_do_what_they_are_about() -> None:
+    """Cells are lit, cameras find what they find alone, and pictures come back."""
+    found = {case.mode: case for case in reversed(all_cases(["gate"], small=True))}
+    *_, lit = found["gate with light"].call(*OfTheCpu().moved(found["gate with light"].inputs))
+    assert lit[0, 1:].all()
+    cameras, memory = found["gates of cameras"], found["gate with memory"]
+    assert cameras.baseline is not None
+    assert gpu.same_bits(cameras.call(*cameras.inputs), cameras.baseline(*cameras.inputs))
+    kind, *_ = memory.call(*memory.inputs)
+    assert [bool((frame == RETURNED).all()) for frame in kind] == [False, False, True]
 
 
 def test_small_gather_cases_run() -> None:

@@ -47,5 +47,12 @@ def test_fractions_of_a_pixel_ask_for_eight_more_candidates_a_step_and_for_sampl
     assert quarters - halves == 576 * (8 * 64 + 2 * 2 * 256)
 
 
+def test_a_lit_cell_is_weighed_tested_again_and_written() -> None:
+    plain, kept, lit = (counted.gate(10, 729, 14, 0.0, lit=lit) for lit in (None, 0.0, 1.0))
+    assert kept == plain._replace(bytes=plain.bytes + 10 * 729)  # whether a cell is lit
+    assert lit.bytes - kept.bytes == 10 * 729 * 3 * (14**2 + 2 * 16)
+    assert lit.integer - kept.integer == 10 * 729 * 3 * (14**2 + 14 * 4 + 4 * 5 * 16)
+
+
 def test_compaction_reads_kinds_and_writes_indices() -> None:
     assert counted.compact(32, 729, 5000).bytes == 32 * 729 + 5000 * 8 + 33 * 4 + 8

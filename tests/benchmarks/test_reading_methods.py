@@ -5,17 +5,18 @@ from types import SimpleNamespace
 import clips
 import pytest
 import torch
+from changing_videos import dimming, panning, returning
 from gate_videos import fade, noisy, pan, still, with_object
 from peers import pixels, rlt, top_k, uniform
 from reading import methods
 from reading.known import Known
 from reading.methods import CELL, Adjacent, Dense, Method, Seen, TopK, Trace, Uniform, ours
-from rebuild import worst_sub_blocks
+from rebuild import emitted_cells, rebuild, worst_sub_blocks
 from torch import Tensor
 
 import patchgate
 from patchgate.colour import yuv_to_rgb
-from patchgate.gate import CHANGED, MOVED, GateSettings
+from patchgate.gate import CHANGED, MOVED, RETURNED, GateSettings
 from patchgate.grid import to_grid
 
 SIZE = (64, 96)
@@ -91,6 +92,36 @@ def test_moved_cells_read_the_old_picture() -> None:
     right = trace.kind[1:, :, :-1]
     assert bool((right == MOVED).all())
     assert torch.equal(known(planes, trace), yuv_to_rgb(planes, MATRIX))
+
+
+def test_known_pictures_follow_the_light() -> None:
+    planes = noisy(dimming(still(SIZE, T, c=3)), 1)
+    trace, plain = one(ours(illumination="global"), planes), one(ours(), planes)
+    assert trace.result is not None
+    assert bool(trace.result.lit.any())
+    assert trace.tokens < 0.5 * plain.tokens
+    told = trace.kind, trace.motion, emitted_cells(planes, trace.kind, CELL)
+    rebuilt = rebuild(*told, weights=trace.result.weights, lit=trace.result.lit)
+    assert torch.equal(known(planes, trace), yuv_to_rgb(rebuilt, MATRIX))
+
+
+def test_known_pictures_put_back_what_returns() -> None:
+    planes = noisy(returning(still(SIZE, T, c=3)), 1)
+    trace, plain = one(ours(memory=2), planes), one(ours(), planes)
+    assert trace.result is not None
+    assert bool((trace.kind == RETURNED).any())
+    assert trace.tokens == trace.kind[0].numel() + 6 < plain.tokens  # the window once
+    told = trace.kind, trace.motion, emitted_cells(planes, trace.kind, CELL)
+    rebuilt = rebuild(*told, source=trace.result.source)
+    assert torch.equal(known(planes, trace), yuv_to_rgb(rebuilt, MATRIX))
+
+
+def test_known_pictures_follow_vectors_between_pixels() -> None:
+    planes = panning()
+    trace = one(ours(motion_precision=4), planes)
+    assert trace.tokens < 0.5 * one(ours(), planes).tokens
+    difference = known(planes, trace)[-1].double() - yuv_to_rgb(planes, MATRIX)[-1]
+    assert float(difference.square().mean()) < 4 * GateSettings().threshold ** 2
 
 
 # --- peers ------------------------------------------------------------------------------------

@@ -31,6 +31,11 @@ GROUPS: dict[str, tuple[str, ...]] = {  # of the items in a scene
     "prepend-push": ("prepend",),
     "sign": ("sign",),
     "players": ("player",),
+    "dialogue": ("dialogue",),
+    "speaker": ("speaker",),
+    "exposure": ("exposure",),
+    "mains": ("mains",),
+    "lamp": ("lamp",),
 }
 
 

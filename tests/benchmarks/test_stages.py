@@ -161,7 +161,7 @@ def test_stages_share_a_budget_and_the_exit_status_is_that_of_all(
             self._facts = Facts(folder, letter, "rehearsal", "1234567")
 
         def run(self) -> None:
-            for kernel in stages_run.KERNELS:
+            for kernel in (*stages_run.KERNELS, *stages_run.MODES):
                 self._facts.add("item", {"kernel": kernel, "ran": True, "result": result})
 
     monkeypatch.setattr(stages_run, "Run", Pretended)

@@ -9,7 +9,7 @@ from compiled.triton import kernel_variants
 from gpu import Case, all_cases, device, films
 from gpu.floors import Work
 from interpreted import interpreted
-from stages import KERNELS, PATHS, ahead, equal, page, sanitizer, speed
+from stages import KERNELS, MODES, PATHS, ahead, equal, page, sanitizer, speed
 from stages.facts import Facts
 
 import patchgate
@@ -31,10 +31,10 @@ def test_every_op_in_triton_is_found_where_it_is_said_to_be(op: str) -> None:
 
 
 @interpreted
-def test_each_kernel_has_an_item_in_the_rehearsal_too() -> None:
+def test_each_kernel_and_mode_has_an_item_in_the_rehearsal_too() -> None:
     rehearsal = device.here(rehearsed=True)
     for stage in (equal, speed):
-        assert {item.kernel for item in stage.items(rehearsal)} - {""} == set(KERNELS)
+        assert {item.kernel for item in stage.items(rehearsal)} - {""} == {*KERNELS, *MODES}
     assert set(speed.IMPORTANT) == {case.op for case in all_cases(small=True)}
 
 
@@ -103,6 +103,15 @@ def test_without_a_kernel_of_its_own_a_case_is_about_its_op() -> None:
     case = Case("gate", "a case", Work(1), (), print)
     assert equal.kernel_of(case) == "gate"
     assert equal.kernel_of(Case("gate", "a case", Work(1), (), print, kernel="-")) == ""
+    light = Case("gate", "a case", Work(1), (), print, mode="gate with light")
+    assert equal.kernel_of(light) in MODES
+
+
+@interpreted
+def test_a_mode_is_rehearsed_though_its_op_is_by_another_case() -> None:
+    rehearsal = device.here(rehearsed=True)
+    modes = [case.mode for case in equal.chosen(rehearsal, ["gate"])]
+    assert sorted(modes) == sorted(["", "", *MODES])  # with the grid before it
 
 
 # ---- the page
@@ -122,7 +131,7 @@ def test_a_kernel_without_facts_has_not_run() -> None:
     assert row_of("gather") == [page.NEVER, "-", "-", "-"]
     assert row_of("gather", fact(device="rehearsal", ran=True)) == [page.NEVER, "-", "-", "-"]
     lines = page.table([]).splitlines()
-    assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == [*KERNELS, *PATHS]
+    assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == [*KERNELS, *MODES, *PATHS]
 
 
 def test_of_a_case_the_newest_fact_counts() -> None:

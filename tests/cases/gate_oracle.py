@@ -102,10 +102,11 @@ class Oracle:
         lighter = [weighed(plane, each) for plane, each in zip(planes, weights, strict=True)]
         self.picture = np.stack(lighter).reshape(old.shape)
         for at in places:
-            nearer = self._cost(new, at, ZERO) < plain[at]
+            after = composed(self.light[at], weights)
+            nearer = self._cost(new, at, ZERO) < plain[at] and not is_too_far(after)
             if not math.isinf(limits[at]) and (nearer or plain[at] > limits[at]):
                 lit.add(at)
-                self.light[at] = composed(self.light[at], weights)
+                self.light[at] = after
             else:
                 self._block(self.picture, at)[...] = self._block(old, at)
         return weights, lit

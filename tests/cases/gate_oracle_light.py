@@ -26,25 +26,35 @@ def samples(plane: Array, at: Vector, p: int) -> list[int]:
     return [int(plane[at[0] * p + y, at[1] * p + x]) for y in places for x in places]
 
 
+def glanced(h: int, w: int) -> list[Vector]:
+    """The places at which the light is looked for first."""
+    return [
+        ((2 * i + 1) * h // 64, (2 * int(f"{i:05b}"[::-1], 2) + 1) * w // 64) for i in range(32)
+    ]
+
+
 def weights_of(new: Array, picture: Array, cells: list[Vector], p: int) -> Weights:
     """Of all planes of ``[f, C, H, W]``; the first plane of each frame decides about its others."""
+    first = [at for at in glanced(*(side // p for side in new.shape[2:])) if at in cells]
     found: Weights = []
     for now, then in zip(new, picture, strict=True):
         for c in range(len(now)):
-            luma = found[-c] if c else (0, 0)
+            luma = found[-c] if c else _fit(_pairs(now[0], then[0], first, p), 7)
             if luma == (ONE, 0):
                 found.append(luma)
                 continue
-            pairs = [
-                list(zip(samples(then[c], at, p), samples(now[c], at, p), strict=True))
-                for at in cells
-            ]
-            found.append(_fit(pairs))
+            found.append(_fit(_pairs(now[c], then[c], cells, p), 6))
     return found
 
 
-def _fit(cells: list[list[tuple[int, int]]]) -> tuple[int, int]:
+def _pairs(now: Array, then: Array, cells: list[Vector], p: int) -> list[list[tuple[int, int]]]:
+    return [list(zip(samples(then, at, p), samples(now, at, p), strict=True)) for at in cells]
+
+
+def _fit(cells: list[list[tuple[int, int]]], eighths: int) -> tuple[int, int]:
     """Of pairs (before, now): least squares, thrice without the worst quarter."""
+    if not cells:
+        return ONE, 0
     kept = cells
     for _ in range(3):
         line = _line([pair for cell in kept for pair in cell])
@@ -54,7 +64,7 @@ def _fit(cells: list[list[tuple[int, int]]]) -> tuple[int, int]:
     line = _line([pair for cell in kept for pair in cell])
     before = sum(min(_error(cell, (ONE, 0)), 1024) for cell in cells)
     after = sum(min(_error(cell, line), 1024) for cell in cells)
-    return line if before and Fraction(after, before) <= Fraction(3, 4) else (ONE, 0)
+    return line if before and Fraction(after, before) <= Fraction(eighths, 8) else (ONE, 0)
 
 
 def _line(pairs: list[tuple[int, int]]) -> tuple[int, int]:

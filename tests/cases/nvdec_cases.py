@@ -7,9 +7,11 @@ from typing import Any
 
 import clips
 import pytest
+import token_cases
 import torch
 
 import patchgate
+from patchgate import Gate, VideoTokens
 from patchgate.decode import FrameBatch, NvdecUnavailable, Video
 
 VIDEOS = ["h264.mp4", "late.mp4", "late.mkv", "late.ts", "hevc.mp4", "hevc.ts", "vp9.webm",
@@ -46,3 +48,23 @@ def assert_like_the_cpu(source: Any, **options: Any) -> Video:
 def refused(message: str, device: str = "cuda") -> None:
     with pytest.raises(NvdecUnavailable, match=message):
         patchgate.open_video(clips.clip("h264.mp4"), device=device)
+
+
+def both(video: Any, gate: Gate, **options: Any) -> VideoTokens:
+    """Tokens on the GPU path, which must be those of the CPU path."""
+    expected = patchgate.tokenize(video, gate=gate, **options)
+    got = patchgate.tokenize(video, gate=gate, device="cuda", **options)
+    token_cases.assert_same(got, expected)
+    return got
+
+
+def small_tower(**rules: Any) -> Any:
+    """A gated SigLIP of random weights, 4 x 4 cells of 14 pixels."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.SiglipVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        image_size=56, patch_size=14)  # fmt: skip
+    processor = transformers.SiglipImageProcessorPil(size={"height": 56, "width": 56})
+    model = transformers.SiglipVisionModel(config).eval()
+    return patchgate.gated(model, processor, **{"threshold": 6, **rules})

@@ -38,3 +38,12 @@ def fade(count: int = 60) -> Iterable[np.ndarray]:
     """One grey level a frame."""
     for t in range(count):
         yield np.full((*SIZE, 3), 60 + t, np.uint8)
+
+
+def dimmed(count: int = 24) -> Iterable[np.ndarray]:
+    """Noise by a lamp that goes down by a fiftieth of its light a frame; a word appears at half."""
+    scene = np.random.default_rng(1).integers(60, 220, (*SIZE, 3)).astype(np.float64)
+    for t in range(count):
+        if t == count // 2:
+            scene[CELL : 2 * CELL, : 3 * CELL] = 255 - scene[CELL : 2 * CELL, : 3 * CELL]
+        yield (scene * (1 - 0.02 * t)).round().astype(np.uint8)

@@ -105,7 +105,6 @@ class Returning:
     ) -> tuple[list[int], dict[Vector, int]] | None:
         g = before
         planes = new[:, : None if g.chroma else 1].astype(int)
-        side = g.p // (g.sub_blocks * g.merge)
         h, w = (n // g.p for n in new.shape[2:])
         fits: list[set[Vector]] = []
         for i in range(len(self.places) + 1):
@@ -113,17 +112,13 @@ class Returning:
             kept = self.places[i - 1] if i else None
             if i and kept is None:
                 continue
+            if kept is not None and not self._looks_alike(kept, planes, changed, factors):
+                continue
             other = copy.copy(g)
             if kept is not None:
                 other.picture = kept.picture
             for at in [(y, x) for y in range(h) for x in range(w)]:
-                factor = 1.0 if factors is None else float(factors[at])
-                limit = math.inf
-                if not math.isinf(factor):
-                    limit = math.floor(math.floor(g.threshold * side * side) * factor)
-                    if g.hysteresis is not None:
-                        limit = math.floor(limit * g.hysteresis)
-                if other._cost(planes, at, ZERO) > limit:
+                if other._cost(planes, at, ZERO) > self._limit(at, factors):
                     continue
                 if kept is not None:
                     if at not in kept.tokens:
@@ -141,6 +136,32 @@ class Returning:
                 taken[at] = first
         gained = len(taken.keys() & changed)
         return (order, taken) if gained and 4 * gained >= len(changed) else None
+
+    def _limit(self, at: Vector, factors: Array | None) -> float:
+        """What a cell may cost that fits."""
+        g = self.gate
+        side = g.p // (g.sub_blocks * g.merge)
+        factor = 1.0 if factors is None else float(factors[at])
+        if math.isinf(factor):
+            return math.inf
+        limit = math.floor(math.floor(g.threshold * side * side) * factor)
+        return limit if g.hysteresis is None else math.floor(limit * g.hysteresis)
+
+    def _looks_alike(
+        self, kept: Kept, planes: Array, changed: set[Vector], factors: Array | None
+    ) -> bool:
+        """Whether a picture may be the frame's at a glance."""
+        p, side = self.gate.p, self.gate.p // (self.gate.sub_blocks * self.gate.merge)
+        ends = p // 4, p - 1 - p // 4
+        alike = 0
+        for y, x in changed & kept.tokens.keys():
+            most = self._limit((y, x), factors)
+            most = most if math.isinf(most) else 2 * most // side**2
+            places = [(y * p + dy, x * p + dx) for dy in ends for dx in ends]
+            alike += all(
+                abs(int(planes[0, 0][at]) - int(kept.picture[0, 0][at])) <= most for at in places
+            )
+        return alike > 0 and 16 * alike >= len(changed)
 
     def _place(self, new: Kept, cells: int, base: int) -> int | None:
         if 4 * len(new.tokens) < cells:

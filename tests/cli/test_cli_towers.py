@@ -127,7 +127,18 @@ def test_a_file_says_where_it_comes_from(tmp_path: Path, command: str) -> None:
     assert settings["gate"]["threshold"] == 4
     assert settings["tower"] == str(saved("dinov2"))
     assert (settings["start"], settings["end"]) == (0.2, None)
-    assert settings["fidelity"]["tolerance"] == 0.15
+    assert settings["fidelity"]["tolerance"] == (0.1 if command == "embed" else 0.15)
+
+
+@pytest.mark.parametrize("tolerance", [0, 0.15])
+def test_vectors_are_made_with_the_tolerance_that_is_given(
+    tmp_path: Path, tolerance: float
+) -> None:
+    clip, path = clips.clip("h264.mp4"), tmp_path / "v.safetensors"
+    done("embed", clip, "--tower", saved("dinov2"), "-o", path, "--tolerance", tolerance)
+    assert json.loads(metadata(path)["settings"])["fidelity"]["tolerance"] == tolerance
+    want = patchgate.embed(clip, gated("dinov2"), tolerance=tolerance).features
+    torch.testing.assert_close(load_file(path)["features"], want, atol=1e-5, rtol=1e-4)
 
 
 def test_without_a_tower_it_says_that_tokens_are_pixels(tmp_path: Path) -> None:

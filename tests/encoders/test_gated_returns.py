@@ -10,14 +10,13 @@ from gate_videos import texture
 from gated_cases import FAMILIES, SIDE, N, flicker, noise, normalised
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_cases import MODELS, RULES, gated
+from stream_cases import MODELS, RULES, assert_pushes_equal_the_whole_clip, gated
 from torch import Tensor
 
 import patchgate
 from patchgate.gate import CHANGED, RETURNED
 from patchgate.gate.saved import letters, sealed
 
-EXACT = {"rtol": 0, "atol": 1e-10}
 ALL = {name: rules for name, rules in RULES.items() if name != "passing"}
 every_rule = pytest.mark.parametrize("rule", ALL)
 
@@ -87,16 +86,7 @@ def test_at_tolerance_0_it_is_the_dense_tower(family: str, moved: str, seed: int
 def test_pushes_equal_the_whole_clip(family, rule, order, seed, cuts) -> None:
     x = normalised(lively(order, seed))
     whole = gated(family, memory=2, **ALL[rule])
-    expected = whole(x, output_hidden_states=[1])
-    stream, kept, out = whole.stream(), 0, []
-    for push in x.tensor_split(sorted(cut for cut in cuts if cut < len(x))):
-        out.append(stream(push, output_hidden_states=[1]))
-        kept += stream.last_work.kept
-    assert kept == whole.last_work.kept
-    for name in ("last_hidden_state", "pooler_output"):
-        torch.testing.assert_close(torch.cat([o[name] for o in out]), expected[name], **EXACT)
-    states = torch.cat([o.hidden_states[1] for o in out])
-    torch.testing.assert_close(states, expected.hidden_states[1], **EXACT)
+    assert_pushes_equal_the_whole_clip(whole, x, cuts)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,11 +8,10 @@ import torch
 from gated_cases import FAMILIES, MEAN, STD, N, camera, flicker, noise, normalised, rows_of, tower
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_cases import MODELS, gated
+from stream_cases import EXACT, MODELS, assert_pushes_equal_the_whole_clip, gated
 
 import patchgate
 
-EXACT = {"rtol": 0, "atol": 1e-10}
 families = st.sampled_from(FAMILIES)
 
 
@@ -33,16 +32,7 @@ def _no_grad():
 def test_pushes_equal_the_whole_clip(family, clip, on_motion, seed, cuts):
     x = normalised(clip(24, seed))
     whole = gated(family, on_motion=on_motion, scene_cut=None)
-    expected = whole(x, output_hidden_states=[1])
-    stream, kept, out = whole.stream(), 0, []
-    for push in x.tensor_split(sorted(cuts)):
-        out.append(stream(push, output_hidden_states=[1]))
-        kept += stream.last_work.kept
-    assert kept == whole.last_work.kept
-    for name in ("last_hidden_state", "pooler_output"):
-        torch.testing.assert_close(torch.cat([o[name] for o in out]), expected[name], **EXACT)
-    states = torch.cat([o.hidden_states[1] for o in out])
-    torch.testing.assert_close(states, expected.hidden_states[1], **EXACT)
+    assert_pushes_equal_the_whole_clip(whole, x, cuts)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from patchgate import Gate, open_video
 from patchgate.encoders.run.together import together
+from patchgate.gate import RETURNED
 from patchgate.gate.step import GateStep
 
 pytestmark = pytest.mark.needs_cuda
@@ -234,3 +235,47 @@ def test_gates_that_push_together_find_what_the_cpu_finds() -> None:
     for gate, other in zip(gates, alone, strict=True):
         for name, tensor in other.state_dict().items():
             assert torch.equal(gate.state_dict()[name].cpu(), tensor), name
+
+
+@pytest.mark.parametrize("temporal_patch", [1, 2])
+@pytest.mark.parametrize("rules", [{}, {"hysteresis": 0.5, "max_age": 9}, {"motion_precision": 4}])
+def test_pictures_return_as_on_the_cpu(rules: dict[str, Any], temporal_patch: int) -> None:
+    """A dialogue with noise, in pushes that end anywhere; the states that are left are equal."""
+    shots = [still((48, 64), 1, seed, c=3) for seed in (3, 5, 3, 3, 8, 5, 3)]
+    video = noisy(torch.cat([shot.expand(4, -1, -1, -1) for shot in shots]), 1)
+    here, there = (
+        Gate(patch=8, memory=2, temporal_patch=temporal_patch, **rules) for _ in range(2)
+    )
+    returned = 0
+    for part in video.split([1, 6, 2, 12, 7]):
+        expected, got = here.push(part), there.push(part.cuda())
+        for name, a, b in zip(NAMES, got, expected, strict=True):
+            assert a.is_cuda, name
+            assert torch.equal(a.cpu(), b), name
+        returned += int((expected.kind == RETURNED).sum())
+        assert there.turns == here.turns
+    assert returned
+    for name, tensor in here.state_dict().items():
+        assert torch.equal(there.state_dict()[name].cpu(), tensor), name
+
+
+@pytest.mark.parametrize("f", [1, 2])
+@pytest.mark.parametrize(
+    ("patch", "merge", "sub_blocks"), [(14, 1, 2), (16, 2, 2), (13, 1, 1), (1, 1, 1), (100, 1, 2)]
+)
+def test_light_equals_the_cpu_for_any_cell_side(
+    patch: int, merge: int, sub_blocks: int, f: int
+) -> None:
+    config = {"patch": patch, "merge": merge, "sub_blocks": sub_blocks, "temporal_patch": f}
+    config |= {"illumination": "global", "noise": None, "scene_cut": None}
+    p = patch * merge
+    videos = [fading((2 * p, 3 * p), 4 * f, seed) for seed in (0, 7)]
+    args = call(config, videos)
+    assert op(*copied(args))[-1].any()  # cells are lit
+    assert_equals_cpu(args, 2)
+
+
+def fading(size: tuple[int, int], frames: int, seed: int) -> Tensor:
+    """A still picture whose light goes down by a twentieth a frame."""
+    gain = 1 - 0.05 * torch.arange(frames).view(-1, 1, 1, 1)
+    return (still(size, frames, seed, c=3) * gain).round().byte()

@@ -110,6 +110,31 @@ def test_a_stream_equals_the_clip():
     torch.testing.assert_close(pushed, whole, **CLOSE[torch.float64])
 
 
+@both
+@pytest.mark.parametrize("moved", ["own", "source"])
+def test_pictures_that_return_are_those_of_the_cpu(family, moved):
+    rules = {"memory": 2, "threshold": 0, "search_radius": None}
+    here, there = pair(family, torch.float64, tolerance=0.05, moved=moved, **rules)
+    a, b = noise(2).split(1)
+    x = normalised(torch.cat([a, a, b, flicker(2), a, b, b, a]))
+    assert_same(there(x.cuda()), here(x), torch.float64)
+    assert there.last_work == here.last_work
+    assert here.last_work.kept <= 3 * N + 3
+    stream = there.stream()
+    pushed = torch.cat([stream(part).last_hidden_state for part in x.cuda().split([1, 3, 4, 1])])
+    torch.testing.assert_close(pushed.cpu(), here(x).last_hidden_state, **CLOSE[torch.float64])
+
+
+@both
+def test_a_tower_whose_gate_follows_the_light_is_that_of_the_cpu(family):
+    here, there = pair(family, torch.float64, tolerance=0.05, illumination="global")
+    gain = 1 - 0.02 * torch.arange(8).view(-1, 1, 1, 1)
+    x = normalised((noise(1).double() * gain).round().byte())
+    assert_same(there(x.cuda()), here(x), torch.float64)
+    assert there.last_work == here.last_work
+    assert here.last_work.kept == N
+
+
 # Fixed capacity: captured.
 
 

@@ -11,7 +11,7 @@ import clips
 import pytest
 import torch
 from fake_nvdec import FakeBackend, Watch, WatchedStream
-from nvdec_cases import EXAMPLES, on_gpu
+from nvdec_cases import EXAMPLES, both, on_gpu, small_tower
 from token_cases import KINDS, assert_same
 from token_cases import path as moving_444
 
@@ -35,14 +35,6 @@ def moving() -> Path:
             out.mux(stream.encode(frame.reformat(format="yuv420p")))
         out.mux(stream.encode(None))
     return path
-
-
-def both(video: Any, gate: Gate, **options: Any) -> patchgate.VideoTokens:
-    """Tokens on the GPU path, which must be those of the CPU path."""
-    expected = patchgate.tokenize(video, gate=gate, **options)
-    got = patchgate.tokenize(video, gate=gate, device="cuda", **options)
-    assert_same(got, expected)
-    return got
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,19 +90,9 @@ def test_a_part_and_fewer_frames(nvdec: FakeBackend) -> None:
     assert tokens.shape == (0, 6, 8)
 
 
-def tower() -> Any:
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.SiglipVisionConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        image_size=56, patch_size=14)  # fmt: skip
-    processor = transformers.SiglipImageProcessorPil(size={"height": 56, "width": 56})
-    return patchgate.gated(transformers.SiglipVisionModel(config).eval(), processor, threshold=6)
-
-
 @pytest.mark.parametrize("chunk", [1, 16])
 def test_a_tower_sees_the_same_pixels(nvdec: FakeBackend, chunk: int) -> None:
-    options = {"chunk": chunk, "tower": tower()}
+    options = {"chunk": chunk, "tower": small_tower()}
     expected = patchgate.tokenize(moving(), **options)
     assert_same(patchgate.tokenize(moving(), device="cuda", **options), expected)
 
@@ -172,7 +154,7 @@ def test_where_ops_take_strides_chroma_is_read_in_place(
 
 
 def test_a_tower_reads_chroma_in_place_too(nvdec: FakeBackend, strided: list[int]) -> None:
-    gated = tower()
+    gated = small_tower()
     expected = patchgate.tokenize(moving(), gated)
     strided.clear()
     assert_same(patchgate.tokenize(moving(), gated, device="cuda"), expected)

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import clips
 import pytest
 import torch
-from report_clips import GATE, SIZE, fade, lossless, story
+from report_clips import GATE, SIZE, dimmed, fade, lossless, story
 from typer.testing import CliRunner
 
 import patchgate
@@ -54,6 +54,12 @@ class Page(HTMLParser):
                 self.by_id[tag] = self.by_id.get(tag, "") + data
         if self._open and self._open[-1][0] in ("th", "td") and self.rows:
             self.rows[-1].append(data.strip())
+
+
+def rows_of_csv(text):
+    """The rows of the file that is part of the page."""
+    [link] = re.findall(r'href="data:text/csv;base64,([^"]*)"', text)
+    return list(csv.DictReader(io.StringIO(base64.b64decode(link).decode())))
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +128,7 @@ def test_errors_are_those_of_the_reconstruction(made):
 
 def test_the_numbers_of_the_plot_are_there_as_a_table_and_as_csv(made):
     _, shown, facts, tokens = made
-    [link] = re.findall(r'href="data:text/csv;base64,([^"]*)"', shown.text)
-    rows = list(csv.DictReader(io.StringIO(base64.b64decode(link).decode())))
+    rows = rows_of_csv(shown.text)
     cells, count = tokens.source[0].numel(), tokens.shape.T
     assert [float(row["seconds"]) for row in rows] == pytest.approx(tokens.pts_seconds.tolist())
     changed = (tokens.kind == 2).flatten(1).sum(1) / cells
@@ -140,6 +145,42 @@ def test_the_numbers_of_the_plot_are_there_as_a_table_and_as_csv(made):
     assert 1 < len(table) <= 40
     assert sum(int(row[1].replace(",", "")) for row in table) == count == len(rows)
     assert max(float(row[5]) for row in table) == pytest.approx(worst, abs=0.006)
+
+
+def test_the_light_is_in_the_plot_the_table_and_the_csv(tmp_path):
+    clip = lossless(tmp_path / "dimmed.mkv", dimmed())
+    words = (*GATE, "--illumination", "global", "--json")
+    result = run("inspect", clip, "-o", tmp_path / "r.html", *words)
+    assert result.exit_code == 0, result.output
+    shown, facts = Page((tmp_path / "r.html").read_text()), json.loads(result.stdout)
+    tokens = patchgate.tokenize(clip, size=SIZE, illumination="global")
+    weights = tokens.weights[:, 0, 0].double() / 4096  # of luma
+    rows = rows_of_csv(shown.text)
+    assert [float(row["gain"]) for row in rows] == pytest.approx(weights[:, 0].tolist(), rel=1e-5)
+    assert [float(row["offset"]) for row in rows] == pytest.approx(weights[:, 1].tolist(), rel=1e-5)
+    levels = [float(row["mid_grey"]) for row in rows]
+    wanted = [128 * (1 - 0.02 * t) for t in range(24)]
+    assert levels == pytest.approx(wanted, abs=3)
+    assert facts["light"]["least_mid_grey"] == pytest.approx(min(levels), abs=1e-3)
+    assert facts["light"]["most_mid_grey"] == 128
+    assert (
+        facts["light"]["changes"] == int((weights != weights.new_tensor([1, 0])).any(1).sum()) > 5
+    )
+    after = next(i for i, row in enumerate(shown.rows) if row[:1] == ["from second"])
+    assert shown.rows[after][-3:] == ["gain", "offset", "light"]
+    assert [float(row[-1]) for row in shown.rows[after + 1 :]] == pytest.approx(levels, abs=0.51)
+    assert "var(--light)" in shown.text
+    assert "grey 128 of the last key frame" in shown.text
+
+
+def test_without_illumination_nothing_is_said_of_light(made):
+    _, shown, facts, _ = made
+    assert facts["light"] is None
+    assert set(rows_of_csv(shown.text)[0]) == {
+        "seconds", "frames", "changed", "moved", "key_frames", "error", "adjacent_error",
+    }  # fmt: skip
+    assert "stroke: var(--light)" not in shown.text
+    assert "of the last key frame" not in shown.text
 
 
 def test_the_busiest_moment_is_shown_first(made):

@@ -8,7 +8,7 @@ import re
 import shutil
 
 import pytest
-from report_clips import GATE, lossless, story
+from report_clips import GATE, dimmed, lossless, story
 from typer.testing import CliRunner
 
 from patchgate.cli import app
@@ -37,15 +37,17 @@ def _required():
         pytest.skip(reason)
 
 
+def written(folder, frames, *words):
+    """The address of a report of these frames."""
+    clip, page = lossless(folder / "clip.mkv", frames), folder / "r.html"
+    result = CliRunner().invoke(app, ["inspect", str(clip), "-o", str(page), *GATE, *words])
+    assert result.exit_code == 0, result.output
+    return page.as_uri()
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory, _required):
-    folder = tmp_path_factory.mktemp("browser")
-    clip = lossless(folder / "story.mkv", story())
-    result = CliRunner().invoke(
-        app, ["inspect", str(clip), "-o", str(folder / "r.html"), *GATE, "--on-motion", "reuse"]
-    )
-    assert result.exit_code == 0, result.output
-    return (folder / "r.html").as_uri()
+    return written(tmp_path_factory.mktemp("browser"), story(), "--on-motion", "reuse")
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +245,24 @@ def test_it_opens_within_a_second(browser):
     assert 0 < driver.execute_script(timing) < _LOAD_SECONDS
     assert driver.execute_script("return performance.getEntriesByType('resource').filter("
                                  "r => !r.name.startsWith('data:')).length") == 0  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_the_light_is_drawn_under_the_errors(chromium, tmp_path, width):
+    address = written(tmp_path, dimmed(), "--illumination", "global")
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    chromium.get(address)
+    drawn = """const sample = document.querySelector(".line.light");
+        const colour = getComputedStyle(sample).backgroundColor;
+        const plot = [...document.querySelectorAll(".plot")].find(e => e.checkVisibility());
+        return [...plot.querySelectorAll("path")].filter(e =>
+            getComputedStyle(e).stroke === colour).map(e => e.getBoundingClientRect().toJSON());"""
+    (line,) = chromium.execute_script(drawn)
+    (plot,) = (p for p in find(chromium, ".plot") if p.is_displayed())
+    left, right = (float(plot.get_attribute(f"data-{end}")) for end in ("left", "right"))
+    assert line["width"] == pytest.approx((right - left) * plot.size["width"], rel=0.02)
+    assert line["height"] > 20, "the light goes down by half"
+    (cursor,) = plot.find_elements("css selector", ".cursor")
+    assert cursor.rect["y"] + cursor.rect["height"] >= line["bottom"] - 1
+    assert chromium.get_log("browser") == []

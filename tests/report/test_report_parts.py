@@ -1,6 +1,7 @@
 """The parts of the report: adjacent gate, choice of moments, cells, arrows, images."""
 
 import base64
+from dataclasses import replace
 
 import clips
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from report_clips import CELL, SIZE, fade, lossless
 
 import patchgate
-from patchgate.report import cells, images, page, survey
+from patchgate.report import cells, images, numbers, page, survey
 from patchgate.report.adjacent import AdjacentGate
 from patchgate.report.comparison import Compared, compare
 from patchgate.report.history import Choice, History, strip_frames
@@ -88,6 +89,23 @@ def history(changed, seconds=None):
     changed = torch.tensor(changed)
     times = torch.arange(len(changed), dtype=torch.float64) if seconds is None else seconds
     return History(64, times, torch.ones_like(times), changed, torch.zeros_like(changed))
+
+
+def test_mid_grey_begins_anew_with_a_key_frame():
+    seen = replace(
+        history([64, 0, 3, 64, 1]),
+        weights=torch.tensor([[1, 0], [0.5, 0], [0.5, 16], [0.25, 0], [1, -8]]).double(),
+    )
+    assert seen.mid_grey.tolist() == [128, 64, 48, 128, 120]
+    assert history([64, 0]).mid_grey is None
+
+
+def test_rows_of_several_frames_have_their_light_together():
+    weights = torch.tensor([[1, 0], [0.5, 4], [0.5, 4], [2, -8]]).double()
+    seen, errors = replace(history([64, 0, 0, 0]), weights=weights), np.zeros(4)
+    first, second = numbers.stretches(seen, errors, errors, 2)
+    assert first.light == (0.5, 4, (128 + 68) / 2)
+    assert second.light == (1, 0, (38 + 68) / 2)
 
 
 def test_the_strip_covers_the_whole_time():

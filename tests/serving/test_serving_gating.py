@@ -8,15 +8,20 @@ import torch
 
 import patchgate
 from patchgate.colour import rgb_to_ycbcr
-from patchgate.encoders.run.session import Session
-from patchgate.gate import CHANGED
+from patchgate.encoders.run.session import Session, turns_of
+from patchgate.gate import CHANGED, RETURNED
+from patchgate.gate.longterm.turns import Turn
+from patchgate.serving.encoding import encode_video
 from patchgate.serving.gating import (
     Cells,
     Normalised,
     gate_video,
+    given_cells,
     kept_cells,
+    packed_turns,
     patch_grid,
     row_planes,
+    unpacked_turns,
     whole_video,
 )
 from patchgate.serving.settings import Geometry, ServingSettings
@@ -76,6 +81,7 @@ def test_rows_become_the_planes_that_the_gate_compares():
         {"sub_blocks": 1},
         {"scene_cut": 0.3},
         {"noise": "adaptive"},
+        {"memory": 2},
     ],
 )
 def test_it_is_the_gate_of_patchgate(given):
@@ -137,11 +143,43 @@ def test_pass_over_leaves_cells_for_a_later_frame():
     assert len(video.rows) == (N + 2) * 4
 
 
-def test_the_tower_gets_what_a_gated_tower_takes_itself():
-    clip = frames(12, {2: 5, 7: 0, 9: 11})
-    settings = read()
-    video = gate_video(rows_of(clip), (6, 6, 8), settings)
-    kept = Cells.of(video.cells, video.source, 6).with_rows(video.rows, "full")
+def shots(order: str) -> torch.Tensor:
+    """Shots of two tubelets each; one letter is one picture, with one new cell in the second."""
+    clips = {letter: frames(4, {2: 5}, seed=ord(letter)) for letter in set(order)}
+    return torch.cat([clips[letter] for letter in order])
+
+
+def test_a_shot_that_returns_gives_no_rows():
+    rows, grid = rows_of(shots("ABA")), (6, 6, 8)
+    video, without = (gate_video(rows, grid, read(memory=m)) for m in (2, None))
+    back = (video.cells & (CHANGED | RETURNED)).view(6, N)[4:]
+    assert video.tokens == 2 * (N + 1) + 2  # the cell that changes in the shot, before and after
+    assert int((back[0] == RETURNED).sum()) == N - 1
+    assert torch.equal(given_cells(video.cells), kept_cells(video.cells))
+    assert len(video.rows) == 4 * video.tokens < len(without.rows)
+    assert [turn.frame for turn in unpacked_turns(video.turns)] == [2, 4]
+    assert without.turns is None
+
+
+def test_turns_are_packed_and_unpacked():
+    turns = (Turn(0, 0, 0), Turn(3, 64, 1), Turn(5, 1, 64), Turn(6, 64, 64))
+    assert packed_turns(turns, 8).tolist() == [1, 0, 0, 65 + 128, 0, 2 + 64 * 128, 65 + 64 * 128, 0]
+    assert unpacked_turns(packed_turns(turns, 8)) == turns
+
+
+def test_a_tower_that_passes_frames_over_has_no_memory():
+    with pytest.raises(ValueError, match=r"config.patchgate: memory: a tower that passes frames"):
+        read(memory=2, pass_over=[0.1, 8])
+
+
+@pytest.mark.parametrize(("given", "order"), [({}, ""), ({"memory": 2}, "ABACB")])
+def test_the_tower_gets_what_a_gated_tower_takes_itself(given, order):
+    clip = shots(order) if order else frames(12, {2: 5, 7: 0, 9: 11})
+    settings, count = read(**given), len(clip) // 2
+    video = gate_video(rows_of(clip), (count, 6, 8), settings)
+    cells = Cells.of(video.cells, video.source, count, video.turns)
+    kept = cells.with_rows(video.rows, "full")
+    assert len(kept.turns) == max(0, len(order) - 1)
 
     class Tower:
         """What ``Session.kept`` needs of a tower."""
@@ -150,8 +188,45 @@ def test_the_tower_gets_what_a_gated_tower_takes_itself():
 
     gate = patchgate.Gate.of(settings.gate)
     own = Session(settings.fidelity).kept(Tower, clip, gate.push(rgb_to_ycbcr(clip)))
+    own = own._replace(turns=turns_of(gate))
     for name, one, other in zip(kept._fields, kept, own, strict=True):
-        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other)), name
+        same = torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+        assert same, name
+
+
+@pytest.mark.parametrize("tolerance", [0, 0.05, "inf"])
+def test_a_shot_that_returns_is_that_of_a_gated_tower(tolerance):
+    """The features of the token that is new in it, and those of all others."""
+    cases = pytest.importorskip("qwen_cases")
+    model, mean = cases.tower("qwen3", spatial_merge_size=2), (0.0,) * 3
+    clip = shots("ABABA")
+    clip[10:12, :, 8:16, 16:24] = 255 - clip[10:12, :, 8:16, 16:24]  # one cell of a returning shot
+    settings, grid = read(memory=2, tolerance=tolerance), (10, 6, 8)
+    video, rows = gate_video(rows_of(clip), grid, settings), rows_of(clip / 255).double()
+    given = given_cells(video.cells)
+    taken = rows.unflatten(0, (-1, 4))[given].flatten(0, 1)
+    tower = patchgate.gated(
+        model, mean=mean, std=(1.0,) * 3, memory=2, tolerance=settings.fidelity.tolerance
+    )
+    with torch.no_grad():
+        family = cases.FAMILIES["qwen3"](model)
+        own = video.cells, video.source, grid, settings
+        found = encode_video(family, taken, *own, video.turns)
+        expected = tower(rows, grid_thw=torch.tensor([grid]))
+    dense = torch.cat([expected.pooler_output, *expected.deepstack_features], 1)
+    torch.testing.assert_close(found, dense[kept_cells(video.cells)], rtol=0, atol=1e-10)
+
+    def pairs(turns) -> int:
+        """Queries times keys of all layers."""
+        kept = Cells.of(video.cells, video.source, 10, turns).with_rows(taken, "full")
+        with torch.no_grad():
+            sized = family.sized(*GRID.size)
+            out = Session(settings.fidelity).encode(sized, kept, [], None, False)
+        return sum(sum(run.pairs) for run in out.runs)
+
+    # Without the turns returning cells are compared with what the shot before them showed.
+    own, forgetful = pairs(video.turns), pairs(None)
+    assert own < forgetful if tolerance != "inf" else own == forgetful
 
 
 def test_a_whole_video_keeps_everything():

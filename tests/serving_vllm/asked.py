@@ -27,10 +27,13 @@ def clip(kind: str, side: int, frames: int, seed: int = 0) -> np.ndarray:
     """A clip ``[T, H, W, 3]`` uint8.
 
     "still": one picture; "all new": another picture in every frame; "some": in the middle, every
-    second tubelet, one cell changes; "long rest": nothing changes but one cell in the last frame.
+    second tubelet, one cell changes; "long rest": nothing changes but one cell in the last frame;
+    "back": a picture, another one, and the first again.
     """
     base = picture(side, seed)
     out = base[None].repeat(frames, 0)
+    if kind == "back":
+        return np.stack([base, picture(side, seed + 50), base]).repeat(frames // 3, 0)
     if kind == "all new":
         return np.stack([picture(side, 1000 * (seed + 1) + t) for t in range(frames)])
     for t in range(2, frames):
@@ -102,6 +105,7 @@ def requests(family: str) -> dict[str, dict[str, Any]]:
         "some": one(f"Look:{VIDEO}What?", video=[some]),
         "all new": one(f"{VIDEO}What?", video=[moving]),
         "rest": one(f"{VIDEO}What?", video=[rest]),
+        "back": one(f"{VIDEO}What?", video=[video(family, "back", 12)]),
         "image": one(f"{IMAGE}What?", image=[shown]),
         "image and video": one(f"A {IMAGE} and {VIDEO}?", image=[shown], video=[some]),
         "video and image": one(f"A {VIDEO} and {IMAGE}?", image=[shown], video=[some]),

@@ -17,6 +17,7 @@ PRUNED: dict[str, dict[str, Any]] = {
 KEPT = {"context": "kept"}
 EXACT = {"tolerance": 0, "threshold": 0}
 FULL = {"tolerance": 0.05}
+MEMORY = {**FULL, "memory": 2}
 
 
 def stock(models: dict[str, Path]) -> list[dict[str, Any]]:
@@ -60,8 +61,9 @@ def gated(models: dict[str, Path]) -> list[dict[str, Any]]:
               ["late chunk"], [f"chunks {CHUNKS}"]]),
         _job("streams in full context", "qwen3", models, engine(FULL),
              [["chunks 1"], ["some"]]),
-        _job("exact qwen3", "qwen3", models, engine(EXACT), ["repeats"]),
-        _job("exact qwen25", "qwen25", models, engine(EXACT), ["repeats"]),
+        _job("exact qwen3", "qwen3", models, engine(EXACT), ["repeats", "own_tower"]),
+        _job("exact qwen25", "qwen25", models, engine(EXACT), ["repeats", "own_tower"]),
+        _job("memory qwen3", "qwen3", models, engine(MEMORY), [["back", "some"]]),
         _job("wrong name", "qwen3", models, engine({"thresold": 1}), []),
         _job("data parallel", "qwen3", models, engine({}, mm_encoder_tp_mode="data"), []),
         _job("pruned twice", "qwen3", models, engine({}, video_pruning_rate=0.5), []),

@@ -13,6 +13,28 @@ from patchgate.serving.vllm.model import GatedInput, encode
 T, HEIGHT, WIDTH = 6, 6, 8  # tubelets, patches
 
 
+def own_tower(model: Any) -> dict[str, int]:
+    """Counts the calls of vLLM's own tower for a clip that is all new, and for one that is not."""
+    numbers = model.visual.patch_embed.proj.weight[0].numel()  # of a patch
+    random = torch.Generator().manual_seed(5)
+    new = torch.randint(0, 256, (T * HEIGHT * WIDTH, numbers), generator=random, dtype=torch.uint8)
+    still = new[: HEIGHT * WIDTH].repeat(T, 1)
+    calls: list[str] = []
+    found = {}
+    hook = model.visual.register_forward_hook(lambda *_: calls.append(""))
+    for name, rows in {"all new": new, "still": still}.items():
+        calls.clear()
+        video = gate_video(rows, (T, HEIGHT, WIDTH), model._settings)
+        parsed = {"type": "pixel_values_videos", "pixel_values_videos": video.rows,
+                  "video_grid_thw": torch.tensor([[T, HEIGHT, WIDTH]])}  # fmt: skip
+        with torch.inference_mode():
+            features = model._process_video_input(GatedInput(parsed, video.cells, video.source))
+        assert [len(each) for each in features] == [video.tokens]
+        found[name] = len(calls)
+    hook.remove()
+    return found
+
+
 def repeats(model: Any) -> dict[str, float]:
     """Compares the gated tower with vLLM's own on a clip of exact repeats.
 

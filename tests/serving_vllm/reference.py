@@ -44,7 +44,11 @@ def tokens_of(family: str, folder: str, clip: Any, settings: dict[str, Any]) -> 
     kept = rows.unflatten(0, (-1, 4))[mask.flatten()].flatten(0, 1)
     frame, cell = mask.nonzero().split([1, 2], 1)  # [K, 1], [K, 2]
     ends = torch.cat([torch.zeros(1, dtype=torch.int64), mask.flatten(1).sum(1).cumsum(0)])
-    features = tower.encode(kept, cell, ends, result.source)
+    if settings.get("memory"):  # ``encode`` does not know which pictures return
+        whole = tower(rows, grid_thw=given["video_grid_thw"])
+        features = torch.cat([whole.pooler_output, *whole.deepstack_features], 1)[mask.flatten()]
+    else:
+        features = tower.encode(kept, cell, ends, result.source)
     pts = known.get("patchgate", {}).get("pts_seconds")
     step = 2 / known["fps"]
     begin = [each * step for each in range(t)] if pts is None else pts[::2]

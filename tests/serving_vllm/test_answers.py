@@ -5,7 +5,7 @@ import re
 import pytest
 import reference
 from asked import COLUMNS, ROWS
-from jobs import FULL, KEPT, SINGLE
+from jobs import FULL, KEPT, MEMORY, SINGLE
 
 CELLS = ROWS * COLUMNS
 SETTINGS = {"kept": KEPT, "full": FULL}
@@ -46,6 +46,22 @@ def test_gated_is_transformers_with_patchgate_language(gated, models, family, ki
     assert found["prompt"] == prompt
     assert found["tokens"] == chosen
     assert found["logprobs"] == pytest.approx(scores, abs=1e-4)
+
+
+@pytest.mark.parametrize(("number", "name"), enumerate(["back", "some"]))
+def test_pictures_that_return_are_transformers_with_the_same_gate(gated, models, number, name):
+    found = answers(gated, "memory qwen3")[number]
+    prompt, scores, chosen = reference.logprobs(
+        "qwen3", str(models["qwen3"]), name, MEMORY, found["tokens"]
+    )
+    assert (found["prompt"], found["tokens"]) == (prompt, chosen)
+    assert found["logprobs"] == pytest.approx(scores, abs=1e-4)
+
+
+def test_a_picture_that_returns_gives_the_tower_no_rows(gated):
+    """The clip shows a picture, another one, and the first again, two tubelets each."""
+    kept = f"a video of 6 tubelets: {2 * CELLS} of {6 * CELLS} tokens kept (33.3 %), "
+    assert f"{kept}{2 * 4 * CELLS} of {6 * 4 * CELLS} rows" in gated["log"]
 
 
 @both
@@ -110,6 +126,12 @@ def test_without_tolerance_the_tower_is_vllms_own_on_exact_repeats(gated, family
     [found] = answers(gated, f"exact {family}")
     assert found["difference"] <= 1e-5 * found["largest"]
     assert found["share"] == pytest.approx((CELLS + 3) / (6 * CELLS))
+
+
+@both
+def test_what_is_all_new_goes_to_vllms_own_tower(gated, family):
+    [found] = answers(gated, f"exact {family}", 1)
+    assert found == {"all new": 1, "still": 0}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 
 from reading.truth import Size
 
-from . import camera, fade, movers, prepend, scroll, slides, subtitles, windows
+from . import camera, cuts, fade, light, movers, prepend, scroll, slides, subtitles, windows
 from .record import Scene
 
 # (rng, size, frames, fps) -> frames [T, H, W, 3], items
@@ -30,4 +30,9 @@ SCENES: dict[str, Callable[[np.random.Generator, Size, int, int], Scene]] = {
     "prepend-push": prepend.push,
     "sign": movers.sign,
     "players": movers.players,
+    "dialogue": cuts.dialogue,
+    "speaker": cuts.speaker,
+    "exposure": light.exposure,
+    "mains": light.mains,
+    "lamp": light.lamp,
 }

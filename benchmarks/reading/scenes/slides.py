@@ -13,7 +13,7 @@ from .typeset import Theme, Word, face, lines, theme, vocabulary
 
 def slides(rng: np.random.Generator, size: Size, frames: int, fps: int) -> Scene:
     """Words and formulas on two slides, and a pointer."""
-    film, items = _talk(rng, size, frames)
+    film, items = talk(rng, size, frames)
     items = hide(items, overlays.pointer(rng, film, fps))
     return film, seen(items, size)
 
@@ -22,7 +22,7 @@ def lecture(rng: np.random.Generator, size: Size, frames: int, fps: int) -> Scen
     """The same with the speaker's head in a corner."""
     height, width = size
     inset = (0.76 * width, 0.68 * height, width - 6, height - 6)
-    film, items = _talk(rng, size, frames, "lecture", (inset,))
+    film, items = talk(rng, size, frames, "lecture", (inset,))
     items = hide(items, overlays.head(rng, film, fps, inset))
     items = hide(items, overlays.pointer(rng, film, fps))
     return film, seen(items, size)
@@ -30,12 +30,12 @@ def lecture(rng: np.random.Generator, size: Size, frames: int, fps: int) -> Scen
 
 def noise(rng: np.random.Generator, size: Size, frames: int, fps: int) -> Scene:
     """The same filmed by a camera: noise in every pixel of every frame."""
-    film, items = _talk(rng, size, frames, "noise")
+    film, items = talk(rng, size, frames, "noise")
     overlays.grain(rng, film, rng.uniform(2, 3))
     return film, seen(items, size)
 
 
-def _talk(
+def talk(
     rng: np.random.Generator,
     size: Size,
     frames: int,

@@ -15,8 +15,8 @@ PG_SIMD_CLONES void weigh_samples(const uint8_t* from, int64_t count, LightWeigh
   for (int64_t i = 0; i < count; ++i) to[i] = weighed(from[i], w);
 }
 
-// The line through all cells but the quarter that it fits worst.
-LightWeights fitted(const std::vector<LightSums>& cells) {
+// The line through all cells but the quarter that it fits worst; (1, 0) if it leaves too much.
+LightWeights fitted(const std::vector<LightSums>& cells, int64_t eighths) {
   const auto count = static_cast<int64_t>(cells.size());
   std::vector<int32_t> errors(count), sorted;
   int32_t worst = INT32_MAX;
@@ -39,7 +39,7 @@ LightWeights fitted(const std::vector<LightSums>& cells) {
     before += capped_error(cell, same_light());
     after += capped_error(cell, line);
   }
-  return light_helps(before, after) ? line : same_light();
+  return light_helps(before, after, eighths) ? line : same_light();
 }
 
 }  // namespace
@@ -48,18 +48,52 @@ int32_t GateStream::plain_limit(int64_t n) const {
   return rules_.threshold_map ? scaled_limit(rules_.limit, rules_.threshold_map[n]) : rules_.limit;
 }
 
-// The cells that the weights are found in; none: the light has not changed.
+bool GateStream::is_doubtful(int64_t n) const {
+  return in_doubtful_light(zero_[n], plain_limit(n));
+}
+
+// Whether so many cells are in doubt that the light may have changed.
+bool GateStream::is_light_doubtful() const {
+  int32_t doubtful = 0;
+  if (rules_.threshold_map) {
+    for (int64_t n = 0; n < shape_.cells(); ++n) doubtful += is_doubtful(n);
+  } else {  // the same, many cells at a time: every frame pays for it
+    const int32_t least = rules_.limit / 2;
+    for (const int32_t cost : zero_) doubtful += cost > least;
+  }
+  return kLightQuorum * doubtful >= shape_.cells();
+}
+
+// The places of the first glance that are in doubt.
+std::vector<int64_t> GateStream::glanced_cells() const {
+  std::vector<int64_t> wanted;
+  for (int i = 0; i < kLightGlance; ++i) {
+    const int64_t n = glance_place(i, shape_.h, shape_.w);
+    if (is_doubtful(n)) wanted.push_back(n);
+  }
+  return wanted;
+}
+
+// The cells that the weights are found in.
 std::vector<int64_t> GateStream::doubtful_cells() const {
   std::vector<int64_t> wanted;
-  const int64_t count = shape_.cells(), stride = (count + kLightCells - 1) / kLightCells;
-  int64_t doubtful = 0;
-  for (int64_t n = 0; n < count; ++n) {
-    if (!in_doubtful_light(zero_[n], plain_limit(n))) continue;
-    ++doubtful;
-    if (n % stride == 0) wanted.push_back(n);
-  }
-  if (kLightQuorum * doubtful < count) wanted.clear();
+  const int64_t stride = (shape_.cells() + kLightCells - 1) / kLightCells;
+  for (int64_t n = 0; n < shape_.cells(); n += stride)
+    if (is_doubtful(n)) wanted.push_back(n);
   return wanted;
+}
+
+// The weights of a plane, found in some cells; (1, 0): they leave too much of them.
+LightWeights GateStream::weights_in(const std::vector<int64_t>& cells, int64_t plane,
+                                    int64_t eighths) const {
+  if (cells.empty()) return same_light();
+  std::vector<LightSums> sums(cells.size());
+  for (size_t i = 0; i < cells.size(); ++i) {
+    const int64_t at = plane * shape_.plane() + shape_.offset(cells[i]);
+    sums[i] =
+        light_sums(state_.picture + at, frame_ + at, shape_.width, static_cast<int>(shape_.cell));
+  }
+  return fitted(sums, eighths);
 }
 
 void GateStream::find_light() {
@@ -67,20 +101,14 @@ void GateStream::find_light() {
   if (state_.light == nullptr) return;
   weights_.assign(shape_.planes_per_cell(), same_light());
   lit_.assign(shape_.cells(), 0);
-  if (is_first()) return;
-  const std::vector<int64_t> wanted = doubtful_cells();
-  if (wanted.empty()) return;
-  std::vector<LightSums> sums(wanted.size());
+  if (is_first() || !is_light_doubtful()) return;
+  const std::vector<int64_t> glanced = glanced_cells();
+  std::vector<int64_t> wanted;
   for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
     const int64_t luma = p - p % shape_.planes;
-    if (p != luma && is_same(weights_[luma])) continue;
-    const int64_t plane = p * shape_.plane();
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      const int64_t at = plane + shape_.offset(wanted[i]);
-      sums[i] =
-          light_sums(state_.picture + at, frame_ + at, shape_.width, static_cast<int>(shape_.cell));
-    }
-    weights_[p] = fitted(sums);
+    if (is_same(p == luma ? weights_in(glanced, p, kGlanceLeaves) : weights_[luma])) continue;
+    if (wanted.empty()) wanted = doubtful_cells();
+    weights_[p] = weights_in(wanted, p, kLightLeaves);
     is_relit_ |= !is_same(weights_[p]);
   }
 }
@@ -101,7 +129,7 @@ void GateStream::relight_row(int64_t row) {
   }
   for (int64_t i = 0; i < shape_.w; ++i) {
     const int64_t n = first + i;
-    lit_[n] = takes_light(zero_[n], cost[i], plain_limit(n));
+    lit_[n] = takes_light(zero_[n], cost[i], plain_limit(n), stays_near(n));
     if (!lit_[n]) continue;
     zero_[n] = cost[i];
     for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
@@ -119,6 +147,14 @@ void GateStream::relight_row(int64_t row) {
 
 int32_t* GateStream::light_at(int64_t plane, int k) const {
   return state_.light + (plane * kLightParts + k) * shape_.cells();
+}
+
+// Whether a cell that took the weights would show its token in a light near enough to its own.
+bool GateStream::stays_near(int64_t n) const {
+  for (int64_t p = 0; p < shape_.planes_per_cell(); ++p)
+    for (int k = 0; k < kLightParts; ++k)
+      if (is_too_far(composed(light_at(p, k)[n], weights_[p], k), k)) return false;
+  return true;
 }
 
 // What the pixels that a kept cell shows have gone through: the widest of the cells they come from.
@@ -147,19 +183,14 @@ void GateStream::expire_light() {
 // Moved cells are all read before any is written, as the picture is.
 void GateStream::write_light(const GateResult& result) {
   if (state_.light == nullptr) return;
-  std::vector<int64_t> moved, changed;
-  for (int64_t n = 0; n < shape_.cells(); ++n) {
-    if (cells_[n].kind == kMoved) moved.push_back(n);
-    if (cells_[n].kind == kChanged) changed.push_back(n);
-  }
-  std::vector<int32_t> brought(moved.size());
+  std::vector<int32_t> brought(moved_.size());
   for (int64_t p = 0; p < shape_.planes_per_cell(); ++p) {
     result.weights[2 * p] = weights_[p].gain, result.weights[2 * p + 1] = weights_[p].offset;
     for (int k = 0; k < kLightParts; ++k) {
-      for (size_t i = 0; i < moved.size(); ++i) brought[i] = light_brought(moved[i], p, k);
+      for (size_t i = 0; i < moved_.size(); ++i) brought[i] = light_brought(moved_[i], p, k);
       int32_t* light = light_at(p, k);
-      for (size_t i = 0; i < moved.size(); ++i) light[moved[i]] = brought[i];
-      for (int64_t n : changed) light[n] = fresh_light(k);
+      for (size_t i = 0; i < moved_.size(); ++i) light[moved_[i]] = brought[i];
+      for (int64_t n : changed_) light[n] = fresh_light(k);
     }
   }
   std::copy_n(lit_.begin(), shape_.cells(), result.lit);

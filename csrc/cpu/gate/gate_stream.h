@@ -65,8 +65,13 @@ class GateStream {
   bool beside_changed(int64_t n) const;
   int64_t source(int64_t n) const;
   int32_t plain_limit(int64_t n) const;  // before noise is looked at
+  bool is_doubtful(int64_t n) const;
+  bool is_light_doubtful() const;
+  std::vector<int64_t> glanced_cells() const;
   std::vector<int64_t> doubtful_cells() const;
+  LightWeights weights_in(const std::vector<int64_t>& cells, int64_t plane, int64_t eighths) const;
   int32_t* light_at(int64_t plane, int k) const;  // [N]
+  bool stays_near(int64_t n) const;
   int32_t light_brought(int64_t n, int64_t plane, int k) const;
   void copy_block(int64_t n, Vector from, uint8_t* pixels, int32_t* ids) const;
   void paste_block(int64_t n, const uint8_t* pixels, const int32_t* ids);
@@ -76,12 +81,13 @@ class GateStream {
   const GateRules rules_;
   const GateState state_;
   const uint8_t* frame_ = nullptr;
-  int64_t number_ = 0;                 // of the frame, since the reset
-  std::vector<Cell> cells_;            // [N]
-  std::vector<int32_t> zero_;          // [N]
-  std::vector<int64_t> failed_;        // cells that the zero test did not pass
-  std::vector<LightWeights> weights_;  // [f * C]
-  std::vector<uint8_t> lit_;           // [N] cells of the reference that took them
+  int64_t number_ = 0;                    // of the frame, since the reset
+  std::vector<Cell> cells_;               // [N]
+  std::vector<int32_t> zero_;             // [N]
+  std::vector<int64_t> failed_;           // cells that the zero test did not pass
+  std::vector<int64_t> moved_, changed_;  // what the frame's cells turned out to be
+  std::vector<LightWeights> weights_;     // [f * C]
+  std::vector<uint8_t> lit_;              // [N] cells of the reference that took them
   bool is_relit_ = false;
 };
 

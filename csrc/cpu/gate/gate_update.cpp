@@ -33,10 +33,15 @@ void copy_rows(const T* from, int64_t from_stride, T* to, int64_t to_stride, int
 void GateStream::finish(const GateResult& result) {
   int64_t& tokens = state_.clock[1];
   int64_t changed = 0;
+  moved_.clear(), changed_.clear();
   for (int64_t n = 0; n < shape_.cells(); ++n) {
     Cell& cell = cells_[n];
     const bool is_changed = cell.kind == kChanged;
-    if (cell.kind != kMoved) cell.motion = {0, 0};
+    if (cell.kind == kMoved)
+      moved_.push_back(n);
+    else
+      cell.motion = {0, 0};
+    if (is_changed) changed_.push_back(n);
     result.kind[n] = cell.kind;
     result.motion[2 * n] = static_cast<int8_t>(cell.motion.dy);
     result.motion[2 * n + 1] = static_cast<int8_t>(cell.motion.dx);
@@ -52,24 +57,19 @@ void GateStream::finish(const GateResult& result) {
 
 // Moved blocks are all read before any block is written: every cell reads the old picture.
 void GateStream::write_picture() {
-  std::vector<int64_t> moved, changed;
-  for (int64_t n = 0; n < shape_.cells(); ++n) {
-    if (cells_[n].kind == kMoved) moved.push_back(n);
-    if (cells_[n].kind == kChanged) changed.push_back(n);
-  }
   const int64_t area = shape_.cell * shape_.cell, bytes = shape_.planes_per_cell() * area;
-  std::vector<uint8_t> pixels(moved.size() * bytes);
-  std::vector<int32_t> ids(moved.size() * area);
+  std::vector<uint8_t> pixels(moved_.size() * bytes);
+  std::vector<int32_t> ids(moved_.size() * area);
   const auto each = [](const std::vector<int64_t>& list, auto&& work) {
     torch::stable::parallel_for(0, list.size(), kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) work(i, list[i]);
     });
   };
-  each(moved, [&](int64_t i, int64_t n) {
+  each(moved_, [&](int64_t i, int64_t n) {
     copy_block(n, cells_[n].motion, &pixels[i * bytes], &ids[i * area]);
   });
-  each(moved, [&](int64_t i, int64_t n) { paste_block(n, &pixels[i * bytes], &ids[i * area]); });
-  each(changed, [&](int64_t, int64_t n) { encode_block(n); });
+  each(moved_, [&](int64_t i, int64_t n) { paste_block(n, &pixels[i * bytes], &ids[i * area]); });
+  each(changed_, [&](int64_t, int64_t n) { encode_block(n); });
 }
 
 void GateStream::copy_block(int64_t n, Vector from, uint8_t* pixels, int32_t* ids) const {

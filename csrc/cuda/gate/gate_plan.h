@@ -42,7 +42,7 @@ struct GateScratch {
   uint8_t* decided;          // [S, N] kinds before hysteresis and max_age
   uint8_t* moved;            // [S, f, C, H, W] displaced blocks, until all are read, or as tried
   int32_t* moved_ids;        // [S, H, W]
-  int32_t* light_errors;     // [S, light_slots] of the sampled cells; -1 of those left out
+  int32_t* light_errors;     // [S, kLightGlance + light_slots] of sampled cells; -1: left out
   int32_t* moved_light;      // [S, f, C, 4, N] of displaced blocks, until all are read
 };
 
@@ -172,7 +172,8 @@ inline int64_t carve(GatePlan& plan, void* memory) {
   carver.take(scratch.moved_ids, moves ? plan.streams * plan.plane_bytes : 0);
   const bool follows = plan.follows_light();
   const int64_t parts = int64_t{plan.cell_planes} * kLightParts;
-  carver.take(scratch.light_errors, follows ? int64_t{plan.streams} * plan.light_slots : 0);
+  const int64_t slots = kLightGlance + int64_t{plan.light_slots};
+  carver.take(scratch.light_errors, follows ? plan.streams * slots : 0);
   carver.take(scratch.moved_light, follows && moves ? cells * parts : 0);
   return carver.used();
 }

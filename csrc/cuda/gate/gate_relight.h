@@ -73,19 +73,42 @@ __device__ __forceinline__ int32_t select_cost(const int32_t* costs, int count, 
   return static_cast<int32_t>(prefix);
 }
 
-// One stream's cells that the weights are found in: one in `stride`, where the light is in doubt.
+// One stream's cells that the weights are found in, where the light is in doubt: the places of the
+// first glance, or one in `stride`.
 struct LightSample {
   const GatePlan& g;
-  int s, t, stride, slots, wanted;
+  int s, t;
+  bool glance;
+  int slots, wanted;
 
+  __device__ __forceinline__ int cell(int i) const {
+    return glance ? static_cast<int>(glance_place(i, g.h, g.w)) : i * g.light_stride;
+  }
   __device__ __forceinline__ int32_t& error(int i) const {
-    return g.scratch.light_errors[int64_t{s} * g.light_slots + i];
+    const int64_t first = int64_t{s} * (kLightGlance + g.light_slots);
+    return g.scratch.light_errors[first + (glance ? 0 : kLightGlance) + i];
   }
   __device__ __forceinline__ LightSums sums(int i, int plane) const {
-    const int64_t at = plane * g.plane_bytes + g.offset(i * stride);
+    const int64_t at = plane * g.plane_bytes + g.offset(cell(i));
     return light_sums(g.picture(s) + at, g.frame(s, t) + at, g.width, g.cell);
   }
 };
+
+// Takes the cells of a sample, by one block.
+__device__ __forceinline__ void take_sample(LightSample& sample, GateShared& shared, bool glance) {
+  const GatePlan& g = sample.g;
+  sample.glance = glance, sample.slots = glance ? kLightGlance : g.light_slots;
+  const int32_t* costs = g.result.cost + g.at(sample.s, sample.t);
+  int wanted = 0;
+  for (int i = threadIdx.x; i < sample.slots; i += kGateThreads) {
+    const int n = sample.cell(i);
+    const bool doubt = in_doubtful_light(costs[n], g.plain_limit(n));
+    sample.error(i) = doubt ? 0 : -1;
+    wanted += doubt;
+  }
+  block_scan<kGateThreads>(wanted, shared.sums, sample.wanted);
+  __syncthreads();
+}
 
 __device__ __forceinline__ int64_t light_total(const GateShared& shared, int i) {
   return static_cast<int64_t>(shared.light[i]);
@@ -123,9 +146,10 @@ __device__ __forceinline__ LightWeights line_of(const LightSample& sample, GateS
   return light_line(all, light_total(shared, 4));
 }
 
-// The weights of one plane; by one block.
+// The weights of one plane, found in a sample; (1, 0): they leave too much of it. By one block.
 __device__ __forceinline__ LightWeights fit_plane(const LightSample& sample, GateShared& shared,
                                                   int plane) {
+  if (sample.wanted == 0) return same_light();
   int32_t worst = INT32_MAX;
   LightWeights line{};
 #pragma unroll 1
@@ -148,44 +172,43 @@ __device__ __forceinline__ LightWeights fit_plane(const LightSample& sample, Gat
   }
   add_light(shared, 0, before), add_light(shared, 1, after);
   __syncthreads();
-  const bool helps = light_helps(light_total(shared, 0), light_total(shared, 1));
+  const int64_t eighths = sample.glance ? kGlanceLeaves : kLightLeaves;
+  const bool helps = light_helps(light_total(shared, 0), light_total(shared, 1), eighths);
   return helps ? line : same_light();
 }
 
 // The weights of every stream's frame; a block takes a stream.
 __device__ __forceinline__ void light_stage(const GatePlan& g, GateShared& shared, int t) {
   for (int s = blockIdx.x; s < g.streams; s += gridDim.x) {
-    LightSample sample{g, s, t, g.light_stride, g.light_slots, 0};
-    int doubtful = 0, wanted = 0, all_doubtful, all_wanted;
+    int doubtful = 0, all_doubtful;
     for (int n = threadIdx.x; n < g.cells; n += kGateThreads) {
-      const bool doubt =
+      doubtful +=
           !g.is_first(s, t) && in_doubtful_light(g.result.cost[g.at(s, t) + n], g.plain_limit(n));
-      doubtful += doubt, wanted += doubt && n % sample.stride == 0;
-      if (n % sample.stride == 0) sample.error(n / sample.stride) = doubt ? 0 : -1;
       g.result.lit[g.at(s, t) + n] = false;
     }
     block_scan<kGateThreads>(doubtful, shared.sums, all_doubtful);
     __syncthreads();
-    block_scan<kGateThreads>(wanted, shared.sums, all_wanted);
-    __syncthreads();
-    sample.wanted = all_wanted;
-    const bool finds = kLightQuorum * all_doubtful >= g.cells && all_wanted > 0;
+    const bool looks = !g.is_first(s, t) && kLightQuorum * all_doubtful >= g.cells;
+    LightSample sample{g, s, t, false, 0, 0};
     bool relit = false;
     LightWeights luma = same_light();
 #pragma unroll 1
     for (int p = 0; p < g.cell_planes; ++p) {
       LightWeights weights = same_light();
-      if (finds && (p % g.colours == 0 || !is_same(luma))) weights = fit_plane(sample, shared, p);
-      if (p % g.colours == 0) luma = weights;
+      const bool is_luma = p % g.colours == 0;
+      int left = !looks ? 0 : is_luma ? 2 : is_same(luma) ? 0 : 1;  // samples to look at
+#pragma unroll 1
+      for (; left > 0; --left) {
+        take_sample(sample, shared, left == 2);
+        weights = fit_plane(sample, shared, p);
+        if (is_same(weights)) break;
+      }
+      if (is_luma) luma = weights;
       relit |= !is_same(weights);
       if (threadIdx.x == 0) {
         g.weights(s, t)[2 * p] = weights.gain;
         g.weights(s, t)[2 * p + 1] = weights.offset;
       }
-      // The errors of the next plane start anew.
-      __syncthreads();
-      for (int i = threadIdx.x; finds && i < sample.slots; i += kGateThreads)
-        if (sample.error(i) > 0) sample.error(i) = 0;
       __syncthreads();
     }
     if (relit && threadIdx.x == 0) g.scratch.relit[t] = g.scratch.relit_stream[g.step(t, s)] = 1;
@@ -223,6 +246,17 @@ __device__ __forceinline__ void lit_test(const GatePlan& g, GateShared& shared, 
   __syncthreads();
 }
 
+// Whether a cell that took frame t's weights would show its token in a light near enough to its
+// own.
+__device__ __forceinline__ bool stays_near(const GatePlan& g, int s, int n, int t) {
+  for (int part = 0; part < g.cell_planes * kLightParts; ++part) {
+    const int k = part % kLightParts;
+    const LightWeights weights = weights_of(g, s, t, part / kLightParts);
+    if (is_too_far(composed(g.light(s, part)[n], weights, k), k)) return false;
+  }
+  return true;
+}
+
 // Brings the cells that follow the light to it, and notes what the zero test makes of them.
 template <int kCell, int kSubBlock>
 __device__ __forceinline__ void relight_stage(const GatePlan& g, GateShared& shared, int t) {
@@ -235,7 +269,7 @@ __device__ __forceinline__ void relight_stage(const GatePlan& g, GateShared& sha
     for (int i = threadIdx.x; i < segment.count; i += kGateThreads) {
       const int n = segment.first + i;
       int32_t& cost = g.result.cost[g.at(s, t) + n];
-      const bool lit = takes_light(cost, shared.cost[i], g.plain_limit(n));
+      const bool lit = takes_light(cost, shared.cost[i], g.plain_limit(n), stays_near(g, s, n, t));
       g.result.lit[g.at(s, t) + n] = lit;
       if (lit) cost = shared.cost[i];
       for (int part = 0; lit && part < g.cell_planes * kLightParts; ++part) {

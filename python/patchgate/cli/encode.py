@@ -72,7 +72,7 @@ def embedded(job: Job, path: str, target: Path) -> Facts:
     begin, stages, saved = time.perf_counter(), StageSeconds(), DTYPES[job.model.saved]
     with job.opened(path) as (video, described, own):
         pool = own_pool(job.tower, job.pool)
-        gate, vectors = prepared_vectors(video, job.tower, own.fresh(), pool)
+        gate, vectors = prepared_vectors(video, job.tower, own.fresh(), pool, job.model.tolerance)
         empty = vectors.no_vectors().to("cpu", saved)
         with VectorSpill(target, empty, described, job.force) as out:
             with job.meter(video, "embed") as meter:

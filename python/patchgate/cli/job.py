@@ -104,8 +104,10 @@ class Job:
         asked = {name: self.options[name] for name in ("start", "end", "fps", "stream")}
         found: dict[str, Any] = {"gate": asdict(gate.settings), **asked}
         if self.tower is not None:
-            found |= {"tower": self.name, "dtype": self.model.dtype,
-                      "fidelity": asdict(self.tower.fidelity)}  # fmt: skip
+            fidelity = self.tower.fidelity
+            if self.pool is not None:
+                fidelity = fidelity.for_vectors(self.model.tolerance)
+            found |= {"tower": self.name, "dtype": self.model.dtype, "fidelity": asdict(fidelity)}
         if self.pool is not None:
             found["pool"] = self.pool
         return {name: _plain(value) for name, value in found.items()}

@@ -32,8 +32,7 @@ class Tower(Reaching, ABC):
     channels_last: ClassVar[bool] = False  # rows are (P, P, C), not (C, P, P)
     prefix: int  # CLS and registers: tokens of a frame before its patches
     shows_last: bool = False  # ``output`` needs the last layer's output besides the features
-    # The layer after which it ends: its features are that layer's output, unchanged. None: it
-    # computes all layers, and what comes after the last one (``leave``).
+    # The layer whose output is its features, unchanged. None: it computes all, and ``leave``.
     ends_after: int | None = None
 
     def __init__(self, model: nn.Module) -> None:
@@ -238,20 +237,22 @@ class Tower(Reaching, ABC):
         """Whether ``pool`` gives a vector a frame."""
         return type(self).pool is not Tower.pool
 
+    @property
+    def pools_prefix(self) -> bool:
+        """Whether ``pool`` reads prefix tokens only, and is given no others."""
+        return False
+
     def pool_entry(self, features: Tensor) -> Tensor | None:
         """Computes what pooling needs of each token, ``[R, n]``; it is kept beside the features."""
         return None
 
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
-        """Computes the tower's ``pooler_output`` of some frames.
+        """Computes the tower's ``pooler_output`` of some frames, ``[F, D]``; None: it has none.
 
         Args:
-            dense: ``[T, prefix + N, D]``, last hidden states.
+            dense: ``[T, prefix + N, D]``, last hidden states (at least those that it reads).
             entry: ``[F, prefix + N, n]`` from ``pool_entry``, for these frames only.
             frames: F numbers among T.
-
-        Returns:
-            ``[F, D]``; None if the tower has none.
         """
         return None
 

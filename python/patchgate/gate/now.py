@@ -6,11 +6,13 @@ Letters: S streams, f frames of a tubelet, C planes, H W pixels, h w cells, M re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from patchgate._tensors import truths
 from patchgate.gate import state as gate_state
+from patchgate.gate.longterm.fitting import glance
 from patchgate.gate.longterm.pictures import Picture, Remembered
 from patchgate.gate.longterm.turns import Turn
 from patchgate.gate.memory import GateMemory
@@ -55,7 +57,7 @@ def now_of(state: Mapping[str, Tensor], settings: GateSettings) -> Now:
     copies = {n: state[n].detach().clone() for n in ("pending", "pending_map") if n in state}
     memory = GateMemory.holding({n: state[n] for n in State._fields}, settings)
     streamed = "streamed" in state and bool(state["streamed"])
-    remembered = _remembered(state) if settings.memory else ()
+    remembered = _remembered(state, settings.cell) if settings.memory else ()
     return Now(memory, copies.get("pending"), copies.get("pending_map"), streamed, remembered)
 
 
@@ -63,11 +65,11 @@ def memory_ids(now: Now) -> Tensor | None:
     """Returns the tokens of remembered pictures: see ``Gate.memory_ids``."""
     if not now.remembered:
         return None
-    streams = []
-    for own in now.remembered:
-        none = torch.full_like(own.whole, -1, dtype=torch.int64)  # [h, w]
-        streams.append(torch.stack([none if p is None else p.tokens for p in own.pictures]))
-    return torch.stack(streams)
+    none = np.full(now.remembered[0].whole.shape, -1)  # [h, w]
+    every = [
+        [none if each is None else each.tokens for each in own.pictures] for own in now.remembered
+    ]
+    return torch.from_numpy(np.array(every, np.int64)).to(_device(now))
 
 
 def _pictures(now: Now, like: Tensor) -> dict[str, Tensor]:
@@ -75,7 +77,7 @@ def _pictures(now: Now, like: Tensor) -> dict[str, Tensor]:
     remembered, tokens = now.remembered, memory_ids(now)
     if tokens is None:
         return {}
-    blank, device = torch.zeros_like(like[0]), like.device
+    blank, device = torch.zeros_like(like[0]), _device(now)
     pixels, numbers = [], []
     for own in remembered:
         for each in own.pictures:
@@ -87,20 +89,26 @@ def _pictures(now: Now, like: Tensor) -> dict[str, Tensor]:
         "memory_pixels": torch.stack(pixels).unflatten(0, count),
         "memory_tokens": tokens,
         "memory_numbers": torch.tensor(numbers, dtype=torch.int64, device=device).view(*count, 2),
-        "memory_whole": torch.stack([own.whole for own in remembered]),
+        "memory_whole": torch.from_numpy(np.stack([own.whole for own in remembered])).to(device),
         "memory_now": torch.tensor(counts, dtype=torch.int64, device=device),
     }
 
 
-def _remembered(state: Mapping[str, Tensor]) -> tuple[Remembered, ...]:
-    """Makes of the tensors what is remembered of each stream."""
-    pixels, tokens, numbers, whole, now = (state[name].detach().clone() for name in MEMORY)
+def _device(now: Now) -> torch.device:
+    assert now.memory is not None
+    return now.memory.state.picture.device
+
+
+def _remembered(state: Mapping[str, Tensor], p: int) -> tuple[Remembered, ...]:
+    """Makes of the tensors what is remembered of each stream. ``p``: cell side."""
+    pixels, *rest = (state[name].detach().clone() for name in MEMORY)
+    tokens, numbers, whole, now = (each.cpu().numpy() for each in rest)
     found = []
     for s, (turns, shot, busy) in enumerate(now.tolist()):
-        pictures = (
-            Picture(pixels[s, i].clone(), tokens[s, i].clone(), used, since) if used >= 0 else None
-            for i, (used, since) in enumerate(numbers[s].tolist())
-        )
-        # A load may come in the middle of many turns: look for jumps at once.
-        found.append(Remembered(tuple(pictures), whole[s].clone(), turns, shot, bool(busy), 0))
+        pictures: list[Picture | None] = [None] * len(pixels[s])
+        for i, (used, since) in enumerate(numbers[s].tolist()):
+            if used >= 0:
+                own = pixels[s, i].clone()
+                pictures[i] = Picture(own, glance(own, p), tokens[s, i].copy(), used, since)
+        found.append(Remembered(tuple(pictures), whole[s].copy(), turns, shot, bool(busy)))
     return tuple(found)

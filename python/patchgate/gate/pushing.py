@@ -39,11 +39,14 @@ def push_tubelets(
             "graph cannot capture; push outside of it, or make the gate with memory=None"
         )
     if not remembered:
-        remembered = tuple(Remembered.nothing(settings.memory, own) for own in memory.state.source)
+        grid = tuple(memory.state.source.shape[1:])
+        remembered = (Remembered.nothing(settings.memory, grid),) * len(tubelets)
+    if memory.has_room(tubelets.shape[1]):
+        return gate_with_memory(tubelets, memory, remembered, factors, settings)
     parts: list[GateResult] = []
     turns: tuple[tuple[Turn, ...], ...] = ((),) * len(tubelets)
-    for t, some in enumerate(with_room(tubelets, memory)):
-        part, remembered, new = gate_with_memory(some, memory, remembered, factors, settings)
+    for t, one in enumerate(with_room(tubelets, memory)):
+        part, remembered, new = gate_with_memory(one, memory, remembered, factors, settings)
         parts.append(part)
         turns = tuple(
             (*old, *(turn._replace(frame=turn.frame + t) for turn in own))

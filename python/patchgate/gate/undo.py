@@ -45,7 +45,8 @@ class Before:
     def __init__(self, layout: StateLayout, home: Home) -> None:
         self._layout, self._is_large = layout, layout.size > _LARGE
         self._copy: Any = None  # the copy of the state
-        self._copies: dict[str, Any] = {}  # its tensors
+        self._copies: dict[str, Any] = {}  # its tensors, as they are copied
+        self._kept: State | None = None  # its tensors
         self._at = _At.of(home)
         self._still = torch.empty(
             0, dtype=torch.uint8, device="cpu"
@@ -54,6 +55,7 @@ class Before:
         self._all = False  # anything may have changed
         self._rows = np.zeros(layout.shapes["source"][1], np.bool_)  # [h]: cells of these did
         self._frames = 0  # pushed since then
+        self.still: bool | None = None  # whether nothing changed in the last push; None: not known
 
     def keep(self) -> None:
         """Copies the current state, which ``back`` restores."""
@@ -98,25 +100,25 @@ class Before:
             still: whether all of them do, if that is known.
         """
         if not kind.is_cpu:
-            return
+            return  # reading it would synchronise
         if still is None:
             if self._still.shape != kind.shape:
                 self._still = torch.zeros_like(kind)
             still = torch.equal(kind, self._still)
-        relit = lit.numel() > 0 and bool(lit.any())
+        self.still = still
+        relit = lit.numel() > 0 and bool(np.count_nonzero(lit.numpy()))
         self._all = before or relit or not (still or self._is_large)
         if not still and self._is_large:
             self._rows |= kind.amax((0, 1, 3)).bool().numpy()
 
-    def start(self) -> Tensor:
-        """Returns the state at hand, ``[size]`` uint8, to read from until the next ``keep``.
+    def start(self) -> State:
+        """Returns the state at hand, to read from until the next ``keep``.
 
         It is not copied if this is the state that ``keep`` has just copied.
         """
-        if self._copy is None or self._all or self._frames or self._rows.any():
-            return self.flat().clone()
-        on_cpu = self.home.state.clock.is_cpu
-        return torch.from_numpy(self._copy) if on_cpu else self._copy
+        if self._kept is None or self._all or self._frames:
+            return self.snapshot()
+        return self._kept
 
     def lent(self) -> None:
         """Notes that the state was handed out, so that its holder may have written to it."""
@@ -157,7 +159,8 @@ class Before:
         with torch.inference_mode(False):
             size, device = self._layout.size, state.clock.device
             flat = torch.empty(size, dtype=torch.uint8, device=device)
-        self._copies = _raw_parts(self._layout.parts(flat))
+        self._kept = self._layout.parts(flat)
+        self._copies = _raw_parts(self._kept)
         self._copy = _raw(flat)
 
     def _keep_all(self) -> None:

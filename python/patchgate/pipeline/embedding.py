@@ -42,13 +42,16 @@ def embed(
     end: float | None = None,
     device: str = "cpu",
     on_chunk: Callable[[Embedding], None] | None = None,
+    tolerance: float | None = None,
     **options: Unpack[TokenizeKwargs],
 ) -> Embedding:
     """Turns every frame of a video into one vector, of which only the changed cells are computed.
 
     The frames take the way of ``tokenize``: the gate compares them as they are in the file, and
     only cells that changed become RGB. A vector is made of the states that the tower's own call,
-    gated, would show for that frame. A frame that computes nothing repeats the vector before it.
+    gated with the same tolerance, would show for that frame. A frame that computes nothing repeats
+    the vector before it. Where a vector is made of CLS alone, the last layer is computed for CLS
+    (and registers) only: nobody sees the cells that leave it.
 
     Args:
         video: a path, a file object, bytes, or a ``Video`` that is already open.
@@ -65,6 +68,9 @@ def embed(
         start, end: seconds on the video's clock.
         device: "cpu", or "cuda" to decode on the GPU: frames never leave it.
         on_chunk: a function that is called with the vectors of every few frames as they are made.
+        tolerance: as of ``gated``, in place of the tower's. None: the tower's; but where that is
+            the default of ``gated``, 0.15, it is 0.1: a vector sees the errors of all cells at once
+            (docs/towers.md, "One vector a frame", has the curve).
         options: the gate's rules and options of ``open_video``, as in ``tokenize``.
 
     Returns:
@@ -76,13 +82,14 @@ def embed(
     Raises:
         FileNotFoundError, ValueError, TypeError: ``open_video`` or ``Gate`` raises; the tower is
             not gated, or does not have this pool; the gate does not fit the tower; there are rules
-            and a gate; there is no such option.
+            and a gate; the tolerance is no number of at least 0, or the tower was gated with
+            ``context="kept"``, which has none; there is no such option.
     """
     rules, open_options = parted("embed", options, gate)
     gate = tower_gate(tower, gate, None, rules)
     own = own_pool(tower, pool)
     with opened(video, fps, start, end, device, open_options) as source:
-        gate, vectors = prepared_vectors(source, tower, gate, own)
+        gate, vectors = prepared_vectors(source, tower, gate, own, tolerance)
         parts = [Embedding(vectors.no_vectors(), torch.empty(0, dtype=torch.float64, device="cpu"))]
         for chunk in until_used_up(token_chunks(source, gate, features=vectors)):
             part = Embedding(vectors.vectors, chunk.pts_seconds)
@@ -118,8 +125,8 @@ def own_pool(gated: GatedTower, pool: str) -> OwnPool:
 
 
 def prepared_vectors(
-    source: Video, tower: GatedTower, gate: Gate, pool: OwnPool
+    source: Video, tower: GatedTower, gate: Gate, pool: OwnPool, tolerance: float | None
 ) -> tuple[Gate, FrameVectors]:
     """Makes the gate for a video's frames, and what makes vectors of them."""
     tower, own = placed(source, tower)
-    return gate.fresh(size=own), FrameVectors(tower, own, pool)
+    return gate.fresh(size=own), FrameVectors(tower, own, pool, tolerance)

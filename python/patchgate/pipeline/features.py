@@ -232,9 +232,20 @@ class FrameVectors(TowerFeatures):
         vectors: ``[T, D]``, those of the frames that ``encoding`` got last.
     """
 
-    def __init__(self, gated: GatedTower, size: tuple[int, int], pool: Pool) -> None:
-        """``pool``: one that the tower has; see ``leaving.pools``."""
-        super().__init__(gated, size)
+    def __init__(
+        self, gated: GatedTower, size: tuple[int, int], pool: Pool, tolerance: float | None = None
+    ) -> None:
+        """Begins a video.
+
+        Args:
+            gated, size: as of ``TowerFeatures``.
+            pool: one that the tower has; see ``leaving.pools``.
+            tolerance: see ``Fidelity.for_vectors``.
+
+        Raises:
+            ValueError, TypeError: the tolerance is none, or the tower has no use for one.
+        """
+        super().__init__(gated, size, Session(gated.fidelity.for_vectors(tolerance)))
         self.pool: Pool = pool
         self.vectors = self.no_vectors()
 

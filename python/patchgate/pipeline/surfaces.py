@@ -39,7 +39,8 @@ def surface_chunks(
 ) -> Generator[TokenChunk, None, None]:
     """Does what ``token_chunks`` does for a video that NVDEC decodes.
 
-    The host waits once a chunk, for the number of its tokens. Beside the memory of the decoder and
+    The host waits once a chunk, for the number of its tokens; a gate that remembers pictures waits
+    in every push, too: raise ``together`` for fewer of them. Beside the memory of the decoder and
     the tower, the device needs room for every cell of a chunk (``T * N * E`` numbers), for the
     gate's state and, if pictures wait for others or are turned, for ``together * f`` pictures.
 

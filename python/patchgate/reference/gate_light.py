@@ -25,6 +25,9 @@ SAMPLES = SIDE * SIDE
 QUORUM = 8  # the light is looked for if one cell in so many is in doubt
 MOST_CELLS = 4096  # that are sampled
 ROUNDS = 3  # of the fit, after the first line
+GLANCE = 32  # places at which the light is looked for first
+GLANCE_BITS = 5
+GLANCE_LEAVES, LEAVES = 7, 6  # eighths of what there was that a line may leave
 LEAST_GAIN, MOST_GAIN = ONE // 4, 4 * ONE  # of one frame
 MOST_OFFSET = 4 * 255 * ONE  # of one frame
 FLAT = 4  # a variance of samples below which no gain can be told from noise
@@ -81,7 +84,9 @@ def relight(
     wanted = doubtful & (arange(h * w, device=frame.device) % stride == 0)
     if not bool(wanted.any()):
         return unlit(frame, zero)
-    weights = _weights(frame, picture, corners[wanted], rules.cell)  # [P, 2]
+    glanced = glance_places(h, w, frame.device)  # [32]
+    glanced = glanced[doubtful[glanced]]
+    weights = _weights(frame, picture, corners[wanted], corners[glanced], rules.cell)  # [P, 2]
     if bool((weights == weights.new_tensor([ONE, 0])).all()):
         return unlit(frame, zero)
 
@@ -90,26 +95,40 @@ def relight(
     gain, offset = (each.reshape(f, c, 1, 1) for each in weights.unbind(-1))
     weighed = weigh(then, gain, offset)
     cost = cost_of(now, weighed, rules.sub_block)
-    # A cell that still equals its reference keeps it, unless the light brings it nearer.
-    lit = ((cost < zero) | (zero > limits)) & (limits < ALWAYS)
-    paste_blocks(picture, torch.where(lit.view(-1, 1, 1, 1, 1), weighed, then), corners, rules.cell)
     composed = compose(light, weights)
+    # A cell that still equals its reference keeps it, unless the light brings it nearer, and not
+    # too far from its token's own: it would be encoded for that.
+    nearer = (cost < zero) & ~too_far(composed).flatten()
+    lit = (nearer | (zero > limits)) & (limits < ALWAYS)
+    paste_blocks(picture, torch.where(lit.view(-1, 1, 1, 1, 1), weighed, then), corners, rules.cell)
     light.copy_(torch.where(lit.view(h, w), composed, light))
     return Relit(weights, lit, torch.where(lit, cost, zero))
 
 
-def _weights(frame: Tensor, picture: Tensor, corners: Tensor, cell: int) -> Tensor:
+def glance_places(h: int, w: int, device: torch.device) -> Tensor:
+    """The cells at which the light is looked for first: ``[32]`` int64, Hammersley's points."""
+    numbers = [(i, int(f"{i:0{GLANCE_BITS}b}"[::-1], 2)) for i in range(GLANCE)]
+    places = [
+        (2 * i + 1) * h // (2 * GLANCE) * w + (2 * mirrored + 1) * w // (2 * GLANCE)
+        for i, mirrored in numbers
+    ]
+    return torch.tensor(places, dtype=torch.int64, device=device)
+
+
+def _weights(frame: Tensor, picture: Tensor, corners: Tensor, glanced: Tensor, cell: int) -> Tensor:
     """Gain and offset of every plane, ``[P, 2]``, from the cells at ``corners [n, 2]``.
 
-    Each frame's first plane decides whether its light has changed.
+    Each frame's first plane decides whether its light has changed: in the cells at ``glanced`` at
+    first.
     """
     planes = []
+    same = corners.new_tensor([ONE, 0])
     for now, then in zip(frame, picture, strict=True):  # [C, H, W] each
         own: list[Tensor] = []
         for x, y in zip(then, now, strict=True):
-            same = corners.new_tensor([ONE, 0])
-            changed = not own or bool((own[0] != same).any())
-            own.append(_fitted(CellSums.of(x, y, corners, cell)) if changed else same)
+            first = own[0] if own else _fitted(CellSums.of(x, y, glanced, cell), GLANCE_LEAVES)
+            changed = bool((first != same).any())
+            own.append(_fitted(CellSums.of(x, y, corners, cell), LEAVES) if changed else same)
         planes += own
     return torch.stack(planes)
 
@@ -155,11 +174,13 @@ def _divided(a: int, b: int) -> int:
     return (2 * a + b) // (2 * b)
 
 
-def _fitted(sums: CellSums) -> Tensor:
-    """One line through all cells but the quarter that it fits worst: ``[2]``; (1, 0) if it does
-    not leave clearly less than there was.
+def _fitted(sums: CellSums, eighths: int) -> Tensor:
+    """One line through all cells but the quarter that it fits worst: ``[2]``; (1, 0) if there is
+    none, or if it leaves more than some eighths of what there was.
     """
     n = len(sums.x)
+    if not n:
+        return sums.x.new_tensor((ONE, 0))
     kept = torch.ones_like(sums.x, dtype=torch.bool)
     for _ in range(ROUNDS):
         error = sums.error(*sums.line(kept))
@@ -167,7 +188,7 @@ def _fitted(sums: CellSums) -> Tensor:
         kept = error <= worst
     weights = sums.line(kept)
     before, after = (int(sums.error(*each).clamp(max=CAPPED).sum()) for each in ((ONE, 0), weights))
-    helps = 4 * after <= 3 * before and before > 0
+    helps = 8 * after <= eighths * before and before > 0
     return sums.x.new_tensor(weights if helps else (ONE, 0))
 
 

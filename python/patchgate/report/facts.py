@@ -42,6 +42,7 @@ def facts_of(name: str, history: History, gate: Gate, spent: Costs | None = None
         "return_seconds": (
             [] if history.returned is None else history.pts_seconds[history.returned > 0].tolist()
         ),
+        "light": light_facts(history),
         "sampled": {
             f"{fps}_fps": {"frames": seen, "tokens": history.dense_tokens(seen)}
             for fps, seen in ((fps, history.frames_at(fps)) for fps in (1, 2))
@@ -49,6 +50,22 @@ def facts_of(name: str, history: History, gate: Gate, spent: Costs | None = None
         "moments": [],
         "gate": asdict(gate.settings),
         "costs": None if spent is None else spent.facts(),
+    }
+
+
+def light_facts(history: History) -> dict[str, Any] | None:
+    """Returns how many frames had another light than the one before, and between which grey levels
+    a mid-grey (128) of the last key frame was shown; None: the gate follows no light.
+    """
+    levels = history.mid_grey
+    if history.weights is None or levels is None or not len(levels):
+        return None
+    same = history.weights == history.weights.new_tensor([1.0, 0.0])
+    changes = int((~same.all(1)).sum())
+    return {
+        "changes": changes,
+        "least_mid_grey": float(levels.min()),
+        "most_mid_grey": float(levels.max()),
     }
 
 
@@ -80,6 +97,7 @@ def lines_of(facts: dict[str, Any]) -> dict[str, str]:
         ),
         "key frames": f"{len(facts['key_frame_seconds']):,}",
         **({"returns": f"{len(back):,}"} if (back := facts["return_seconds"]) else {}),
+        **({} if (light := facts["light"]) is None else {"light": _lit(light)}),
         "shown": ", ".join(shown) or f"all {every}",
     }
     if "adjacent" in facts:
@@ -88,3 +106,11 @@ def lines_of(facts: dict[str, Any]) -> dict[str, str]:
             f"{facts['adjacent']['largest_sub_block_error']:.2f}"
         )
     return said
+
+
+def _lit(light: dict[str, Any]) -> str:
+    """Says what ``light_facts`` found."""
+    return (
+        f"it changes in {light['changes']:,} frames; grey 128 of the last key frame is shown as "
+        f"{light['least_mid_grey']:.0f} to {light['most_mid_grey']:.0f}"
+    )

@@ -1,6 +1,6 @@
 """Counts what the gate did to every frame, and chooses the frames that show it best.
 
-Letters: T frames (or tubelets), h w cells.
+Letters: T frames (or tubelets), f frames of a tubelet, C planes, h w cells.
 """
 
 import math
@@ -18,6 +18,8 @@ from patchgate.tokens import TokenChunk
 
 OnChunk = Callable[[TokenChunk], None]
 
+MID_GREY = 128  # the level that shows where the light has gone
+_ONE = 4096  # a gain of 1, and an offset of one grey level
 _MOST_CUTS = 4  # key frames shown for being key frames
 _SLACK_SECONDS = 1e-3  # containers round time stamps: a frame is there from so much before its own
 
@@ -34,6 +36,8 @@ class History:
     tubelet: int = 1  # frames of one
     # [T] int64: cells that show a picture of before again; None: the gate remembers none
     returned: Tensor | None = None
+    # [T, 2] float64: gain, and offset in grey levels, of luma; None: the gate follows no light
+    weights: Tensor | None = None
 
     @property
     def is_key(self) -> Tensor:
@@ -44,6 +48,20 @@ class History:
     def kept_share(self) -> Tensor:
         """``[T]`` float64: tokens over cells."""
         return self.changed.double() / self.cells
+
+    @property
+    def mid_grey(self) -> Tensor | None:
+        """``[T]`` float64: what a mid-grey of the last key frame has become, in grey levels.
+
+        It is 128 in a key frame, which is encoded in its own light. None: no light is followed.
+        """
+        if self.weights is None:
+            return None
+        level, levels = float(MID_GREY), array("d")
+        for (gain, offset), is_key in zip(self.weights.tolist(), self.is_key.tolist(), strict=True):
+            level = float(MID_GREY) if is_key else gain * level + offset
+            levels.append(level)
+        return doubles(levels)
 
     @property
     def begin(self) -> float:
@@ -110,7 +128,8 @@ def history_of(
     # Numbers, not tensors: small tensors that stay between large ones that go keep the heap from
     # shrinking (measured: half a megabyte a chunk).
     pts, duration, changed, moved = array("d"), array("d"), array("q"), array("q")
-    returned = array("q")
+    returned, weights = array("q"), array("d")
+    follows = False
     for chunk in chunks:
         kind = chunk.kind.flatten(1)  # [T, h * w]
         pts.extend(chunk.pts_seconds.tolist())
@@ -118,11 +137,15 @@ def history_of(
         changed.extend((kind == CHANGED).sum(1).tolist())
         moved.extend((kind == MOVED).sum(1).tolist())
         returned.extend((kind == RETURNED).sum(1).tolist())
+        if chunk.weights is not None:  # [T, f, C, 2]: luma of a tubelet's first frame
+            follows = True
+            weights.extend((chunk.weights[:, 0, 0].double() / _ONE).flatten().tolist())
         if on_chunk is not None:
             on_chunk(chunk)
     starts, lengths = (doubles(values) for values in (pts, duration))
     new, moving = (whole(values) for values in (changed, moved))
-    return History(cells, starts, lengths, new, moving, tubelet, whole(returned))
+    light = doubles(weights).view(-1, 2) if follows else None
+    return History(cells, starts, lengths, new, moving, tubelet, whole(returned), light)
 
 
 def telling_frames(history: History) -> list[Choice]:

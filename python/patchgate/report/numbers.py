@@ -10,11 +10,20 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from patchgate.report.history import History
 
 _MOST_ROWS = 20_000  # of the CSV in a page: a megabyte
 _TABLE_ROWS = 40  # that a reader looks through
+
+
+class Light(NamedTuple):
+    """The light of some neighbouring frames, of luma, by a gate that follows it."""
+
+    gain: float  # all frames' together: what the last one's light is of that before the first
+    offset: float  # in grey levels
+    mid_grey: float  # mean of what a mid-grey (128) of the last key frame has become
 
 
 class Stretch(NamedTuple):
@@ -27,6 +36,7 @@ class Stretch(NamedTuple):
     key_frames: int
     error: float  # of the worst sub-block of the worst frame, in grey levels of 255
     adjacent_error: float  # the same of an adjacent-frame gate
+    light: Light | None = None  # None: the gate does not follow it
 
 
 def stretches(
@@ -40,6 +50,7 @@ def stretches(
     count = len(history.changed)
     step = -(-count // most)
     changed, moved = history.kept_share.numpy(), history.moved.numpy() / history.cells
+    levels = history.mid_grey
     for first in range(0, count, step):
         part = slice(first, first + step)
         yield Stretch(
@@ -50,7 +61,17 @@ def stretches(
             int(history.is_key[part].sum()),
             float(error[part].max()),
             float(adjacent_error[part].max()),
+            None if levels is None else _light(history, levels, part),
         )
+
+
+def _light(history: History, levels: Tensor, part: slice) -> Light:
+    """Returns the light of a part of the frames, whose mid-grey has these levels ``[T]``."""
+    assert history.weights is not None
+    gain, offset = 1.0, 0.0
+    for g, o in history.weights[part].tolist():
+        gain, offset = g * gain, g * offset + o
+    return Light(gain, offset, float(levels[part].mean()))
 
 
 def table(history: History, error: np.ndarray, adjacent_error: np.ndarray) -> list[Stretch]:
@@ -62,9 +83,11 @@ def as_csv(history: History, error: np.ndarray, adjacent_error: np.ndarray) -> s
     """Returns a row for each frame (of a long video, for some neighbouring ones), as CSV."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(Stretch._fields)
+    lit = () if history.weights is None else Light._fields
+    writer.writerow([*Stretch._fields[:-1], *lit])
     for row in stretches(history, error, adjacent_error, _MOST_ROWS):
-        writer.writerow([f"{each:.6g}" if isinstance(each, float) else each for each in row])
+        values = [*row[:-1], *(row.light or ())]
+        writer.writerow([f"{each:.6g}" if isinstance(each, float) else each for each in values])
     return out.getvalue()
 
 

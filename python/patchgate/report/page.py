@@ -16,6 +16,7 @@ from patchgate.gate import CHANGED, MOVED, Gate
 from patchgate.report import numbers
 from patchgate.report.comparison import Compared, Comparison
 from patchgate.report.costs import DENSE, GATED, Costs
+from patchgate.report.facts import light_facts
 from patchgate.report.history import History
 from patchgate.report.images import AMPLIFIED, Images, images_of
 from patchgate.report.planned import Planned
@@ -136,6 +137,7 @@ def _totals(history: History) -> dict[str, Any]:
         "moved": int(history.moved.sum()) / cells,
         "key_frames": int(history.is_key.sum()),
         "returns": 0 if history.returned is None else int((history.returned > 0).sum()),
+        "light": light_facts(history),
         "seconds": history.end - history.begin,
     }
 

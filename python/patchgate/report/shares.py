@@ -24,6 +24,7 @@ class Palette(NamedTuple):
     changed: str = hex_of(CHANGED_COLOUR)
     moved: str = hex_of(MOVED_COLOUR)
     static: str | None = None  # None: left blank
+    light: str = "#8f6b00"
 
 
 PRINT = Palette()

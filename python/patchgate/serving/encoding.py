@@ -20,6 +20,7 @@ def encode_video(
     source: Tensor,
     grid_thw: tuple[int, int, int],
     settings: ServingSettings,
+    turns: Tensor | None = None,
 ) -> Tensor:
     """Encodes a video as a clip of its own. It synchronises.
 
@@ -30,6 +31,7 @@ def encode_video(
         source: ``[T * N]`` int32, ``GatedVideo.source``.
         grid_thw: tubelets, and patches down and across.
         settings: the server's.
+        turns: ``[T]`` int32, ``GatedVideo.turns``.
 
     Returns:
         ``[K, E]`` in order of frame and cell: the tower's output and, of Qwen3-VL, that of each
@@ -38,7 +40,7 @@ def encode_video(
     tubelets, height, width = grid_thw
     side, device = settings.geometry.patch, rows.device
     tower = family.sized(height * side, width * side)
-    found = Cells.of(cells.to(device), source.to(device), tubelets)
+    found = Cells.of(cells.to(device), source.to(device), tubelets, turns)
     kept = found.with_rows(rows, settings.fidelity.context)
     features: Tensor = Session(settings.fidelity).encode(tower, kept, [], None, False).kept
     return features

@@ -4,25 +4,28 @@ Letters: T tubelets, f frames of a tubelet, N cells of a frame, m merge side, G 
 the tower takes, C channels, P patch side, H W pixels.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from patchgate._tensors import arange
+from patchgate._tensors import arange, whole
 from patchgate.colour import rgb_to_ycbcr
 from patchgate.encoders.gated.pixels import gate_planes
 from patchgate.encoders.patch_grid import PatchGrid
 from patchgate.encoders.run.fidelity import Context
 from patchgate.encoders.run.packed import Kept
-from patchgate.encoders.run.session import Session
+from patchgate.encoders.run.session import Session, turns_of
 from patchgate.gate import CHANGED
+from patchgate.gate.longterm.turns import Turn
 from patchgate.gather.pixel_spec import Triple
 from patchgate.serving.budget import fitted, most_tokens
 from patchgate.serving.settings import Geometry, ServingSettings
 
-GIVEN = 4  # added to a cell's kind if its pixels are among the rows
-_KIND = 3
+GIVEN = 8  # added to a cell's kind if its pixels are among the rows
+_KIND = GIVEN - 1
+_PLACES = 128  # more than a gate can remember pictures, and one more for none
 
 
 class Normalised(NamedTuple):
@@ -39,6 +42,8 @@ class GatedVideo(NamedTuple):
     cells: Tensor  # [T * N] uint8: the cell's kind, plus ``GIVEN`` if its pixels are in ``rows``
     source: Tensor  # [T * N] int32: the token that explains each cell
     threshold: float  # the gate's, which a budget may have raised
+    # [T] int32: what a gate with memory makes of each frame (``packed_turns``); None: no memory
+    turns: Tensor | None = None
 
     @property
     def tokens(self) -> int:
@@ -61,15 +66,16 @@ class Cells(NamedTuple):
     mask: Tensor  # [T, N] bool: those that are tokens
     given: Tensor  # [T, N] bool: those whose pixels are there
     source: Tensor  # [T, N] int64: the token that explains each cell
+    turns: tuple[Turn, ...] = ()  # of a gate with memory
 
     @classmethod
-    def of(cls, cells: Tensor, source: Tensor, tubelets: int) -> Self:
-        """Unpacks ``GatedVideo.cells`` and ``source`` of T tubelets."""
-        given = (cells & GIVEN) != 0
+    def of(cls, cells: Tensor, source: Tensor, tubelets: int, turns: Tensor | None = None) -> Self:
+        """Unpacks ``GatedVideo.cells``, ``source`` and ``turns`` of T tubelets."""
         return cls(
             kept_cells(cells).view(tubelets, -1),
-            given.view(tubelets, -1),
+            given_cells(cells).view(tubelets, -1),
             source.long().view(tubelets, -1),
+            () if turns is None else unpacked_turns(turns),
         )
 
     def with_rows(self, rows: Tensor, context: Context) -> Kept:
@@ -82,12 +88,35 @@ class Cells(NamedTuple):
         if context == "kept":
             source = torch.zeros_like(source)
             source[self.mask] = arange(count, device=source.device)
-        return Kept(rows, self.mask, source, self.given, count)
+            return Kept(rows, self.mask, source, self.given, count)
+        return Kept(rows, self.mask, source, self.given, count, self.turns)
 
 
 def kept_cells(cells: Tensor) -> Tensor:
     """Returns which of the cells are tokens, bool, from ``GatedVideo.cells``."""
     return (cells & _KIND) == CHANGED
+
+
+def given_cells(cells: Tensor) -> Tensor:
+    """Returns which of the cells have their pixels among the rows, bool, from the same."""
+    return (cells & GIVEN) != 0
+
+
+def packed_turns(turns: Sequence[Turn], tubelets: int) -> Tensor:
+    """Packs the turns of a video of T tubelets into a number for each, ``[T]`` int32; 0: none."""
+    numbers = [0] * tubelets
+    for frame, base, kept in turns:
+        numbers[frame] = 1 + base + _PLACES * kept
+    return whole(numbers).int()
+
+
+def unpacked_turns(numbers: Tensor) -> tuple[Turn, ...]:
+    """Returns what ``packed_turns`` packed. Synchronises."""
+    return tuple(
+        Turn(frame, number % _PLACES - 1, number // _PLACES)
+        for frame, number in enumerate(numbers.tolist())
+        if number
+    )
 
 
 def patch_grid(geometry: Geometry, height: int, width: int) -> PatchGrid:
@@ -142,7 +171,10 @@ def gate_video(
     most = most_tokens(settings.budget, seconds, grid.h * grid.w)
     gate, result = fitted(planes, settings.gate, most)
     kind = result.kind.flatten(1)  # [T, N]
-    return only_given(rows, kind, result.source, settings, gate.settings.threshold)
+    video = only_given(rows, kind, result.source, settings, gate.settings.threshold)
+    if settings.gate.memory is None:
+        return video
+    return video._replace(turns=packed_turns(turns_of(gate), len(kind)))
 
 
 def only_given(

@@ -112,6 +112,7 @@ class ServingSettings:
             streams = StreamLimits(**_taken(given, StreamLimits))
             fidelity, rules = Fidelity.split(given)
             gate = GateSettings(**{**rules, **geometry._asdict()})
+            fidelity.check_gate(gate)
         except (TypeError, ValueError) as error:
             raise type(error)(f"config.patchgate: {error}") from None
         return cls(gate, fidelity, budget, streams, geometry)

@@ -27,7 +27,7 @@ class TowerOptions:
     ] = "float32"  # fmt: skip
     tolerance: Annotated[
         float | None,
-        typer.Option("--tolerance", min=0, rich_help_panel=_PANEL, show_default="0.15",
+        typer.Option("--tolerance", min=0, rich_help_panel=_PANEL, show_default="0.15, embed 0.1",
                      help="Share of its norm by which a still cell's state may move before it is "
                      "computed again; 0 is exact."),
     ] = None  # fmt: skip

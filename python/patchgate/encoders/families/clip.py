@@ -141,5 +141,9 @@ class Clip(ClipLike):
         first = torch.zeros(1, dtype=torch.int64, device=self.weight.device)
         return self.enter(embeddings.class_embedding + embeddings.position_embedding(first))
 
+    @property
+    def pools_prefix(self) -> bool:
+        return True
+
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
         return self.model.post_layernorm(torch.stack([dense[t, 0] for t in frames]))

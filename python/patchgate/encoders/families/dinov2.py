@@ -146,6 +146,10 @@ class Dino(Tower):
     def leave(self, rows: Tensor) -> Tensor:
         return structure.part(self.model, self.norm)(rows)
 
+    @property
+    def pools_prefix(self) -> bool:
+        return True
+
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
         return torch.stack([dense[t, 0] for t in frames])
 

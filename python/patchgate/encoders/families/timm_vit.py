@@ -242,6 +242,10 @@ class TimmVit(Tower):
         return bool(self.model.global_pool) or getattr(self.model, "attn_pool", None) is not None
 
     @property
+    def pools_prefix(self) -> bool:
+        return self.model.global_pool == "token" and getattr(self.model, "attn_pool", None) is None
+
+    @property
     def _dynamic(self) -> bool:
         return bool(getattr(self.model, "dynamic_img_size", False))
 

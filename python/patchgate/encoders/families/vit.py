@@ -155,6 +155,10 @@ class Vit(VitLike):
     def pools(self) -> bool:
         return self.model.pooler is not None
 
+    @property
+    def pools_prefix(self) -> bool:
+        return True
+
     def pool(self, dense: Tensor, entry: Tensor | None, frames: list[int]) -> Tensor | None:
         if not self.pools:
             return None

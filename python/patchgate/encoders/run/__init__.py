@@ -10,7 +10,7 @@ attention.py   the attention of active tokens: to all of their frame, or to each
 waking.py      where a still token wakes: its attention output moved, so it becomes active
 exchanges.py   which keys changed for a still token, whose attention is then only corrected
 leaving.py     what comes after the last layer: the last norm, and pooling
-pooling.py     one vector a frame, of what it shows
+pooling.py     one vector a frame, of what it shows; and what need not be computed for it
 memory.py      what later frames need of earlier ones
 computed.py    which cells it computes from their own pixels, and which frames it passes over
 fixed.py       encodes a clip with fixed shapes; fixed_watch.py does so with a tolerance

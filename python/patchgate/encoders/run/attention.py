@@ -159,6 +159,13 @@ class Groups:
         return out[back], lse[back]
 
 
+def members(window: Tensor | None, active: Tensor) -> list[Tensor]:
+    """Returns the tokens of each window, in order; without windows, all tokens of a frame."""
+    if window is None:
+        return [arange(active.shape[1], device=active.device)]
+    return [(window == w).nonzero().flatten() for w in window.unique()]
+
+
 def _ends(counts: Tensor) -> Tensor:
     """Returns where each group ends: ``[G + 1]`` int32, the running sum from 0."""
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()

@@ -57,15 +57,19 @@ def encode_steps(
         pool: compute nothing but this vector of each frame (``leaving.pools``, for "pooled").
     """
     parts, counts, done = [], [], 0
+    wanted = pooling.Wanted.of(tower, pool)
+    fidelity = wanted.fidelity(tower, fidelity)
     for part in _runs(tower, fidelity, kept):
         for turn in part.turns:  # of its first frame
             memory = memory.turned(turn, tower)
+        done += len(part.mask)
+        last = later is None and done == len(kept.mask)
         run: Run | Still
         if stand_still(fidelity, memory, len(part.patches), part.source):
             run = Still(tower, fidelity, memory, part)
             encoded = run.encode(hidden)
         else:
-            run = Run(tower, fidelity, memory, part)
+            run = Run(tower, fidelity, memory, part, wanted, last)
             encoded = yield from run.steps(hidden)
         states: dict[str, Tensor] = {}
         pooled, before = None, memory.pooled
@@ -77,8 +81,7 @@ def encode_steps(
             of_kept = _of_kept(tower, encoded, part.mask)
         parts.append((states, pooled, of_kept))
         counts.append(encoded.counts)
-        done += len(part.mask)
-        if later is not None or done < len(kept.mask):
+        if not last:
             named = kept.source[done - 1 :].flatten()
             memory = run.remembered(named if later is None else torch.cat([named, later]))
             memory = replace(memory, pooled=None if pooled is None else pooled[-1:].clone())

@@ -13,6 +13,7 @@ Context = Literal["full", "kept"]
 Moved = Literal["own", "source", "lend"]
 
 DEFAULT_TOLERANCE = 0.15  # docs/towers.md argues it
+VECTOR_TOLERANCE = 0.1  # that of one vector a frame: the same page, "One vector a frame"
 
 
 class FidelityKwargs(TypedDict, total=False):
@@ -94,6 +95,19 @@ class Fidelity:
                 "memory: a tower that passes frames over (pass_over) does not know which picture "
                 "returns; use one of them"
             )
+
+    def for_vectors(self, tolerance: float | None) -> "Fidelity":
+        """Returns the fidelity with which a vector of each frame is made.
+
+        Args:
+            tolerance: in place of its own. None: its own, or ``VECTOR_TOLERANCE`` if that is the
+                default, which was chosen for the states of cells.
+        """
+        if tolerance is None:
+            if self.context == "kept" or self.tolerance != DEFAULT_TOLERANCE:
+                return self
+            tolerance = VECTOR_TOLERANCE
+        return replace(self, tolerance=tolerance)
 
     def without_frames(self) -> "Fidelity":
         """Returns the fidelity of calls that are given the pixels of kept cells only."""

@@ -1,10 +1,14 @@
 """One vector a frame: its pooled output, its CLS, or the mean over its cells.
 
-Letters: T frames, N cells, F frames that are pooled, E features of a cell, D features of a vector,
-n numbers for pooling.
+If nothing but the prefix tokens is pooled, the last layer is computed for these alone: its other
+tokens lend keys and values. The vector stays the same, but for rounding.
+
+Letters: T frames, N cells, M tokens of a frame, A active tokens of all frames, F frames that are
+pooled, E features of a cell, D features of a vector, n numbers for pooling.
 """
 
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -12,10 +16,46 @@ from torch import Tensor
 from patchgate import _ops
 from patchgate._tensors import arange
 from patchgate.encoders.run import leaving
+from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.packed import Encoded
 from patchgate.encoders.tower import Tower
 
 Pool = Literal["cls", "pooled", "mean"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a run; by default the states of all tokens."""
+
+    prefix_only: bool = False  # nothing but the prefix tokens' last states
+
+    @classmethod
+    def of(cls, tower: Tower, pool: Pool | None) -> Self:
+        """``pool``: how to make a vector of a frame; None: the states are wanted."""
+        return cls(pool == "cls" or (pool == "pooled" and tower.pools_prefix))
+
+    def fidelity(self, tower: Tower, given: Fidelity) -> Fidelity:
+        """Returns the settings of such runs: nobody sees who wakes in the last layer."""
+        if not self.prefix_only or given.context == "kept":
+            return given
+        below, limit = tower.computed_layers - 1, given.tolerance_layers
+        return replace(given, tolerance_layers=below if limit is None else min(limit, below))
+
+    def asking(self, tower: Tower, layer: int, active: Tensor) -> tuple[Tensor, Tensor | slice]:
+        """Returns the tokens that attend in a layer and leave it, and which of all active these
+        are: ``[T, M]`` bool, and ``[A]`` bool or a slice.
+
+        Args:
+            active: ``[T, M]`` bool: those that enter the layer.
+        """
+        if not self.prefix_only or layer + 1 < tower.computed_layers:
+            return active, slice(None)
+        asking = active.clone()
+        asking[:, tower.prefix :] = False
+        return asking, asking[active]
+
+
+STATES = Wanted()
 
 
 def vectors(tower: Tower, encoded: Encoded, pool: Pool, before: Tensor | None) -> Tensor:
@@ -63,7 +103,9 @@ def pooled(
         scores = None if entry is None else _ops.expand(entry.rows, entry.shown[frames])
         # scores: [F, prefix + N, n]
         if dense is None:
-            dense, numbers = _ops.expand(table.rows, table.shown[frames]), list(range(len(frames)))
+            shown = table.shown[frames]
+            shown = shown[:, : tower.prefix] if tower.pools_prefix else shown
+            dense, numbers = _ops.expand(table.rows, shown), list(range(len(frames)))
         else:
             numbers = frames.tolist()
         new = leaving.pooled(tower, dense, scores, numbers)

@@ -12,6 +12,7 @@ frame, A active tokens of all frames, S remembered slots, I remembered sources, 
 remembered rows, H heads, d features of a head, D features, C channels, P patch side.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,11 +23,12 @@ from torch import Tensor
 
 from patchgate._tensors import arange
 from patchgate.encoders.run import leaving
-from patchgate.encoders.run.attention import Groups, Segments
+from patchgate.encoders.run.attention import Groups, Segments, members
 from patchgate.encoders.run.entering import embedded, entering
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
 from patchgate.encoders.run.packed import Counts, Encoded, Kept, Table
+from patchgate.encoders.run.pooling import STATES, Wanted
 from patchgate.encoders.run.slots import Slots
 from patchgate.encoders.run.together import Attend, Rowwise, Steps, key_of
 from patchgate.encoders.run.waking import Scan
@@ -57,12 +59,18 @@ def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
 
 @dataclass
 class Run:
-    """One run: take ``steps`` once, then ``remembered``, which returns the next run's memory."""
+    """One run: take ``steps`` once, then ``remembered``, which returns the next run's memory.
+
+    ``wanted`` says what is made of the states: all of them are shown, or vectors of frames. After
+    the ``last`` run of a clip nothing follows, and ``remembered`` must not be called.
+    """
 
     tower: Tower
     fidelity: Fidelity
     memory: Memory
     kept: Kept
+    wanted: Wanted = STATES
+    last: bool = False
 
     def __post_init__(self) -> None:
         mask, source = self.kept.mask, self.kept.source
@@ -77,7 +85,7 @@ class Run:
         if each > 1:
             moved = self._moved.repeat_interleave(each, 1)
             self._slots = Slots.of(self._source, moved, prefix, ids * each, new * each)
-        self._layers: list[_Layer] = []
+        self._layers: deque[_Layer] = deque(maxlen=0 if self.last else None)
         self._reaches: tuple[Tensor, ...] = ()
         self._outputs: dict[str, _Layer] = {}
         self._tokens: list[int] = []
@@ -191,12 +199,15 @@ class Run:
         self._tokens.append(len(x))
         make, finish = partial(tower.qkv, layer), partial(tower.finish, layer)
         query, key, value = yield from self._by_rows("qkv", layer, make, x, self._cells(active))
+        every = active
+        active, mine = self.wanted.asking(tower, layer, every)
         if self.fidelity.context == "kept":
-            segments = Segments.of(active, tower.windows(layer))
+            segments = Segments.of(every, tower.windows(layer))
             self._pairs.append(sum(n * n for n in segments.lengths))
             self._layers.append(_Layer(known, shown, None))
-            out = segments.attend(query, key, value, scale)
-            return active, (yield from self._by_rows("finish", layer, finish, x, out)), None
+            out = segments.attend(query, key, value, scale)[mine]
+            return active, (yield from self._by_rows("finish", layer, finish, x[mine], out)), None
+        query, x = query[mine], x[mine]
         watched = self.fidelity.watches(layer)
         if watched and query.dtype in (torch.float16, torch.bfloat16):
             query, key, value = query.float(), key.float(), value.float()
@@ -242,7 +253,7 @@ class Run:
             scale=self.tower.scale(layer),
             out=out,
             lse=lse,
-            windows=_members(self.tower.windows(layer), active),
+            windows=members(self.tower.windows(layer), active),
             before=kept.row,
             sums=kept.sums,
             made=later.tables["made"][later.row] if later.tables else out[:0],
@@ -290,10 +301,3 @@ class Run:
         place = self._units.rows(units, kept.row, kept.count)
         self._outputs[name] = _Layer(tables, place, None)
         return Table(tables["rows"], place)
-
-
-def _members(window: Tensor | None, active: Tensor) -> list[Tensor]:
-    """Returns the tokens of each window, in order; without windows, all tokens of a frame."""
-    if window is None:
-        return [arange(active.shape[1], device=active.device)]
-    return [(window == w).nonzero().flatten() for w in window.unique()]

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from patchgate.gate.longterm.pictures import Remembered
-from patchgate.gate.longterm.turns import StreamPush, Turn
+from patchgate.gate.longterm.turns import StreamPush, Turn, looked_at
 from patchgate.gate.memory import GateMemory
 from patchgate.gate.run import GateResult, each, joined, run_op
 from patchgate.gate.settings import GateSettings
 from patchgate.gate.tensors import State
 
-_SOON = 256  # frames after a turn in which it pays to look for jumps first
 _JUMP = 4  # grey levels between samples of two frames
-_SAMPLED = 2  # cells between two samples
+_SAMPLED = 3  # cells between two samples
 _JUMPED = 16  # more than one sample of so many must jump
 
 
@@ -44,51 +44,69 @@ def gate_with_memory(
         remembered: S, what is remembered of each stream.
         factors: ``[h, w]``, the push's threshold map.
     """
+    count = tubelets.shape[1]
+    if count > 1 and any(jumps := _jumps(tubelets, memory.state, settings.cell)):
+        return _in_runs(_pushes(memory, remembered, factors, settings), tubelets, jumps)
+    begin = memory.before.start() if count else None
+    result = run_op(tubelets, memory, factors)
     none: tuple[tuple[Turn, ...], ...] = ((),) * len(remembered)
-    if not tubelets.shape[1]:
-        return Returned(run_op(tubelets, memory, factors), remembered, none)
-    begin = memory.before.start()
-    idle = all(own.quiet >= _SOON and not own.busy for own in remembered)
-    result = run_op(tubelets, memory, factors) if idle else None
-    if result is not None and not bool(result.kind.any()):
+    if begin is None or (memory.before.still and not any(own.busy for own in remembered)):
         return Returned(result, remembered, none)  # a still video: nothing is to be noted
-    soon = tubelets.shape[1] > 1 and min(own.quiet for own in remembered) < _SOON
-    jumps: Sequence[Sequence[int]] = ((),) * len(remembered)
-    if soon:
-        jumps = _jumps(tubelets, memory.state, settings.cell)
-    pushes = [
-        StreamPush(memory.streams(memory.state, s), memory, s, now, factors, settings)
-        for s, now in enumerate(remembered)
-    ]
-    if not any(jumps):
-        result = result or run_op(tubelets, memory, factors)
-        seen = [push.looked_at(result.kind[s]) for s, push in enumerate(pushes)]
-        if all(own.turn is None for own in seen):
-            after = (p.after(result.kind[s], seen[s].busy) for s, p in enumerate(pushes))
-            return Returned(result, tuple(after), none)
-        memory.before.lent()
-        parts = [
-            each(result, partial(torch.narrow, dim=0, start=s, length=1))
-            for s in range(len(pushes))
-        ]
-        for s, (push, (turn, busy)) in enumerate(zip(pushes, seen, strict=True)):
-            if turn is None:
-                push.now = push.after(result.kind[s], busy)
-                continue
-            first = memory.streams(memory.layout.parts(begin), s)
-            if tubelets.shape[1] == 1:
-                parts[s] = push.turned(tubelets[s : s + 1], 0, first, parts[s])
-                continue
+    kinds = result.kind.cpu().numpy()
+    clock = memory.state.clock
+    seen = [looked_at(kinds[s], now, clock, s) for s, now in enumerate(remembered)]
+    after = tuple(
+        now.followed(kinds[s], own.busy) if own.turn is None else now
+        for s, (now, own) in enumerate(zip(remembered, seen, strict=True))
+    )
+    if all(own.turn is None for own in seen):
+        return Returned(result, after, none)
+    memory.before.lent()
+    pushes = _pushes(memory, remembered, factors, settings)
+    parts = [_stream(result, s) for s in range(len(pushes))]
+    for s, (push, (turn, _)) in enumerate(zip(pushes, seen, strict=True)):
+        own, first = tubelets[s : s + 1], memory.streams(begin, s)
+        if turn is None:
+            push.now = after[s]
+        elif count == 1:
+            parts[s] = push.turned(own, 0, first, parts[s])
+        else:
             push.back(first)
-            parts[s] = push.gated(tubelets[s : s + 1], {turn, turn + 1})
-    else:
-        memory.before.lent()
-        parts = [
-            push.gated(tubelets[s : s + 1], {t for jump in found for t in (jump, jump + 1)})
-            for s, (push, found) in enumerate(zip(pushes, jumps, strict=True))
-        ]
+            parts[s] = push.gated(own, {turn, turn + 1})
+    return _returned(pushes, joined(parts, 0))
+
+
+def _pushes(
+    memory: GateMemory,
+    remembered: tuple[Remembered, ...],
+    factors: Tensor | None,
+    settings: GateSettings,
+) -> list[StreamPush]:
+    return [StreamPush(memory, s, now, factors, settings) for s, now in enumerate(remembered)]
+
+
+def _in_runs(
+    pushes: list[StreamPush], tubelets: Tensor, jumps: Sequence[Sequence[int]]
+) -> Returned:
+    """Gates each stream by itself, in runs that end before and after its jumps."""
+    pushes[0].memory.before.lent()
+    parts = [
+        push.gated(tubelets[s : s + 1], {t for jump in found for t in (jump, jump + 1)})
+        for s, (push, found) in enumerate(zip(pushes, jumps, strict=True))
+    ]
+    return _returned(pushes, joined(parts, 0))
+
+
+def _returned(pushes: list[StreamPush], result: GateResult) -> Returned:
     turns = tuple(tuple(push.turns) for push in pushes)
-    return Returned(joined(parts, 0), tuple(push.now for push in pushes), turns)
+    return Returned(result, tuple(push.now for push in pushes), turns)
+
+
+def _stream(result: GateResult, s: int) -> GateResult:
+    """Returns one stream's part of a result, with its dimension."""
+    if len(result.kind) == 1:
+        return result
+    return each(result, partial(torch.narrow, dim=0, start=s, length=1))
 
 
 def _jumps(tubelets: Tensor, state: State, p: int) -> Sequence[Sequence[int]]:
@@ -99,10 +117,15 @@ def _jumps(tubelets: Tensor, state: State, p: int) -> Sequence[Sequence[int]]:
     Args:
         p: cell side.
     """
-    step = _SAMPLED * p
-    samples = tubelets[:, :, 0, 0, p // 2 :: step, p // 2 :: step].int()  # [S, T, n, m]
-    before = state.picture[:, None, 0, 0, p // 2 :: step, p // 2 :: step].int()
-    jumped = torch.cat([before, samples], 1).diff(dim=1).abs() > _JUMP
-    many = jumped.flatten(2).sum(2) > jumped[0, 0].numel() // _JUMPED  # [S, T]
-    many[:, 0] &= state.clock[:, 0] > 0  # the first frame of a stream is no turn
-    return [[t for t, one in enumerate(row) if one] for row in many.tolist()]
+    first, step = p // 2, _SAMPLED * p
+    samples = tubelets[:, :, 0, 0, first::step, first::step].cpu().numpy()  # [S, T, n, m]
+    before = state.picture[:, None, 0, 0, first::step, first::step].cpu().numpy()
+    every = np.concatenate([before, samples], 1)
+    now, then = every[:, 1:], every[:, :-1]
+    jumped = np.maximum(now, then) - np.minimum(now, then) > _JUMP
+    s, t = jumped.shape[:2]
+    many = _JUMPED * jumped.reshape(s, t, -1).sum(2) > jumped[0, 0].size  # [S, T]
+    if not many.any():
+        return ((),) * s
+    many[:, 0] &= state.clock[:, 0].cpu().numpy() > 0  # the first frame of a stream is no turn
+    return [np.flatnonzero(row).tolist() for row in many]

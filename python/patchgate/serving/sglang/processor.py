@@ -180,7 +180,8 @@ class GatedQwen(QwenVLImageProcessor):
         tower = self._loaded()
         with torch.inference_mode():
             pixels = video.rows.to(tower.weight.device, tower.weight.dtype)
-            found = encode_video(tower, pixels, video.cells, video.source, grid, settings).cpu()
+            given = pixels, video.cells, video.source, grid, settings, video.turns
+            found = encode_video(tower, *given).cpu()
         side = settings.geometry.merge
         mask = kept_cells(video.cells).view(tubelets, height // side, width // side)
         times = tubelet_times(frames.pts_seconds, settings.geometry.temporal_patch, tubelets)

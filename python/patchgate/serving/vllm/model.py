@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from patchgate.serving.encoding import encode_video
-from patchgate.serving.gating import GIVEN, kept_cells
+from patchgate.serving.gating import given_cells, kept_cells
 from patchgate.serving.positions import Shown
 from patchgate.serving.settings import ServingSettings, settings_of
 from patchgate.serving.vllm.tower import OverVllm
@@ -20,14 +20,17 @@ from patchgate.serving.vllm.tower import OverVllm
 class GatedInput:
     """The pixels of a call's videos, as vLLM has parsed them, and what the gate says of them."""
 
-    def __init__(self, parsed: Any, cells: Tensor, source: Tensor) -> None:
+    def __init__(
+        self, parsed: Any, cells: Tensor, source: Tensor, turns: Tensor | None = None
+    ) -> None:
         self.parsed = parsed
         self.cells = cells  # [T * h * w] of each video, one after the other, uint8
         self.source = source  # the same, int32
+        self.turns = turns  # [T] of each video, int32; None: the gate has no memory
 
     def whole(self) -> bool:
         """Whether every cell is a token and has its pixels here."""
-        return bool((kept_cells(self.cells) & (self.cells > 3)).all())
+        return bool((kept_cells(self.cells) & given_cells(self.cells)).all())
 
 
 class GatedModel:
@@ -52,11 +55,12 @@ class GatedModel:
         return config
 
     def _parse_and_validate_video_input(self, **kwargs: Any) -> Any:
-        cells, source = kwargs.pop("video_cells", None), kwargs.pop("video_source", None)
+        names = ("video_cells", "video_source", "video_turns")
+        cells, source, turns = (kwargs.pop(name, None) for name in names)
         for name in ("video_words", "video_places"):
             kwargs.pop(name, None)
         parsed = super()._parse_and_validate_video_input(**kwargs)  # type: ignore[misc]
-        return parsed if cells is None else GatedInput(parsed, cells, source)
+        return parsed if cells is None else GatedInput(parsed, cells, source, turns)
 
     def _process_video_input(self, video_input: Any) -> Sequence[Tensor]:
         if not isinstance(video_input, GatedInput):
@@ -101,12 +105,13 @@ def encode(family: OverVllm, given: GatedInput, settings: ServingSettings) -> li
     grids = given.parsed["video_grid_thw"].tolist()
     pixels = family.normalised(given.parsed["pixel_values_videos"])  # [G * m * m, C * f * P * P]
     each = settings.geometry.each
-    features, row, cell = [], 0, 0
+    features, row, cell, tubelet = [], 0, 0, 0
     for t, height, width in grids:
         count = t * height * width // each
         cells, source = (part[cell : cell + count] for part in (given.cells, given.source))
-        rows = int(((cells & GIVEN) != 0).sum()) * each
-        taken = pixels[row : row + rows]
-        features.append(encode_video(family, taken, cells, source, (t, height, width), settings))
-        row, cell = row + rows, cell + count
+        turns = None if given.turns is None else given.turns[tubelet : tubelet + t]
+        rows = int(given_cells(cells).sum()) * each
+        taken, grid = pixels[row : row + rows], (t, height, width)
+        features.append(encode_video(family, taken, cells, source, grid, settings, turns))
+        row, cell, tubelet = row + rows, cell + count, tubelet + t
     return features

@@ -14,7 +14,15 @@ from torch import Tensor
 from vllm.multimodal.inputs import MultiModalFieldConfig
 from vllm.multimodal.parse import VideoProcessorItems
 
-from patchgate.serving.gating import GatedVideo, Normalised, gate_video, kept_cells, whole_video
+from patchgate.serving.gating import (
+    GatedVideo,
+    Normalised,
+    gate_video,
+    given_cells,
+    kept_cells,
+    packed_turns,
+    whole_video,
+)
 from patchgate.serving.settings import ServingSettings, names, settings_of
 from patchgate.serving.streams import Streams
 from patchgate.serving.times import (
@@ -127,6 +135,12 @@ class GatedProcessing:
         data["pixel_values_videos"] = torch.cat([video.rows for video in videos])
         data["video_cells"] = torch.cat([video.cells for video in videos])
         data["video_source"] = torch.cat([video.source for video in videos])
+        if settings.gate.memory is not None:
+            turns = [
+                packed_turns((), grid[0]) if video.turns is None else video.turns
+                for video, grid in zip(videos, grids, strict=True)
+            ]
+            data["video_turns"] = torch.cat(turns)
         self._describe(data, videos, beside)
         return data
 
@@ -147,7 +161,7 @@ class GatedProcessing:
         assert settings is not None
         tubelets = hf_inputs["video_grid_thw"][:, 0]
         cells = hf_inputs["video_grid_thw"].prod(-1) // settings.geometry.each  # T * N of each
-        given = [part > _TOKEN for part in hf_inputs["video_cells"].split(cells.tolist())]
+        given = [given_cells(part) for part in hf_inputs["video_cells"].split(cells.tolist())]
         rows = torch.stack([each.sum() for each in given]) * settings.geometry.each
         flat = MultiModalFieldConfig.flat_from_sizes
         fields = {
@@ -155,13 +169,10 @@ class GatedProcessing:
             "video_cells": flat("video", cells, keep_on_cpu=True),
             "video_source": flat("video", cells),
         }
-        for name in ("video_words", "video_places"):
+        for name in ("video_words", "video_places", "video_turns"):
             if name in hf_inputs:
                 fields[name] = flat("video", tubelets, keep_on_cpu=True)
         return {**own, **fields}
-
-
-_TOKEN = 3  # the largest kind of a cell: what is more was given with its pixels
 
 
 class GatedDummies:

@@ -1,10 +1,10 @@
-"""Made-up videos for the gate's refinements: a fade, a window that returns, a pan by fractions.
+"""Made-up videos that ask more of a gate: a fade, a window that returns, a pan by fractions.
 
 All are uint8 ``[T, 3, H, W]``, Y Cb Cr, from a seed.
 """
 
 import torch
-from gate_videos import any_video, drift, noisy, still, texture
+from gate_videos import drift, texture
 from torch import Tensor
 
 H, W, T = 64, 96, 20
@@ -30,11 +30,3 @@ def returning(planes: Tensor) -> Tensor:
 def panning(quarters: tuple[int, int] = (2, 1)) -> Tensor:
     """A camera over a smooth page, by some quarters of a pixel a frame."""
     return drift((H, W), T, quarters, 3, c=3)
-
-
-VIDEOS: dict[str, Tensor] = {
-    "dimming": noisy(dimming(still((H, W), T, c=3)), 1),
-    "returning": noisy(returning(still((H, W), T, c=3)), 1),
-    "panning": noisy(panning(), 1),
-    **{f"any {seed}": any_video((H, W), 3, seed) for seed in range(4)},
-}
