@@ -197,8 +197,10 @@ def test_the_tower_gets_what_a_gated_tower_takes_itself(given, order):
 @pytest.mark.parametrize("tolerance", [0, 0.05, "inf"])
 def test_a_shot_that_returns_is_that_of_a_gated_tower(tolerance):
     """The features of the token that is new in it, and those of all others."""
-    cases = pytest.importorskip("qwen_cases")
-    model, mean = cases.tower("qwen3", spatial_merge_size=2), (0.0,) * 3
+    pytest.importorskip("transformers")
+    import qwen_cases
+
+    model, mean = qwen_cases.tower("qwen3", spatial_merge_size=2), (0.0,) * 3
     clip = shots("ABABA")
     clip[10:12, :, 8:16, 16:24] = 255 - clip[10:12, :, 8:16, 16:24]  # one cell of a returning shot
     settings, grid = read(memory=2, tolerance=tolerance), (10, 6, 8)
@@ -209,7 +211,7 @@ def test_a_shot_that_returns_is_that_of_a_gated_tower(tolerance):
         model, mean=mean, std=(1.0,) * 3, memory=2, tolerance=settings.fidelity.tolerance
     )
     with torch.no_grad():
-        family = cases.FAMILIES["qwen3"](model)
+        family = qwen_cases.FAMILIES["qwen3"](model)
         own = video.cells, video.source, grid, settings
         found = encode_video(family, taken, *own, video.turns)
         expected = tower(rows, grid_thw=torch.tensor([grid]))

@@ -15,9 +15,9 @@ from torch import Tensor
 from patchgate._tensors import arange
 from patchgate.encoders.gated.stream_pictures import wrong_pictures, wrong_rows
 from patchgate.encoders.run import leaving
+from patchgate.encoders.run.entering import needs_earlier
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums
-from patchgate.encoders.run.run import needs_earlier
 from patchgate.encoders.tower import Tower
 from patchgate.gate.memory import MOST_TOKENS
 

@@ -1,4 +1,4 @@
-"""Which tokens enter a tower, and their embeddings.
+"""Which tokens enter a tower and its layers, and their embeddings.
 
 Letters: T frames, N cells, m merge side, M = prefix + N * m^2 tokens of a frame, A active tokens of
 all frames, n patches among them, D features, C channels, f frames of a tubelet, P patch side.
@@ -48,3 +48,12 @@ def embedded(tower: Tower, rows: Tensor, cell: Tensor) -> Tensor:
     x = patches.new_empty((len(cell), patches.shape[1]))
     x = x.index_copy(0, (cell < 0).nonzero().flatten(), first.repeat(frames, 1))
     return x.index_copy(0, (cell >= 0).nonzero().flatten(), patches)
+
+
+def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
+    """Whether inputs of a layer are needed of tokens that are not active, too."""
+    out = layer == tower.computed_layers or layer - 1 in tower.tapped
+    parts = out and tower.tokens_per_cell > 1  # only some tokens of a cell may be active
+    # If a layer activates only some tokens of a cell, this stays so in all later layers.
+    below = any(fidelity.watches(earlier) for earlier in range(layer))
+    return (layer < tower.computed_layers and fidelity.watches(layer)) or (parts and below)

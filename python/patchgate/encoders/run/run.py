@@ -24,7 +24,7 @@ from torch import Tensor
 from patchgate._tensors import arange
 from patchgate.encoders.run import leaving
 from patchgate.encoders.run.attention import Groups, Segments, members
-from patchgate.encoders.run.entering import embedded, entering
+from patchgate.encoders.run.entering import embedded, entering, needs_earlier
 from patchgate.encoders.run.fidelity import Fidelity
 from patchgate.encoders.run.memory import LayerMemory, Memory, Sums, made_with
 from patchgate.encoders.run.packed import Counts, Encoded, Kept, Table
@@ -46,15 +46,6 @@ class _Layer(NamedTuple):
         """Remembers the rows that some slots show."""
         row = torch.cat([earlier.row, self.shown.flatten()])[slots]
         return LayerMemory.of(self.tables, row, self.sums, earlier.pictures)
-
-
-def needs_earlier(tower: Tower, fidelity: Fidelity, layer: int) -> bool:
-    """Whether inputs of a layer are needed of tokens that are not active, too."""
-    out = layer == tower.computed_layers or layer - 1 in tower.tapped
-    parts = out and tower.tokens_per_cell > 1  # only some tokens of a cell may be active
-    # If a layer activates only some tokens of a cell, this stays so in all later layers.
-    below = any(fidelity.watches(earlier) for earlier in range(layer))
-    return (layer < tower.computed_layers and fidelity.watches(layer)) or (parts and below)
 
 
 @dataclass

@@ -152,6 +152,9 @@ class _Shown(TowerFeatures):
     shown: Tensor
     done: Work
 
+    def still(self, source: Tensor) -> bool:
+        return False  # what every cell of every frame shows is wanted
+
     def encoding(self, rows: Tensor, gated: GatedCells, stage: Stage) -> Steps[Tensor]:
         output = yield from self.outputs(rows, gated, dense=True)
         self.shown = output.states["features"][:, self.tower.prefix :]
