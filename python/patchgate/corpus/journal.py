@@ -30,7 +30,7 @@ class Known(NamedTuple):
     size: int | None
     mtime: int | None
     settings: str | None
-    named: bool  # whether this call has named it before
+    named: int  # 1: this call has named it before
 
     def is_of(self, entry: Entry) -> bool:
         """Whether it is the same part of the same file."""
@@ -68,9 +68,7 @@ class Journal(Store):
             "(SELECT 1 FROM found WHERE found.number = videos.number) FROM videos WHERE key = ?",
             (key_of(entry),),
         ).fetchone()
-        if row is None:
-            return None
-        return Known(row[0], os.fsdecode(row[1]), *row[2:-1], bool(row[-1]))
+        return None if row is None else Known(row[0], os.fsdecode(row[1]), *row[2:])
 
     def moved(self, number: int, entry: Entry) -> None:
         """Notes that an id that was given stands for another file, or part of one, from now on.
@@ -109,7 +107,7 @@ class Journal(Store):
             "?)", values,
         )  # fmt: skip
         return Known(done.lastrowid or 0, entry.path, entry.start, entry.end, file, None, None,
-                     None, None, False)  # fmt: skip
+                     None, None, 0)  # fmt: skip
 
     def _is_free(self, name: str, suffix: str) -> bool:
         file = name + suffix
