@@ -160,3 +160,18 @@ def test_extensions_are_those_of_containers_that_are_read() -> None:
     silent += " asf wmv"
     assert set(formats.EXTENSIONS) - known <= {*silent.split()}
     assert {"mp4", "mkv", "webm", "mov", "avi", "ts", "mpg", "wmv"} <= set(formats.EXTENSIONS)
+
+
+def test_a_pattern_goes_into_no_links_to_folders(tree: Path) -> None:
+    (tree / "b" / "up").symlink_to("..")
+    assert below("**/*.mp4") == ["a/x.mp4"]
+    assert below("**/x.*") == ["a/x.mkv", "a/x.mp4", "b/x.MP4"]
+    assert below("b/**") == ["deep/y.webm", "x.MP4"]
+    assert below("b/up/**/*.mp4") == ["a/x.mp4"], "a link that is named is taken"
+    assert below("**/deep/**/*.webm") == ["b/deep/y.webm"]
+
+
+def test_a_csv_that_cannot_be_read_is_told(tree: Path) -> None:
+    (tree / "list.csv").write_text("path\nx.mp4\n" + "x" * 200_000 + "\n")
+    with pytest.raises(ValueError, match=r"list.csv: row 1: field larger than"):
+        below("list.csv")

@@ -204,6 +204,44 @@ def test_other_settings_are_told_and_done_only_if_asked(own: Path, tmp_path: Pat
     assert (rest.plan.done, rest.done) == (1, 2)
 
 
+def test_other_settings_of_other_videos_are_not_taken_for_a_wish(own: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run([own / "c0.mp4"], out)
+    run([own / "c1.mp4"], out, threshold=9)
+    before = contents(out)
+    with pytest.raises(corpus.OtherSettings, match=r"1 of its videos .*threshold 4.0 -> 9.0"):
+        run([own / "c0.mp4", own / "c1.mp4"], out, threshold=9)
+    assert contents(out) == before
+
+
+def test_an_id_that_stands_for_another_part_is_done_again(own: Path, tmp_path: Path) -> None:
+    out, listed = tmp_path / "out", own / "list.csv"
+    listed.write_text("path,start,end,id\nc2.mp4,,,it\n")
+    assert run(listed, out).done == 1
+    whole = rows(out)["it"]["frames"]
+    half = rows(out)["it"]["seconds"] * 0.49  # not at a frame
+    listed.write_text(f"path,start,end,id\nc2.mp4,0,{half},it\n")
+    run(listed, out, limit=0)
+    assert not rows(out), "what is known is of another part"
+    again = run(listed, out)
+    assert (again.done, again.exit_code) == (1, 0)
+    assert rows(out)["it"]["frames"] == whole // 2
+    assert run(listed, out).done == 0
+
+
+@pytest.mark.parametrize("row", ["c1.mp4,,it", "c0.mp4,0.1,it"])
+def test_an_id_of_two_videos_of_one_call_is_told(own: Path, tmp_path: Path, row: str) -> None:
+    listed = own / "list.csv"
+    listed.write_text(f"path,start,id\nc0.mp4,,it\n{row}\n")
+    with pytest.raises(ValueError, match=r"its id 'it' is also that of .*c0.mp4"):
+        run(listed, tmp_path / "out")
+    assert not (tmp_path / "out").exists(), "a call that fails leaves nothing"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no such file or folder"):
+        run(tmp_path / "nowhere", tmp_path / "empty")
+    assert not list((tmp_path / "empty").iterdir())
+
+
 # --- what stands in the way -------------------------------------------------------------------
 
 

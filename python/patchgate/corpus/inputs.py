@@ -84,12 +84,28 @@ def _pattern(pattern: str, left_out: LeftOut) -> Iterator[Entry]:
     parts = Path(pattern).parts
     plain = next(n for n, part in enumerate(parts) if glob.has_magic(part))
     root = os.path.join("", *parts[:plain])
-    found = sorted(glob.iglob(pattern, recursive=True))
+    found = sorted(set(_matches(parts)))
     if not found:
         raise ValueError(f"{pattern}: nothing matches this pattern")
     for path in found:
         if not os.path.isdir(path):
             yield from _found(path, root, left_out)
+
+
+def _matches(parts: Sequence[str]) -> Iterator[str]:
+    """Yields what a pattern's parts match; ``**`` does not go into links to folders.
+
+    ``glob`` follows them, so that a link to a folder above has every file dozens of times.
+    """
+    if "**" not in parts:
+        yield from glob.iglob(os.path.join(*parts))
+        return
+    place = parts.index("**")
+    rest = parts[place + 1 :] or ("*",)
+    for base in glob.iglob(os.path.join(*parts[:place])) if place else (os.curdir,):
+        for parent, folders, _ in os.walk(base):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            yield from _matches((glob.escape(parent), *rest))
 
 
 def _found(path: str, root: str, left_out: LeftOut) -> Iterator[Entry]:
@@ -120,7 +136,7 @@ def manifest(path: Path) -> Iterator[Entry]:
         for row in rows:
             number += 1
             yield _entry(path, row)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError, csv.Error) as error:
         raise ValueError(f"{path}: row {max(number, 1)}: {error}") from error
 
 

@@ -126,11 +126,13 @@ class Job:
                 self._settings = text_of(self.identity)
                 plan = make_plan(self.journal, found, self._settings, self._form,
                                  retry_failed=retry_failed, limit=limit)  # fmt: skip
+                redo = redo or self.journal.told("redo") == self.identity  # said before
                 self._check_settings(plan, redo or dry)
                 self.journal.tell("model files", files)
                 self.journal.tell("settings", self.identity)
+                self.journal.tell("redo", self.identity if redo else None)
         except BaseException:
-            self.journal.close()
+            self.journal.abandon()
             raise
         self.progress = Progress(plan, failures=self.journal.failures())
 
@@ -153,11 +155,12 @@ class Job:
                 f"now be saved as {self.identity['save_as']}; a corpus has one form: give another "
                 "folder"
             )
-        if redo or not again or before is None or before == self.identity:
+        other = self.journal.other_settings()
+        if redo or other is None:
             return
         raise OtherSettings(
             f"{self.journal.folder}: {again:,} of its videos ({size / 1e9:.1f} GB) were done with "
-            f"other settings: {differences(before, self.identity)}. Nothing was done. --redo does "
+            f"other settings: {differences(other, self.identity)}. Nothing was done. --redo does "
             "them again with the new ones; or give another folder"
         )
 

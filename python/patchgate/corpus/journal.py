@@ -23,11 +23,18 @@ class Known(NamedTuple):
 
     number: int
     path: str
+    start: float | None
+    end: float | None
     file: str
     status: str | None
     size: int | None
     mtime: int | None
     settings: str | None
+    named: int  # 1: this call has named it before
+
+    def is_of(self, entry: Entry) -> bool:
+        """Whether it is the same part of the same file."""
+        return (self.path, self.start, self.end) == (entry.path, entry.start, entry.end)
 
 
 class Task(NamedTuple):
@@ -57,15 +64,20 @@ class Journal(Store):
     def known(self, entry: Entry) -> Known | None:
         """Returns what is known of a video; None: it is a new one."""
         row = self._db.execute(
-            "SELECT number, path, file, status, size, mtime, settings FROM videos WHERE key = ?",
+            "SELECT number, path, start, end, file, status, size, mtime, settings, EXISTS "
+            "(SELECT 1 FROM found WHERE found.number = videos.number) FROM videos WHERE key = ?",
             (key_of(entry),),
         ).fetchone()
         return None if row is None else Known(row[0], os.fsdecode(row[1]), *row[2:])
 
     def moved(self, number: int, entry: Entry) -> None:
-        """Notes that an id that was given stands for another file, or part of one, from now on."""
+        """Notes that an id that was given stands for another file, or part of one, from now on.
+
+        It counts as never done until it is: what is known is of the other one.
+        """
+        self.tell("indexed", False)
         self._db.execute(
-            "UPDATE videos SET path = ?, start = ?, end = ? WHERE number = ?",
+            "UPDATE videos SET path = ?, start = ?, end = ?, status = NULL WHERE number = ?",
             (os.fsencode(entry.path), entry.start, entry.end, number),
         )
 
@@ -94,7 +106,8 @@ class Journal(Store):
             "INSERT INTO videos (key, id, path, start, end, file, taken) VALUES (?, ?, ?, ?, ?, ?, "
             "?)", values,
         )  # fmt: skip
-        return Known(done.lastrowid or 0, entry.path, file, None, None, None, None)
+        return Known(done.lastrowid or 0, entry.path, entry.start, entry.end, file, None, None,
+                     None, None, 0)  # fmt: skip
 
     def _is_free(self, name: str, suffix: str) -> bool:
         file = name + suffix
@@ -132,6 +145,13 @@ class Journal(Store):
         """Returns for each reason of ``found`` or ``todo`` how many videos and bytes it has."""
         rows = self._db.execute(f"SELECT why, COUNT(*), TOTAL(size) FROM {table} GROUP BY why")
         return {why: (count, int(size)) for why, count, size in rows}
+
+    def other_settings(self) -> dict[str, Any] | None:
+        """Returns the settings of one of the videos that were done with others than this call's."""
+        found = self._db.execute(
+            "SELECT settings FROM found JOIN videos USING (number) WHERE why = 'settings' LIMIT 1"
+        ).fetchone()
+        return None if found is None else dict(json.loads(found[0]))
 
     def failures_that_stay(self) -> int:
         """Counts the failed videos that this call names and does not do again."""

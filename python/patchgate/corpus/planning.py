@@ -61,6 +61,11 @@ def make_plan(
     for entry in found:
         stat = _stat(entry.path)
         known = journal.known(entry) or journal.add(entry, form.suffix)
+        if known.named and not known.is_of(entry):
+            raise ValueError(
+                f"{entry.path}: its id {entry.id!r} is also that of {known.path}, or of another "
+                "part of it; every id stands for one video"
+            )
         why = _why(journal, entry, known, stat, settings, form, retry_failed)
         journal.find(known.number, why, *stat)
     sums = journal.sums("found")
@@ -93,7 +98,7 @@ def _why(
 ) -> str | None:
     """Says why a video is to be done; None: it is not."""
     size = stat[0]
-    if entry.path != known.path:
+    if not known.is_of(entry):
         journal.moved(known.number, entry)
         return "changed" if known.status else "new"
     if known.status is None:

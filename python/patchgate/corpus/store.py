@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,10 +63,11 @@ class Store:
 
     def __init__(self, folder: str | os.PathLike[str], *, dry: bool = False) -> None:
         self.folder, self._dry = Path(folder), dry
-        there = (self.folder / NAME).is_file()
+        self._there = there = (self.folder / NAME).is_file()
         if not there:
             self._check_empty()
         try:
+            self._made = not dry and not self.folder.exists()
             if not dry:
                 self.folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -139,6 +141,16 @@ class Store:
         if not self._dry:
             (self.folder / RUNNING).unlink(missing_ok=True)
         self._db.close()
+
+    def abandon(self) -> None:
+        """Gives the lock back and, if this call began the journal, leaves nothing of it."""
+        if not self._dry and not self._there:  # while it is locked: nobody else has it open
+            for suffix in ("", "-wal", "-shm"):
+                (self.folder / f"{NAME}{suffix}").unlink(missing_ok=True)
+        self.close()
+        if self._made:
+            with suppress(OSError):  # somebody has put something there
+                self.folder.rmdir()
 
     def told(self, name: str) -> Any:
         """Returns what ``tell`` noted under this name; None: nothing."""
