@@ -107,6 +107,22 @@ def plain(path: Path | str) -> tuple[list[np.ndarray], list[float]]:
     return [samples for samples, _ in frames], [seconds for _, seconds in frames]
 
 
+def lossless(name: str, pictures, pixels: str = "yuv444p") -> Path:
+    """A lossless clip in ``folder()`` of pictures of Y, Cb and Cr, each a tensor ``[3, H, W]``."""
+    path = folder() / name
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=RATE, options=dict(LOSSLESS))
+        stream.pix_fmt = pixels
+        for i, planes in enumerate(pictures):
+            if not i:  # the encoder is not open yet
+                stream.height, stream.width = planes.shape[1:]
+            frame = av.VideoFrame.from_ndarray(planes.numpy(), "yuv444p").reformat(format=pixels)
+            frame.pts, frame.time_base = i * STEP, TICK
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
 def size_change(path: Path, second: tuple[int, int] = (96, 64), pixels: str = "yuv420p",
                 first: tuple[int, int] = (64, 48)) -> Path:  # fmt: skip
     """MPEG-TS: 10 frames yuv420p of a size, then 10 of another size or format, in one stream."""

@@ -8,7 +8,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import av
 import clips
 import pytest
 import torch
@@ -75,17 +74,7 @@ KINDS: dict[str, dict[str, Any]] = {
 @functools.cache
 def path() -> Path:
     """A lossless clip of a pan with an object, then a cut."""
-    file = clips.folder() / "busy.mkv"
-    with av.open(str(file), "w") as out:
-        stream = out.add_stream("libx264", rate=clips.RATE, options=dict(clips.LOSSLESS))
-        stream.height, stream.width = SIZE
-        stream.pix_fmt = "yuv444p"
-        for i, planes in enumerate(busy_video(0, FRAMES)):
-            frame = av.VideoFrame.from_ndarray(planes.numpy(), "yuv444p")
-            frame.pts, frame.time_base = i * clips.STEP, clips.TICK
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return file
+    return clips.lossless("busy.mkv", busy_video(0, FRAMES))
 
 
 @functools.cache
